@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The store: metadata blocks and the transactions that change them.
+//!
+//! All that `disk`, `space`, `map` and `names` know of the world below. In the module the store is
+//! buffer heads and jbd2 (`ops/store.rs`); on the host it is an image file with a simulated journal.
+//!
+//! # Invariants
+//!
+//! * A block is checked with [`Format::verify`] once, where it enters memory, before anybody sees its
+//!   bytes under that format. A block that was checked as one kind is checked again when it is asked
+//!   for as another.
+//! * The bytes of a block change only through a live [`Transaction`]; [`Format::seal`] runs after each
+//!   change, under the same buffer lock, and the buffer is given to the journal.
+//!
+//! # Locks
+//!
+//! [`Block::with`] and the closures of [`Transaction`] hold the buffer lock, the innermost of all, as a
+//! spinning lock: inside them no other block is touched, nothing sleeps or allocates with a flag that
+//! may sleep, and nothing panics.
+
+use crate::disk::PhysBlock;
+use kernel::error::Result;
+use kernel::fmt;
+
+/// Number of a transaction (`tid_t`), compared with [`tid_geq`] as it wraps.
+pub type Tid = u32;
+
+/// Whether transaction `a` is `b` or a later one.
+pub fn tid_geq(a: Tid, b: Tid) -> bool {
+    (a.wrapping_sub(b) as i32) >= 0
+}
+
+/// What is wrong with a block; logged after the block's number and kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flaw(pub &'static str);
+
+/// The kinds of metadata block. The store remembers as which kind a cached block was checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// The block with the super block.
+    Super = 1,
+    /// A block of the group descriptor table.
+    GroupDesc,
+    /// A block bitmap.
+    BlockBitmap,
+    /// An inode bitmap.
+    InodeBitmap,
+    /// A block of an inode table.
+    InodeTable,
+    /// A node of an extent tree.
+    ExtentNode,
+    /// A linear directory block, or a leaf of a hashed directory.
+    DirLeaf,
+    /// Root or interior node of a hashed directory.
+    DirIndex,
+    /// A block of extended attributes.
+    Xattr,
+    /// The target of a long symbolic link.
+    Symlink,
+    /// A block of the orphan file.
+    Orphan,
+}
+
+/// How one kind of block is checked and sealed. A value holds what that needs, say the checksum seed.
+pub trait Format: Clone {
+    /// The kind.
+    const KIND: Kind;
+
+    /// Checks a block that comes from the device: checksum, bounds, counts, order.
+    fn verify(&self, nr: PhysBlock, bytes: &[u8]) -> Result<(), Flaw>;
+
+    /// Sets the checksum after a change.
+    fn seal(&self, nr: PhysBlock, bytes: &mut [u8]);
+}
+
+/// A reference to a cached block, as the store has it. Cheap to clone.
+pub trait RawBlock: Clone {
+    /// The block's number.
+    fn nr(&self) -> PhysBlock;
+
+    /// Gives `f` the bytes, a whole block, under the buffer lock (see the rules at the top).
+    fn with<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R;
+}
+
+/// A cached block that was checked as `F`.
+#[derive(Clone)]
+pub struct Block<S: Store, F: Format> {
+    raw: S::Raw,
+    format: F,
+}
+
+impl<S: Store, F: Format> Block<S, F> {
+    /// For stores only: joins a block with the format that it was checked as.
+    pub fn from_parts(raw: S::Raw, format: F) -> Self {
+        Self { raw, format }
+    }
+
+    /// The block's number.
+    pub fn nr(&self) -> PhysBlock {
+        self.raw.nr()
+    }
+
+    /// The format.
+    pub fn format(&self) -> &F {
+        &self.format
+    }
+
+    /// The store's own reference.
+    pub fn raw(&self) -> &S::Raw {
+        &self.raw
+    }
+
+    /// Gives `f` the bytes, a whole block, under the buffer lock (see the rules at the top).
+    pub fn with<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
+        self.raw.with(f)
+    }
+}
+
+/// Metadata blocks of one file system, and its journal.
+pub trait Store: Sized + 'static {
+    /// A reference to a cached block.
+    type Raw: RawBlock;
+    /// A live transaction handle. Belongs to one task; dropping it ends it.
+    type Tx<'a>: Transaction<Self>
+    where
+        Self: 'a;
+
+    /// Reads a block from the cache or else the device, checked as `format` says.
+    ///
+    /// # Errors
+    ///
+    /// `EIO` from the device; `EUCLEAN`, already reported, where the check fails or the device has no such
+    /// block.
+    fn read<F: Format>(&self, nr: PhysBlock, format: F) -> Result<Block<Self, F>>;
+
+    /// Like [`Store::read`] but never waits: `None` where the block is not in memory, checked as this kind.
+    fn read_cached<F: Format>(&self, nr: PhysBlock, format: F) -> Option<Block<Self, F>>;
+
+    /// Starts reading `count` blocks from `nr` on, as far as the device has them. Never waits for them.
+    fn readahead(&self, nr: PhysBlock, count: u32);
+
+    /// Starts a handle that may change `credits` blocks and revoke `revokes`.
+    ///
+    /// May wait for a commit: no buffer lock, no spinning lock. Folio locks are allowed.
+    ///
+    /// # Errors
+    ///
+    /// `EROFS` after the journal was aborted or where the mount is read-only; `ENOSPC` where `credits` is
+    /// more than the journal can ever hold; `ENOMEM`.
+    fn begin(&self, credits: u32, revokes: u32) -> Result<Self::Tx<'_>>;
+
+    /// Reports a corruption: one line in the log, the `errors=` policy. Returns `EUCLEAN`.
+    fn corrupt(&self, what: fmt::Arguments<'_>) -> kernel::error::Error;
+}
+
+/// A live handle on the running transaction. Dropping it stops the handle; an error found then aborts
+/// the journal and is seen by the next [`Store::begin`].
+pub trait Transaction<S: Store> {
+    /// The number of the transaction that the changes belong to. Changes when [`Self::ensure`] restarts.
+    fn tid(&self) -> Tid;
+
+    /// Changes a block: `f` gets the bytes under the buffer lock, then the block is sealed and journalled.
+    ///
+    /// `f` should decide first and change then: what it changed before giving up stays changed.
+    fn edit<F: Format, R>(
+        &mut self,
+        block: &Block<S, F>,
+        f: impl FnOnce(&mut [u8]) -> R,
+    ) -> Result<R>;
+
+    /// Makes a new block of metadata at `nr`, which this transaction allocated: zeros, filled by `f`, sealed,
+    /// journalled. What the device holds there is not read.
+    fn create<F: Format, R>(
+        &mut self,
+        nr: PhysBlock,
+        format: F,
+        f: impl FnOnce(&mut [u8]) -> R,
+    ) -> Result<(Block<S, F>, R)>;
+
+    /// Metadata block `nr` is being freed in this transaction: its changes are dropped and it is revoked, so
+    /// that replay never writes over what is there next. Costs one revoke credit.
+    fn forget(&mut self, nr: PhysBlock) -> Result;
+
+    /// Makes sure that `credits` more blocks can be changed and `revokes` more revoked. Extends the handle,
+    /// else commits to a new transaction; then `true`: what was changed so far may become durable without
+    /// what follows, so the structures must be consistent at this point (or the inode be an orphan).
+    fn ensure(&mut self, credits: u32, revokes: u32) -> Result<bool>;
+}
