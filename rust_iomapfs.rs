@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! iomapfs: a filesystem with ext4's on-disk format, all of whose file I/O goes through iomap.
+//!
+//! # Rooms
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | [`linux`] | wrappers of C interfaces that the `kernel` crate lacks; the only `unsafe` |
+//! | [`disk`] | the on-disk format: one file a structure, checksums; no I/O, no locks |
+//! | [`store`] | the interface of the core to metadata blocks and transactions |
+//!
+//! The rooms other than `linux` and `ops` are the *core*: they build on the host too, where they are
+//! simulated and tested (`tools/`).
+//!
+//! # Locks
+//!
+//! In the order in which they are taken; a lock further down is never held while one further up is
+//! taken.
+//!
+//! | lock | guards |
+//! |---|---|
+//! | `i_rwsem` of an inode | reads and writes against truncate; the entries of a directory |
+//! | `invalidate_lock` of a mapping | page cache against removal of blocks |
+//! | folio lock | a folio's contents and state |
+//! | journal handle | not a lock, but waits like one: nothing above may be waited for inside it |
+//! | map lock of an inode | its extents, on-disk size and flags |
+//! | group lock | bitmaps, descriptor and free index of a block group |
+//! | buffer lock | the bytes of one metadata block; spinning, innermost |
+
+// The core is a library on the host, where `pub` is the right word.
+#![allow(unreachable_pub)]
+// The rooms land one after the other; what a room offers is used when the next one is there.
+#![allow(dead_code, unused_imports)]
+
+use kernel::prelude::*;
+
+#[path = "src/disk/mod.rs"]
+mod disk;
+#[path = "src/linux/mod.rs"]
+mod linux;
+#[path = "src/store.rs"]
+mod store;
+
+use linux::crc32c;
+
+module! {
+    type: Iomapfs,
+    name: "iomapfs",
+    authors: ["The iomapfs authors"],
+    description: "ext4-format filesystem in Rust on iomap",
+    license: "GPL",
+    alias: ["fs-iomapfs"],
+}
+
+struct Iomapfs;
+
+impl kernel::Module for Iomapfs {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        Ok(Self)
+    }
+}

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the `kernel` crate does not have yet: wrappers of C interfaces for safe code.
+//!
+//! The only room with `unsafe`, raw bindings and C. Each file is written as if it were to be sent to
+//! `rust/kernel/`: it knows nothing of this filesystem, and is sound for any safe caller.
+
+#[allow(
+    clippy::all,
+    dead_code,
+    missing_docs,
+    non_camel_case_types,
+    non_snake_case,
+    non_upper_case_globals,
+    improper_ctypes,
+    unnecessary_transmutes,
+    unreachable_pub,
+    unsafe_op_in_unsafe_fn
+)]
+mod bindings {
+    //! The `kernel` crate's bindings, and over them what `bindings.h` and `helpers.c` add.
+
+    #[allow(unused_imports)]
+    pub(crate) use kernel::bindings::*;
+    use kernel::ffi;
+
+    include!(env!("IOMAPFS_BINDINGS"));
+    include!(env!("IOMAPFS_BINDINGS_HELPERS"));
+}
+
+/// CRC32c of `bytes`, continued from `seed`. Nothing is inverted: ext4 starts with `!0`.
+pub(crate) fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
+    // SAFETY: `bytes` is valid for reads of its length.
+    unsafe { bindings::crc32c(seed, bytes.as_ptr().cast(), bytes.len()) }
+}
