@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# What a person types. "make help" lists it. The work is done by small scripts in qemu/; the module itself is built
+# by the kernel's build system (see Kbuild).
+
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/bash
+
+# Handed on to the scripts when given on the command line or in the environment.
+export KSRC KDIR LLVM RUSTC BINDGEN MEM CPUS FS N SEED V
+
+.DEFAULT_GOAL := help
+
+## run            the main job: set-up, module, guest; dd and fio on a mounted loop device, checked by e2fsck and ext4
+.PHONY: run
+run: module
+	@qemu/run
+
+## test           set-up and every test, host and guest; TESTS="name ..." runs only those
+.PHONY: test
+test: setup
+	@qemu/test/all plain $(TESTS)
+
+## debug          the guest tests on a kernel with KASAN, lockdep, sleep-in-atomic and object checks
+.PHONY: debug
+debug:
+	@qemu/setup/all debug
+	@qemu/test/all debug $(TESTS)
+
+## shell          a guest with the module loaded and an image mounted on /run/mnt/test, to try things
+.PHONY: shell
+shell: module
+	@qemu/shell
+
+## check          format, clippy, the project's own rules, shell scripts
+.PHONY: check
+check:
+	@qemu/check
+
+## doc            the documentation of the crate and of the host programs, below build/doc
+.PHONY: doc
+doc: setup
+	@qemu/doc
+
+## setup          everything that the others need: packages, kernel source, bindgen, kernel
+.PHONY: setup
+setup:
+	@qemu/setup/all plain
+
+## module         build iomapfs.ko; KDIR=FOLDER builds it for a kernel of your own
+.PHONY: module
+module: setup
+	@qemu/setup/module plain >/dev/null
+
+## modules_install  install the module that KDIR= built (INSTALL_MOD_PATH= as in the kernel)
+.PHONY: modules_install
+modules_install: module
+	@qemu/setup/module plain modules_install >/dev/null
+
+## rust-analyzer  write rust-project.json for an editor
+.PHONY: rust-analyzer
+rust-analyzer: module
+	@qemu/setup/module plain rust-analyzer >/dev/null
+
+## paths          print kernel=, build= and module= (absolute), for other harnesses; FLAVOUR=debug for the debug kernel
+.PHONY: paths
+paths:
+	@qemu/setup/paths $(or $(FLAVOUR),plain)
+
+## clean          remove what was built here (the kernel and tools in ~/.cache/iomapfs stay)
+.PHONY: clean
+clean:
+	rm -rf build rust-project.json
+	@if [ -f tools/Cargo.toml ] && command -v cargo >/dev/null; then cd tools && cargo clean -q; fi
+
+## help           this list
+.PHONY: help
+help:
+	@sed -n 's/^## /  make /p' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo 'Variables: KSRC= a kernel source tree, KDIR= a kernel build folder, LLVM= (1, -22 or a folder/), MEM= (MiB) and'
+	@echo 'CPUS= of the guest. The first set-up takes about a quarter of an hour, later ones a second.'

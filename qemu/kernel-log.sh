@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# What counts as trouble in a kernel log. One list, used for the whole guest and after each test.
+
+kernel_trouble_re='Kernel panic|BUG:|kernel BUG at|Oops|WARNING:|general protection fault|KASAN|UBSAN|KCSAN|KFENCE'
+kernel_trouble_re+='|rcu.*(stall|detected)|soft lockup|hard LOCKUP|workqueue lockup|blocked for more than|circular locking'
+kernel_trouble_re+='|recursive locking|suspicious RCU usage|inconsistent lock state|lock held when returning'
+kernel_trouble_re+='|bad unlock balance|sleeping function called|scheduling while atomic|ODEBUG|refcount_t:'
+kernel_trouble_re+='|list_(add|del) corruption|panicked at|unreferenced object|Objects remaining|VFS: Busy inodes'
+kernel_trouble_re+='|Unable to handle kernel|Out of memory:|JBD2: assertion|page allocation failure|DMA-API:.*error'
+
+# kernel_trouble ALLOW FILE: prints each line of FILE that shows trouble, with what follows it, except lines that
+# match the extended regular expression ALLOW (none when empty). Prints nothing when all is well.
+kernel_trouble() {
+	# Of what makes a debug kernel say its name in passing ("KernelAddressSanitizer initialized") nothing counts.
+	grep -v -E 'kasan: KernelAddressSanitizer initialized|KASAN: GENERIC|Running RCU self tests' "$2" |
+		if [ -n "$1" ]; then grep -v -E -- "$1"; else cat; fi |
+		grep -a -E -A 40 -- "$kernel_trouble_re"
+}
