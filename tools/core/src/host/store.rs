@@ -1,0 +1,623 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The store on the host: a block cache and a journal in memory, over a [`Device`].
+//!
+//! It keeps the promises of jbd2 and checks that its callers keep theirs. What would be a warning, an aborted
+//! journal or silent damage in the kernel is a panic here:
+//!
+//! * a handle that changes more blocks than it asked credits for, or revokes more;
+//! * a second handle in the same task; sleeping under a buffer or spinning lock; a buffer lock inside another;
+//! * a commit while this task has a handle.
+//!
+//! Credits are counted more strictly than by jbd2: every block that a handle changes costs one, even if
+//! another handle of the same transaction has paid for it.
+//!
+//! # The journal
+//!
+//! A [`Commit`] holds the blocks of one transaction and what it revoked. Blocks come to their place on the
+//! device by [`HostStore::checkpoint`], or as in a recovery by [`HostStore::recovered`], which writes the blocks of the
+//! commits in order and leaves out those that the same or a later commit revoked. Data goes to the device at once.
+
+use super::Device;
+use crate::disk::{BlockSize, PhysBlock};
+use crate::store::{Block, Flaw, Format, RawBlock, Store, Tid, Transaction};
+use kernel::error::{code::*, Error, Result};
+use kernel::host::{might_sleep, Spinning};
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+thread_local! {
+    /// Whether this task has a handle.
+    static IN_HANDLE: Cell<bool> = const { Cell::new(false) };
+    /// Whether this task holds a buffer lock.
+    static IN_BUFFER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// First transaction: close to where the number wraps, so that every test crosses it.
+const FIRST_TID: Tid = Tid::MAX - 1;
+
+fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[derive(Debug)]
+struct Buffer {
+    nr: u64,
+    bytes: Mutex<Vec<u8>>,
+    /// [`crate::store::Kind`] that the contents were checked as; zero for none.
+    checked: AtomicU8,
+}
+
+impl Buffer {
+    fn locked<R>(&self, f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        struct Leave;
+        impl Drop for Leave {
+            fn drop(&mut self) {
+                IN_BUFFER.with(|b| b.set(false));
+            }
+        }
+        assert!(
+            !IN_BUFFER.with(|b| b.replace(true)),
+            "block {} taken inside the lock of another block",
+            self.nr
+        );
+        let _leave = Leave;
+        let _spinning = Spinning::enter();
+        f(&mut lock(&self.bytes))
+    }
+
+    fn copy(&self) -> Arc<[u8]> {
+        lock(&self.bytes).as_slice().into()
+    }
+}
+
+/// A cached block.
+#[derive(Clone, Debug)]
+pub struct Raw(Arc<Buffer>);
+
+impl RawBlock for Raw {
+    fn nr(&self) -> PhysBlock {
+        PhysBlock::new(self.0.nr)
+    }
+
+    fn with<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
+        self.0.locked(|b| f(b))
+    }
+}
+
+/// A committed transaction.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// Its number.
+    pub tid: Tid,
+    /// The blocks that it changed, as they are at its end.
+    pub blocks: BTreeMap<u64, Arc<[u8]>>,
+    /// The blocks that it revoked.
+    pub revoked: BTreeSet<u64>,
+}
+
+/// When [`Transaction::ensure`] commits, rather than extending the handle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restart {
+    /// Never.
+    Never,
+    /// Whenever the handle must be extended.
+    Always,
+    /// At every n-th time that the handle must be extended.
+    Every(u32),
+}
+
+#[derive(Debug)]
+struct State {
+    device: Device,
+    cache: HashMap<u64, Arc<Buffer>>,
+    tid: Tid,
+    dirty: BTreeMap<u64, Arc<Buffer>>,
+    revoked: BTreeSet<u64>,
+    handles: u32,
+    committing: bool,
+    log: Vec<Commit>,
+    restart: Restart,
+    extensions: u32,
+    max_credits: u32,
+    bad_blocks: BTreeSet<u64>,
+    reports: Vec<String>,
+}
+
+/// See the top of the file.
+#[derive(Debug)]
+pub struct HostStore {
+    block_size: BlockSize,
+    blocks: u64,
+    state: Mutex<State>,
+    /// A handle ended, or a commit.
+    changed: Condvar,
+    aborted: AtomicBool,
+}
+
+impl HostStore {
+    /// A store over `device`.
+    ///
+    /// # Panics
+    ///
+    /// Where the device's block size is none that a file system can have.
+    pub fn new(device: Device) -> Self {
+        let block_size = BlockSize::from_bits(device.block_size().trailing_zeros())
+            .expect("the device's blocks have no size of a file system's");
+        Self {
+            block_size,
+            blocks: device.blocks(),
+            state: Mutex::new(State {
+                device,
+                cache: HashMap::new(),
+                tid: FIRST_TID,
+                dirty: BTreeMap::new(),
+                revoked: BTreeSet::new(),
+                handles: 0,
+                committing: false,
+                log: Vec::new(),
+                restart: Restart::Never,
+                extensions: 0,
+                max_credits: 4096,
+                bad_blocks: BTreeSet::new(),
+                reports: Vec::new(),
+            }),
+            changed: Condvar::new(),
+            aborted: AtomicBool::new(false),
+        }
+    }
+
+    /// A store over an image file.
+    pub fn open(path: &Path, block_size: u32) -> std::io::Result<Self> {
+        Ok(Self::new(Device::open(path, block_size)?))
+    }
+
+    /// The block size.
+    pub fn block_size(&self) -> BlockSize {
+        self.block_size
+    }
+
+    /// How many blocks the device has.
+    pub fn blocks(&self) -> u64 {
+        self.blocks
+    }
+
+    /// Sets when handles restart.
+    pub fn set_restart(&self, restart: Restart) {
+        lock(&self.state).restart = restart;
+    }
+
+    /// Sets how many credits a handle can have.
+    pub fn set_max_credits(&self, credits: u32) {
+        lock(&self.state).max_credits = credits;
+    }
+
+    /// Makes reads of a block from the device fail, or work again.
+    pub fn set_bad_block(&self, nr: PhysBlock, bad: bool) {
+        let mut state = lock(&self.state);
+        if bad {
+            state.bad_blocks.insert(nr.get());
+        } else {
+            state.bad_blocks.remove(&nr.get());
+        }
+    }
+
+    /// Aborts the journal: no more handles, no more commits.
+    pub fn abort(&self) {
+        self.aborted.store(true, Ordering::SeqCst);
+    }
+
+    /// The corruptions reported so far, which are then forgotten.
+    pub fn take_reports(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.state).reports)
+    }
+
+    /// The transaction that the next handle joins.
+    pub fn running(&self) -> Tid {
+        lock(&self.state).tid
+    }
+
+    /// The commits that are not yet in place on the device.
+    pub fn log(&self) -> Vec<Commit> {
+        lock(&self.state).log.clone()
+    }
+
+    /// The blocks that the running transaction revokes.
+    pub fn revoked(&self) -> Vec<PhysBlock> {
+        lock(&self.state)
+            .revoked
+            .iter()
+            .copied()
+            .map(PhysBlock::new)
+            .collect()
+    }
+
+    /// The blocks that the running transaction has changed.
+    pub fn changed_blocks(&self) -> Vec<PhysBlock> {
+        lock(&self.state)
+            .dirty
+            .keys()
+            .copied()
+            .map(PhysBlock::new)
+            .collect()
+    }
+
+    /// Commits the running transaction when its handles have ended. Gives its number, which is what
+    /// `Space::committed` wants; an aborted journal commits nothing.
+    ///
+    /// # Panics
+    ///
+    /// Where this task has a handle.
+    pub fn commit(&self) -> Result<Tid> {
+        might_sleep();
+        assert!(!IN_HANDLE.with(Cell::get), "commit inside a handle");
+        let mut state = lock(&self.state);
+        while state.committing {
+            state = self.wait(state);
+        }
+        state.committing = true;
+        while state.handles > 0 {
+            state = self.wait(state);
+        }
+        state.committing = false;
+        self.changed.notify_all();
+        if self.aborted.load(Ordering::SeqCst) {
+            return Err(EROFS);
+        }
+        let tid = state.tid;
+        let blocks = std::mem::take(&mut state.dirty);
+        let revoked = std::mem::take(&mut state.revoked);
+        if !blocks.is_empty() || !revoked.is_empty() {
+            state.log.push(Commit {
+                tid,
+                blocks: blocks.iter().map(|(nr, b)| (*nr, b.copy())).collect(),
+                revoked,
+            });
+        }
+        state.tid = tid.wrapping_add(1);
+        Ok(tid)
+    }
+
+    fn wait<'a>(&self, guard: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.changed
+            .wait(guard)
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes all committed blocks to their place and empties the log.
+    pub fn checkpoint(&self) {
+        let mut state = lock(&self.state);
+        let log = std::mem::take(&mut state.log);
+        replay(&mut state.device, &log);
+    }
+
+    /// The device as recovery leaves it after a power cut now: what was not committed is lost.
+    pub fn recovered(&self) -> Device {
+        self.recovered_to(usize::MAX)
+    }
+
+    /// Like [`Self::recovered`], where the power was cut when only the first `commits` commits of the log were
+    /// written.
+    pub fn recovered_to(&self, commits: usize) -> Device {
+        let state = lock(&self.state);
+        let mut device = state.device.clone();
+        replay(&mut device, &state.log[..commits.min(state.log.len())]);
+        device
+    }
+
+    /// Commits, checkpoints, and writes all changes to the image file.
+    pub fn save(&self, path: &Path) -> Result {
+        self.commit()?;
+        self.checkpoint();
+        lock(&self.state).device.save(path).map_err(|_| EIO)
+    }
+
+    /// Drops all cached blocks that are not changed and that nobody holds. All are checked again when they are
+    /// asked for.
+    pub fn drop_cache(&self) {
+        let mut state = lock(&self.state);
+        let State {
+            cache, dirty, log, ..
+        } = &mut *state;
+        cache.retain(|nr, buffer| {
+            Arc::strong_count(buffer) > 1
+                || dirty.contains_key(nr)
+                || log.iter().any(|c| c.blocks.contains_key(nr))
+        });
+        for buffer in cache.values() {
+            buffer.checked.store(0, Ordering::SeqCst);
+        }
+    }
+
+    /// Reads a block of data.
+    pub fn read_data(&self, nr: PhysBlock) -> Arc<[u8]> {
+        lock(&self.state).device.read(nr.get())
+    }
+
+    /// Writes a block of data, past the cache and the journal.
+    pub fn write_data(&self, nr: PhysBlock, bytes: &[u8]) {
+        lock(&self.state).device.write(nr.get(), bytes.into());
+    }
+
+    fn load(&self, nr: PhysBlock) -> Result<Arc<Buffer>> {
+        let mut state = lock(&self.state);
+        if let Some(buffer) = state.cache.get(&nr.get()) {
+            return Ok(buffer.clone());
+        }
+        if state.bad_blocks.contains(&nr.get()) {
+            return Err(EIO);
+        }
+        let bytes = state.device.read(nr.get()).to_vec();
+        let buffer = Arc::new(Buffer {
+            nr: nr.get(),
+            bytes: Mutex::new(bytes),
+            checked: AtomicU8::new(0),
+        });
+        state.cache.insert(nr.get(), buffer.clone());
+        Ok(buffer)
+    }
+}
+
+fn replay(device: &mut Device, log: &[Commit]) {
+    for (i, commit) in log.iter().enumerate() {
+        for (nr, bytes) in &commit.blocks {
+            if !log[i..].iter().any(|later| later.revoked.contains(nr)) {
+                device.write(*nr, bytes.clone());
+            }
+        }
+    }
+}
+
+impl Store for HostStore {
+    type Raw = Raw;
+    type Tx<'a> = Tx<'a>;
+
+    fn read<F: Format>(&self, nr: PhysBlock, format: F) -> Result<Block<Self, F>> {
+        might_sleep();
+        if nr.get() >= self.blocks {
+            return Err(self.corrupt(format_args!(
+                "block {}: {:?}: the device has no such block",
+                nr.get(),
+                F::KIND
+            )));
+        }
+        let buffer = self.load(nr)?;
+        if buffer.checked.load(Ordering::SeqCst) != F::KIND as u8 {
+            if let Err(Flaw(what)) = buffer.locked(|b| format.verify(nr, b)) {
+                return Err(self.corrupt(format_args!(
+                    "block {}: {:?}: {what}",
+                    nr.get(),
+                    F::KIND
+                )));
+            }
+            buffer.checked.store(F::KIND as u8, Ordering::SeqCst);
+        }
+        Ok(Block::from_parts(Raw(buffer), format))
+    }
+
+    fn read_cached<F: Format>(&self, nr: PhysBlock, format: F) -> Option<Block<Self, F>> {
+        let buffer = lock(&self.state).cache.get(&nr.get()).cloned()?;
+        (buffer.checked.load(Ordering::SeqCst) == F::KIND as u8)
+            .then(|| Block::from_parts(Raw(buffer), format))
+    }
+
+    fn readahead(&self, _nr: PhysBlock, _count: u32) {}
+
+    fn begin(&self, credits: u32, revokes: u32) -> Result<Tx<'_>> {
+        might_sleep();
+        assert!(!IN_HANDLE.with(Cell::get), "this task has a handle already");
+        if self.aborted.load(Ordering::SeqCst) {
+            return Err(EROFS);
+        }
+        let mut state = lock(&self.state);
+        if credits > state.max_credits {
+            return Err(ENOSPC);
+        }
+        while state.committing {
+            state = self.wait(state);
+        }
+        state.handles += 1;
+        IN_HANDLE.with(|h| h.set(true));
+        Ok(Tx {
+            store: self,
+            tid: state.tid,
+            credits,
+            revokes,
+            paid: BTreeSet::new(),
+        })
+    }
+
+    fn corrupt(&self, what: kernel::fmt::Arguments<'_>) -> Error {
+        lock(&self.state).reports.push(what.to_string());
+        EUCLEAN
+    }
+}
+
+/// A handle.
+#[derive(Debug)]
+pub struct Tx<'a> {
+    store: &'a HostStore,
+    tid: Tid,
+    credits: u32,
+    revokes: u32,
+    /// The blocks that have cost this handle a credit.
+    paid: BTreeSet<u64>,
+}
+
+impl Tx<'_> {
+    /// The credits that are left.
+    pub fn credits(&self) -> u32 {
+        self.credits
+    }
+
+    /// The revoke credits that are left.
+    pub fn revokes(&self) -> u32 {
+        self.revokes
+    }
+
+    #[track_caller]
+    fn pay(&mut self, nr: u64, what: &str) {
+        if self.paid.insert(nr) {
+            assert!(
+                self.credits > 0,
+                "no credit left to change block {nr} ({what}); changed so far: {:?}",
+                self.paid
+            );
+            self.credits -= 1;
+        }
+    }
+
+    fn dirty(&self, buffer: &Arc<Buffer>) {
+        let mut state = lock(&self.store.state);
+        state.revoked.remove(&buffer.nr);
+        state.dirty.insert(buffer.nr, buffer.clone());
+    }
+
+    fn leave(&self) {
+        lock(&self.store.state).handles -= 1;
+        IN_HANDLE.with(|h| h.set(false));
+        self.store.changed.notify_all();
+    }
+}
+
+impl Drop for Tx<'_> {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl Transaction<HostStore> for Tx<'_> {
+    fn tid(&self) -> Tid {
+        self.tid
+    }
+
+    #[track_caller]
+    fn edit<F: Format, R>(
+        &mut self,
+        block: &Block<HostStore, F>,
+        f: impl FnOnce(&mut [u8]) -> R,
+    ) -> Result<R> {
+        might_sleep();
+        let buffer = &block.raw().0;
+        self.pay(buffer.nr, &format!("{:?}", F::KIND));
+        if self.store.aborted.load(Ordering::SeqCst) {
+            return Err(EROFS);
+        }
+        let current = lock(&self.store.state).cache.get(&buffer.nr).cloned();
+        assert!(
+            current.is_some_and(|c| Arc::ptr_eq(&c, buffer)),
+            "block {} ({:?}) is changed after it was given up",
+            buffer.nr,
+            F::KIND
+        );
+        let nr = block.nr();
+        let r = buffer.locked(|bytes| {
+            let r = f(bytes);
+            block.format().seal(nr, bytes);
+            r
+        });
+        self.dirty(buffer);
+        Ok(r)
+    }
+
+    #[track_caller]
+    fn create<F: Format, R>(
+        &mut self,
+        nr: PhysBlock,
+        format: F,
+        f: impl FnOnce(&mut [u8]) -> R,
+    ) -> Result<(Block<HostStore, F>, R)> {
+        might_sleep();
+        if nr.get() >= self.store.blocks {
+            return Err(self.store.corrupt(format_args!(
+                "block {}: {:?}: the device has no such block",
+                nr.get(),
+                F::KIND
+            )));
+        }
+        self.pay(nr.get(), &format!("new {:?}", F::KIND));
+        if self.store.aborted.load(Ordering::SeqCst) {
+            return Err(EROFS);
+        }
+        let buffer = Arc::new(Buffer {
+            nr: nr.get(),
+            bytes: Mutex::new(vec![0; self.store.block_size.bytes() as usize]),
+            checked: AtomicU8::new(F::KIND as u8),
+        });
+        let r = buffer.locked(|bytes| {
+            let r = f(bytes);
+            format.seal(nr, bytes);
+            r
+        });
+        lock(&self.store.state)
+            .cache
+            .insert(nr.get(), buffer.clone());
+        self.dirty(&buffer);
+        Ok((Block::from_parts(Raw(buffer), format), r))
+    }
+
+    #[track_caller]
+    fn forget(&mut self, nr: PhysBlock) -> Result {
+        might_sleep();
+        assert!(
+            self.revokes > 0,
+            "no revoke credit left for block {}",
+            nr.get()
+        );
+        self.revokes -= 1;
+        if self.store.aborted.load(Ordering::SeqCst) {
+            return Err(EROFS);
+        }
+        let mut state = lock(&self.store.state);
+        state.cache.remove(&nr.get());
+        state.dirty.remove(&nr.get());
+        state.revoked.insert(nr.get());
+        Ok(())
+    }
+
+    fn ensure(&mut self, credits: u32, revokes: u32) -> Result<bool> {
+        might_sleep();
+        if self.store.aborted.load(Ordering::SeqCst) {
+            return Err(EROFS);
+        }
+        if self.credits >= credits && self.revokes >= revokes {
+            return Ok(false);
+        }
+        let restart = {
+            let mut state = lock(&self.store.state);
+            if credits > state.max_credits {
+                return Err(ENOSPC);
+            }
+            state.extensions = state.extensions.wrapping_add(1);
+            match state.restart {
+                Restart::Never => false,
+                Restart::Always => true,
+                Restart::Every(n) => state.extensions % n.max(1) == 0,
+            }
+        };
+        if !restart {
+            self.credits = self.credits.max(credits);
+            self.revokes = self.revokes.max(revokes);
+            return Ok(false);
+        }
+        self.leave();
+        let committed = self.store.commit();
+        let mut state = lock(&self.store.state);
+        while state.committing {
+            state = self.store.wait(state);
+        }
+        // Also after an error: dropping the handle leaves once more.
+        state.handles += 1;
+        IN_HANDLE.with(|h| h.set(true));
+        committed?;
+        self.tid = state.tid;
+        drop(state);
+        self.credits = credits;
+        self.revokes = revokes;
+        self.paid.clear();
+        Ok(true)
+    }
+}

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What almost every file of the kernel's Rust code uses.
+
+pub use core::mem::{align_of, align_of_val, size_of, size_of_val};
+pub use core::pin::Pin;
+
+pub use crate::alloc::{flags::*, Box, KBox, KVBox, KVVec, KVec, VBox, VVec, Vec};
+pub use crate::error::{code::*, Error, Result};
+pub use crate::fmt::fmt;
+pub use crate::sync::{InPlaceInit, PinInit};
+pub use crate::{pr_alert, pr_crit, pr_debug, pr_emerg, pr_err, pr_info, pr_notice, pr_warn};
