@@ -34,6 +34,7 @@
 #include <linux/xattr.h>
 
 /* `bindgen` gets confused at certain things. */
+const gfp_t RUST_CONST_HELPER_GFP_NOFS = GFP_NOFS;
 const unsigned int RUST_CONST_HELPER_MAX_RW_COUNT = MAX_RW_COUNT;
 const loff_t RUST_CONST_HELPER_MAX_LFS_FILESIZE = MAX_LFS_FILESIZE;
 const slab_flags_t RUST_CONST_HELPER_SLAB_RECLAIM_ACCOUNT = SLAB_RECLAIM_ACCOUNT;

@@ -28,6 +28,12 @@ mod bindings {
     include!(env!("IOMAPFS_BINDINGS_HELPERS"));
 }
 
+pub(crate) mod block_device;
+pub(crate) mod buffer;
+pub(crate) mod jbd2;
+pub(crate) mod memalloc;
+pub(crate) mod workqueue;
+
 /// CRC32c of `bytes`, continued from `seed`. Nothing is inverted: ext4 starts with `!0`.
 pub(crate) fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
     // SAFETY: `bytes` is valid for reads of its length.

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Block devices that a file system is mounted on.
+//!
+//! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
+
+use super::bindings;
+use core::ptr::NonNull;
+use kernel::error::{code::*, to_result, Result};
+use kernel::prelude::*;
+
+/// Sectors are 512 bytes, whatever the device says.
+const SECTOR_SHIFT: u32 = 9;
+
+/// A reference to an open block device.
+///
+/// # Invariants
+///
+/// `file` is an open block device, of which the value owns a reference.
+pub struct BlockDevice {
+    file: NonNull<bindings::file>,
+}
+
+// SAFETY: The reference count of `struct file` is atomic, and the functions called on a `struct
+// block_device` may be called by any thread.
+unsafe impl Send for BlockDevice {}
+// SAFETY: As above; nothing here changes the value itself.
+unsafe impl Sync for BlockDevice {}
+
+impl BlockDevice {
+    /// The device of a mounted super block; `ENOTBLK` where it has none.
+    ///
+    /// # Safety
+    ///
+    /// `sb` must be a valid super block whose device is open: between `fill_super` and the end of `put_super`.
+    pub(in crate::linux) unsafe fn of_super(sb: *mut bindings::super_block) -> Result<Self> {
+        // SAFETY: `sb` is valid by the function's requirements.
+        let file = NonNull::new(unsafe { (*sb).s_bdev_file }).ok_or(ENOTBLK)?;
+
+        // SAFETY: The super block holds a reference to its file while it is open.
+        unsafe { bindings::get_file(file.as_ptr()) };
+        // INVARIANT: `s_bdev_file` is an open block device, and we have just taken a reference.
+        Ok(Self { file })
+    }
+
+    /// The C structure, valid as long as `self`.
+    pub(in crate::linux) fn as_raw(&self) -> *mut bindings::block_device {
+        // SAFETY: `file` is an open block device by the type invariant.
+        unsafe { bindings::file_bdev(self.file.as_ptr()) }
+    }
+
+    /// Size in bytes.
+    pub fn size(&self) -> u64 {
+        // SAFETY: The device is open by the type invariant.
+        let bytes = unsafe { bindings::bdev_nr_bytes(self.as_raw()) };
+
+        u64::try_from(bytes).unwrap_or(0)
+    }
+
+    /// Whether the device refuses writes.
+    pub fn is_read_only(&self) -> bool {
+        // SAFETY: The device is open by the type invariant.
+        unsafe { bindings::bdev_read_only(self.as_raw()) }
+    }
+
+    /// Smallest unit of direct I/O, in bytes.
+    pub fn logical_block_size(&self) -> u32 {
+        // SAFETY: The device is open by the type invariant.
+        unsafe { bindings::bdev_logical_block_size(self.as_raw()) }
+    }
+
+    /// Whether the device can discard.
+    pub fn can_discard(&self) -> bool {
+        // SAFETY: The device is open by the type invariant.
+        unsafe { bindings::bdev_max_discard_sectors(self.as_raw()) != 0 }
+    }
+
+    /// Sectors of 512 bytes that were written to the device since it was made.
+    pub fn sectors_written(&self) -> u64 {
+        // SAFETY: The device is open by the type invariant.
+        unsafe { bindings::part_stat_sectors_written(self.as_raw()) }
+    }
+
+    /// Makes durable what the device has in its cache. Waits.
+    pub fn flush(&self) -> Result {
+        // SAFETY: The device is open by the type invariant.
+        to_result(unsafe { bindings::blkdev_issue_flush(self.as_raw()) })
+    }
+
+    /// Tells the device that `len` bytes from byte `start` on hold nothing. Waits; `EOPNOTSUPP` where it cannot.
+    pub fn discard(&self, start: u64, len: u64) -> Result {
+        // SAFETY: The device is open by the type invariant; the range is checked by the callee.
+        to_result(unsafe {
+            bindings::blkdev_issue_discard(
+                self.as_raw(),
+                start >> SECTOR_SHIFT,
+                len >> SECTOR_SHIFT,
+                bindings::GFP_NOFS,
+            )
+        })
+    }
+
+    /// Zeroes `len` bytes from byte `start` on, on the device itself: no cached copy may exist. Waits.
+    pub fn zero(&self, start: u64, len: u64) -> Result {
+        // SAFETY: The device is open by the type invariant; the range is checked by the callee.
+        to_result(unsafe {
+            bindings::blkdev_issue_zeroout(
+                self.as_raw(),
+                start >> SECTOR_SHIFT,
+                len >> SECTOR_SHIFT,
+                bindings::GFP_NOFS,
+                0,
+            )
+        })
+    }
+
+    /// Writes back all dirty cached blocks of the device and waits for them.
+    pub fn write_back(&self) -> Result {
+        // SAFETY: The device is open by the type invariant.
+        to_result(unsafe { bindings::sync_blockdev(self.as_raw()) })
+    }
+
+    /// Drops the cached blocks that are clean and that nobody refers to.
+    pub fn invalidate(&self) {
+        // SAFETY: The device is open by the type invariant.
+        unsafe { bindings::invalidate_bdev(self.as_raw()) }
+    }
+}
+
+impl Clone for BlockDevice {
+    fn clone(&self) -> Self {
+        // SAFETY: `self` owns a reference, so the count is not zero.
+        unsafe { bindings::get_file(self.file.as_ptr()) };
+        // INVARIANT: The file is the same, and we have just taken a reference.
+        Self { file: self.file }
+    }
+}
+
+impl Drop for BlockDevice {
+    fn drop(&mut self) {
+        // SAFETY: The value owns a reference by the type invariant and is not used any more.
+        unsafe { bindings::fput(self.file.as_ptr()) };
+    }
+}

@@ -1,0 +1,589 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The journal: transactions on blocks of the buffer cache.
+//!
+//! C header: [`include/linux/jbd2.h`](srctree/include/linux/jbd2.h)
+//!
+//! A journal lies in blocks of the device that it protects. Where, the client says block by block
+//! ([`Client::map`]), so no VFS inode is needed for it.
+//!
+//! # Invariants
+//!
+//! * A buffer's bytes change only within [`Handle::edit`] or [`Handle::create`], which have asked jbd2
+//!   for access before and give it the buffer after.
+//! * A task has one handle at a time, and keeps it: [`Handle`] is not `Send`.
+
+use super::bindings;
+use super::block_device::BlockDevice;
+use super::buffer::{BufferCache, BufferHead};
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+use kernel::alloc::{flags::GFP_KERNEL, KBox};
+use kernel::error::{code::*, from_err_ptr, to_result, Error, Result};
+use kernel::ffi;
+use kernel::prelude::*;
+use kernel::types::NotThreadSafe;
+
+/// Who uses a journal: where its blocks are, and what happens when a transaction has committed.
+pub trait Client: Send + Sync + 'static {
+    /// The device block of block `block` of the journal. `None` aborts the journal.
+    fn map(&self, block: u64) -> Option<u64>;
+
+    /// Transaction `tid` is on the device. Called by the journal's thread: must not wait for a handle.
+    fn committed(&self, tid: u32);
+}
+
+/// Features of a journal, as sets of bits.
+#[derive(Clone, Copy, Default)]
+pub struct Features {
+    compat: ffi::c_ulong,
+    incompat: ffi::c_ulong,
+}
+
+impl Features {
+    /// Checksums of version 1, in the commit block.
+    pub const CHECKSUM: Self = Self::compat(bindings::JBD2_FEATURE_COMPAT_CHECKSUM);
+    /// Blocks may be revoked.
+    pub const REVOKE: Self = Self::incompat(bindings::JBD2_FEATURE_INCOMPAT_REVOKE);
+    /// Block numbers have 64 bits.
+    pub const BITS_64: Self = Self::incompat(bindings::JBD2_FEATURE_INCOMPAT_64BIT);
+    /// The commit block is not waited for.
+    pub const ASYNC_COMMIT: Self = Self::incompat(bindings::JBD2_FEATURE_INCOMPAT_ASYNC_COMMIT);
+    /// Checksums of version 2.
+    pub const CSUM_V2: Self = Self::incompat(bindings::JBD2_FEATURE_INCOMPAT_CSUM_V2);
+    /// Checksums of version 3.
+    pub const CSUM_V3: Self = Self::incompat(bindings::JBD2_FEATURE_INCOMPAT_CSUM_V3);
+    /// The journal's end is for fast commits.
+    pub const FAST_COMMIT: Self = Self::incompat(bindings::JBD2_FEATURE_INCOMPAT_FAST_COMMIT);
+
+    const fn compat(bits: u32) -> Self {
+        Self {
+            compat: bits as ffi::c_ulong,
+            incompat: 0,
+        }
+    }
+
+    const fn incompat(bits: u32) -> Self {
+        Self {
+            compat: 0,
+            incompat: bits as ffi::c_ulong,
+        }
+    }
+
+    /// All of both.
+    pub const fn with(self, other: Self) -> Self {
+        Self {
+            compat: self.compat | other.compat,
+            incompat: self.incompat | other.incompat,
+        }
+    }
+}
+
+/// A journal that was found but not yet loaded: nothing was replayed.
+///
+/// # Invariants
+///
+/// `raw` is a journal of ours, `j_private` points to `client`, and both stay until drop.
+/// Its device is the one of `cache`, its block size too.
+struct Raw<C: Client> {
+    raw: NonNull<bindings::journal_t>,
+    client: KBox<C>,
+    cache: BufferCache,
+}
+
+// SAFETY: jbd2 locks what it changes; `Client` is `Send` and `Sync`.
+unsafe impl<C: Client> Send for Raw<C> {}
+// SAFETY: As above.
+unsafe impl<C: Client> Sync for Raw<C> {}
+
+impl<C: Client> Raw<C> {
+    fn as_ptr(&self) -> *mut bindings::journal_t {
+        self.raw.as_ptr()
+    }
+}
+
+impl<C: Client> Drop for Raw<C> {
+    fn drop(&mut self) {
+        // Commits and checkpoints what there is; an error was reported by jbd2, and `Journal::flush` finds it earlier.
+        // SAFETY: The journal is ours, and there is no handle, as that would borrow `self`. The client is still there.
+        unsafe { bindings::jbd2_journal_destroy(self.as_ptr()) };
+    }
+}
+
+/// A journal before it is loaded.
+pub struct Unloaded<C: Client>(Raw<C>);
+
+impl<C: Client> Unloaded<C> {
+    /// Opens the journal of `blocks` blocks on `device`, whose first block, with its super block, `client` maps.
+    ///
+    /// # Errors
+    ///
+    /// `EUCLEAN` or `EINVAL` where there is no journal that jbd2 could use (it says why in the log), `EIO`, `ENOMEM`.
+    pub fn open(device: BlockDevice, blocks: u32, client: C) -> Result<Self> {
+        let cache = BufferCache::new(device);
+        let client = KBox::new(client, GFP_KERNEL)?;
+        let first = client.map(0).ok_or(EUCLEAN)?;
+        let bdev = cache.device().as_raw();
+        let (Ok(blocks), Ok(size)) = (i32::try_from(blocks), i32::try_from(cache.block_size()))
+        else {
+            return Err(EUCLEAN);
+        };
+        // SAFETY: The device is open, and stays so as `cache` is kept with the journal.
+        let raw = from_err_ptr(unsafe {
+            bindings::jbd2_journal_init_dev(bdev, bdev, first, blocks, size)
+        })?;
+        let raw = NonNull::new(raw).ok_or(ENOMEM)?;
+
+        // SAFETY: The journal is ours alone until it is loaded, which starts its thread.
+        unsafe {
+            (*raw.as_ptr()).j_private = core::ptr::from_ref::<C>(&client).cast_mut().cast();
+            (*raw.as_ptr()).j_bmap = Some(map_callback::<C>);
+            (*raw.as_ptr()).j_commit_callback = Some(commit_callback::<C>);
+        }
+        // INVARIANT: `j_private` was set; a box keeps its contents in place.
+        Ok(Self(Raw { raw, client, cache }))
+    }
+
+    /// Whether the journal's super block has all of `features`.
+    pub fn has(&self, features: Features) -> bool {
+        // SAFETY: The journal is valid by the invariant of `Raw`.
+        unsafe {
+            bindings::jbd2_journal_check_used_features(
+                self.0.as_ptr(),
+                features.compat,
+                0,
+                features.incompat,
+            ) != 0
+        }
+    }
+
+    /// Whether the journal could have all of `features` (one of format version 1 can have none).
+    pub fn can_have(&self, features: Features) -> bool {
+        // SAFETY: The journal is valid by the invariant of `Raw`.
+        unsafe {
+            bindings::jbd2_journal_check_available_features(
+                self.0.as_ptr(),
+                features.compat,
+                0,
+                features.incompat,
+            ) != 0
+        }
+    }
+
+    /// Drops what is in the journal, in memory, and on the device if `write`.
+    pub fn wipe(&mut self, write: bool) -> Result {
+        // SAFETY: The journal is valid and not loaded.
+        to_result(unsafe { bindings::jbd2_journal_wipe(self.0.as_ptr(), write.into()) })
+    }
+
+    /// Replays what is in the journal and starts its thread.
+    ///
+    /// Replay writes to any block of the device's cache: nobody else uses it meanwhile, and what was read before must
+    /// be read again. An error was reported by jbd2; what was replayed so far is then on the device.
+    pub fn load(self) -> Result<Journal<C>> {
+        // SAFETY: The journal is valid and not loaded.
+        to_result(unsafe { bindings::jbd2_journal_load(self.0.as_ptr()) })?;
+        Ok(Journal(self.0))
+    }
+}
+
+/// A journal in use. Dropping it commits, writes back all blocks and marks the journal empty.
+pub struct Journal<C: Client>(Raw<C>);
+
+impl<C: Client> Journal<C> {
+    /// Its client.
+    pub fn client(&self) -> &C {
+        &self.0.client
+    }
+
+    /// Takes away the features `off` and adds `on`. `EINVAL` where the journal cannot have them.
+    pub fn set_features(&self, on: Features, off: Features) -> Result {
+        // SAFETY: The journal is valid; its super block is locked by the callees.
+        unsafe {
+            bindings::jbd2_journal_clear_features(self.0.as_ptr(), off.compat, 0, off.incompat);
+            if bindings::jbd2_journal_set_features(self.0.as_ptr(), on.compat, 0, on.incompat) == 0
+            {
+                return Err(EINVAL);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets how often a transaction commits by itself, and whether commits flush the device's cache.
+    pub fn set_parameters(&self, interval_seconds: u32, barrier: bool) {
+        // SAFETY: The journal is valid; the flags are changed under their lock.
+        unsafe {
+            let journal = self.0.as_ptr();
+
+            bindings::journal_state_write_lock(journal);
+            (*journal).j_commit_interval =
+                bindings::__msecs_to_jiffies(interval_seconds.saturating_mul(1000));
+            if barrier {
+                (*journal).j_flags |= FLAG_BARRIER;
+            } else {
+                (*journal).j_flags &= !FLAG_BARRIER;
+            }
+            // Go on where the last mount ended, rather than wear out the journal's begin.
+            (*journal).j_flags |= FLAG_CYCLE_RECORD;
+            bindings::journal_state_write_unlock(journal);
+        }
+    }
+
+    /// Whether commits flush the device's cache.
+    pub fn has_barrier(&self) -> bool {
+        self.flags() & FLAG_BARRIER != 0
+    }
+
+    fn flags(&self) -> usize {
+        // SAFETY: The journal is valid; a word is read at once.
+        unsafe { core::ptr::read_volatile(&raw const (*self.0.as_ptr()).j_flags) }
+    }
+
+    /// The error that the last user of the journal recorded in it, `None` if there is none; `EROFS` after an abort.
+    pub fn recorded_error(&self) -> Option<Error> {
+        // SAFETY: The journal is valid.
+        to_result(unsafe { bindings::jbd2_journal_errno(self.0.as_ptr()) }).err()
+    }
+
+    /// Forgets the recorded error, also on the device.
+    pub fn clear_recorded_error(&self) {
+        // SAFETY: The journal is valid.
+        unsafe {
+            bindings::jbd2_journal_clear_err(self.0.as_ptr());
+            bindings::jbd2_journal_update_sb_errno(self.0.as_ptr());
+        }
+    }
+
+    /// Stops the journal for good: nothing commits any more. Records `error` in it. May sleep.
+    pub fn abort(&self, error: Error) {
+        // SAFETY: The journal is valid.
+        unsafe { bindings::jbd2_journal_abort(self.0.as_ptr(), error.to_errno()) };
+    }
+
+    /// Whether the journal was aborted.
+    pub fn is_aborted(&self) -> bool {
+        self.flags() & FLAG_ABORT != 0
+    }
+
+    /// The running transaction, else the committing one, else the last one that committed.
+    pub fn latest_tid(&self) -> u32 {
+        // SAFETY: The journal is valid.
+        unsafe { bindings::jbd2_get_latest_transaction(self.0.as_ptr()) }
+    }
+
+    /// Whether transaction `tid` has committed.
+    pub fn has_committed(&self, tid: u32) -> bool {
+        // SAFETY: The journal is valid.
+        unsafe { bindings::jbd2_transaction_committed(self.0.as_ptr(), tid) != 0 }
+    }
+
+    /// Commits transaction `tid` if it has not committed, and waits. No handle may be open in this task.
+    pub fn complete(&self, tid: u32) -> Result {
+        // SAFETY: The journal is valid.
+        to_result(unsafe { bindings::jbd2_complete_transaction(self.0.as_ptr(), tid) })
+    }
+
+    /// Whether the commit of `tid` is still to flush the device's cache, and so makes data durable that was written
+    /// before this call.
+    ///
+    /// `tid` must be one that the journal gave out.
+    pub fn will_flush(&self, tid: u32) -> bool {
+        // SAFETY: The journal is valid.
+        unsafe { bindings::jbd2_trans_will_send_data_barrier(self.0.as_ptr(), tid) != 0 }
+    }
+
+    /// Starts a commit of the running transaction; the number of the one that is under way then, if any.
+    pub fn start_commit(&self) -> Option<u32> {
+        let mut tid = 0;
+
+        // SAFETY: The journal is valid, `tid` too.
+        (unsafe { bindings::jbd2_journal_start_commit(self.0.as_ptr(), &mut tid) } != 0)
+            .then_some(tid)
+    }
+
+    /// Waits until `tid`, whose commit was started, has committed.
+    pub fn wait_commit(&self, tid: u32) -> Result {
+        // SAFETY: The journal is valid.
+        to_result(unsafe { bindings::jbd2_log_wait_commit(self.0.as_ptr(), tid) })
+    }
+
+    /// Commits all there is and waits. No handle may be open in this task.
+    pub fn force_commit(&self) -> Result {
+        // SAFETY: The journal is valid.
+        to_result(unsafe { bindings::jbd2_journal_force_commit(self.0.as_ptr()) })
+    }
+
+    /// Runs `f` while no handle is open and none can be started, in this task or another.
+    pub fn with_updates_locked<R>(&self, f: impl FnOnce(&UpdatesLocked<'_, C>) -> R) -> R {
+        // SAFETY: The journal is valid; the lock is given back below.
+        unsafe { bindings::jbd2_journal_lock_updates(self.0.as_ptr()) };
+        let result = f(&UpdatesLocked(self));
+        // SAFETY: The lock was taken above.
+        unsafe { bindings::jbd2_journal_unlock_updates(self.0.as_ptr()) };
+        result
+    }
+
+    /// Starts a handle that may change `credits` blocks and revoke `revokes`. Waits for a commit if need be.
+    ///
+    /// # Errors
+    ///
+    /// `EROFS` after an abort; `ENOSPC` where the journal can never hold so much; `ENOMEM`; `EDEADLK` where the task
+    /// has a handle already.
+    pub fn start(&self, credits: u32, revokes: u32) -> Result<Handle<'_, C>> {
+        // jbd2 would nest the handle and give it no credits of its own; the handle of another journal would be a bug.
+        // SAFETY: There is always a current task.
+        if unsafe { !bindings::journal_current_handle().is_null() } {
+            return Err(EDEADLK);
+        }
+        let (Ok(credits), Ok(revokes)) = (i32::try_from(credits), i32::try_from(revokes)) else {
+            return Err(ENOSPC);
+        };
+        // SAFETY: The journal is valid and outlives the handle, which borrows it.
+        let raw = from_err_ptr(unsafe {
+            bindings::jbd2__journal_start(
+                self.0.as_ptr(),
+                credits,
+                0,
+                revokes,
+                bindings::GFP_NOFS,
+                0,
+                0,
+            )
+        })?;
+
+        Ok(Handle {
+            raw: NonNull::new(raw).ok_or(EROFS)?,
+            journal: self,
+            _task: NotThreadSafe,
+        })
+    }
+}
+
+/// Proof that no handle is open.
+pub struct UpdatesLocked<'a, C: Client>(&'a Journal<C>);
+
+impl<C: Client> UpdatesLocked<'_, C> {
+    /// Commits, writes back all blocks and marks the journal empty.
+    pub fn flush(&self) -> Result {
+        // SAFETY: The journal is valid; no handle is open, as the callee wants.
+        to_result(unsafe { bindings::jbd2_journal_flush(self.0 .0.as_ptr(), 0) })
+    }
+}
+
+const FLAG_ABORT: usize = bindings::JBD2_ABORT as usize;
+const FLAG_BARRIER: usize = bindings::JBD2_BARRIER as usize;
+const FLAG_CYCLE_RECORD: usize = bindings::JBD2_CYCLE_RECORD as usize;
+
+/// An open handle: part of the running transaction. Dropping it stops it.
+///
+/// # Invariants
+///
+/// `raw` is a handle of `journal`, started by this task.
+pub struct Handle<'a, C: Client> {
+    raw: NonNull<bindings::handle_t>,
+    journal: &'a Journal<C>,
+    _task: NotThreadSafe,
+}
+
+impl<C: Client> Handle<'_, C> {
+    fn as_ptr(&self) -> *mut bindings::handle_t {
+        self.raw.as_ptr()
+    }
+
+    /// A handle that was aborted, or could not be restarted, has no transaction.
+    fn check(&self) -> Result {
+        // SAFETY: The handle is valid by the type invariant.
+        if unsafe { bindings::is_handle_aborted(self.as_ptr()) } != 0 {
+            return Err(EROFS);
+        }
+        Ok(())
+    }
+
+    /// Number of the transaction; the latest one of the journal after an abort.
+    pub fn tid(&self) -> u32 {
+        if self.check().is_err() {
+            return self.journal.latest_tid();
+        }
+        // SAFETY: The handle is valid and has a transaction, which stays while the handle is open.
+        unsafe {
+            let anonymous = &raw const (*self.as_ptr()).__bindgen_anon_1;
+            let transaction = (*anonymous).h_transaction;
+
+            (*transaction).t_tid
+        }
+    }
+
+    /// A change could not be given to the journal: what is in memory must not get to the device.
+    fn fail(&self, error: Error) -> Error {
+        if self.check().is_ok() {
+            self.journal.abort(error);
+        }
+        error
+    }
+
+    /// Changes a block: `f` gets its bytes, under the byte lock. Costs one credit where the transaction has not
+    /// changed the block yet.
+    ///
+    /// # Errors
+    ///
+    /// `EROFS` after an abort, and nothing was changed. Other errors abort the journal.
+    pub fn edit<R>(&mut self, buffer: &BufferHead, f: impl FnOnce(&mut [u8]) -> R) -> Result<R> {
+        self.check()?;
+        // SAFETY: The handle is valid and has a transaction, the buffer is valid.
+        to_result(unsafe {
+            bindings::jbd2_journal_get_write_access(self.as_ptr(), buffer.as_raw())
+        })?;
+
+        // SAFETY: The handle has write access.
+        let result = unsafe { buffer.with_mut(f) };
+
+        // SAFETY: As above, and access was given.
+        to_result(unsafe { bindings::jbd2_journal_dirty_metadata(self.as_ptr(), buffer.as_raw()) })
+            .map_err(|error| self.fail(error))?;
+        Ok(result)
+    }
+
+    /// Makes new contents for block `nr`, which this transaction allocated: zeros, then what `f` does with them. What
+    /// the device has there is not read. Costs one credit.
+    pub fn create<R>(
+        &mut self,
+        nr: u64,
+        f: impl FnOnce(&BufferHead, &mut [u8]) -> R,
+    ) -> Result<(BufferHead, R)> {
+        self.check()?;
+        let buffer = self.journal.0.cache.get(nr)?;
+
+        // SAFETY: The handle is valid and has a transaction, the buffer is valid, and locked as the callee wants.
+        let access = unsafe {
+            bindings::lock_buffer(buffer.as_raw());
+            to_result(bindings::jbd2_journal_get_create_access(
+                self.as_ptr(),
+                buffer.as_raw(),
+            ))
+        };
+        let result = access.map(|()| {
+            // SAFETY: The handle has create access.
+            let result = unsafe {
+                buffer.with_mut(|bytes| {
+                    bytes.fill(0);
+                    f(&buffer, bytes)
+                })
+            };
+
+            // SAFETY: The buffer is valid, and its bytes are now the true ones.
+            unsafe { bindings::set_buffer_uptodate(buffer.as_raw()) };
+            result
+        });
+        // SAFETY: The buffer was locked above.
+        unsafe { bindings::unlock_buffer(buffer.as_raw()) };
+        let result = result?;
+
+        // SAFETY: As above, and access was given.
+        to_result(unsafe { bindings::jbd2_journal_dirty_metadata(self.as_ptr(), buffer.as_raw()) })
+            .map_err(|error| self.fail(error))?;
+        Ok((buffer, result))
+    }
+
+    /// Block `nr` is freed in this transaction: its changes need not get to the device, and replay must not write it.
+    /// Costs one revoke credit.
+    pub fn revoke(&mut self, nr: u64) -> Result {
+        self.check()?;
+        let buffer = match self.journal.0.cache.cached(nr) {
+            Some(buffer) => {
+                buffer.set_tag(0);
+                // The callee takes over the reference.
+                buffer.into_raw()
+            }
+            None => core::ptr::null_mut(),
+        };
+        // SAFETY: The handle is valid and has a transaction; the buffer is valid or null.
+        to_result(unsafe { bindings::jbd2_journal_revoke(self.as_ptr(), nr, buffer) })
+            .map_err(|error| self.fail(error))
+    }
+
+    /// Blocks that can still be changed.
+    pub fn credits(&self) -> u32 {
+        if self.check().is_err() {
+            return 0;
+        }
+        // SAFETY: The handle is valid and has a transaction.
+        u32::try_from(unsafe { bindings::jbd2_handle_buffer_credits(self.as_ptr()) }).unwrap_or(0)
+    }
+
+    /// Blocks that can still be revoked.
+    pub fn revoke_credits(&self) -> u32 {
+        // SAFETY: The handle is valid.
+        u32::try_from(unsafe { (*self.as_ptr()).h_revoke_credits }).unwrap_or(0)
+    }
+
+    /// Asks for `credits` and `revokes` more, without waiting. `false` where the transaction has no room.
+    pub fn extend(&mut self, credits: u32, revokes: u32) -> Result<bool> {
+        self.check()?;
+        let (Ok(credits), Ok(revokes)) = (i32::try_from(credits), i32::try_from(revokes)) else {
+            return Ok(false);
+        };
+        // SAFETY: The handle is valid and has a transaction.
+        match unsafe { bindings::jbd2_journal_extend(self.as_ptr(), credits, revokes) } {
+            0 => Ok(true),
+            error if error < 0 => Err(Error::from_errno(error)),
+            _ => Ok(false),
+        }
+    }
+
+    /// Ends this handle's part in its transaction and goes on in a new one with `credits` and `revokes`. Waits for
+    /// the old one's other handles: nothing may be held that one of them might wait for.
+    pub fn restart(&mut self, credits: u32, revokes: u32) -> Result {
+        self.check()?;
+        let (Ok(credits), Ok(revokes)) = (i32::try_from(credits), i32::try_from(revokes)) else {
+            return Err(ENOSPC);
+        };
+        // SAFETY: The handle is valid and has a transaction.
+        to_result(unsafe {
+            bindings::jbd2__journal_restart(self.as_ptr(), credits, revokes, bindings::GFP_NOFS)
+        })
+    }
+}
+
+impl<C: Client> Drop for Handle<'_, C> {
+    fn drop(&mut self) {
+        // An error means that the journal was aborted, which the next handle will find.
+        // SAFETY: The handle is valid, was started by this task, and is not used any more.
+        unsafe { bindings::jbd2_journal_stop(self.as_ptr()) };
+    }
+}
+
+/// # Safety
+///
+/// For jbd2, with a journal of [`Unloaded::open`].
+unsafe extern "C" fn map_callback<C: Client>(
+    journal: *mut bindings::journal_t,
+    block: *mut bindings::sector_t,
+) -> core::ffi::c_int {
+    // SAFETY: `j_private` is the journal's client, which outlives it; `block` is valid.
+    let (client, block) = unsafe { (&*(*journal).j_private.cast::<C>(), &mut *block) };
+
+    match client.map(*block) {
+        Some(mapped) => {
+            *block = mapped;
+            0
+        }
+        None => {
+            // SAFETY: The journal is valid.
+            unsafe { bindings::jbd2_journal_abort(journal, EUCLEAN.to_errno()) };
+            EUCLEAN.to_errno()
+        }
+    }
+}
+
+/// # Safety
+///
+/// For jbd2, with a journal of [`Unloaded::open`] and its transaction.
+unsafe extern "C" fn commit_callback<C: Client>(
+    journal: *mut bindings::journal_t,
+    transaction: *mut bindings::transaction_t,
+) {
+    // SAFETY: `j_private` is the journal's client, which outlives it; the transaction is valid during the call.
+    let (client, tid) = unsafe { (&*(*journal).j_private.cast::<C>(), (*transaction).t_tid) };
+
+    client.committed(tid);
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Scopes of memory allocation.
+//!
+//! C header: [`include/linux/sched/mm.h`](srctree/include/linux/sched/mm.h)
+
+use super::bindings;
+use kernel::types::NotThreadSafe;
+
+/// While it lives, what this task allocates does not call back into file systems to free memory.
+pub struct NofsScope {
+    flags: u32,
+    _task: NotThreadSafe,
+}
+
+impl NofsScope {
+    /// Enters a scope.
+    pub fn enter() -> Self {
+        Self {
+            // SAFETY: Given back when the value is dropped, by the same task, as it is not `Send`.
+            flags: unsafe { bindings::memalloc_nofs_save() },
+            _task: NotThreadSafe,
+        }
+    }
+}
+
+impl Drop for NofsScope {
+    fn drop(&mut self) {
+        // SAFETY: `flags` are what `memalloc_nofs_save()` gave to this task.
+        unsafe { bindings::memalloc_nofs_restore(self.flags) };
+    }
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Work queues of one's own. The `kernel` crate has work items, and the system's queues.
+//!
+//! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
+
+use super::bindings;
+use core::ops::Deref;
+use core::ptr::NonNull;
+use kernel::error::{code::*, Result};
+use kernel::str::CStr;
+use kernel::workqueue::Queue;
+
+/// A work queue; dropping it runs what is queued and then destroys it.
+///
+/// It has a thread in reserve (`WQ_MEM_RECLAIM`), so writing back memory can wait for it.
+///
+/// # Invariants
+///
+/// `raw` is a work queue that the value owns.
+pub struct OwnedQueue {
+    raw: NonNull<bindings::workqueue_struct>,
+}
+
+// SAFETY: A work queue may be used by any thread.
+unsafe impl Send for OwnedQueue {}
+// SAFETY: As above.
+unsafe impl Sync for OwnedQueue {}
+
+impl OwnedQueue {
+    /// Makes a queue named `prefix-name`, whose items run on any CPU.
+    pub fn new(prefix: &'static CStr, name: &CStr) -> Result<Self> {
+        // SAFETY: The format has two strings, and both are nul-terminated.
+        let raw = unsafe {
+            bindings::alloc_workqueue_noprof(
+                c"%s-%s".as_ptr().cast(),
+                bindings::wq_flags_WQ_MEM_RECLAIM | bindings::wq_flags_WQ_UNBOUND,
+                0,
+                prefix.as_ptr(),
+                name.as_ptr(),
+            )
+        };
+
+        // INVARIANT: The queue is new.
+        Ok(Self {
+            raw: NonNull::new(raw).ok_or(ENOMEM)?,
+        })
+    }
+
+    /// Waits until what is queued now has run.
+    pub fn flush(&self) {
+        // SAFETY: The queue is valid by the type invariant.
+        unsafe { bindings::__flush_workqueue(self.raw.as_ptr()) };
+    }
+}
+
+impl Deref for OwnedQueue {
+    type Target = Queue;
+
+    fn deref(&self) -> &Queue {
+        // SAFETY: The queue is valid as long as `self`.
+        unsafe { Queue::from_raw(self.raw.as_ptr()) }
+    }
+}
+
+impl Drop for OwnedQueue {
+    fn drop(&mut self) {
+        // SAFETY: The value owns the queue, and nothing borrows it any more.
+        unsafe { bindings::destroy_workqueue(self.raw.as_ptr()) };
+    }
+}
