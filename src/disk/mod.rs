@@ -2,6 +2,12 @@
 
 //! The on-disk format: one file a structure, with its checks and checksum. No I/O, no locks.
 
+pub mod checksum;
+pub mod features;
+pub mod layout;
+pub mod superblock;
 mod types;
 
+pub use checksum::CsumSeed;
+pub use layout::Layout;
 pub use types::{BlockSize, Group, Ino, LogicalBlock, PhysBlock};

@@ -13,7 +13,7 @@ impl PhysBlock {
     /// Largest value that an extent can hold (`ee_start_hi`, `ee_start_lo`).
     pub const MAX: u64 = (1 << 48) - 1;
 
-    /// Any number; whether the device has such a block is for [`super::superblock::Layout`] to say.
+    /// Any number; whether the device has such a block is for [`super::Layout`] to say.
     pub const fn new(nr: u64) -> Self {
         Self(nr)
     }
@@ -76,7 +76,7 @@ impl LogicalBlock {
 pub struct Group(u32);
 
 impl Group {
-    /// Any number; the count of groups is [`super::superblock::Layout::groups`].
+    /// Any number; the count of groups is [`super::Layout::groups`].
     pub const fn new(nr: u32) -> Self {
         Self(nr)
     }
@@ -137,16 +137,19 @@ impl BlockSize {
 
     /// The size in bytes.
     pub const fn bytes(self) -> u32 {
-        1 << self.bits
+        1u32.wrapping_shl(self.bits as u32)
     }
 
     /// Blocks that `bytes` fill, the last one perhaps in part.
     pub const fn blocks_for(self, bytes: u64) -> u64 {
-        (bytes >> self.bits) + (bytes & (self.bytes() as u64 - 1) != 0) as u64
+        let whole = bytes.wrapping_shr(self.bits as u32);
+        let rest = bytes & (self.bytes() as u64).wrapping_sub(1);
+        // Cannot wrap: a block has at least 1024 bytes.
+        whole.wrapping_add((rest != 0) as u64)
     }
 
     /// The 512-byte sectors of one block (`i_blocks` counts these).
     pub const fn sectors(self) -> u64 {
-        1 << (self.bits - 9)
+        1u64.wrapping_shl(self.bits.wrapping_sub(9) as u32)
     }
 }

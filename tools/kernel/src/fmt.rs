@@ -3,4 +3,3 @@
 //! Formatting, as `kernel::fmt`.
 
 pub use core::fmt::{Arguments, Debug, Display, Error, Formatter, Result, Write};
-pub use core::format_args as fmt;

@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The super block as it is on disk (Documentation/filesystems/ext4/super.rst): its fields, its checksum, and
+//! the changes that a mounted file system makes to it.
+//!
+//! The geometry that it describes is checked by [`super::Layout`]; here the fields are raw.
+
+use super::features::{incompat, ro_compat, Features};
+use super::{CsumSeed, PhysBlock};
+use crate::crc32c;
+use crate::store::{Flaw, Format, Kind};
+use core::mem::{offset_of, size_of};
+use kernel::error::Error;
+use zerocopy::byteorder::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, IntoBytes};
+use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Where the super block begins on the device, in bytes; it is [`SUPER_SIZE`] bytes long.
+pub const SUPER_OFFSET: u64 = 1024;
+/// Size of the super block in bytes.
+pub const SUPER_SIZE: usize = 1024;
+/// `s_magic`.
+pub const SUPER_MAGIC: u16 = 0xef53;
+
+/// `s_state`: cleanly unmounted.
+pub const STATE_VALID: u16 = 1;
+/// `s_state`: errors were found since the last check.
+pub const STATE_ERROR: u16 = 2;
+
+/// `s_rev_level` of the first revision, which has fixed inode sizes.
+pub const GOOD_OLD_REV: u32 = 0;
+/// `s_flags`: directory hashes take characters as signed.
+pub const FLAG_SIGNED_HASH: u32 = 1;
+/// `s_flags`: directory hashes take characters as unsigned.
+pub const FLAG_UNSIGNED_HASH: u32 = 2;
+
+/// What to do after an error was found (`s_errors`, mount option `errors=`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorPolicy {
+    /// Go on.
+    Continue,
+    /// Make the file system read-only.
+    ReadOnly,
+    /// Stop the machine.
+    Panic,
+}
+
+/// The super block. Field names are those of the format, without the `s_`.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone)]
+#[repr(C)]
+#[allow(missing_docs)]
+pub struct RawSuper {
+    pub inodes_count: U32,
+    pub blocks_count_lo: U32,
+    pub r_blocks_count_lo: U32,
+    pub free_blocks_count_lo: U32,
+    pub free_inodes_count: U32,
+    pub first_data_block: U32,
+    pub log_block_size: U32,
+    pub log_cluster_size: U32,
+    pub blocks_per_group: U32,
+    pub clusters_per_group: U32,
+    pub inodes_per_group: U32,
+    pub mtime: U32,
+    pub wtime: U32,
+    pub mnt_count: U16,
+    pub max_mnt_count: U16,
+    pub magic: U16,
+    pub state: U16,
+    pub errors: U16,
+    pub minor_rev_level: U16,
+    pub lastcheck: U32,
+    pub checkinterval: U32,
+    pub creator_os: U32,
+    pub rev_level: U32,
+    pub def_resuid: U16,
+    pub def_resgid: U16,
+    pub first_ino: U32,
+    pub inode_size: U16,
+    pub block_group_nr: U16,
+    pub feature_compat: U32,
+    pub feature_incompat: U32,
+    pub feature_ro_compat: U32,
+    pub uuid: [u8; 16],
+    pub volume_name: [u8; 16],
+    pub last_mounted: [u8; 64],
+    pub algorithm_usage_bitmap: U32,
+    pub prealloc_blocks: u8,
+    pub prealloc_dir_blocks: u8,
+    pub reserved_gdt_blocks: U16,
+    pub journal_uuid: [u8; 16],
+    pub journal_inum: U32,
+    pub journal_dev: U32,
+    pub last_orphan: U32,
+    pub hash_seed: [U32; 4],
+    pub def_hash_version: u8,
+    pub jnl_backup_type: u8,
+    pub desc_size: U16,
+    pub default_mount_opts: U32,
+    pub first_meta_bg: U32,
+    pub mkfs_time: U32,
+    pub jnl_blocks: [U32; 17],
+    pub blocks_count_hi: U32,
+    pub r_blocks_count_hi: U32,
+    pub free_blocks_count_hi: U32,
+    pub min_extra_isize: U16,
+    pub want_extra_isize: U16,
+    pub flags: U32,
+    pub raid_stride: U16,
+    pub mmp_update_interval: U16,
+    pub mmp_block: U64,
+    pub raid_stripe_width: U32,
+    pub log_groups_per_flex: u8,
+    pub checksum_type: u8,
+    pub encryption_level: u8,
+    pub reserved_pad: u8,
+    pub kbytes_written: U64,
+    pub snapshot_inum: U32,
+    pub snapshot_id: U32,
+    pub snapshot_r_blocks_count: U64,
+    pub snapshot_list: U32,
+    pub error_count: U32,
+    pub first_error_time: U32,
+    pub first_error_ino: U32,
+    pub first_error_block: U64,
+    pub first_error_func: [u8; 32],
+    pub first_error_line: U32,
+    pub last_error_time: U32,
+    pub last_error_ino: U32,
+    pub last_error_line: U32,
+    pub last_error_block: U64,
+    pub last_error_func: [u8; 32],
+    pub mount_opts: [u8; 64],
+    pub usr_quota_inum: U32,
+    pub grp_quota_inum: U32,
+    pub overhead_clusters: U32,
+    pub backup_bgs: [U32; 2],
+    pub encrypt_algos: [u8; 4],
+    pub encrypt_pw_salt: [u8; 16],
+    pub lpf_ino: U32,
+    pub prj_quota_inum: U32,
+    pub checksum_seed: U32,
+    pub wtime_hi: u8,
+    pub mtime_hi: u8,
+    pub mkfs_time_hi: u8,
+    pub lastcheck_hi: u8,
+    pub first_error_time_hi: u8,
+    pub last_error_time_hi: u8,
+    pub first_error_errcode: u8,
+    pub last_error_errcode: u8,
+    pub encoding: U16,
+    pub encoding_flags: U16,
+    pub orphan_file_inum: U32,
+    pub def_resuid_hi: U16,
+    pub def_resgid_hi: U16,
+    pub reserved: [U32; 93],
+    pub checksum: U32,
+}
+
+const _: () = assert!(size_of::<RawSuper>() == SUPER_SIZE);
+const _: () = assert!(offset_of!(RawSuper, feature_compat) == 0x5c);
+const _: () = assert!(offset_of!(RawSuper, default_mount_opts) == 0x100);
+const _: () = assert!(offset_of!(RawSuper, blocks_count_hi) == 0x150);
+const _: () = assert!(offset_of!(RawSuper, error_count) == 0x194);
+const _: () = assert!(offset_of!(RawSuper, checksum_seed) == 0x270);
+const _: () = assert!(offset_of!(RawSuper, checksum) == 0x3fc);
+
+/// An error that was found, for the error fields of the super block.
+#[derive(Clone, Copy, Debug)]
+pub struct ErrorRecord<'a> {
+    /// When, in seconds of Unix time.
+    pub time: i64,
+    /// Inode that it concerns, zero for none.
+    pub ino: u32,
+    /// Block that it concerns, zero for none.
+    pub block: u64,
+    /// Function that found it; what does not fit into 32 bytes is cut.
+    pub func: &'a str,
+    /// Line where it was found.
+    pub line: u32,
+    /// The error.
+    pub error: Error,
+}
+
+/// Codes for `s_first_error_errcode`, which do not depend on the architecture's errno values.
+fn error_code(error: Error) -> u8 {
+    use kernel::error::code::*;
+    const UNKNOWN: u8 = 1;
+    const CODES: [(Error, u8); 16] = [
+        (EIO, 2),
+        (ENOMEM, 3),
+        (EFSBADCRC, 4),
+        (EUCLEAN, 5),
+        (ENOSPC, 6),
+        (ENOKEY, 7),
+        (EROFS, 8),
+        (EFBIG, 9),
+        (EEXIST, 10),
+        (ERANGE, 11),
+        (EOVERFLOW, 12),
+        (EBUSY, 13),
+        (ENOTDIR, 14),
+        (ENOTEMPTY, 15),
+        (ESHUTDOWN, 16),
+        (EFAULT, 17),
+    ];
+    CODES
+        .iter()
+        .find(|(e, _)| *e == error)
+        .map_or(UNKNOWN, |(_, code)| *code)
+}
+
+/// Times in the super block are 40 bits of seconds.
+fn set_time(lo: &mut U32, hi: &mut u8, time: i64) {
+    let time = time.clamp(0, (1 << 40) - 1);
+    lo.set(time as u32);
+    *hi = (time >> 32) as u8;
+}
+
+impl RawSuper {
+    /// The super block in a block that begins `offset` bytes before it. `None` where the block is too short.
+    pub fn from_block(bytes: &[u8], offset: usize) -> Option<&Self> {
+        let (raw, _) = Self::ref_from_prefix(bytes.get(offset..)?).ok()?;
+        Some(raw)
+    }
+
+    /// Like [`Self::from_block`], to change it.
+    pub fn from_block_mut(bytes: &mut [u8], offset: usize) -> Option<&mut Self> {
+        let (raw, _) = Self::mut_from_prefix(bytes.get_mut(offset..)?).ok()?;
+        Some(raw)
+    }
+
+    /// The feature words.
+    pub fn features(&self) -> Features {
+        Features {
+            compat: self.feature_compat.get(),
+            incompat: self.feature_incompat.get(),
+            ro_compat: self.feature_ro_compat.get(),
+        }
+    }
+
+    fn has_64bit(&self) -> bool {
+        self.features().has_incompat(incompat::SIXTY_FOUR_BIT)
+    }
+
+    fn wide(&self, lo: U32, hi: U32) -> u64 {
+        let hi = if self.has_64bit() { hi.get() } else { 0 };
+        u64::from(lo.get()) | u64::from(hi) << 32
+    }
+
+    /// Size of the file system in blocks.
+    pub fn blocks_count(&self) -> u64 {
+        self.wide(self.blocks_count_lo, self.blocks_count_hi)
+    }
+
+    /// Blocks that only the privileged may use.
+    pub fn reserved_blocks_count(&self) -> u64 {
+        self.wide(self.r_blocks_count_lo, self.r_blocks_count_hi)
+    }
+
+    /// Free blocks, as of the last clean unmount.
+    pub fn free_blocks_count(&self) -> u64 {
+        self.wide(self.free_blocks_count_lo, self.free_blocks_count_hi)
+    }
+
+    /// The user that may use the reserved blocks.
+    pub fn reserved_uid(&self) -> u32 {
+        u32::from(self.def_resuid.get()) | u32::from(self.def_resuid_hi.get()) << 16
+    }
+
+    /// The group that may use the reserved blocks.
+    pub fn reserved_gid(&self) -> u32 {
+        u32::from(self.def_resgid.get()) | u32::from(self.def_resgid_hi.get()) << 16
+    }
+
+    /// What to do after an error, where no mount option says.
+    pub fn error_policy(&self) -> ErrorPolicy {
+        match self.errors.get() {
+            2 => ErrorPolicy::ReadOnly,
+            3 => ErrorPolicy::Panic,
+            _ => ErrorPolicy::Continue,
+        }
+    }
+
+    /// The seed of the checksums; `None` where metadata has none.
+    pub fn csum_seed(&self) -> Option<CsumSeed> {
+        if !self.features().has_ro_compat(ro_compat::METADATA_CSUM) {
+            None
+        } else if self.features().has_incompat(incompat::CSUM_SEED) {
+            Some(CsumSeed::new(self.checksum_seed.get()))
+        } else {
+            Some(CsumSeed::from_uuid(&self.uuid))
+        }
+    }
+
+    fn computed_checksum(&self) -> u32 {
+        let end = offset_of!(RawSuper, checksum);
+        crc32c(!0, self.as_bytes().get(..end).unwrap_or_default())
+    }
+
+    /// Whether the checksum is right; true where there is none.
+    pub fn checksum_ok(&self) -> bool {
+        !self.features().has_ro_compat(ro_compat::METADATA_CSUM)
+            || self.checksum.get() == self.computed_checksum()
+    }
+
+    /// Sets the checksum after changes, where there is one.
+    pub fn seal(&mut self) {
+        if self.features().has_ro_compat(ro_compat::METADATA_CSUM) {
+            self.checksum.set(self.computed_checksum());
+        }
+    }
+
+    /// Sets the time of the last mount, in seconds of Unix time.
+    pub fn set_mtime(&mut self, time: i64) {
+        set_time(&mut self.mtime, &mut self.mtime_hi, time);
+    }
+
+    /// Sets the time of the last change, in seconds of Unix time.
+    pub fn set_wtime(&mut self, time: i64) {
+        set_time(&mut self.wtime, &mut self.wtime_hi, time);
+    }
+
+    /// Counts a mount.
+    pub fn count_mount(&mut self) {
+        self.mnt_count.set(self.mnt_count.get().saturating_add(1));
+    }
+
+    /// Sets the counts of free blocks and inodes.
+    pub fn set_free(&mut self, blocks: u64, inodes: u32) {
+        self.free_blocks_count_lo.set(blocks as u32);
+        if self.has_64bit() {
+            self.free_blocks_count_hi.set((blocks >> 32) as u32);
+        }
+        self.free_inodes_count.set(inodes);
+    }
+
+    fn set_bit(word: &mut U32, bit: u32, on: bool) {
+        let rest = word.get() & !bit;
+        word.set(if on { rest | bit } else { rest });
+    }
+
+    /// Marks that the journal must be replayed, or that it need not be.
+    pub fn set_needs_recovery(&mut self, on: bool) {
+        Self::set_bit(&mut self.feature_incompat, incompat::RECOVER, on);
+    }
+
+    /// Marks that the orphan file may have entries, or that it has none.
+    pub fn set_orphan_present(&mut self, on: bool) {
+        Self::set_bit(&mut self.feature_ro_compat, ro_compat::ORPHAN_PRESENT, on);
+    }
+
+    /// Marks that there is a file larger than 2 GiB - 1.
+    pub fn set_large_file(&mut self) {
+        Self::set_bit(&mut self.feature_ro_compat, ro_compat::LARGE_FILE, true);
+    }
+
+    /// Marks that an error was found, and records it as the last one and, if it is, as the first.
+    pub fn record_error(&mut self, record: &ErrorRecord<'_>) {
+        self.state.set(self.state.get() | STATE_ERROR);
+        let mut func = [0; 32];
+        for (to, from) in func.iter_mut().zip(record.func.as_bytes()) {
+            *to = *from;
+        }
+        let code = error_code(record.error);
+        if self.first_error_time.get() == 0 && self.first_error_time_hi == 0 {
+            set_time(
+                &mut self.first_error_time,
+                &mut self.first_error_time_hi,
+                record.time,
+            );
+            self.first_error_ino.set(record.ino);
+            self.first_error_block.set(record.block);
+            self.first_error_func = func;
+            self.first_error_line.set(record.line);
+            self.first_error_errcode = code;
+        }
+        set_time(
+            &mut self.last_error_time,
+            &mut self.last_error_time_hi,
+            record.time,
+        );
+        self.last_error_ino.set(record.ino);
+        self.last_error_block.set(record.block);
+        self.last_error_func = func;
+        self.last_error_line.set(record.line);
+        self.last_error_errcode = code;
+        self.error_count
+            .set(self.error_count.get().saturating_add(1));
+    }
+}
+
+/// The block with the super block.
+#[derive(Clone, Copy, Debug)]
+pub struct SuperFormat {
+    offset: usize,
+}
+
+impl SuperFormat {
+    /// For a super block that begins `offset` bytes after the beginning of its block.
+    pub const fn new(offset: usize) -> Self {
+        Self { offset }
+    }
+
+    /// Where the super block begins in the block.
+    pub const fn offset(&self) -> usize {
+        self.offset
+    }
+}
+
+impl Format for SuperFormat {
+    const KIND: Kind = Kind::Super;
+
+    fn verify(&self, _nr: PhysBlock, bytes: &[u8]) -> Result<(), Flaw> {
+        let raw = RawSuper::from_block(bytes, self.offset).ok_or(Flaw("block too short"))?;
+        if raw.magic.get() != SUPER_MAGIC {
+            return Err(Flaw("wrong magic number"));
+        }
+        if !raw.checksum_ok() {
+            return Err(Flaw("wrong checksum"));
+        }
+        Ok(())
+    }
+
+    fn seal(&self, _nr: PhysBlock, bytes: &mut [u8]) {
+        if let Some(raw) = RawSuper::from_block_mut(bytes, self.offset) {
+            raw.seal();
+        }
+    }
+}
