@@ -17,6 +17,7 @@
 #include <linux/pagemap.h>
 #include <linux/part_stat.h>
 #include <linux/sched/mm.h>
+#include <linux/statfs.h>
 #include <linux/writeback.h>
 
 /* linux/bit_spinlock.h */
@@ -108,6 +109,82 @@ void iomapfs_helper_wait_on_buffer(struct buffer_head *bh)
 
 /* linux/fs.h */
 
+struct inode *iomapfs_helper_alloc_inode_sb(struct super_block *sb,
+					    struct kmem_cache *cache)
+{
+	return alloc_inode_sb(sb, cache, GFP_KERNEL);
+}
+
+u32 iomapfs_helper_encode_dev(dev_t dev)
+{
+	return new_encode_dev(dev);
+}
+
+int iomapfs_helper_finish_open_simple(struct file *file, int error)
+{
+	return finish_open_simple(file, error);
+}
+
+gid_t iomapfs_helper_i_gid_read(struct inode *inode)
+{
+	return i_gid_read(inode);
+}
+
+void iomapfs_helper_i_gid_write(struct inode *inode, gid_t gid)
+{
+	i_gid_write(inode, gid);
+}
+
+loff_t iomapfs_helper_i_size_read(struct inode *inode)
+{
+	return i_size_read(inode);
+}
+
+void iomapfs_helper_i_size_write(struct inode *inode, loff_t size)
+{
+	i_size_write(inode, size);
+}
+
+uid_t iomapfs_helper_i_uid_read(struct inode *inode)
+{
+	return i_uid_read(inode);
+}
+
+void iomapfs_helper_i_uid_write(struct inode *inode, uid_t uid)
+{
+	i_uid_write(inode, uid);
+}
+
+struct timespec64 iomapfs_helper_inode_get_atime(struct inode *inode)
+{
+	return inode_get_atime(inode);
+}
+
+struct timespec64 iomapfs_helper_inode_get_ctime(struct inode *inode)
+{
+	return inode_get_ctime(inode);
+}
+
+struct timespec64 iomapfs_helper_inode_get_mtime(struct inode *inode)
+{
+	return inode_get_mtime(inode);
+}
+
+void iomapfs_helper_inode_init_special(struct inode *inode, u32 dev)
+{
+	init_special_inode(inode, inode->i_mode, new_decode_dev(dev));
+}
+
+bool iomapfs_helper_inode_is_new(struct inode *inode)
+{
+	return inode_state_read_once(inode) & I_NEW;
+}
+
+bool iomapfs_helper_inode_is_symlink(struct inode *inode)
+{
+	return S_ISLNK(inode->i_mode);
+}
+
 void iomapfs_helper_inode_lock(struct inode *inode)
 {
 	inode_lock(inode);
@@ -128,6 +205,28 @@ int iomapfs_helper_inode_trylock_shared(struct inode *inode)
 	return inode_trylock_shared(inode);
 }
 
+u32 iomapfs_helper_inode_rdev_encoded(struct inode *inode)
+{
+	return new_encode_dev(inode->i_rdev);
+}
+
+void iomapfs_helper_inode_set_atime_to_ts(struct inode *inode,
+					  struct timespec64 ts)
+{
+	inode_set_atime_to_ts(inode, ts);
+}
+
+void iomapfs_helper_inode_set_mtime_to_ts(struct inode *inode,
+					  struct timespec64 ts)
+{
+	inode_set_mtime_to_ts(inode, ts);
+}
+
+void iomapfs_helper_inode_set_sectors(struct inode *inode, blkcnt_t sectors)
+{
+	WRITE_ONCE(inode->i_blocks, sectors);
+}
+
 void iomapfs_helper_inode_unlock(struct inode *inode)
 {
 	inode_unlock(inode);
@@ -136,6 +235,52 @@ void iomapfs_helper_inode_unlock(struct inode *inode)
 void iomapfs_helper_inode_unlock_shared(struct inode *inode)
 {
 	inode_unlock_shared(inode);
+}
+
+void iomapfs_helper_mark_inode_dirty(struct inode *inode)
+{
+	mark_inode_dirty(inode);
+}
+
+void iomapfs_helper_sb_end_intwrite(struct super_block *sb)
+{
+	sb_end_intwrite(sb);
+}
+
+/* Who sets other flags holds s_umount; an error that sets this one does not. */
+void iomapfs_helper_sb_set_read_only(struct super_block *sb, bool read_only)
+{
+	if (read_only)
+		sb->s_flags |= SB_RDONLY;
+	else
+		sb->s_flags &= ~SB_RDONLY;
+}
+
+void iomapfs_helper_sb_start_intwrite(struct super_block *sb)
+{
+	sb_start_intwrite(sb);
+}
+
+void iomapfs_helper_set_delayed_kfree(struct delayed_call *call, void *arg)
+{
+	set_delayed_call(call, kfree_link, arg);
+}
+
+/* linux/iversion.h */
+
+void iomapfs_helper_inode_inc_iversion(struct inode *inode)
+{
+	inode_inc_iversion(inode);
+}
+
+u64 iomapfs_helper_inode_peek_iversion(struct inode *inode)
+{
+	return inode_peek_iversion(inode);
+}
+
+void iomapfs_helper_inode_set_iversion_queried(struct inode *inode, u64 val)
+{
+	inode_set_iversion_queried(inode, val);
 }
 
 /* linux/jbd2.h */
@@ -170,6 +315,19 @@ void iomapfs_helper_journal_state_write_unlock(journal_t *journal)
 	write_unlock(&journal->j_state_lock);
 }
 
+/* linux/pagemap.h */
+
+void iomapfs_helper_mapping_set_gfp_nofs(struct address_space *mapping)
+{
+	mapping_set_gfp_mask(mapping,
+			     mapping_gfp_mask(mapping) & ~__GFP_FS);
+}
+
+void iomapfs_helper_mapping_set_large_folios(struct address_space *mapping)
+{
+	mapping_set_large_folios(mapping);
+}
+
 /* linux/sched/mm.h */
 
 unsigned int iomapfs_helper_memalloc_nofs_save(void)
@@ -180,4 +338,11 @@ unsigned int iomapfs_helper_memalloc_nofs_save(void)
 void iomapfs_helper_memalloc_nofs_restore(unsigned int flags)
 {
 	memalloc_nofs_restore(flags);
+}
+
+/* linux/statfs.h */
+
+__kernel_fsid_t iomapfs_helper_fsid_from_uuid(const u8 *uuid)
+{
+	return uuid_to_fsid((u8 *)uuid);
 }

@@ -28,10 +28,20 @@ mod bindings {
     include!(env!("IOMAPFS_BINDINGS_HELPERS"));
 }
 
+pub(crate) mod attr;
 pub(crate) mod block_device;
 pub(crate) mod buffer;
+pub(crate) mod dentry;
+pub(crate) mod fiemap;
+pub(crate) mod fs;
+pub(crate) mod fs_context;
+pub(crate) mod inode;
+pub(crate) mod inode_ops;
 pub(crate) mod jbd2;
 pub(crate) mod memalloc;
+pub(crate) mod statfs;
+pub(crate) mod super_block;
+pub(crate) mod time;
 pub(crate) mod workqueue;
 
 /// CRC32c of `bytes`, continued from `seed`. Nothing is inverted: ext4 starts with `!0`.

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Attributes of inodes: how they are asked for, changed, and mapped between users.
+//!
+//! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
+//! [`include/linux/stat.h`](srctree/include/linux/stat.h),
+//! [`include/linux/mnt_idmapping.h`](srctree/include/linux/mnt_idmapping.h)
+
+use super::{bindings, dentry::Entry, fs::FileSystem, inode::INode, time::Timestamp};
+use kernel::{error::to_result, prelude::*, types::Opaque};
+
+/// How a mount maps user and group ids.
+///
+/// # Invariants
+///
+/// Wraps a valid `struct mnt_idmap`.
+#[repr(transparent)]
+pub(crate) struct Idmap(Opaque<bindings::mnt_idmap>);
+
+impl Idmap {
+    /// # Safety
+    ///
+    /// `idmap` must be valid for the lifetime of the reference.
+    pub(super) unsafe fn from_raw<'a>(idmap: *mut bindings::mnt_idmap) -> &'a Self {
+        // SAFETY: `Self` is a transparent wrapper; the rest is the caller's promise.
+        unsafe { &*idmap.cast() }
+    }
+
+    /// The C structure.
+    pub(super) fn as_raw(&self) -> *mut bindings::mnt_idmap {
+        self.0.get()
+    }
+}
+
+/// A wanted change of attributes.
+///
+/// # Invariants
+///
+/// Wraps a valid `struct iattr` that is the caller's alone.
+#[repr(transparent)]
+pub(crate) struct Attr(Opaque<bindings::iattr>);
+
+impl Attr {
+    /// # Safety
+    ///
+    /// `attr` must be valid, and the caller's alone, for the lifetime of the reference.
+    pub(super) unsafe fn from_raw<'a>(attr: *mut bindings::iattr) -> &'a mut Self {
+        // SAFETY: `Self` is a transparent wrapper; the rest is the caller's promise.
+        unsafe { &mut *attr.cast() }
+    }
+
+    fn has(&self, flags: u32) -> bool {
+        // SAFETY: Valid by the type's invariants.
+        unsafe { (*self.0.get()).ia_valid & flags != 0 }
+    }
+
+    /// The size that the file is to have.
+    pub(crate) fn size(&self) -> Option<i64> {
+        // SAFETY: Valid by the type's invariants.
+        self.has(bindings::ATTR_SIZE)
+            .then(|| unsafe { (*self.0.get()).ia_size })
+    }
+
+    /// Whether the times of the last change of data or inode are set by the caller of the system call.
+    pub(crate) fn sets_times(&self) -> bool {
+        self.has(bindings::ATTR_MTIME | bindings::ATTR_CTIME)
+    }
+
+    /// Adds that the times of the last change of data and inode become the present.
+    pub(crate) fn touch<T: FileSystem>(&mut self, inode: &INode<T>) {
+        // SAFETY: Valid by the types' invariants.
+        unsafe {
+            let now = bindings::current_time(inode.as_raw());
+            (*self.0.get()).ia_mtime = now;
+            (*self.0.get()).ia_ctime = now;
+            (*self.0.get()).ia_valid |= bindings::ATTR_MTIME | bindings::ATTR_CTIME;
+        }
+    }
+
+    /// Checks that the task may make this change, and that limits allow it.
+    pub(crate) fn prepare<T: FileSystem>(&mut self, idmap: &Idmap, entry: &Entry<'_, T>) -> Result {
+        // SAFETY: Valid by the types' invariants.
+        to_result(unsafe {
+            bindings::setattr_prepare(idmap.as_raw(), entry.as_raw(), self.0.get())
+        })
+    }
+
+    /// Sets the attributes other than the size in the inode, which the caller has locked exclusively.
+    pub(crate) fn copy_to<T: FileSystem>(&self, idmap: &Idmap, inode: &INode<T>) {
+        // SAFETY: Valid by the types' invariants.
+        unsafe { bindings::setattr_copy(idmap.as_raw(), inode.as_raw(), self.0.get()) };
+    }
+
+    /// Checks that a file may have this size: `EFBIG`, `ETXTBSY`, or a signal where it may not.
+    pub(crate) fn check_new_size<T: FileSystem>(inode: &INode<T>, size: i64) -> Result {
+        // SAFETY: Valid by the type's invariants.
+        to_result(unsafe { bindings::inode_newsize_ok(inode.as_raw(), size) })
+    }
+}
+
+/// Attributes that `statx(2)` can tell of a file.
+pub(crate) mod attributes {
+    use crate::linux::bindings;
+
+    /// Data can only be added at the end.
+    pub(crate) const APPEND: u64 = bindings::STATX_ATTR_APPEND as u64;
+    /// Not to be backed up.
+    pub(crate) const NODUMP: u64 = bindings::STATX_ATTR_NODUMP as u64;
+    /// Nothing can be changed.
+    pub(crate) const IMMUTABLE: u64 = bindings::STATX_ATTR_IMMUTABLE as u64;
+    /// Stored compressed.
+    pub(crate) const COMPRESSED: u64 = bindings::STATX_ATTR_COMPRESSED as u64;
+}
+
+/// The answer to `statx(2)`.
+///
+/// # Invariants
+///
+/// Wraps a valid `struct kstat` that is the caller's alone.
+#[repr(transparent)]
+pub(crate) struct Stat(Opaque<bindings::kstat>);
+
+impl Stat {
+    /// # Safety
+    ///
+    /// `stat` must be valid, and the caller's alone, for the lifetime of the reference.
+    pub(super) unsafe fn from_raw<'a>(stat: *mut bindings::kstat) -> &'a mut Self {
+        // SAFETY: `Self` is a transparent wrapper; the rest is the caller's promise.
+        unsafe { &mut *stat.cast() }
+    }
+
+    /// Fills in what the VFS knows of the inode.
+    pub(crate) fn fill<T: FileSystem>(&mut self, idmap: &Idmap, wanted: Wanted, inode: &INode<T>) {
+        // SAFETY: Valid by the types' invariants.
+        unsafe {
+            bindings::generic_fillattr(idmap.as_raw(), wanted.0, inode.as_raw(), self.0.get());
+        }
+    }
+
+    /// Sets the time at which the file was created.
+    pub(crate) fn set_birth_time(&mut self, time: Timestamp) {
+        // SAFETY: Valid by the type's invariants.
+        unsafe {
+            (*self.0.get()).btime = time.into_raw();
+            (*self.0.get()).result_mask |= bindings::STATX_BTIME;
+        }
+    }
+
+    /// Sets which of [`attributes`] the filesystem knows, and which of them the file has.
+    pub(crate) fn set_attributes(&mut self, known: u64, has: u64) {
+        // SAFETY: Valid by the type's invariants.
+        unsafe {
+            (*self.0.get()).attributes |= has & known;
+            (*self.0.get()).attributes_mask |= known;
+        }
+    }
+
+    /// Sets to what memory and file offset of direct I/O must be aligned, in bytes.
+    pub(crate) fn set_direct_alignment(&mut self, memory: u32, offset: u32) {
+        // SAFETY: Valid by the type's invariants.
+        unsafe {
+            (*self.0.get()).dio_mem_align = memory;
+            (*self.0.get()).dio_offset_align = offset;
+            (*self.0.get()).result_mask |= bindings::STATX_DIOALIGN;
+        }
+    }
+
+    /// Adds to the space that the file takes, in units of 512 bytes.
+    pub(crate) fn add_blocks(&mut self, sectors: u64) {
+        // SAFETY: Valid by the type's invariants.
+        unsafe {
+            let blocks = &mut (*self.0.get()).blocks;
+            *blocks = blocks.saturating_add(sectors);
+        }
+    }
+}
+
+/// What the caller of `statx(2)` asks for.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted(pub(super) u32);
+
+impl Wanted {
+    /// Whether the alignment of direct I/O is asked for.
+    pub(crate) fn direct_alignment(self) -> bool {
+        self.0 & bindings::STATX_DIOALIGN != 0
+    }
+
+    /// Whether the time of creation is asked for.
+    pub(crate) fn birth_time(self) -> bool {
+        self.0 & bindings::STATX_BTIME != 0
+    }
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Entries of the VFS's cache of names, as operations of an inode get them.
+//!
+//! C header: [`include/linux/dcache.h`](srctree/include/linux/dcache.h)
+
+use super::{bindings, fs::FileSystem, inode::INode};
+use core::{marker::PhantomData, slice};
+
+/// An entry whose name and inode cannot change while the caller uses it: `i_rwsem` of its directory is held,
+/// or the entry is not known to others.
+///
+/// # Invariants
+///
+/// A valid `struct dentry` of a super block of `T`, with that stability, for the lifetime.
+pub(crate) struct Entry<'a, T: FileSystem>(*mut bindings::dentry, PhantomData<(&'a (), T)>);
+
+impl<'a, T: FileSystem> Entry<'a, T> {
+    /// # Safety
+    ///
+    /// The type's invariants must hold for `dentry`, for the lifetime.
+    pub(super) unsafe fn from_raw(dentry: *mut bindings::dentry) -> Self {
+        Self(dentry, PhantomData)
+    }
+
+    /// The C structure.
+    pub(super) fn as_raw(&self) -> *mut bindings::dentry {
+        self.0
+    }
+
+    /// The name, without directories and end mark.
+    pub(crate) fn name(&self) -> &'a [u8] {
+        // SAFETY: Valid and stable by the type's invariants; the name has that many bytes.
+        unsafe {
+            let name = &(*self.0).__bindgen_anon_1.d_name;
+            let len = name.__bindgen_anon_1.__bindgen_anon_1.len;
+            slice::from_raw_parts(name.name.cast(), len as usize)
+        }
+    }
+
+    /// The inode, where there is one by that name.
+    pub(crate) fn inode(&self) -> Option<&'a INode<T>> {
+        // SAFETY: Valid and stable by the type's invariants; an inode that has a name is ready.
+        unsafe {
+            let inode = (*self.0).d_inode;
+            if inode.is_null() {
+                None
+            } else {
+                Some(INode::from_raw(inode))
+            }
+        }
+    }
+}

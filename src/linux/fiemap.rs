@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The answer to the `FS_IOC_FIEMAP` call.
+//!
+//! C header: [`include/linux/fiemap.h`](srctree/include/linux/fiemap.h)
+
+use super::bindings;
+use kernel::types::Opaque;
+
+/// Where the extents of a file are told.
+///
+/// # Invariants
+///
+/// Wraps a valid `struct fiemap_extent_info`.
+#[repr(transparent)]
+pub(crate) struct ExtentInfo(Opaque<bindings::fiemap_extent_info>);
+
+impl ExtentInfo {
+    /// # Safety
+    ///
+    /// `info` must be valid, and the caller's alone, for the lifetime of the reference.
+    pub(super) unsafe fn from_raw<'a>(info: *mut bindings::fiemap_extent_info) -> &'a mut Self {
+        // SAFETY: `Self` is a transparent wrapper; the rest is the caller's promise.
+        unsafe { &mut *info.cast() }
+    }
+
+    /// The C structure.
+    pub(super) fn as_raw(&mut self) -> *mut bindings::fiemap_extent_info {
+        self.0.get()
+    }
+}

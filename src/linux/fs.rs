@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Filesystem types.
+//!
+//! A filesystem implements [`FileSystem`] and registers itself with a [`Registration`]. The operations
+//! of its super blocks are methods of the trait; those of inodes, files and mappings are tables of their
+//! own, which an inode gets when it is set up ([`super::inode`]).
+//!
+//! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
+//! [`include/linux/fs/super_types.h`](srctree/include/linux/fs/super_types.h)
+
+use super::{
+    bindings,
+    fs_context::{self, FsContext, Parameter},
+    inode::INode,
+    statfs::StatFs,
+    super_block::{self, SuperBlock},
+};
+use core::{marker::PhantomPinned, ptr};
+use kernel::{
+    error::to_result,
+    prelude::*,
+    seq_file::SeqFile,
+    sync::{aref::ARef, Arc},
+    types::Opaque,
+};
+
+/// Flags of a [`FileSystem`] type.
+pub(crate) mod flags {
+    use crate::linux::bindings;
+
+    /// Needs a block device.
+    pub(crate) const REQUIRES_DEV: i32 = bindings::FS_REQUIRES_DEV as i32;
+    /// Can be mounted with mapped user and group ids.
+    pub(crate) const ALLOW_IDMAP: i32 = bindings::FS_ALLOW_IDMAP as i32;
+    /// Has timestamps that get finer when somebody looks at them.
+    pub(crate) const MGTIME: i32 = bindings::FS_MGTIME as i32;
+}
+
+/// Whether what is to be written must be durable when the call returns.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Start it, nobody waits.
+    No,
+    /// It must be durable.
+    Yes,
+}
+
+/// A type of filesystem on a block device.
+///
+/// The callbacks run in process context and may sleep.
+#[vtable]
+pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
+    /// What `mount -t` calls it.
+    const NAME: &'static CStr;
+
+    /// [`flags`].
+    const FLAGS: i32;
+
+    /// The mount options, ended by [`Parameter::END`].
+    const PARAMETERS: &'static [Parameter];
+
+    /// The mount options as they are collected before a mount or remount.
+    type Options: Send;
+
+    /// What belongs to a mounted super block.
+    type SuperData: Send + Sync;
+
+    /// What belongs to an inode in memory, beside `struct inode` and in the same allocation.
+    ///
+    /// Dropped when the inode is destroyed, in a context that may sleep.
+    type INodeData: Send + Sync;
+
+    /// The options to start from: defaults, or those of `remount`, a mounted super block.
+    fn options(remount: Option<&SuperBlock<Self>>) -> Result<Self::Options>;
+
+    /// Takes one option of [`Self::PARAMETERS`].
+    fn parse_parameter(
+        context: &FsContext,
+        options: &mut Self::Options,
+        number: u8,
+        value: fs_context::Value,
+    ) -> Result;
+
+    /// Reads the super block of the device and gives the mount its data.
+    fn fill_super(
+        sb: &super_block::New<'_, Self>,
+        context: &FsContext,
+        options: Self::Options,
+    ) -> Result<Arc<Self::SuperData>>;
+
+    /// Gives the root directory, once [`SuperBlock::data`] is set.
+    ///
+    /// If it fails, [`Self::put_super`] is called.
+    fn root(sb: &SuperBlock<Self>, context: &FsContext) -> Result<ARef<INode<Self>>>;
+
+    /// Changes the options of a mounted super block.
+    fn reconfigure(sb: &SuperBlock<Self>, context: &FsContext, options: Self::Options) -> Result;
+
+    /// The last call on a super block: finishes everything. The caller has evicted all inodes but those
+    /// that the super block's data holds, and those must be given up here.
+    fn put_super(sb: &SuperBlock<Self>);
+
+    /// Writes out what is in memory only.
+    fn sync_fs(sb: &SuperBlock<Self>, wait: Wait) -> Result;
+
+    /// Makes the device consistent as it is; no change comes until [`Self::unfreeze_fs`].
+    fn freeze_fs(sb: &SuperBlock<Self>) -> Result;
+
+    /// Ends [`Self::freeze_fs`].
+    fn unfreeze_fs(sb: &SuperBlock<Self>) -> Result;
+
+    /// Fills in the numbers of `statfs(2)`.
+    fn statfs(sb: &SuperBlock<Self>, to: &mut StatFs) -> Result;
+
+    /// Writes the options that differ from the defaults, each as `,name` or `,name=value`.
+    fn show_options(sb: &SuperBlock<Self>, to: &SeqFile);
+
+    /// The inode was marked dirty for more than a lazy change of times: puts it where it will be durable
+    /// with the others.
+    fn dirty_inode(inode: &INode<Self>);
+
+    /// Writeback wants the inode to be on the device.
+    fn write_inode(inode: &INode<Self>, wait: Wait) -> Result;
+
+    /// The inode leaves memory; its page cache is empty already. If it has no links, it is freed here.
+    fn evict_inode(inode: &INode<Self>);
+
+    /// Called before the page cache of an inode that leaves memory is emptied.
+    fn evict_inode_start(_inode: &INode<Self>) {}
+}
+
+/// A registered filesystem type.
+///
+/// # Invariants
+///
+/// `fs` is registered, `cache` is a live slab cache of [`INode<T>`]s.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Registration<T: FileSystem> {
+    #[pin]
+    fs: Opaque<bindings::file_system_type>,
+    cache: *mut bindings::kmem_cache,
+    #[pin]
+    _pin: PhantomPinned,
+    _p: core::marker::PhantomData<T>,
+}
+
+// SAFETY: Nothing of it can be changed through a shared reference; it may be dropped by any task.
+unsafe impl<T: FileSystem> Send for Registration<T> {}
+// SAFETY: As above.
+unsafe impl<T: FileSystem> Sync for Registration<T> {}
+
+impl<T: FileSystem> Registration<T> {
+    /// Registers the type with the VFS.
+    pub(crate) fn new(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        const { fs_context::check_parameters(T::PARAMETERS) };
+        try_pin_init!(Self {
+            cache: INode::<T>::create_cache(T::NAME)?,
+            fs <- Opaque::ffi_init(|slot: *mut bindings::file_system_type| {
+                // SAFETY: `slot` is valid for writes; all zeros is a valid value of the C structure.
+                unsafe { ptr::write_bytes(slot, 0, 1) };
+                // SAFETY: As above, and the fields of a structure that nobody else sees yet.
+                unsafe {
+                    (*slot).name = T::NAME.as_ptr().cast();
+                    (*slot).fs_flags = T::FLAGS;
+                    (*slot).owner = module.as_ptr();
+                    (*slot).init_fs_context = Some(fs_context::init_context::<T>);
+                    (*slot).parameters = T::PARAMETERS.as_ptr().cast();
+                    (*slot).kill_sb = Some(super_block::kill_callback::<T>);
+                }
+            }),
+            _pin: PhantomPinned,
+            _p: core::marker::PhantomData,
+        })
+        .pin_chain(|this| {
+            // SAFETY: The structure is filled in, pinned, and unregistered before it goes away. If this
+            // fails, `this` is dropped; unregistering what is not registered does nothing.
+            to_result(unsafe { bindings::register_filesystem(this.fs.get()) })
+        })
+    }
+
+    /// The slab cache of the inodes of `sb`.
+    ///
+    /// # Safety
+    ///
+    /// `sb` must be a super block of a filesystem type that was registered by a `Registration<T>`.
+    pub(super) unsafe fn cache_of(sb: *mut bindings::super_block) -> *mut bindings::kmem_cache {
+        // SAFETY: A super block is valid and has a type; by the caller's promise the type is the field of a
+        // `Registration<T>`, which stays until no super block is left.
+        unsafe {
+            let fs = Opaque::cast_from((*sb).s_type).cast_mut();
+            (*kernel::container_of!(fs, Self, fs)).cache
+        }
+    }
+}
+
+#[pinned_drop]
+impl<T: FileSystem> PinnedDrop for Registration<T> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: Registered by the type's invariants, and not used any more: the module that owns it
+        // cannot be unloaded while something is mounted.
+        unsafe { bindings::unregister_filesystem(self.fs.get()) };
+        // SAFETY: Inodes are freed by callbacks of RCU; after the barrier all of them are.
+        unsafe { bindings::rcu_barrier() };
+        // SAFETY: The cache is live by the invariants, and empty now.
+        unsafe { bindings::kmem_cache_destroy(self.cache) };
+    }
+}

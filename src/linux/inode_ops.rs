@@ -1,0 +1,564 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Operations of inodes: names in directories, attributes, symbolic links.
+//!
+//! A filesystem implements [`Operations`] once for each sort of inode, and gives an inode the
+//! [`InodeTable`] of its sort.
+//!
+//! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
+
+use super::{
+    attr::{Attr, Idmap, Stat, Wanted},
+    bindings,
+    dentry::Entry,
+    fiemap::ExtentInfo,
+    fs::FileSystem,
+    inode::{INode, IntoRawInode, Ready},
+};
+use core::{marker::PhantomData, ptr};
+use kernel::{
+    error::{from_result, to_result, Result, VTABLE_DEFAULT_ERROR},
+    ffi::{c_char, c_int, c_uint, c_void},
+    prelude::*,
+    sync::aref::ARef,
+};
+
+/// A new name for an entry, as `rename(2)` wants it.
+pub(crate) struct Rename<'a, T: FileSystem> {
+    /// The directory that the entry is in.
+    pub(crate) old_dir: &'a INode<T>,
+    /// The entry; it has an inode.
+    pub(crate) old: Entry<'a, T>,
+    /// The directory that it moves to, in the same filesystem.
+    pub(crate) new_dir: &'a INode<T>,
+    /// The name that it gets. Where there is an inode by that name, it is of the same sort, and not the
+    /// entry's own.
+    pub(crate) new: Entry<'a, T>,
+    /// How: 0 or some of [`rename`].
+    pub(crate) flags: u32,
+}
+
+/// Flags of a [`Rename`].
+pub(crate) mod rename {
+    use crate::linux::bindings;
+
+    /// There must be nothing by the new name. The VFS has checked.
+    pub(crate) const NOREPLACE: u32 = bindings::RENAME_NOREPLACE;
+    /// The two names change inodes with each other.
+    pub(crate) const EXCHANGE: u32 = bindings::RENAME_EXCHANGE;
+    /// A whiteout is left by the old name.
+    pub(crate) const WHITEOUT: u32 = bindings::RENAME_WHITEOUT;
+}
+
+/// The operations of one sort of inode. All run in process context and may sleep.
+///
+/// Those that change a directory are called with the directory's `i_rwsem` held exclusively, and that of an
+/// inode which loses a name too; [`Self::lookup`] with the directory's held shared or exclusively.
+#[vtable]
+pub(crate) trait Operations: Sized + 'static {
+    /// The filesystem.
+    type FileSystem: FileSystem;
+
+    /// Finds the inode by a name.
+    fn lookup(
+        _dir: &INode<Self::FileSystem>,
+        _name: &[u8],
+    ) -> Result<Option<ARef<INode<Self::FileSystem>>>> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Makes a regular file.
+    fn create(
+        _idmap: &Idmap,
+        _dir: &INode<Self::FileSystem>,
+        _name: &[u8],
+        _mode: u16,
+    ) -> Result<Ready<Self::FileSystem>> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Makes a directory.
+    fn mkdir(
+        _idmap: &Idmap,
+        _dir: &INode<Self::FileSystem>,
+        _name: &[u8],
+        _mode: u16,
+    ) -> Result<Ready<Self::FileSystem>> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Makes a device special file (`device` is in the encoding of user space), pipe or socket.
+    fn mknod(
+        _idmap: &Idmap,
+        _dir: &INode<Self::FileSystem>,
+        _name: &[u8],
+        _mode: u16,
+        _device: u32,
+    ) -> Result<Ready<Self::FileSystem>> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Makes a symbolic link.
+    fn symlink(
+        _idmap: &Idmap,
+        _dir: &INode<Self::FileSystem>,
+        _name: &[u8],
+        _target: &[u8],
+    ) -> Result<Ready<Self::FileSystem>> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Makes a regular file without a name. Its count of links must be 1 in memory when it is returned; the
+    /// VFS lowers it and marks the inode dirty.
+    fn tmpfile(
+        _idmap: &Idmap,
+        _dir: &INode<Self::FileSystem>,
+        _mode: u16,
+    ) -> Result<Ready<Self::FileSystem>> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Gives an inode another name.
+    fn link(
+        _inode: &INode<Self::FileSystem>,
+        _dir: &INode<Self::FileSystem>,
+        _name: &[u8],
+    ) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Takes a name from an inode that is no directory.
+    fn unlink(
+        _dir: &INode<Self::FileSystem>,
+        _name: &[u8],
+        _inode: &INode<Self::FileSystem>,
+    ) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Removes a directory, if it is empty.
+    fn rmdir(
+        _dir: &INode<Self::FileSystem>,
+        _name: &[u8],
+        _inode: &INode<Self::FileSystem>,
+    ) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Gives an inode a new name in place of an old one.
+    fn rename(_idmap: &Idmap, _how: &Rename<'_, Self::FileSystem>) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Changes attributes, under `i_rwsem` held exclusively.
+    fn setattr(
+        _idmap: &Idmap,
+        _entry: &Entry<'_, Self::FileSystem>,
+        _inode: &INode<Self::FileSystem>,
+        _attr: &mut Attr,
+    ) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Tells attributes.
+    fn getattr(
+        _idmap: &Idmap,
+        _inode: &INode<Self::FileSystem>,
+        _wanted: Wanted,
+        _to: &mut Stat,
+    ) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Reads the target of a symbolic link that the VFS does not know ([`super::inode::New::set_link`]).
+    fn read_link(_inode: &INode<Self::FileSystem>) -> Result<KVec<u8>> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Tells where the bytes from `start` on, `len` of them, are on the device.
+    fn fiemap(
+        _inode: &INode<Self::FileSystem>,
+        _to: &mut ExtentInfo,
+        _start: u64,
+        _len: u64,
+    ) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+}
+
+/// A table of operations for inodes of `T`.
+pub(crate) struct InodeTable<T: FileSystem>(
+    &'static bindings::inode_operations,
+    PhantomData<fn(T) -> T>,
+);
+
+impl<T: FileSystem> InodeTable<T> {
+    /// The operations of `O`.
+    pub(crate) const fn of<O: Operations<FileSystem = T>>() -> Self {
+        Self(&Table::<O>::OPERATIONS, PhantomData)
+    }
+
+    /// For symbolic links whose target the VFS knows ([`super::inode::New::set_link`]).
+    pub(crate) const fn of_links<O: Operations<FileSystem = T>>() -> Self {
+        Self(&Table::<O>::LINK_OPERATIONS, PhantomData)
+    }
+
+    pub(super) fn as_raw(&self) -> &'static bindings::inode_operations {
+        self.0
+    }
+}
+
+struct Table<O>(PhantomData<O>);
+
+/// Marks a dentry's new inode as its own.
+///
+/// # Safety
+///
+/// `dentry` must be a valid dentry without an inode, in a directory that is locked exclusively.
+unsafe fn instantiate<T: FileSystem>(dentry: *mut bindings::dentry, inode: Ready<T>) {
+    let inode = inode.into_inner();
+    // SAFETY: By the caller's promise; the reference passes on. A ready inode that was put in the hash
+    // table is locked as new, which is undone by this call; another one is not locked.
+    unsafe {
+        if bindings::inode_is_new(inode.as_raw()) {
+            bindings::d_instantiate_new(dentry, inode.into_raw_inode());
+        } else {
+            bindings::d_instantiate(dentry, inode.into_raw_inode());
+        }
+    }
+}
+
+/// A pointer, or an error as one.
+fn pointer<P>(result: Result<*mut P>) -> *mut P {
+    match result {
+        Ok(pointer) => pointer,
+        Err(error) => error.to_ptr(),
+    }
+}
+
+impl<O: Operations> Table<O> {
+    const OPERATIONS: bindings::inode_operations = bindings::inode_operations {
+        lookup: if O::HAS_LOOKUP {
+            Some(Self::lookup)
+        } else {
+            None
+        },
+        get_link: if O::HAS_READ_LINK {
+            Some(Self::get_link)
+        } else {
+            None
+        },
+        create: if O::HAS_CREATE {
+            Some(Self::create)
+        } else {
+            None
+        },
+        link: if O::HAS_LINK { Some(Self::link) } else { None },
+        unlink: if O::HAS_UNLINK {
+            Some(Self::unlink)
+        } else {
+            None
+        },
+        symlink: if O::HAS_SYMLINK {
+            Some(Self::symlink)
+        } else {
+            None
+        },
+        mkdir: if O::HAS_MKDIR {
+            Some(Self::mkdir)
+        } else {
+            None
+        },
+        rmdir: if O::HAS_RMDIR {
+            Some(Self::rmdir)
+        } else {
+            None
+        },
+        mknod: if O::HAS_MKNOD {
+            Some(Self::mknod)
+        } else {
+            None
+        },
+        rename: if O::HAS_RENAME {
+            Some(Self::rename)
+        } else {
+            None
+        },
+        setattr: if O::HAS_SETATTR {
+            Some(Self::setattr)
+        } else {
+            None
+        },
+        getattr: if O::HAS_GETATTR {
+            Some(Self::getattr)
+        } else {
+            None
+        },
+        tmpfile: if O::HAS_TMPFILE {
+            Some(Self::tmpfile)
+        } else {
+            None
+        },
+        fiemap: if O::HAS_FIEMAP {
+            Some(Self::fiemap)
+        } else {
+            None
+        },
+        ..pin_init::zeroed()
+    };
+
+    const LINK_OPERATIONS: bindings::inode_operations = bindings::inode_operations {
+        get_link: Some(bindings::simple_get_link),
+        ..Self::OPERATIONS
+    };
+
+    unsafe extern "C" fn lookup(
+        dir: *mut bindings::inode,
+        dentry: *mut bindings::dentry,
+        _flags: c_uint,
+    ) -> *mut bindings::dentry {
+        // SAFETY: The VFS gives a directory that is ready, and a new dentry.
+        let (dir, name) = unsafe {
+            let entry = Entry::<O::FileSystem>::from_raw(dentry);
+            (INode::from_raw(dir), entry.name())
+        };
+        pointer(O::lookup(dir, name).map(|inode| {
+            let inode = inode.map_or(ptr::null_mut(), IntoRawInode::into_raw_inode);
+            // SAFETY: The dentry is new, and the reference passes on. Null stands for no inode.
+            unsafe { bindings::d_splice_alias(inode, dentry) }
+        }))
+    }
+
+    unsafe extern "C" fn get_link(
+        dentry: *mut bindings::dentry,
+        inode: *mut bindings::inode,
+        done: *mut bindings::delayed_call,
+    ) -> *const c_char {
+        if dentry.is_null() {
+            // Under RCU: nothing may be read, and the inode may be going away.
+            return ECHILD.to_ptr();
+        }
+        // SAFETY: With a dentry the inode has a reference and is ready.
+        let target = O::read_link(unsafe { INode::from_raw(inode) }).and_then(|mut target| {
+            target.push(0, GFP_KERNEL)?;
+            let (bytes, _, _) = target.into_raw_parts();
+            // SAFETY: `done` is valid; the bytes were allocated by `kmalloc` and are freed by the call.
+            unsafe { bindings::set_delayed_kfree(done, bytes.cast::<c_void>()) };
+            Ok(bytes.cast::<c_char>())
+        });
+        pointer(target)
+    }
+
+    unsafe extern "C" fn create(
+        idmap: *mut bindings::mnt_idmap,
+        dir: *mut bindings::inode,
+        dentry: *mut bindings::dentry,
+        mode: bindings::umode_t,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The VFS gives a directory that is ready and locked, and a dentry in it without an inode.
+            unsafe {
+                let name = Entry::<O::FileSystem>::from_raw(dentry).name();
+                let inode = O::create(Idmap::from_raw(idmap), INode::from_raw(dir), name, mode)?;
+                instantiate(dentry, inode);
+            }
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn mkdir(
+        idmap: *mut bindings::mnt_idmap,
+        dir: *mut bindings::inode,
+        dentry: *mut bindings::dentry,
+        mode: bindings::umode_t,
+    ) -> *mut bindings::dentry {
+        // SAFETY: As in `create`.
+        let result = unsafe {
+            let name = Entry::<O::FileSystem>::from_raw(dentry).name();
+            let mode = mode | bindings::S_IFDIR as bindings::umode_t;
+            O::mkdir(Idmap::from_raw(idmap), INode::from_raw(dir), name, mode)
+                .map(|inode| instantiate(dentry, inode))
+        };
+        pointer(result.map(|()| ptr::null_mut()))
+    }
+
+    unsafe extern "C" fn mknod(
+        idmap: *mut bindings::mnt_idmap,
+        dir: *mut bindings::inode,
+        dentry: *mut bindings::dentry,
+        mode: bindings::umode_t,
+        device: bindings::dev_t,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: As in `create`.
+            unsafe {
+                let name = Entry::<O::FileSystem>::from_raw(dentry).name();
+                let device = bindings::encode_dev(device);
+                let inode = O::mknod(
+                    Idmap::from_raw(idmap),
+                    INode::from_raw(dir),
+                    name,
+                    mode,
+                    device,
+                )?;
+                instantiate(dentry, inode);
+            }
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn symlink(
+        idmap: *mut bindings::mnt_idmap,
+        dir: *mut bindings::inode,
+        dentry: *mut bindings::dentry,
+        target: *const c_char,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: As in `create`; the target is a string.
+            unsafe {
+                let name = Entry::<O::FileSystem>::from_raw(dentry).name();
+                let target = CStr::from_char_ptr(target).to_bytes();
+                let inode = O::symlink(Idmap::from_raw(idmap), INode::from_raw(dir), name, target)?;
+                instantiate(dentry, inode);
+            }
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn tmpfile(
+        idmap: *mut bindings::mnt_idmap,
+        dir: *mut bindings::inode,
+        file: *mut bindings::file,
+        mode: bindings::umode_t,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The VFS gives a directory that is ready, and a file whose dentry has no inode.
+            unsafe {
+                let inode = O::tmpfile(Idmap::from_raw(idmap), INode::from_raw(dir), mode)?;
+                let inode = inode.unlock();
+                bindings::d_tmpfile(file, inode.into_raw_inode());
+                to_result(bindings::finish_open_simple(file, 0))?;
+            }
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn link(
+        old: *mut bindings::dentry,
+        dir: *mut bindings::inode,
+        dentry: *mut bindings::dentry,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: As in `create`; the other dentry has an inode, which is locked.
+            unsafe {
+                let name = Entry::<O::FileSystem>::from_raw(dentry).name();
+                let inode = INode::<O::FileSystem>::from_raw((*old).d_inode);
+                O::link(inode, INode::from_raw(dir), name)?;
+                bindings::d_instantiate(dentry, inode.to_ref().into_raw_inode());
+            }
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn unlink(dir: *mut bindings::inode, dentry: *mut bindings::dentry) -> c_int {
+        from_result(|| {
+            // SAFETY: The VFS gives a directory and a dentry in it, with its inode; both are locked.
+            unsafe {
+                let entry = Entry::from_raw(dentry);
+                let inode = entry.inode().ok_or(ENOENT)?;
+                O::unlink(INode::from_raw(dir), entry.name(), inode)?;
+            }
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn rmdir(dir: *mut bindings::inode, dentry: *mut bindings::dentry) -> c_int {
+        from_result(|| {
+            // SAFETY: As in `unlink`.
+            unsafe {
+                let entry = Entry::from_raw(dentry);
+                let inode = entry.inode().ok_or(ENOENT)?;
+                O::rmdir(INode::from_raw(dir), entry.name(), inode)?;
+            }
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn rename(
+        idmap: *mut bindings::mnt_idmap,
+        old_dir: *mut bindings::inode,
+        old: *mut bindings::dentry,
+        new_dir: *mut bindings::inode,
+        new: *mut bindings::dentry,
+        flags: c_uint,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The VFS gives directories and dentries in them; all are locked.
+            unsafe {
+                let how = Rename {
+                    old_dir: INode::from_raw(old_dir),
+                    old: Entry::from_raw(old),
+                    new_dir: INode::from_raw(new_dir),
+                    new: Entry::from_raw(new),
+                    flags,
+                };
+                O::rename(Idmap::from_raw(idmap), &how)?;
+            }
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn setattr(
+        idmap: *mut bindings::mnt_idmap,
+        dentry: *mut bindings::dentry,
+        attr: *mut bindings::iattr,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The VFS gives a dentry with its inode, which is locked, and a change that is ours.
+            unsafe {
+                let entry = Entry::from_raw(dentry);
+                let inode = entry.inode().ok_or(ENOENT)?;
+                O::setattr(Idmap::from_raw(idmap), &entry, inode, Attr::from_raw(attr))?;
+            }
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn getattr(
+        idmap: *mut bindings::mnt_idmap,
+        path: *const bindings::path,
+        stat: *mut bindings::kstat,
+        wanted: u32,
+        _flags: c_uint,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The VFS gives a path with an inode, and a structure that is ours to fill.
+            unsafe {
+                let inode = INode::from_raw((*(*path).dentry).d_inode);
+                let wanted = Wanted(wanted);
+                O::getattr(Idmap::from_raw(idmap), inode, wanted, Stat::from_raw(stat))?;
+            }
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn fiemap(
+        inode: *mut bindings::inode,
+        info: *mut kernel::bindings::fiemap_extent_info,
+        start: u64,
+        len: u64,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The VFS gives an inode that is ready, and a structure that is ours to use.
+            unsafe {
+                O::fiemap(
+                    INode::from_raw(inode),
+                    ExtentInfo::from_raw(info.cast()),
+                    start,
+                    len,
+                )?
+            };
+            Ok(0)
+        })
+    }
+}

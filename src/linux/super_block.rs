@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Super blocks: one mounted filesystem each.
+//!
+//! C headers: [`include/linux/fs/super_types.h`](srctree/include/linux/fs/super_types.h)
+
+use super::{
+    bindings,
+    block_device::BlockDevice,
+    fs::{FileSystem, Wait},
+    fs_context::FsContext,
+    inode::{INode, IntoRawInode},
+    statfs::StatFs,
+    time::Timestamp,
+};
+use core::{marker::PhantomData, ptr};
+use kernel::{
+    error::from_result,
+    prelude::*,
+    seq_file::SeqFile,
+    sync::Arc,
+    types::{ForeignOwnable, Opaque},
+};
+
+/// A super block of filesystem `T`.
+///
+/// # Invariants
+///
+/// Wraps a valid `struct super_block` of a type that a [`super::fs::Registration`] of `T` registered.
+/// `s_fs_info` is a reference on an [`Arc`] of `T::SuperData` from before the first use as a
+/// `SuperBlock<T>` until after [`FileSystem::put_super`].
+#[repr(transparent)]
+pub(crate) struct SuperBlock<T: FileSystem>(Opaque<bindings::super_block>, PhantomData<T>);
+
+// SAFETY: What can be changed through a shared reference is guarded by the VFS's locks or atomic; `T`'s
+// data is `Send + Sync` by the bounds of the trait.
+unsafe impl<T: FileSystem> Send for SuperBlock<T> {}
+// SAFETY: As above.
+unsafe impl<T: FileSystem> Sync for SuperBlock<T> {}
+
+impl<T: FileSystem> SuperBlock<T> {
+    /// # Safety
+    ///
+    /// The type's invariants must hold for `sb`, for the lifetime of the reference.
+    pub(super) unsafe fn from_raw<'a>(sb: *mut bindings::super_block) -> &'a Self {
+        // SAFETY: `Self` is a transparent wrapper; the rest is the caller's promise.
+        unsafe { &*sb.cast() }
+    }
+
+    /// The C structure.
+    pub(super) fn as_raw(&self) -> *mut bindings::super_block {
+        self.0.get()
+    }
+
+    /// The filesystem's own data.
+    pub(crate) fn data(&self) -> &T::SuperData {
+        // SAFETY: By the type's invariants a live `Arc` for as long as `self` is used; the reference that
+        // `s_fs_info` is keeps the value. `Arc::into_foreign` gives the address that `borrow` takes.
+        let data =
+            unsafe { <Arc<T::SuperData> as ForeignOwnable>::borrow((*self.as_raw()).s_fs_info) };
+        // SAFETY: As above: the value lives for as long as `self` may be used.
+        unsafe { &*ptr::from_ref::<T::SuperData>(&data) }
+    }
+
+    /// A reference of its own on the filesystem's data.
+    pub(crate) fn data_arc(&self) -> Arc<T::SuperData> {
+        // SAFETY: As in `data`.
+        unsafe { <Arc<T::SuperData> as ForeignOwnable>::borrow((*self.as_raw()).s_fs_info) }.into()
+    }
+
+    /// The name of the device, for messages.
+    pub(crate) fn id(&self) -> &CStr {
+        // SAFETY: Set once, when the device was opened, and ended by a zero.
+        unsafe { CStr::from_char_ptr((*self.as_raw()).s_id.as_ptr()) }
+    }
+
+    /// Whether nothing may be changed.
+    pub(crate) fn is_read_only(&self) -> bool {
+        // SAFETY: Valid by the type's invariants; other bits of the word may change meanwhile.
+        unsafe {
+            ptr::addr_of!((*self.as_raw()).s_flags).read_volatile() & bindings::SB_RDONLY != 0
+        }
+    }
+
+    /// Forbids or allows changes from now on. For [`FileSystem::reconfigure`], which the VFS calls with the
+    /// necessary lock, the mount itself, and for errors, where it does not matter who comes first.
+    pub(crate) fn set_read_only(&self, read_only: bool) {
+        // SAFETY: Valid by the type's invariants.
+        unsafe { bindings::sb_set_read_only(self.as_raw(), read_only) };
+    }
+
+    /// The block size in bytes.
+    pub(crate) fn block_size(&self) -> u32 {
+        // SAFETY: Valid by the type's invariants, and not changed after the mount.
+        unsafe { (*self.as_raw()).s_blocksize as u32 }
+    }
+
+    /// The largest size of a file in bytes.
+    pub(crate) fn max_bytes(&self) -> i64 {
+        // SAFETY: Valid by the type's invariants, and not changed after the mount.
+        unsafe { (*self.as_raw()).s_maxbytes }
+    }
+
+    /// The device.
+    pub(crate) fn block_device(&self) -> Result<BlockDevice> {
+        // SAFETY: Valid by the type's invariants; the device is open as long as there is data.
+        unsafe { BlockDevice::of_super(self.as_raw()) }
+    }
+
+    /// Starts and waits for writeback of all dirty data, which makes `ENOSPC` definite.
+    ///
+    /// The caller must hold no lock of an inode. Does nothing while an unmount is under way.
+    pub(crate) fn try_to_write_back(&self) {
+        // SAFETY: Valid by the type's invariants.
+        unsafe {
+            bindings::try_to_writeback_inodes_sb(
+                self.as_raw(),
+                bindings::wb_reason_WB_REASON_FS_FREE_SPACE,
+            )
+        };
+    }
+
+    /// Keeps the filesystem from being frozen while the guard lives. Waits while it is.
+    pub(crate) fn internal_write(&self) -> InternalWrite<'_, T> {
+        // SAFETY: Valid by the type's invariants.
+        unsafe { bindings::sb_start_intwrite(self.as_raw()) };
+        InternalWrite(self)
+    }
+}
+
+/// A change that the filesystem makes by itself. Made by [`SuperBlock::internal_write`].
+pub(crate) struct InternalWrite<'a, T: FileSystem>(&'a SuperBlock<T>);
+
+impl<T: FileSystem> Drop for InternalWrite<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: Pairs with the call in `SuperBlock::internal_write`.
+        unsafe { bindings::sb_end_intwrite(self.0.as_raw()) };
+    }
+}
+
+/// A super block that is being set up: its data is not there yet.
+///
+/// # Invariants
+///
+/// A valid super block whose device is open and which nobody else uses.
+pub(crate) struct New<'a, T: FileSystem>(*mut bindings::super_block, PhantomData<(&'a (), T)>);
+
+impl<T: FileSystem> New<'_, T> {
+    /// The C structure.
+    pub(super) fn as_raw(&self) -> *mut bindings::super_block {
+        self.0
+    }
+
+    /// The name of the device, for messages.
+    pub(crate) fn id(&self) -> &CStr {
+        // SAFETY: Set once, when the device was opened, and ended by a zero.
+        unsafe { CStr::from_char_ptr((*self.0).s_id.as_ptr()) }
+    }
+
+    /// Sets the block size to `wanted` bytes or the least that the device can do, and returns it.
+    pub(crate) fn set_min_block_size(&self, wanted: u32) -> Result<u32> {
+        // SAFETY: Valid by the type's invariants, and nobody else uses the super block.
+        match unsafe { bindings::sb_min_blocksize(self.0, wanted as i32) } {
+            0 => Err(EINVAL),
+            size => Ok(size as u32),
+        }
+    }
+
+    /// Sets the block size in bytes.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` where the device or the kernel cannot do it.
+    pub(crate) fn set_block_size(&self, bytes: u32) -> Result {
+        // SAFETY: Valid by the type's invariants, and nobody else uses the super block.
+        match unsafe { bindings::sb_set_blocksize(self.0, bytes as i32) } {
+            0 => Err(EINVAL),
+            _ => Ok(()),
+        }
+    }
+
+    /// The device.
+    pub(crate) fn block_device(&self) -> Result<BlockDevice> {
+        // SAFETY: Valid by the type's invariants; the device is open.
+        unsafe { BlockDevice::of_super(self.0) }
+    }
+
+    /// Sets what the VFS has to know.
+    pub(crate) fn set_limits(&self, limits: &Limits) {
+        // SAFETY: Valid by the type's invariants, and nobody else uses the super block.
+        unsafe {
+            (*self.0).s_magic = limits.magic as _;
+            (*self.0).s_maxbytes = limits.max_bytes;
+            (*self.0).s_max_links = limits.max_links;
+            (*self.0).s_time_gran = limits.time_granularity;
+            (*self.0).s_time_min = limits.time_min.seconds;
+            (*self.0).s_time_max = limits.time_max.seconds;
+        }
+    }
+
+    /// Sets the filesystem's UUID.
+    pub(crate) fn set_uuid(&self, uuid: &[u8; 16]) {
+        // SAFETY: Valid by the type's invariants, and nobody else uses the super block.
+        unsafe {
+            (*self.0).s_uuid.b = *uuid;
+            (*self.0).s_uuid_len = uuid.len() as u8;
+        }
+    }
+
+    /// Inodes have a version that changes with them.
+    pub(crate) fn set_inode_versions(&self) {
+        // SAFETY: Valid by the type's invariants, and nobody else uses the super block.
+        unsafe { (*self.0).s_flags |= bindings::SB_I_VERSION };
+    }
+
+    /// Page cache of this filesystem is accounted to the control group that dirtied it.
+    pub(crate) fn set_cgroup_writeback(&self) {
+        // SAFETY: Valid by the type's invariants, and nobody else uses the super block.
+        unsafe { (*self.0).s_iflags |= bindings::SB_I_CGROUPWB as kernel::ffi::c_ulong };
+    }
+}
+
+/// What [`New::set_limits`] sets.
+pub(crate) struct Limits {
+    /// `f_type` of `statfs(2)`.
+    pub(crate) magic: u32,
+    /// The largest size of a file in bytes.
+    pub(crate) max_bytes: i64,
+    /// The most links to an inode; 0 where the filesystem looks after that itself.
+    pub(crate) max_links: u32,
+    /// The granularity of timestamps in nanoseconds.
+    pub(crate) time_granularity: u32,
+    /// The earliest timestamp; only its seconds count.
+    pub(crate) time_min: Timestamp,
+    /// The latest timestamp; only its seconds count.
+    pub(crate) time_max: Timestamp,
+}
+
+/// Fills a new super block of `T`.
+///
+/// # Safety
+///
+/// `sb` must be a super block of the type that `T` registered, with an open device, that nobody else uses.
+pub(super) unsafe fn fill<T: FileSystem>(
+    sb: *mut bindings::super_block,
+    context: &FsContext,
+    options: T::Options,
+) -> Result {
+    // SAFETY: Nobody else uses it yet.
+    unsafe { (*sb).s_op = &Table::<T>::OPERATIONS };
+    // INVARIANT: By the caller's promise.
+    let data = T::fill_super(&New(sb, PhantomData), context, options)?;
+    // SAFETY: Nobody else uses it yet.
+    unsafe { (*sb).s_fs_info = data.into_foreign().cast() };
+
+    // SAFETY: The data is there now.
+    let this = unsafe { SuperBlock::<T>::from_raw(sb) };
+    let root = T::root(this, context).and_then(|inode| {
+        // SAFETY: The inode is valid; its reference goes to the dentry, or is dropped by the call.
+        let root = unsafe { bindings::d_make_root(inode.into_raw_inode()) };
+        if root.is_null() {
+            return Err(ENOMEM);
+        }
+        Ok(root)
+    });
+    match root {
+        Ok(root) => {
+            // SAFETY: Nobody else uses it yet.
+            unsafe { (*sb).s_root = root };
+            Ok(())
+        }
+        Err(error) => {
+            // SAFETY: Without a root the VFS does not call `put_super`, so this is the only call.
+            unsafe { finish::<T>(sb) };
+            Err(error)
+        }
+    }
+}
+
+/// Ends the filesystem's part of a super block.
+///
+/// # Safety
+///
+/// The data must be set; called once.
+unsafe fn finish<T: FileSystem>(sb: *mut bindings::super_block) {
+    // SAFETY: The data is there by the caller's promise.
+    T::put_super(unsafe { SuperBlock::<T>::from_raw(sb) });
+    // SAFETY: Nobody uses the super block as a `SuperBlock<T>` any more, so this reference can go.
+    drop(unsafe {
+        let data = core::mem::replace(&mut (*sb).s_fs_info, ptr::null_mut());
+        <Arc<T::SuperData> as ForeignOwnable>::from_foreign(data)
+    });
+}
+
+/// `kill_sb` of filesystem `T`.
+///
+/// # Safety
+///
+/// For the VFS only.
+pub(super) unsafe extern "C" fn kill_callback<T: FileSystem>(sb: *mut bindings::super_block) {
+    // SAFETY: The VFS gives a super block of ours, which is on a block device.
+    unsafe { bindings::kill_block_super(sb) };
+}
+
+/// The operations of the super blocks of `T`.
+struct Table<T>(PhantomData<T>);
+
+impl<T: FileSystem> Table<T> {
+    const OPERATIONS: bindings::super_operations = bindings::super_operations {
+        alloc_inode: Some(INode::<T>::alloc_callback),
+        destroy_inode: Some(INode::<T>::destroy_callback),
+        free_inode: Some(INode::<T>::free_callback),
+        dirty_inode: Some(Self::dirty_inode),
+        write_inode: Some(Self::write_inode),
+        evict_inode: Some(INode::<T>::evict_callback),
+        put_super: Some(Self::put_super),
+        sync_fs: Some(Self::sync_fs),
+        freeze_fs: Some(Self::freeze_fs),
+        unfreeze_fs: Some(Self::unfreeze_fs),
+        statfs: Some(Self::statfs),
+        show_options: Some(Self::show_options),
+        ..pin_init::zeroed()
+    };
+
+    unsafe extern "C" fn dirty_inode(inode: *mut bindings::inode, _flags: kernel::ffi::c_int) {
+        // SAFETY: Only inodes that are set up become dirty.
+        T::dirty_inode(unsafe { INode::from_raw(inode) });
+    }
+
+    unsafe extern "C" fn write_inode(
+        inode: *mut bindings::inode,
+        wbc: *mut bindings::writeback_control,
+    ) -> kernel::ffi::c_int {
+        // SAFETY: The VFS gives a valid structure. During `sync(2)` the filesystem's `sync_fs` waits once for
+        // everything.
+        let wait = unsafe {
+            if (*wbc).sync_mode == bindings::writeback_sync_modes_WB_SYNC_ALL
+                && (*wbc).for_sync() == 0
+            {
+                Wait::Yes
+            } else {
+                Wait::No
+            }
+        };
+        from_result(|| {
+            // SAFETY: Only inodes that are set up are written.
+            T::write_inode(unsafe { INode::from_raw(inode) }, wait)?;
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn put_super(sb: *mut bindings::super_block) {
+        // SAFETY: The VFS calls this once, for a super block that has a root and so its data.
+        unsafe { finish::<T>(sb) };
+    }
+
+    unsafe extern "C" fn sync_fs(
+        sb: *mut bindings::super_block,
+        wait: kernel::ffi::c_int,
+    ) -> kernel::ffi::c_int {
+        let wait = if wait != 0 { Wait::Yes } else { Wait::No };
+        from_result(|| {
+            // SAFETY: The VFS gives a mounted super block.
+            T::sync_fs(unsafe { SuperBlock::from_raw(sb) }, wait)?;
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn freeze_fs(sb: *mut bindings::super_block) -> kernel::ffi::c_int {
+        from_result(|| {
+            // SAFETY: The VFS gives a mounted super block.
+            T::freeze_fs(unsafe { SuperBlock::from_raw(sb) })?;
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn unfreeze_fs(sb: *mut bindings::super_block) -> kernel::ffi::c_int {
+        from_result(|| {
+            // SAFETY: The VFS gives a mounted super block.
+            T::unfreeze_fs(unsafe { SuperBlock::from_raw(sb) })?;
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn statfs(
+        dentry: *mut bindings::dentry,
+        to: *mut kernel::bindings::kstatfs,
+    ) -> kernel::ffi::c_int {
+        from_result(|| {
+            // SAFETY: The VFS gives a dentry of a mounted super block, and a structure that is ours to fill.
+            let (sb, to) = unsafe {
+                (
+                    SuperBlock::from_raw((*dentry).d_sb),
+                    StatFs::from_raw(to.cast()),
+                )
+            };
+            T::statfs(sb, to)?;
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn show_options(
+        seq: *mut bindings::seq_file,
+        root: *mut bindings::dentry,
+    ) -> kernel::ffi::c_int {
+        // SAFETY: The VFS gives a valid file, used by one task, and a dentry of a mounted super block.
+        unsafe { T::show_options(SuperBlock::from_raw((*root).d_sb), SeqFile::from_raw(seq)) };
+        0
+    }
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Timestamps of inodes.
+//!
+//! C header: [`include/linux/time64.h`](srctree/include/linux/time64.h)
+
+use super::bindings;
+
+/// A point in time since 1970, UTC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Timestamp {
+    /// Seconds; negative before 1970.
+    pub(crate) seconds: i64,
+    /// Nanoseconds within the second, 0 to 999,999,999.
+    pub(crate) nanoseconds: u32,
+}
+
+impl Timestamp {
+    /// A whole second.
+    pub(crate) const fn from_seconds(seconds: i64) -> Self {
+        Self {
+            seconds,
+            nanoseconds: 0,
+        }
+    }
+
+    pub(super) fn from_raw(time: bindings::timespec64) -> Self {
+        Self {
+            seconds: time.tv_sec,
+            nanoseconds: time.tv_nsec as u32,
+        }
+    }
+
+    pub(super) fn into_raw(self) -> bindings::timespec64 {
+        bindings::timespec64 {
+            tv_sec: self.seconds,
+            tv_nsec: self.nanoseconds as _,
+        }
+    }
+}
