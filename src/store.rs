@@ -186,5 +186,8 @@ pub trait Transaction<S: Store> {
     /// Makes sure that `credits` more blocks can be changed and `revokes` more revoked. Extends the handle,
     /// else commits to a new transaction; then `true`: what was changed so far may become durable without
     /// what follows, so the structures must be consistent at this point (or the inode be an orphan).
+    ///
+    /// May wait until the old transaction's other handles have stopped: no lock may be held that is taken
+    /// inside of a handle, the map lock above all.
     fn ensure(&mut self, credits: u32, revokes: u32) -> Result<bool>;
 }
