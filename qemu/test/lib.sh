@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# What a guest test is made of. Read qemu/test/README.md first: it says how a test file looks. A test is sourced after
+# this file by a shell with -e, -u and pipefail, as root in the guest, in an empty folder of its own below /tmp.
+#
+# Variables: $FS the type under test (iomapfs, or ext4 to try a test), $BS the block size of this variant, $SEED for
+# what is random, $MODULE the module's path, $OUT a folder that stays on the host, $MNT where the image under test is
+# mounted.
+#
+# Images made by mkimg are remembered; after the test everything is unmounted and each of them must be e2fsck-clean,
+# the module must unload, and the kernel's log must be free of trouble.
+
+MNT=/run/mnt/test
+images=$PWD/.images
+: "${FS:=iomapfs}" "${BS:=4096}" "${SEED:=1}"
+
+# fail WORDS...: ends the test: it failed.
+fail() {
+	printf 'FAILED: %s\n' "$*" >&2
+	exit 1
+}
+
+# skip WORDS...: ends the test: it cannot be run here.
+skip() {
+	printf 'SKIPPED: %s\n' "$*" >&2
+	exit 77
+}
+
+# only_iomapfs: for a test of what only iomapfs does.
+only_iomapfs() { [ "$FS" = iomapfs ] || skip "only for iomapfs"; }
+
+# mkimg [-s SIZE] [mke2fs option...] FILE: an image of SIZE (64M if not given) and block size $BS.
+mkimg() {
+	local size=64M
+	[ "$1" != -s ] || { size=$2; shift 2; }
+	local file=${*: -1}
+	truncate -s 0 "$file"
+	truncate -s "$size" "$file"
+	case " $* " in
+	*' -b '*) mke2fs -q -F -t ext4 "$@" ;;
+	*) mke2fs -q -F -t ext4 -b "$BS" "$@" ;;
+	esac
+	realpath "$file" >>"$images"
+}
+
+# no_fsck IMAGE: the test broke this image on purpose: it is not checked afterwards.
+no_fsck() {
+	local path
+	path=$(realpath "$1")
+	grep -v -x -F "$path" "$images" >"$images.new" || :
+	mv "$images.new" "$images"
+}
+
+# mount_fs IMAGE|DEVICE [OPTIONS [DIR]]: mounts it as $FS, through a loop device when it is a file.
+mount_fs() { mount_as "$FS" "$@"; }
+
+# mount_ext4 IMAGE|DEVICE [OPTIONS [DIR]]: mounts it with the kernel's own ext4.
+mount_ext4() { mount_as ext4 "$@"; }
+
+mount_as() { # type image [options [dir]]
+	local opts=${3:-} dir=${4:-$MNT}
+	[ ! -f "$2" ] || opts=loop${opts:+,$opts}
+	mkdir -p "$dir"
+	mount -t "$1" ${opts:+-o "$opts"} "$2" "$dir"
+	grep -q " $dir $1 " /proc/self/mounts || fail "$dir is not mounted as $1"
+}
+
+# unmount [DIR]
+unmount() { umount "${1:-$MNT}"; }
+
+# remount_fs IMAGE [OPTIONS]: unmounts and mounts again, so that nothing is read from a cache.
+remount_fs() {
+	unmount
+	mount_fs "$@"
+}
+
+# drop_caches: page cache, dentries and inodes.
+drop_caches() {
+	sync
+	echo 3 >/proc/sys/vm/drop_caches
+}
+
+# fsck_clean IMAGE: e2fsck -fn finds nothing, and the journal needs no replay.
+fsck_clean() {
+	e2fsck -fn "$1" >.fsck 2>&1 || {
+		cat .fsck >&2
+		fail "e2fsck finds errors in $1"
+	}
+	! dumpe2fs -h "$1" 2>/dev/null | grep -q needs_recovery || fail "$1 needs recovery after a clean unmount"
+}
+
+# tree DIR: one line for each thing below DIR: type, mode, owner, size, links, time, name, link target, checksum.
+tree() {
+	(
+		cd "$1" || exit 1
+		find . -path ./lost+found -prune -o ! -type d -printf '%y %m %U:%G %s %n %T@ %p -> %l\n' | LC_ALL=C sort
+		find . -path ./lost+found -prune -o -type d -printf '%y %m %U:%G %T@ %p\n' | LC_ALL=C sort
+		find . -path ./lost+found -prune -o -type f -print0 | LC_ALL=C sort -z | xargs -0 -r sha256sum
+	)
+}
+
+# crosscheck IMAGE: $MNT is mounted from IMAGE as $FS. Unmounts it and compares everything with what the kernel's ext4
+# then reads from it, after e2fsck found it clean. Leaves IMAGE unmounted.
+crosscheck() {
+	tree "$MNT" >.tree.fs
+	unmount
+	fsck_clean "$1"
+	mount_ext4 "$1" ro
+	tree "$MNT" >.tree.ext4
+	unmount
+	diff -u .tree.fs .tree.ext4 >.tree.diff || {
+		head -n 40 .tree.diff >&2
+		fail "ext4 reads something else from $1 than $FS wrote"
+	}
+}
+
+# text SIZE [SEED]: SIZE bytes (4K, 3M, ...) of text that depends on SEED and differs in every place.
+text() {
+	local first=$((1000000000 + ${2:-$SEED} % 1000 * 8000009))
+	# head closes the pipe when it has enough.
+	{ seq "$first" 9999999999 2>/dev/null || :; } | head -c "$(numfmt --from=iec "$1")"
+}
+
+# fill FILE SIZE [SEED]
+fill() { text "$2" "${3:-}" >"$1"; }
+
+# same FILE SIZE [SEED]: FILE has just what fill writes.
+same() {
+	text "$2" "${3:-}" | cmp - "$1" || fail "$1 has not the bytes that were written"
+}
+
+# snapshot IMAGE COPY: what a power cut at this moment would leave on the device. COPY is checked like any image.
+snapshot() {
+	cp --sparse=always "$1" "$2"
+	realpath "$2" >>"$images"
+}
+
+# expect_errno NAME COMMAND...: COMMAND fails, and says the text of errno NAME.
+expect_errno() {
+	local name=$1 text said
+	shift
+	text=$(perl -MErrno -e '$! = Errno->can($ARGV[0])->(); print "$!"' "$name")
+	if said=$(LC_ALL=C "$@" 2>&1); then
+		fail "'$*' succeeded, expected $name ($text)"
+	fi
+	case $said in
+	*"$text"*) ;;
+	*) fail "'$*' failed with '$said', expected $name ($text)" ;;
+	esac
+}
+
+# mount_errno TYPE DEVICE DIR [OPTIONS [ro]]: what mount(2) itself says: OK or the name of the errno. mount(8) hides it.
+mount_errno() {
+	perl -MErrno -e '
+		my ($type, $dev, $dir, $data, $ro) = @ARGV;
+		$data = "$data\0"; my $flags = ($ro // "") eq "ro" ? 1 : 0;
+		if (syscall(165, $dev, $dir, $type, $flags, $data) == 0) { print "OK\n"; exit }
+		for (keys %!) { if ($!{$_}) { print "$_\n"; exit } }
+		print "errno ", $! + 0, "\n"' "$1" "$2" "$3" "${4:-}" "${5:-}"
+}
+
+# expect_mount_errno NAME IMAGE [OPTIONS [ro]]: mounting IMAGE as $FS fails with errno NAME.
+expect_mount_errno() {
+	local dev got
+	dev=$(losetup -f --show "$2")
+	mkdir -p "$MNT"
+	got=$(mount_errno "$FS" "$dev" "$MNT" "${3:-}" "${4:-}")
+	[ "$got" != OK ] || umount "$MNT"
+	losetup -d "$dev"
+	[ "$got" = "$1" ] || fail "mount of $2 (${3:-no options} ${4:-}) gave $got, expected $1"
+}
+
+# log_mark, log_since RE: does the kernel's log since log_mark have a line that matches the extended expression RE?
+log_mark() { echo "iomapfs-test mark $BASHPID $RANDOM" | tee .mark >/dev/kmsg; }
+log_since() {
+	dmesg | awk -v mark="$(cat .mark)" 'seen { print } index($0, mark) { seen = 1 }' | grep -q -E -- "$1" ||
+		fail "the kernel's log has no line like: $1"
+}
+
+# expect_trouble RE: lines of the kernel's log that match RE are part of this test (a BUG or WARNING it provokes).
+expect_trouble() { printf '%s\n' "$1" >>.allow; }
+
+# fio_job JOBFILE|OPTION...: fio in $MNT, quiet unless it fails; its JSON is left in fio.json.
+fio_job() {
+	fio --directory="$MNT" --aux-path=/tmp --output=fio.json --output-format=json "$@" >fio.out 2>&1 || {
+		cat fio.out >&2
+		grep -v '^[ {}"]' fio.json >&2 || :
+		fail "fio $*"
+	}
+	! grep -q '"error" : [1-9]' fio.json || fail "fio reports an error: $*"
+}
