@@ -29,8 +29,8 @@ impl CsumSeed {
     pub fn for_inode(self, ino: Ino, generation: u32) -> Self {
         Self(
             self.start()
-                .add(&ino.get().to_le_bytes())
-                .add(&generation.to_le_bytes())
+                .with(&ino.get().to_le_bytes())
+                .with(&generation.to_le_bytes())
                 .finish(),
         )
     }
@@ -42,7 +42,7 @@ impl CsumSeed {
 
     /// The checksum of bytes that lie together.
     pub fn checksum(self, bytes: &[u8]) -> u32 {
-        self.start().add(bytes).finish()
+        self.start().with(bytes).finish()
     }
 
     /// The seed's value.
@@ -57,8 +57,8 @@ impl CsumSeed {
 pub struct Checksum(u32);
 
 impl Checksum {
-    /// Adds bytes.
-    pub fn add(self, bytes: &[u8]) -> Self {
+    /// Goes on with bytes.
+    pub fn with(self, bytes: &[u8]) -> Self {
         Self(crc32c(self.0, bytes))
     }
 

@@ -28,6 +28,10 @@ pub const DESC_SIZE_32BIT: u16 = 32;
 /// Least size of a group descriptor with the feature `64bit`.
 pub const DESC_SIZE_64BIT: u16 = 64;
 
+/// `s_creator_os`, which says how some fields of inodes are used.
+const OS_LINUX: u32 = 0;
+const OS_HURD: u32 = 1;
+
 /// Why a file system is not mounted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -39,6 +43,8 @@ pub enum Refusal {
     ChecksumType(u8),
     /// Features that cannot be read.
     Features(FeatureSet),
+    /// A feature that is needed is off.
+    MissingFeature(&'static str),
     /// Features that cannot be written; a read-only mount works.
     FeaturesForWriting(FeatureSet),
     /// A field, its value, and what is wrong with it.
@@ -66,6 +72,7 @@ impl fmt::Display for Refusal {
                 f.write_str("unsupported features: ")?;
                 fmt::Display::fmt(set, f)
             }
+            Self::MissingFeature(name) => write!(f, "needs the feature {name}"),
             Self::FeaturesForWriting(set) => {
                 f.write_str("can only be mounted read-only because of the features: ")?;
                 fmt::Display::fmt(set, f)
@@ -175,9 +182,20 @@ impl Layout {
         if let Some(set) = features.unsupported() {
             return Err(Refusal::Features(set));
         }
+        if !features.has_incompat(incompat::EXTENTS) {
+            return Err(Refusal::MissingFeature("extent"));
+        }
         if let (Some(set), false) = (features.unsupported_for_writing(), read_only) {
             return Err(Refusal::FeaturesForWriting(set));
         }
+        let creator = raw.creator_os.get();
+        field(
+            creator != OS_HURD,
+            "s_creator_os",
+            creator,
+            "inodes of the Hurd are not supported",
+            (),
+        )?;
         let csum_seed = raw.csum_seed();
         if csum_seed.is_some() && raw.checksum_type != 1 {
             return Err(Refusal::ChecksumType(raw.checksum_type));
@@ -409,7 +427,7 @@ impl Layout {
             },
             journal_ino,
             orphan_file_ino,
-            creator_is_linux: raw.creator_os.get() == 0,
+            creator_is_linux: creator == OS_LINUX,
         })
     }
 
@@ -461,11 +479,6 @@ impl Layout {
     /// Whether groups may be marked as not initialised: they have checksums of either kind.
     pub fn has_group_flags(&self) -> bool {
         self.csum_seed.is_some() || self.features.has_ro_compat(ro_compat::GDT_CSUM)
-    }
-
-    /// Whether new files are mapped by extents.
-    pub fn has_extents(&self) -> bool {
-        self.features.has_incompat(incompat::EXTENTS)
     }
 
     /// Whether directory entries have the file's type.
@@ -721,7 +734,12 @@ impl Layout {
         (self.gdt_block(nr), offset as usize)
     }
 
-    /// Where an inode is; `None` where there is no such inode.
+    /// The group of an inode and its bit in the inode bitmap; `None` where there is no such inode.
+    pub fn inode_location(&self, ino: Ino) -> Option<(Group, u32)> {
+        self.inode_slot(ino).map(|slot| (slot.group, slot.index))
+    }
+
+    /// Where an inode is in the inode table; `None` where there is no such inode.
     pub fn inode_slot(&self, ino: Ino) -> Option<InodeSlot> {
         if ino.get() > self.inodes_count {
             return None;

@@ -4,6 +4,7 @@
 
 pub mod checksum;
 pub mod features;
+pub mod inode;
 pub mod layout;
 pub mod superblock;
 mod types;

@@ -1,0 +1,533 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An inode as it is in the inode table (Documentation/filesystems/ext4/inodes.rst).
+//!
+//! [`DiskInode::decode`] checks what can be checked without knowing the file system around it, and gives plain
+//! values; [`DiskInode::encode`] puts values back and leaves alone what it does not know: in-inode extended
+//! attributes, the deletion time, the project.
+//!
+//! An inode has 128 bytes, then `i_extra_isize` bytes of further fields of which not all may be there, then
+//! extended attributes up to the inode size of the file system.
+
+use super::{CsumSeed, Ino, Layout, PhysBlock};
+use crate::store::{Flaw, Format, Kind};
+use core::mem::{offset_of, size_of};
+use zerocopy::byteorder::little_endian::{U16, U32};
+use zerocopy::FromBytes;
+use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Size of `i_block` in bytes.
+pub const I_BLOCK_SIZE: usize = 60;
+
+/// Bytes of every inode.
+const BASE_SIZE: usize = 128;
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct RawInode {
+    mode: U16,
+    uid_lo: U16,
+    size_lo: U32,
+    atime: U32,
+    ctime: U32,
+    mtime: U32,
+    dtime: U32,
+    gid_lo: U16,
+    links_count: U16,
+    blocks_lo: U32,
+    flags: U32,
+    version_lo: U32,
+    block: [u8; I_BLOCK_SIZE],
+    generation: U32,
+    file_acl_lo: U32,
+    size_hi: U32,
+    obso_faddr: U32,
+    blocks_hi: U16,
+    file_acl_hi: U16,
+    uid_hi: U16,
+    gid_hi: U16,
+    checksum_lo: U16,
+    reserved: U16,
+}
+
+const _: () = assert!(size_of::<RawInode>() == BASE_SIZE);
+
+/// The fields after the first 128 bytes, as offsets from there.
+mod extra {
+    pub const EXTRA_ISIZE: usize = 0;
+    pub const CHECKSUM_HI: usize = 2;
+    pub const CTIME: usize = 4;
+    pub const MTIME: usize = 8;
+    pub const ATIME: usize = 12;
+    pub const CRTIME: usize = 16;
+    pub const CRTIME_EXTRA: usize = 20;
+    pub const VERSION_HI: usize = 24;
+}
+
+/// The type of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum FileKind {
+    Fifo,
+    CharDevice,
+    Directory,
+    BlockDevice,
+    Regular,
+    Symlink,
+    Socket,
+}
+
+impl FileKind {
+    /// From `i_mode`; `None` where it has no type that there is.
+    pub fn from_mode(mode: u16) -> Option<Self> {
+        Some(match mode & 0xf000 {
+            0x1000 => Self::Fifo,
+            0x2000 => Self::CharDevice,
+            0x4000 => Self::Directory,
+            0x6000 => Self::BlockDevice,
+            0x8000 => Self::Regular,
+            0xa000 => Self::Symlink,
+            0xc000 => Self::Socket,
+            _ => return None,
+        })
+    }
+
+    /// Whether `i_block` holds a device number.
+    pub fn is_device(self) -> bool {
+        matches!(self, Self::CharDevice | Self::BlockDevice)
+    }
+}
+
+/// `i_flags`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InodeFlags(u32);
+
+#[allow(missing_docs)]
+impl InodeFlags {
+    pub const SYNC: Self = Self(0x8);
+    pub const IMMUTABLE: Self = Self(0x10);
+    pub const APPEND: Self = Self(0x20);
+    pub const NODUMP: Self = Self(0x40);
+    pub const NOATIME: Self = Self(0x80);
+    pub const ENCRYPT: Self = Self(0x800);
+    pub const INDEX: Self = Self(0x1000);
+    pub const JOURNAL_DATA: Self = Self(0x4000);
+    pub const DIRSYNC: Self = Self(0x1_0000);
+    pub const TOPDIR: Self = Self(0x2_0000);
+    pub const HUGE_FILE: Self = Self(0x4_0000);
+    pub const EXTENTS: Self = Self(0x8_0000);
+    pub const VERITY: Self = Self(0x10_0000);
+    pub const EA_INODE: Self = Self(0x20_0000);
+    pub const INLINE_DATA: Self = Self(0x1000_0000);
+    pub const CASEFOLD: Self = Self(0x4000_0000);
+}
+
+impl InodeFlags {
+    /// No flags.
+    pub const NONE: Self = Self(0);
+
+    /// From their bits; bits that are not known are kept.
+    pub const fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    /// Their bits.
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// Whether all of these are set.
+    pub const fn has(self, flags: Self) -> bool {
+        self.0 & flags.0 == flags.0
+    }
+
+    /// Whether one of these is set.
+    pub const fn has_any(self, flags: Self) -> bool {
+        self.0 & flags.0 != 0
+    }
+
+    /// With these set as well.
+    pub const fn with(self, flags: Self) -> Self {
+        Self(self.0 | flags.0)
+    }
+
+    /// Without these.
+    pub const fn without(self, flags: Self) -> Self {
+        Self(self.0 & !flags.0)
+    }
+}
+
+/// A point in time: seconds since 1970, and nanoseconds after that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time {
+    /// Seconds; before 1970 negative.
+    pub sec: i64,
+    /// Nanoseconds, below 10^9.
+    pub nsec: u32,
+}
+
+impl Time {
+    /// First second that an inode can hold.
+    pub const MIN_SEC: i64 = i32::MIN as i64;
+    /// Last second that an inode of more than 128 bytes can hold.
+    pub const MAX_SEC: i64 = (1 << 34) - 1 + i32::MIN as i64;
+    /// Last second that an inode of 128 bytes can hold.
+    pub const MAX_SEC_SMALL: i64 = i32::MAX as i64;
+
+    /// The seconds are signed; two more bits count multiples of 2^32 after that.
+    fn decode(base: u32, extra: Option<u32>) -> Self {
+        let sec = i64::from(base as i32);
+        match extra {
+            Some(extra) => Self {
+                sec: sec.wrapping_add(i64::from(extra & 3) << 32),
+                nsec: (extra >> 2).min(999_999_999),
+            },
+            None => Self { sec, nsec: 0 },
+        }
+    }
+
+    /// The field of the seconds, and the one with the nanoseconds.
+    fn encode(self) -> (u32, u32) {
+        let sec = self.sec.clamp(Self::MIN_SEC, Self::MAX_SEC);
+        let base = sec as i32;
+        let epoch = (sec.wrapping_sub(base.into()) >> 32) as u32 & 3;
+        (base as u32, epoch | self.nsec.wrapping_shl(2))
+    }
+
+    /// The field of the seconds where there is no other.
+    fn encode_small(self) -> u32 {
+        self.sec.clamp(Self::MIN_SEC, Self::MAX_SEC_SMALL) as i32 as u32
+    }
+}
+
+/// The values of an inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskInode {
+    /// Type and permissions.
+    pub mode: u16,
+    /// Owner.
+    pub uid: u32,
+    /// Owning group.
+    pub gid: u32,
+    /// Links; 1 for a directory with more than can be counted.
+    pub links: u16,
+    /// Size in bytes.
+    pub size: u64,
+    /// What the file occupies, in units of 512 bytes.
+    pub sectors: u64,
+    /// The flags, without [`InodeFlags::HUGE_FILE`], which follows from `sectors`.
+    pub flags: InodeFlags,
+    /// The block map, or what else is there.
+    pub block: [u8; I_BLOCK_SIZE],
+    /// Tells inodes apart that had the same number one after the other.
+    pub generation: u32,
+    /// The block with extended attributes.
+    pub file_acl: Option<PhysBlock>,
+    /// Bytes of the inode after the first 128 that have fields.
+    pub extra_isize: u16,
+    /// Last access.
+    pub atime: Time,
+    /// Last change of the inode.
+    pub ctime: Time,
+    /// Last change of the contents.
+    pub mtime: Time,
+    /// Creation; zero where it is not recorded.
+    pub crtime: Time,
+    /// Change counter.
+    pub version: u64,
+}
+
+/// An inode's bytes in two parts: the first 128, and the rest.
+fn split(bytes: &[u8]) -> Option<(&RawInode, &[u8])> {
+    RawInode::ref_from_prefix(bytes).ok()
+}
+
+fn split_mut(bytes: &mut [u8]) -> Option<(&mut RawInode, &mut [u8])> {
+    RawInode::mut_from_prefix(bytes).ok()
+}
+
+/// The 32-bit field at `offset` of the second part, where an inode with such an `extra_isize` has it.
+fn get32(rest: &[u8], extra_isize: u16, offset: usize) -> Option<u32> {
+    let end = offset.checked_add(4)?;
+    let bytes = rest.get(..extra_isize.into())?.get(offset..end)?;
+    Some(u32::from_le_bytes(bytes.try_into().ok()?))
+}
+
+fn set32(rest: &mut [u8], extra_isize: u16, offset: usize, value: u32) -> bool {
+    let end = offset.saturating_add(4);
+    let field = rest
+        .get_mut(..extra_isize.into())
+        .and_then(|rest| rest.get_mut(offset..end));
+    match field {
+        Some(field) => {
+            field.copy_from_slice(&value.to_le_bytes());
+            true
+        }
+        None => false,
+    }
+}
+
+fn get16(rest: &[u8], offset: usize) -> Option<u16> {
+    let bytes = rest.get(offset..offset.checked_add(2)?)?;
+    Some(u16::from_le_bytes(bytes.try_into().ok()?))
+}
+
+fn set16(rest: &mut [u8], offset: usize, value: u16) {
+    if let Some(field) = rest.get_mut(offset..offset.saturating_add(2)) {
+        field.copy_from_slice(&value.to_le_bytes());
+    }
+}
+
+/// Whether the upper half of the checksum is there.
+fn has_checksum_hi(extra_isize: u16) -> bool {
+    usize::from(extra_isize) >= extra::CHECKSUM_HI + 2
+}
+
+/// The checksum of an inode: all of its bytes, but zeros for the checksum's own.
+fn checksum(seed: CsumSeed, raw: &[u8], extra_isize: u16) -> Option<u32> {
+    const LO: usize = offset_of!(RawInode, checksum_lo);
+    const HI: usize = BASE_SIZE + extra::CHECKSUM_HI;
+    let sum = seed
+        .start()
+        .with(raw.get(..LO)?)
+        .with(&[0; 2])
+        .with(raw.get(LO + 2..BASE_SIZE)?);
+    let sum = if has_checksum_hi(extra_isize) {
+        sum.with(raw.get(BASE_SIZE..HI)?)
+            .with(&[0; 2])
+            .with(raw.get(HI + 2..)?)
+    } else {
+        sum.with(raw.get(BASE_SIZE..)?)
+    };
+    Some(sum.finish())
+}
+
+/// The seed of an inode's checksum, as ext4 has it: none for file systems made elsewhere.
+fn seed(layout: &Layout, ino: Ino, generation: u32) -> Option<CsumSeed> {
+    layout
+        .csum_seed()
+        .filter(|_| layout.creator_is_linux())
+        .map(|seed| seed.for_inode(ino, generation))
+}
+
+/// Sets the checksum of an inode after its bytes were changed, where there is one. `bytes` are the whole inode.
+pub fn seal(layout: &Layout, ino: Ino, bytes: &mut [u8]) {
+    let Some((raw, rest)) = split(bytes) else {
+        return;
+    };
+    let extra_isize = get16(rest, extra::EXTRA_ISIZE).unwrap_or(0);
+    let sum =
+        seed(layout, ino, raw.generation.get()).and_then(|seed| checksum(seed, bytes, extra_isize));
+    let (Some(sum), Some((raw, rest))) = (sum, split_mut(bytes)) else {
+        return;
+    };
+    raw.checksum_lo.set(sum as u16);
+    if has_checksum_hi(extra_isize) {
+        set16(rest, extra::CHECKSUM_HI, (sum >> 16) as u16);
+    }
+}
+
+/// `i_dtime`: when the inode was deleted, or the next orphan. `bytes` are the whole inode.
+pub fn dtime(bytes: &[u8]) -> Option<u32> {
+    Some(split(bytes)?.0.dtime.get())
+}
+
+/// Sets `i_dtime`; [`seal`] is for the caller. `bytes` are the whole inode.
+pub fn set_dtime(bytes: &mut [u8], value: u32) {
+    if let Some((raw, _)) = split_mut(bytes) {
+        raw.dtime.set(value);
+    }
+}
+
+/// Where the extended attributes of an inode begin in its bytes; at the end where it has no room for them.
+pub fn xattr_offset(extra_isize: u16) -> usize {
+    BASE_SIZE.saturating_add(extra_isize.into())
+}
+
+impl DiskInode {
+    /// Takes an inode apart. `bytes` are the whole inode, of the size that `layout` says.
+    ///
+    /// # Errors
+    ///
+    /// Where the checksum is wrong, or the size of the fields is none that it can have.
+    pub fn decode(layout: &Layout, ino: Ino, bytes: &[u8]) -> Result<Self, Flaw> {
+        let (raw, rest) = split(bytes).ok_or(Flaw("cut short"))?;
+        let flags = InodeFlags(raw.flags.get());
+        let extra_isize = get16(rest, extra::EXTRA_ISIZE).unwrap_or(0);
+        if usize::from(extra_isize) > rest.len() || extra_isize % 4 != 0 {
+            return Err(Flaw("bad i_extra_isize"));
+        }
+        if let Some(seed) = seed(layout, ino, raw.generation.get()) {
+            let lo = u32::from(raw.checksum_lo.get());
+            let hi = get16(rest, extra::CHECKSUM_HI)
+                .filter(|_| has_checksum_hi(extra_isize))
+                .map(u32::from);
+            let mask = if hi.is_some() { u32::MAX } else { 0xffff };
+            let found = hi.unwrap_or(0) << 16 | lo;
+            if checksum(seed, bytes, extra_isize).map(|sum| sum & mask) != Some(found) {
+                return Err(Flaw("wrong checksum"));
+            }
+        }
+
+        let mode = raw.mode.get();
+        // The upper half is used only by regular files; it had another meaning in directories.
+        let size_hi = match FileKind::from_mode(mode) {
+            Some(FileKind::Regular) => raw.size_hi.get(),
+            _ => 0,
+        };
+        let mut sectors = u64::from(raw.blocks_lo.get());
+        if layout.has_huge_file() {
+            sectors |= u64::from(raw.blocks_hi.get()) << 32;
+            if flags.has(InodeFlags::HUGE_FILE) {
+                sectors = sectors.saturating_mul(layout.block_size().sectors());
+            }
+        }
+        let mut file_acl = u64::from(raw.file_acl_lo.get());
+        if layout.has_64bit() {
+            file_acl |= u64::from(raw.file_acl_hi.get()) << 32;
+        }
+        let time = |base: U32, offset| Time::decode(base.get(), get32(rest, extra_isize, offset));
+        let crtime = get32(rest, extra_isize, extra::CRTIME)
+            .map(|base| Time::decode(base, get32(rest, extra_isize, extra::CRTIME_EXTRA)));
+        let version_hi = get32(rest, extra_isize, extra::VERSION_HI).unwrap_or(0);
+        Ok(Self {
+            mode,
+            uid: u32::from(raw.uid_lo.get()) | u32::from(raw.uid_hi.get()) << 16,
+            gid: u32::from(raw.gid_lo.get()) | u32::from(raw.gid_hi.get()) << 16,
+            links: raw.links_count.get(),
+            size: u64::from(raw.size_lo.get()) | u64::from(size_hi) << 32,
+            sectors,
+            flags: flags.without(InodeFlags::HUGE_FILE),
+            block: raw.block,
+            generation: raw.generation.get(),
+            file_acl: (file_acl != 0).then(|| PhysBlock::new(file_acl)),
+            extra_isize,
+            atime: time(raw.atime, extra::ATIME),
+            ctime: time(raw.ctime, extra::CTIME),
+            mtime: time(raw.mtime, extra::MTIME),
+            crtime: crtime.unwrap_or_default(),
+            version: u64::from(version_hi) << 32 | u64::from(raw.version_lo.get()),
+        })
+    }
+
+    /// Puts the values into the bytes of an inode, and sets its checksum. `bytes` are the whole inode, of the size
+    /// that `layout` says.
+    ///
+    /// # Errors
+    ///
+    /// Where a value is more than the fields can hold; nothing was changed then.
+    pub fn encode(&self, layout: &Layout, ino: Ino, bytes: &mut [u8]) -> Result<(), Flaw> {
+        let (raw, rest) = split_mut(bytes).ok_or(Flaw("cut short"))?;
+        if usize::from(self.extra_isize) > rest.len() {
+            return Err(Flaw("bad i_extra_isize"));
+        }
+        let (blocks, huge) = self.encode_sectors(layout)?;
+        let file_acl = self.file_acl.map_or(0, PhysBlock::get);
+
+        raw.mode.set(self.mode);
+        raw.uid_lo.set(self.uid as u16);
+        raw.uid_hi.set((self.uid >> 16) as u16);
+        raw.gid_lo.set(self.gid as u16);
+        raw.gid_hi.set((self.gid >> 16) as u16);
+        raw.links_count.set(self.links);
+        raw.size_lo.set(self.size as u32);
+        raw.size_hi.set((self.size >> 32) as u32);
+        raw.blocks_lo.set(blocks as u32);
+        raw.blocks_hi.set((blocks >> 32) as u16);
+        raw.flags.set(self.flags.with(huge).bits());
+        raw.block = self.block;
+        raw.generation.set(self.generation);
+        raw.file_acl_lo.set(file_acl as u32);
+        raw.file_acl_hi.set((file_acl >> 32) as u16);
+        raw.version_lo.set(self.version as u32);
+
+        if !rest.is_empty() {
+            set16(rest, extra::EXTRA_ISIZE, self.extra_isize);
+        }
+        let size = self.extra_isize;
+        for (base, offset, time) in [
+            (&mut raw.atime, extra::ATIME, self.atime),
+            (&mut raw.ctime, extra::CTIME, self.ctime),
+            (&mut raw.mtime, extra::MTIME, self.mtime),
+        ] {
+            let (sec, more) = time.encode();
+            base.set(if set32(rest, size, offset, more) {
+                sec
+            } else {
+                time.encode_small()
+            });
+        }
+        let (sec, more) = self.crtime.encode();
+        let sec = if set32(rest, size, extra::CRTIME_EXTRA, more) {
+            sec
+        } else {
+            self.crtime.encode_small()
+        };
+        set32(rest, size, extra::CRTIME, sec);
+        set32(rest, size, extra::VERSION_HI, (self.version >> 32) as u32);
+        seal(layout, ino, bytes);
+        Ok(())
+    }
+
+    /// What goes into `i_blocks`, 48 bits, and the flag that says that it counts blocks.
+    fn encode_sectors(&self, layout: &Layout) -> Result<(u64, InodeFlags), Flaw> {
+        const WIDE: u64 = (1 << 48) - 1;
+        if self.sectors <= u32::MAX.into() {
+            return Ok((self.sectors, InodeFlags::NONE));
+        }
+        if !layout.has_huge_file() {
+            return Err(Flaw("more blocks than the format can count"));
+        }
+        if self.sectors <= WIDE {
+            return Ok((self.sectors, InodeFlags::NONE));
+        }
+        let shift = layout.block_size().bits().wrapping_sub(9);
+        match self.sectors.wrapping_shr(shift) {
+            blocks @ ..=WIDE => Ok((blocks, InodeFlags::HUGE_FILE)),
+            _ => Err(Flaw("more blocks than the format can count")),
+        }
+    }
+}
+
+/// The device number in `i_block`, in the form that the kernel uses inside (12 bits major, 20 bits minor).
+pub fn decode_rdev(block: &[u8; I_BLOCK_SIZE]) -> u32 {
+    let word = |offset| get32(block, I_BLOCK_SIZE as u16, offset).unwrap_or(0);
+    let (old, new) = (word(0), word(4));
+    let (major, minor) = if old != 0 {
+        (old >> 8 & 0xff, old & 0xff)
+    } else {
+        (new >> 8 & 0xfff, new & 0xff | new >> 12 & 0xf_ff00)
+    };
+    major << 20 | minor
+}
+
+/// `i_block` of a device.
+pub fn encode_rdev(rdev: u32) -> [u8; I_BLOCK_SIZE] {
+    let (major, minor) = (rdev >> 20, rdev & 0xf_ffff);
+    let (old, new) = if major < 256 && minor < 256 {
+        (major << 8 | minor, 0)
+    } else {
+        (0, minor & 0xff | major << 8 | (minor & !0xff) << 12)
+    };
+    let mut block = [0; I_BLOCK_SIZE];
+    set32(&mut block, I_BLOCK_SIZE as u16, 0, old);
+    set32(&mut block, I_BLOCK_SIZE as u16, 4, new);
+    block
+}
+
+/// A block of an inode table.
+///
+/// There is nothing to check in the block as such: each inode has its own checksum, which [`DiskInode`] checks
+/// and sets.
+#[derive(Clone, Copy, Debug)]
+pub struct InodeTableFormat;
+
+impl Format for InodeTableFormat {
+    const KIND: Kind = Kind::InodeTable;
+
+    fn verify(&self, _nr: PhysBlock, _bytes: &[u8]) -> Result<(), Flaw> {
+        Ok(())
+    }
+
+    fn seal(&self, _nr: PhysBlock, _bytes: &mut [u8]) {}
+}
