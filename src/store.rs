@@ -19,7 +19,7 @@
 //! spinning lock: inside them no other block is touched, nothing sleeps or allocates with a flag that
 //! may sleep, and nothing panics.
 
-use crate::disk::PhysBlock;
+use crate::disk::{Ino, PhysBlock};
 use kernel::error::Result;
 use kernel::fmt;
 
@@ -68,6 +68,11 @@ pub trait Format: Clone {
     /// The kind.
     const KIND: Kind;
 
+    /// The inode that blocks of this format belong to, for the log line of a failed check.
+    fn owner(&self) -> Option<Ino> {
+        None
+    }
+
     /// Checks a block that comes from the device: checksum, bounds, counts, order.
     fn verify(&self, nr: PhysBlock, bytes: &[u8]) -> Result<(), Flaw>;
 
@@ -95,6 +100,11 @@ impl<S: Store, F: Format> Block<S, F> {
     /// For stores only: joins a block with the format that it was checked as.
     pub fn from_parts(raw: S::Raw, format: F) -> Self {
         Self { raw, format }
+    }
+
+    /// The same block as another kind: for a [`Transaction::edit`] that makes it one of that kind.
+    pub fn retyped<G: Format>(&self, format: G) -> Block<S, G> {
+        Block::from_parts(self.raw.clone(), format)
     }
 
     /// The block's number.

@@ -387,11 +387,15 @@ impl Store for HostStore {
         let buffer = self.load(nr)?;
         if buffer.checked.load(Ordering::SeqCst) != F::KIND as u8 {
             if let Err(Flaw(what)) = buffer.locked(|b| format.verify(nr, b)) {
-                return Err(self.corrupt(format_args!(
-                    "block {}: {:?}: {what}",
-                    nr.get(),
-                    F::KIND
-                )));
+                let kind = F::KIND;
+                return Err(match format.owner() {
+                    Some(ino) => self.corrupt(format_args!(
+                        "inode {}: block {}: {kind:?}: {what}",
+                        ino.get(),
+                        nr.get()
+                    )),
+                    None => self.corrupt(format_args!("block {}: {kind:?}: {what}", nr.get())),
+                });
             }
             buffer.checked.store(F::KIND as u8, Ordering::SeqCst);
         }
