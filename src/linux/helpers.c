@@ -9,6 +9,7 @@
 #include <linux/bit_spinlock.h>
 #include <linux/blkdev.h>
 #include <linux/buffer_head.h>
+#include <linux/compat.h>
 #include <linux/fs.h>
 #include <linux/fs_context.h>
 #include <linux/iomap.h>
@@ -118,6 +119,16 @@ struct inode *iomapfs_helper_alloc_inode_sb(struct super_block *sb,
 u32 iomapfs_helper_encode_dev(dev_t dev)
 {
 	return new_encode_dev(dev);
+}
+
+/* Positions of 32 bits: knfsd asks for them, else a task of 32 bits wants them. */
+bool iomapfs_helper_file_wants_narrow_positions(struct file *file)
+{
+	if (file->f_mode & FMODE_32BITHASH)
+		return true;
+	if (file->f_mode & FMODE_64BITHASH)
+		return false;
+	return sizeof(long) == 4 || in_compat_syscall();
 }
 
 int iomapfs_helper_finish_open_simple(struct file *file, int error)

@@ -32,6 +32,7 @@ pub(crate) mod attr;
 pub(crate) mod block_device;
 pub(crate) mod buffer;
 pub(crate) mod dentry;
+pub(crate) mod dir;
 pub(crate) mod fiemap;
 pub(crate) mod fs;
 pub(crate) mod fs_context;

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Open directories: listing names, and making them durable.
+//!
+//! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
+
+use super::{
+    bindings,
+    fs::FileSystem,
+    inode::{FileTable, INode},
+};
+use core::marker::PhantomData;
+use kernel::{
+    error::from_result,
+    ffi::{c_int, c_uint},
+    prelude::*,
+    types::{ForeignOwnable, Opaque},
+};
+
+/// The operations of open directories.
+pub(crate) trait Operations: Sized + 'static {
+    /// The filesystem.
+    type FileSystem: FileSystem;
+
+    /// What belongs to an open directory.
+    type Open: Send + Sync;
+
+    /// The position after the last name, to which `lseek(2)` goes from the end.
+    const END: i64;
+
+    /// A directory is opened.
+    fn open(dir: &INode<Self::FileSystem>) -> Result<KBox<Self::Open>>;
+
+    /// Lists names from [`Emitter::pos`] on until one is not taken, and sets the position to where to go on.
+    /// Called with the directory's `i_rwsem` held, shared or exclusively.
+    fn list(dir: &INode<Self::FileSystem>, open: &Self::Open, to: &mut Emitter<'_>) -> Result;
+
+    /// Makes the directory durable: its names, and with `data_only` false all its attributes.
+    fn sync(dir: &INode<Self::FileSystem>, data_only: bool) -> Result;
+}
+
+/// Who takes the names of a directory.
+///
+/// # Invariants
+///
+/// `context` is valid for the lifetime, and nobody else uses it.
+pub(crate) struct Emitter<'a> {
+    context: *mut bindings::dir_context,
+    narrow: bool,
+    _p: PhantomData<&'a mut bindings::dir_context>,
+}
+
+impl Emitter<'_> {
+    /// Where to begin: 0, or what [`Self::set_pos`] has set, also in another call.
+    pub(crate) fn pos(&self) -> u64 {
+        // SAFETY: Valid by the type's invariants.
+        unsafe { (*self.context).pos as u64 }
+    }
+
+    /// Sets the position of the next name that is emitted, or where to go on.
+    pub(crate) fn set_pos(&mut self, pos: u64) {
+        // SAFETY: Valid by the type's invariants.
+        unsafe { (*self.context).pos = pos as i64 };
+    }
+
+    /// Whether the user takes positions of 32 bits only.
+    pub(crate) fn is_narrow(&self) -> bool {
+        self.narrow
+    }
+
+    /// Gives one name, whether inode and type (`DT_*`) are right or not is the caller's business. `false`
+    /// where it was not taken.
+    pub(crate) fn emit(&mut self, name: &[u8], inode: u64, kind: EntryKind) -> bool {
+        let Ok(len) = c_int::try_from(name.len()) else {
+            return false;
+        };
+        // SAFETY: Valid by the type's invariants; the name has that many bytes, and an actor copies it.
+        unsafe {
+            match (*self.context).actor {
+                Some(actor) => actor(
+                    self.context,
+                    name.as_ptr().cast(),
+                    len,
+                    (*self.context).pos,
+                    inode,
+                    kind as c_uint,
+                ),
+                None => false,
+            }
+        }
+    }
+}
+
+/// What kind of file a name leads to, as `readdir(3)` tells it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum EntryKind {
+    /// Not known without looking at the inode.
+    Unknown = bindings::DT_UNKNOWN,
+    /// A named pipe.
+    Fifo = bindings::DT_FIFO,
+    /// A character device.
+    CharDevice = bindings::DT_CHR,
+    /// A directory.
+    Directory = bindings::DT_DIR,
+    /// A block device.
+    BlockDevice = bindings::DT_BLK,
+    /// A regular file.
+    Regular = bindings::DT_REG,
+    /// A symbolic link.
+    Symlink = bindings::DT_LNK,
+    /// A socket.
+    Socket = bindings::DT_SOCK,
+}
+
+impl<T: FileSystem> FileTable<T> {
+    /// The operations of open directories of `O`.
+    pub(crate) const fn of_directories<O: Operations<FileSystem = T>>() -> Self {
+        // SAFETY: The operations use the file's inode as one of `T`, and only what `open` has set.
+        unsafe { Self::from_raw(&Table::<O>::OPERATIONS) }
+    }
+}
+
+struct Table<O>(PhantomData<O>);
+
+impl<O: Operations> Table<O> {
+    const OPERATIONS: bindings::file_operations = bindings::file_operations {
+        llseek: Some(Self::llseek),
+        read: Some(bindings::generic_read_dir),
+        iterate_shared: Some(Self::iterate),
+        open: Some(Self::open),
+        release: Some(Self::release),
+        fsync: Some(Self::fsync),
+        setlease: Some(bindings::generic_setlease),
+        ..pin_init::zeroed()
+    };
+
+    unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+        from_result(|| {
+            // SAFETY: The VFS gives an inode that is ready, and a file that nobody uses yet.
+            unsafe {
+                let open = O::open(INode::from_raw(inode))?;
+                (*file).private_data = open.into_foreign().cast();
+            }
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn release(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+        // SAFETY: The VFS gives a file that was opened, for the last time.
+        drop(unsafe { <KBox<O::Open> as ForeignOwnable>::from_foreign((*file).private_data) });
+        0
+    }
+
+    unsafe extern "C" fn llseek(
+        file: *mut bindings::file,
+        offset: bindings::loff_t,
+        whence: c_int,
+    ) -> bindings::loff_t {
+        // SAFETY: The VFS gives an open file.
+        unsafe {
+            let end = if is_narrow(file) {
+                O::END.min(i32::MAX.into())
+            } else {
+                O::END
+            };
+            bindings::generic_file_llseek_size(file, offset, whence, end, end)
+        }
+    }
+
+    unsafe extern "C" fn iterate(
+        file: *mut bindings::file,
+        context: *mut bindings::dir_context,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The VFS gives an open file with its inode, and a context that is ours to use. What `open`
+            // has set stays until the file is released.
+            unsafe {
+                let open = &*(*file).private_data.cast::<O::Open>();
+                let mut to = Emitter {
+                    context,
+                    narrow: is_narrow(file),
+                    _p: PhantomData,
+                };
+                O::list(INode::from_raw((*file).f_inode), open, &mut to)?;
+            }
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn fsync(
+        file: *mut bindings::file,
+        _start: bindings::loff_t,
+        _end: bindings::loff_t,
+        data_only: c_int,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The VFS gives an open file with its inode.
+            O::sync(unsafe { INode::from_raw((*file).f_inode) }, data_only != 0)?;
+            Ok(0)
+        })
+    }
+}
+
+/// Whether the user of a file takes positions of 32 bits only.
+///
+/// # Safety
+///
+/// `file` must be valid.
+unsafe fn is_narrow(file: *mut bindings::file) -> bool {
+    // SAFETY: By the caller's promise.
+    unsafe { bindings::file_wants_narrow_positions(file) }
+}
