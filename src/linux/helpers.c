@@ -19,6 +19,8 @@
 #include <linux/part_stat.h>
 #include <linux/sched/mm.h>
 #include <linux/statfs.h>
+#include <linux/uio.h>
+#include <linux/workqueue.h>
 #include <linux/writeback.h>
 
 /* linux/bit_spinlock.h */
@@ -31,6 +33,13 @@ void iomapfs_helper_bit_spin_lock(int nr, unsigned long *addr)
 void iomapfs_helper_bit_spin_unlock(int nr, unsigned long *addr)
 {
 	bit_spin_unlock(nr, addr);
+}
+
+/* linux/bio.h */
+
+void iomapfs_helper_bio_clear_flag(struct bio *bio, unsigned int bit)
+{
+	bio_clear_flag(bio, bit);
 }
 
 /* linux/blkdev.h, linux/part_stat.h */
@@ -131,9 +140,39 @@ bool iomapfs_helper_file_wants_narrow_positions(struct file *file)
 	return sizeof(long) == 4 || in_compat_syscall();
 }
 
+void iomapfs_helper_file_accessed(struct file *file)
+{
+	file_accessed(file);
+}
+
+void iomapfs_helper_filemap_invalidate_lock(struct address_space *mapping)
+{
+	filemap_invalidate_lock(mapping);
+}
+
+void iomapfs_helper_filemap_invalidate_lock_shared(struct address_space *mapping)
+{
+	filemap_invalidate_lock_shared(mapping);
+}
+
+void iomapfs_helper_filemap_invalidate_unlock(struct address_space *mapping)
+{
+	filemap_invalidate_unlock(mapping);
+}
+
+void iomapfs_helper_filemap_invalidate_unlock_shared(struct address_space *mapping)
+{
+	filemap_invalidate_unlock_shared(mapping);
+}
+
 int iomapfs_helper_finish_open_simple(struct file *file, int error)
 {
 	return finish_open_simple(file, error);
+}
+
+ssize_t iomapfs_helper_generic_write_sync(struct kiocb *iocb, ssize_t count)
+{
+	return generic_write_sync(iocb, count);
 }
 
 gid_t iomapfs_helper_i_gid_read(struct inode *inode)
@@ -258,6 +297,11 @@ void iomapfs_helper_sb_end_intwrite(struct super_block *sb)
 	sb_end_intwrite(sb);
 }
 
+void iomapfs_helper_sb_end_pagefault(struct super_block *sb)
+{
+	sb_end_pagefault(sb);
+}
+
 /* Who sets other flags holds s_umount; an error that sets this one does not. */
 void iomapfs_helper_sb_set_read_only(struct super_block *sb, bool read_only)
 {
@@ -270,6 +314,11 @@ void iomapfs_helper_sb_set_read_only(struct super_block *sb, bool read_only)
 void iomapfs_helper_sb_start_intwrite(struct super_block *sb)
 {
 	sb_start_intwrite(sb);
+}
+
+void iomapfs_helper_sb_start_pagefault(struct super_block *sb)
+{
+	sb_start_pagefault(sb);
 }
 
 void iomapfs_helper_set_delayed_kfree(struct delayed_call *call, void *arg)
@@ -328,6 +377,11 @@ void iomapfs_helper_journal_state_write_unlock(journal_t *journal)
 
 /* linux/pagemap.h */
 
+loff_t iomapfs_helper_folio_next_pos(struct folio *folio)
+{
+	return folio_next_pos(folio);
+}
+
 void iomapfs_helper_mapping_set_gfp_nofs(struct address_space *mapping)
 {
 	mapping_set_gfp_mask(mapping,
@@ -356,4 +410,23 @@ void iomapfs_helper_memalloc_nofs_restore(unsigned int flags)
 __kernel_fsid_t iomapfs_helper_fsid_from_uuid(const u8 *uuid)
 {
 	return uuid_to_fsid((u8 *)uuid);
+}
+
+/* linux/uio.h */
+
+size_t iomapfs_helper_iov_iter_count(const struct iov_iter *i)
+{
+	return iov_iter_count(i);
+}
+
+void iomapfs_helper_iov_iter_reexpand(struct iov_iter *i, size_t count)
+{
+	iov_iter_reexpand(i, count);
+}
+
+/* linux/workqueue.h */
+
+void iomapfs_helper_init_work(struct work_struct *work, work_func_t func)
+{
+	INIT_WORK(work, func);
 }

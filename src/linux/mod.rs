@@ -28,18 +28,23 @@ mod bindings {
     include!(env!("IOMAPFS_BINDINGS_HELPERS"));
 }
 
+pub(crate) mod address_space;
 pub(crate) mod attr;
 pub(crate) mod block_device;
 pub(crate) mod buffer;
 pub(crate) mod dentry;
 pub(crate) mod dir;
 pub(crate) mod fiemap;
+pub(crate) mod file;
 pub(crate) mod fs;
 pub(crate) mod fs_context;
 pub(crate) mod inode;
 pub(crate) mod inode_ops;
+pub(crate) mod iomap;
 pub(crate) mod jbd2;
+pub(crate) mod lock;
 pub(crate) mod memalloc;
+pub(crate) mod mmap;
 pub(crate) mod statfs;
 pub(crate) mod super_block;
 pub(crate) mod time;

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The mapping of a regular file: its page cache, served by iomap.
+//!
+//! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
+//! [`include/linux/pagemap.h`](srctree/include/linux/pagemap.h)
+
+use super::bindings;
+use super::fs::FileSystem;
+use super::inode::{INode, MappingTable};
+use super::iomap::writeback::{self, Writeback};
+use super::iomap::{self, buffered, Ops};
+use core::ffi::c_int;
+use core::marker::PhantomData;
+use kernel::error::{to_result, Result};
+use kernel::sync::atomic::{Acquire, Atomic, Relaxed};
+
+/// How the page cache of a regular file is read and written.
+pub(crate) trait AddressSpace: Sized + 'static {
+    /// The file system.
+    type Fs: FileSystem;
+    /// Finds blocks for reading.
+    type Read: Ops<Fs = Self::Fs>;
+    /// Finds blocks that swap may write to without asking again.
+    type Swap: Ops<Fs = Self::Fs>;
+    /// Writes back.
+    type Writeback: Writeback<Fs = Self::Fs>;
+}
+
+/// The table of an [`AddressSpace`], for regular files only.
+pub(crate) fn table<A: AddressSpace>() -> MappingTable<A::Fs> {
+    // SAFETY: The operations are for mappings of regular files of `A::Fs`.
+    unsafe { MappingTable::from_raw(Table::<A>::TABLE) }
+}
+
+struct Table<A>(PhantomData<A>);
+
+impl<A: AddressSpace> Table<A> {
+    const TABLE: &'static bindings::address_space_operations =
+        &bindings::address_space_operations {
+            read_folio: Some(Self::read_folio),
+            readahead: Some(Self::readahead),
+            writepages: Some(Self::writepages),
+            dirty_folio: Some(bindings::iomap_dirty_folio),
+            release_folio: Some(bindings::iomap_release_folio),
+            invalidate_folio: Some(bindings::iomap_invalidate_folio),
+            #[cfg(CONFIG_MIGRATION)]
+            migrate_folio: Some(bindings::filemap_migrate_folio),
+            is_partially_uptodate: Some(bindings::iomap_is_partially_uptodate),
+            error_remove_folio: Some(bindings::generic_error_remove_folio),
+            bmap: Some(Self::bmap),
+            swap_activate: Some(Self::swap_activate),
+            ..pin_init::zeroed()
+        };
+
+    /// # Safety
+    ///
+    /// Called by the kernel for a regular file of `A::Fs`, as are the others.
+    unsafe extern "C" fn read_folio(
+        _file: *mut bindings::file,
+        folio: *mut bindings::folio,
+    ) -> c_int {
+        // SAFETY: By the caller.
+        unsafe { buffered::read_folio::<A::Read>(folio) };
+        0
+    }
+
+    /// # Safety
+    ///
+    /// As for `read_folio`.
+    unsafe extern "C" fn readahead(rac: *mut bindings::readahead_control) {
+        // SAFETY: By the caller.
+        unsafe { buffered::readahead::<A::Read>(rac) }
+    }
+
+    /// # Safety
+    ///
+    /// As for `read_folio`.
+    unsafe extern "C" fn writepages(
+        mapping: *mut bindings::address_space,
+        wbc: *mut bindings::writeback_control,
+    ) -> c_int {
+        // SAFETY: By the caller.
+        unsafe { writeback::writepages::<A::Writeback>(mapping, wbc) }
+    }
+
+    /// # Safety
+    ///
+    /// As for `read_folio`.
+    unsafe extern "C" fn bmap(
+        mapping: *mut bindings::address_space,
+        block: bindings::sector_t,
+    ) -> bindings::sector_t {
+        // SAFETY: By the caller.
+        unsafe { iomap::bmap::<A::Read>(mapping, block) }
+    }
+
+    /// # Safety
+    ///
+    /// As for `read_folio`.
+    unsafe extern "C" fn swap_activate(
+        sis: *mut bindings::swap_info_struct,
+        file: *mut bindings::file,
+        span: *mut bindings::sector_t,
+    ) -> c_int {
+        // SAFETY: By the caller.
+        unsafe { iomap::swap_activate::<A::Swap>(sis, file, span) }
+    }
+}
+
+/// What concerns the data of regular files.
+impl<T: FileSystem> INode<T> {
+    /// The device that the file system is on.
+    pub(super) fn block_device(&self) -> *mut bindings::block_device {
+        // SAFETY: The inode is live, and so is its super block.
+        unsafe { (*(*self.as_raw()).i_sb).s_bdev }
+    }
+
+    /// The number of openings for writing; negative where the file is being executed.
+    pub(crate) fn writers(&self) -> i32 {
+        // SAFETY: The inode is live, and the counter is only ever accessed atomically.
+        let count = unsafe { Atomic::from_ptr(&raw mut (*self.as_raw()).i_writecount.counter) };
+        count.load(Relaxed)
+    }
+
+    /// Whether a write is known to have nothing to take away: no set-user-id bit, no capabilities.
+    pub(crate) fn is_nosec(&self) -> bool {
+        // SAFETY: The inode is live; any value may be read.
+        unsafe { (&raw const (*self.as_raw()).i_flags).read_volatile() & bindings::S_NOSEC != 0 }
+    }
+
+    fn mapping(&self) -> *mut bindings::address_space {
+        // SAFETY: The inode is live; its mapping does not change.
+        unsafe { (*self.as_raw()).i_mapping }
+    }
+
+    /// Writes dirty folios of bytes `start..=end` back and waits for it.
+    pub(crate) fn write_and_wait(&self, start: u64, end: u64) -> Result {
+        // SAFETY: The inode is live.
+        to_result(unsafe {
+            bindings::filemap_write_and_wait_range(
+                self.mapping(),
+                start.min(i64::MAX as u64) as i64,
+                end.min(i64::MAX as u64) as i64,
+            )
+        })
+    }
+
+    /// Waits for direct I/O in flight. With the lock of the inode held exclusively, none comes after.
+    pub(crate) fn dio_wait(&self) {
+        // SAFETY: The inode is live.
+        unsafe { bindings::inode_dio_wait(self.as_raw()) }
+    }
+
+    /// Whether direct I/O is in flight.
+    pub(crate) fn dio_in_flight(&self) -> bool {
+        // SAFETY: The inode is live, and the counter is only ever accessed atomically.
+        let count = unsafe { Atomic::from_ptr(&raw mut (*self.as_raw()).i_dio_count.counter) };
+        count.load(Acquire) != 0
+    }
+
+    /// Drops the page cache beyond `size`, which the inode's size is already, and its mappings into memory.
+    ///
+    /// Waits for writeback; the invalidate lock is held exclusively.
+    pub(crate) fn truncate_pagecache(&self, size: u64) {
+        // SAFETY: The inode is live.
+        unsafe {
+            bindings::truncate_pagecache(self.as_raw(), size.min(i64::MAX as u64) as i64);
+        }
+    }
+
+    /// The size grew from `from` to `to`: the folio at the old end must fault again before it is written.
+    pub(crate) fn size_extended(&self, from: u64, to: u64) {
+        // SAFETY: The inode is live.
+        unsafe {
+            bindings::pagecache_isize_extended(
+                self.as_raw(),
+                from.min(i64::MAX as u64) as i64,
+                to.min(i64::MAX as u64) as i64,
+            );
+        }
+    }
+
+    /// Whether a new size is allowed by limits, and by swapping.
+    pub(crate) fn check_new_size(&self, size: u64) -> Result {
+        // SAFETY: The inode is live.
+        to_result(unsafe {
+            bindings::inode_newsize_ok(self.as_raw(), size.min(i64::MAX as u64) as i64)
+        })
+    }
+}

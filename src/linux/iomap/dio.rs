@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Direct I/O.
+//!
+//! The request is given away with the call: an asynchronous one belongs to its completion as soon as it was
+//! queued, so [`read`] and [`write`] take the [`Kiocb`] by value and return it only where it is done.
+//!
+//! # Locks
+//!
+//! The caller holds the inode's lock in one mode or the other until the call returns; I/O that is still in
+//! flight then is counted by `i_dio_count` (`INode::dio_wait`). [`Write::end_io`] is always called in
+//! process context and with none of the caller's locks, in a sync request by the task that wrote.
+
+use super::super::bindings;
+use super::super::file::{IterDest, IterSource, Kiocb};
+use super::super::fs::FileSystem;
+use super::super::inode::INode;
+use super::super::lock::Held;
+use super::{regular, Ops, Table};
+use core::marker::PhantomData;
+use core::ptr::null_mut;
+use kernel::error::{code::*, Error, Result};
+
+/// How to run (`IOMAP_DIO_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Flags(u32);
+
+impl Flags {
+    /// Nothing special.
+    pub(crate) const NONE: Self = Self(0);
+    /// Wait even if the request is asynchronous.
+    pub(crate) const FORCE_WAIT: Self = Self(bindings::IOMAP_DIO_FORCE_WAIT);
+    /// `EAGAIN` rather than allocate or zero part of a block.
+    pub(crate) const OVERWRITE_ONLY: Self = Self(bindings::IOMAP_DIO_OVERWRITE_ONLY);
+    /// Copy the data first: the device needs it not to change under it.
+    pub(crate) const BOUNCE: Self = Self(bindings::IOMAP_DIO_BOUNCE);
+
+    /// Both.
+    pub(crate) const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether all of `other` is set.
+    pub(crate) const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// A direct write whose data is on the device, or that failed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Written {
+    /// Where it began, in bytes of the file.
+    pub pos: u64,
+    /// How many bytes were written.
+    pub len: u64,
+    /// Whether some of it went to blocks that were unwritten.
+    pub unwritten: bool,
+}
+
+/// What a file system does when a direct write is complete.
+pub(crate) trait Write: Sized + 'static {
+    /// How blocks are found.
+    type Ops: Ops;
+
+    /// The data is on the device: make the file show it. Called where there is something to do: blocks that
+    /// were unwritten, or an end beyond the file's size. May sleep.
+    fn end_io(inode: &INode<<Self::Ops as Ops>::Fs>, written: &Written) -> Result;
+}
+
+struct DioTable<W>(PhantomData<W>);
+
+impl<W: Write> DioTable<W> {
+    const OPS: &'static bindings::iomap_dio_ops = &bindings::iomap_dio_ops {
+        end_io: Some(Self::end_io),
+        submit_io: None,
+        bio_set: null_mut(),
+    };
+
+    /// # Safety
+    ///
+    /// Called by iomap with the request that [`write`] was given.
+    unsafe extern "C" fn end_io(
+        iocb: *mut bindings::kiocb,
+        size: isize,
+        error: core::ffi::c_int,
+        flags: core::ffi::c_uint,
+    ) -> core::ffi::c_int {
+        if error != 0 {
+            return error;
+        }
+        let (Ok(len), true) = (u64::try_from(size), size > 0) else {
+            return 0;
+        };
+        // SAFETY: The request lives until its completion, which is after this.
+        let iocb = unsafe { Kiocb::<<W::Ops as Ops>::Fs>::from_raw(iocb) };
+        let inode = iocb.inode();
+        let written = Written {
+            pos: iocb.pos() as u64,
+            len,
+            unwritten: flags & bindings::IOMAP_DIO_UNWRITTEN != 0,
+        };
+        // iomap completes plain overwrites in interrupt context. The size never shrinks while direct I/O is
+        // in flight, so what was within it at submission still is.
+        if !written.unwritten && written.pos.saturating_add(len) <= inode.size() as u64 {
+            return 0;
+        }
+        match W::end_io(inode, &written) {
+            Ok(()) => 0,
+            Err(e) => e.to_errno(),
+        }
+    }
+}
+
+/// What became of a request.
+pub(crate) enum Outcome<'a, T: FileSystem> {
+    /// Done, with the number of bytes or an error; the position has moved.
+    Done(Kiocb<'a, T>, Result<usize>),
+    /// In flight: the completion will report it. The answer to the VFS is [`Outcome::result`].
+    Queued,
+}
+
+impl<T: FileSystem> Outcome<'_, T> {
+    /// What the VFS is to be told.
+    pub(crate) fn result(self) -> Result<usize> {
+        match self {
+            Self::Done(_, ret) => ret,
+            Self::Queued => Err(EIOCBQUEUED),
+        }
+    }
+}
+
+fn outcome<T: FileSystem>(iocb: Kiocb<'_, T>, ret: isize) -> Outcome<'_, T> {
+    if ret == EIOCBQUEUED.to_errno() as isize {
+        return Outcome::Queued;
+    }
+    Outcome::Done(
+        iocb,
+        usize::try_from(ret).map_err(|_| Error::from_errno(ret as i32)),
+    )
+}
+
+/// Reads straight into the caller's memory. Dirty page cache in the range is written back first.
+pub(crate) fn read<'a, O: Ops>(
+    iocb: Kiocb<'a, O::Fs>,
+    to: &mut IterDest<'_>,
+    _lock: &Held<'_, O::Fs>,
+) -> Outcome<'a, O::Fs> {
+    if let Err(e) = regular(iocb.inode()) {
+        return Outcome::Done(iocb, Err(e));
+    }
+    // SAFETY: `iocb` and `to` are live and exclusively ours, the file is a regular file of `O::Fs`. After
+    // `EIOCBQUEUED`, `outcome` forgets the request.
+    let ret = unsafe {
+        bindings::iomap_dio_rw(
+            iocb.as_ptr(),
+            to.as_ptr(),
+            Table::<O>::OPS,
+            core::ptr::null(),
+            0,
+            null_mut(),
+            0,
+        )
+    };
+    outcome(iocb, ret)
+}
+
+/// Writes straight from the caller's memory. The page cache in the range is written back and dropped first.
+///
+/// `Done` with 0 bytes, or fewer than asked, means that the rest is to be written through the page cache:
+/// `ENOTBLK` is turned into this.
+pub(crate) fn write<'a, W: Write>(
+    iocb: Kiocb<'a, <W::Ops as Ops>::Fs>,
+    from: &mut IterSource<'_>,
+    flags: Flags,
+    _lock: &Held<'_, <W::Ops as Ops>::Fs>,
+) -> Outcome<'a, <W::Ops as Ops>::Fs> {
+    if let Err(e) = regular(iocb.inode()) {
+        return Outcome::Done(iocb, Err(e));
+    }
+    // SAFETY: As in `read`; the completion table fits the file system.
+    let ret = unsafe {
+        bindings::iomap_dio_rw(
+            iocb.as_ptr(),
+            from.as_ptr(),
+            Table::<W::Ops>::OPS,
+            DioTable::<W>::OPS,
+            flags.0,
+            null_mut(),
+            0,
+        )
+    };
+    match outcome(iocb, ret) {
+        Outcome::Done(iocb, Err(e)) if e == ENOTBLK => Outcome::Done(iocb, Ok(0)),
+        other => other,
+    }
+}

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Completions of writeback, collected per inode and finished in a workqueue.
+//!
+//! A bio ends in interrupt context, where nothing can be done that sleeps. Its ioend is pushed onto the
+//! inode's [`Queue`] without a lock; the one that finds the queue empty starts the work item. The work
+//! takes all there is, sorts and merges it, asks the file system to make the whole batch visible, and then
+//! lets iomap end the writeback of the folios.
+//!
+//! # Invariants
+//!
+//! * An ioend is in one queue at most, and in none after it was finished.
+//! * One run of the work item for each time the queue goes from empty to not empty, and each run takes the
+//!   queue once. So between pushing the first ioend and starting the work nobody can take it, and the inode,
+//!   which the unfinished ioend keeps alive through its folios, is still there to hold the work item.
+//! * After the last ioend was finished the inode may be gone: the work does not touch it again.
+
+use super::super::bindings;
+use super::super::fs::FileSystem;
+use super::super::inode::INode;
+use core::marker::PhantomData;
+use core::ptr::null_mut;
+use kernel::error::Result;
+use kernel::prelude::*;
+use kernel::sync::atomic::{Acquire, Atomic, Relaxed, Release};
+use kernel::types::Opaque;
+
+/// What a file system does with completed writeback.
+pub(crate) trait Completion: Sized + 'static {
+    /// The file system.
+    type Fs: FileSystem;
+
+    /// The queue of an inode: always the same one.
+    fn queue(inode: &INode<Self::Fs>) -> Pin<&Queue<Self>>;
+
+    /// The workqueue for completions: one that makes progress under memory pressure (`WQ_MEM_RECLAIM`).
+    fn workqueue(inode: &INode<Self::Fs>) -> &kernel::workqueue::Queue;
+
+    /// The data of the whole batch is on the device: make the file show it. An error is reported to whoever
+    /// waits for the writeback. No journal handle may be held when this returns.
+    fn complete(inode: &INode<Self::Fs>, batch: &Batch<'_>) -> Result;
+}
+
+/// The completed, not yet finished writeback of one inode.
+#[pin_data]
+pub(crate) struct Queue<C> {
+    /// The last pushed; linked through `io_list.next`.
+    head: Atomic<*mut bindings::iomap_ioend>,
+    #[pin]
+    work: Opaque<bindings::work_struct>,
+    _completion: PhantomData<fn(C)>,
+}
+
+// SAFETY: The head is atomic, and the work item is used through the workqueue's own functions only.
+unsafe impl<C> Send for Queue<C> {}
+// SAFETY: As above.
+unsafe impl<C> Sync for Queue<C> {}
+
+impl<C: Completion> Queue<C> {
+    /// An empty queue.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            head: Atomic::new(null_mut()),
+            work <- Opaque::ffi_init(|work: *mut bindings::work_struct| {
+                // SAFETY: `work` is valid for writing and pinned. The function is for items that are the
+                // field `work` of a `Queue<C>`.
+                unsafe { bindings::init_work(work, Some(Self::run)) }
+            }),
+            _completion: PhantomData,
+        })
+    }
+
+    /// Gives up an ioend whose bio has ended.
+    ///
+    /// # Safety
+    ///
+    /// `ioend` is not in a list, is of an inode whose queue this is, and is the caller's to give.
+    unsafe fn push(&self, ioend: *mut bindings::iomap_ioend, wq: *mut bindings::workqueue_struct) {
+        let mut old = self.head.load(Relaxed);
+        loop {
+            // SAFETY: The ioend is ours until it is pushed.
+            unsafe { (*ioend).io_list.next = old.cast() };
+            match self.head.cmpxchg(old, ioend, Release) {
+                Ok(_) => break,
+                Err(now) => old = now,
+            }
+        }
+        if old.is_null() {
+            // SAFETY: The work item was initialised by `new`, and is alive (see the module's invariants).
+            unsafe {
+                bindings::queue_work_on(
+                    bindings::wq_misc_consts_WORK_CPU_UNBOUND as core::ffi::c_int,
+                    wq,
+                    self.work.get(),
+                )
+            };
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Called by the workqueue for the work item of a `Queue<C>`.
+    unsafe extern "C" fn run(work: *mut bindings::work_struct) {
+        // SAFETY: By the caller, `work` is the field `work` of a live `Queue<C>`. The reference ends with the
+        // statement: the queue may be freed further down.
+        let mut next = unsafe {
+            (*kernel::container_of!(Opaque::cast_from(work), Self, work))
+                .head
+                .xchg(null_mut(), Acquire)
+        };
+        if next.is_null() {
+            return;
+        }
+        // SAFETY: The ioends that were taken are ours alone and not finished, so their inode is alive.
+        let inode = unsafe { INode::<C::Fs>::from_raw((*next).io_inode) };
+
+        let mut head = bindings::list_head::default();
+        let head = &raw mut head;
+        // SAFETY: `head` stays where it is until the end of the function, and so do the ioends, which are
+        // linked through `io_list.next` only when they were pushed.
+        unsafe {
+            (*head).next = head;
+            (*head).prev = head;
+            while !next.is_null() {
+                let entry = &raw mut (*next).io_list;
+                next = (*entry).next.cast();
+                let first = (*head).next;
+                (*entry).next = first;
+                (*entry).prev = head;
+                (*first).prev = entry;
+                (*head).next = entry;
+            }
+            bindings::iomap_sort_ioends(head);
+        }
+
+        let batch = Batch {
+            head,
+            _list: PhantomData,
+        };
+        let result = C::complete(inode, &batch);
+
+        // SAFETY: The list is ours; each ioend is taken off it before it is finished and not touched after.
+        unsafe {
+            while (*head).next != head {
+                let entry = (*head).next;
+                let ioend = ioend_of(entry);
+                let after = (*entry).next;
+                (*head).next = after;
+                (*after).prev = head;
+                (*entry).next = entry;
+                (*entry).prev = entry;
+                let error = match (io_error(ioend), result) {
+                    (0, Err(e)) => e.to_errno(),
+                    (error, _) => error,
+                };
+                bindings::iomap_finish_ioends(ioend, error);
+            }
+        }
+    }
+}
+
+/// The ioend that a list entry is part of.
+///
+/// # Safety
+///
+/// `entry` is the `io_list` of an ioend.
+unsafe fn ioend_of(entry: *mut bindings::list_head) -> *mut bindings::iomap_ioend {
+    // SAFETY: By the caller.
+    unsafe { kernel::container_of!(entry, bindings::iomap_ioend, io_list) }
+}
+
+/// The error of an ioend's bio, or 0.
+///
+/// # Safety
+///
+/// `ioend` is valid.
+unsafe fn io_error(ioend: *const bindings::iomap_ioend) -> core::ffi::c_int {
+    // SAFETY: By the caller.
+    unsafe { bindings::blk_status_to_errno((*ioend).io_bio.bi_status) }
+}
+
+/// A run of bytes that writeback brought to the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Range {
+    /// First byte, in the file.
+    pub pos: u64,
+    /// Number of bytes, not beyond the file's size as it was when the write was submitted.
+    pub len: u64,
+    /// Whether the blocks were unwritten.
+    pub unwritten: bool,
+}
+
+impl Range {
+    /// The byte after the last.
+    pub(crate) fn end(&self) -> u64 {
+        self.pos.saturating_add(self.len)
+    }
+}
+
+/// Completed writeback of one inode, in order of offsets.
+pub(crate) struct Batch<'a> {
+    /// A list of ioends that nobody else changes.
+    head: *mut bindings::list_head,
+    _list: PhantomData<&'a bindings::iomap_ioend>,
+}
+
+impl Batch<'_> {
+    /// What was written without error, with adjacent parts joined.
+    pub(crate) fn ranges(&self) -> Ranges<'_> {
+        Ranges {
+            // SAFETY: The list is valid by the invariant of the type.
+            next: unsafe { (*self.head).next },
+            batch: self,
+        }
+    }
+}
+
+/// Iterator of [`Batch::ranges`].
+pub(crate) struct Ranges<'a> {
+    next: *mut bindings::list_head,
+    batch: &'a Batch<'a>,
+}
+
+impl Iterator for Ranges<'_> {
+    type Item = Range;
+
+    fn next(&mut self) -> Option<Range> {
+        let mut found: Option<Range> = None;
+        while self.next != self.batch.head {
+            // SAFETY: `self.next` is an entry of the batch's list, which does not change while it is borrowed.
+            let (range, error, after) = unsafe {
+                let ioend = ioend_of(self.next);
+                (
+                    Range {
+                        pos: (*ioend).io_offset as u64,
+                        len: (*ioend).io_size as u64,
+                        unwritten: u32::from((*ioend).io_flags) & bindings::IOMAP_IOEND_UNWRITTEN
+                            != 0,
+                    },
+                    io_error(ioend),
+                    (*self.next).next,
+                )
+            };
+            if error == 0 && range.len != 0 {
+                match &mut found {
+                    None => found = Some(range),
+                    Some(run) if run.end() == range.pos && run.unwritten == range.unwritten => {
+                        run.len = run.len.saturating_add(range.len);
+                    }
+                    Some(_) => return found,
+                }
+            }
+            self.next = after;
+        }
+        found
+    }
+}
+
+/// The `bi_end_io` of writeback that [`Completion::complete`] has to be told of.
+///
+/// # Safety
+///
+/// `bio` is part of an ioend of an inode of `C::Fs`, has ended, and is given up.
+pub(super) unsafe extern "C" fn end_bio<C: Completion>(bio: *mut bindings::bio) {
+    // SAFETY: By the caller. The inode is alive: its folios are under writeback.
+    unsafe {
+        let ioend = kernel::container_of!(bio, bindings::iomap_ioend, io_bio);
+        let inode = INode::<C::Fs>::from_raw((*ioend).io_inode);
+        let wq = core::ptr::from_ref(C::workqueue(inode)).cast_mut().cast();
+        C::queue(inode).push(ioend, wq);
+    }
+}
