@@ -9,6 +9,8 @@
 //! | [`linux`] | wrappers of C interfaces that the `kernel` crate lacks; the only `unsafe` |
 //! | [`disk`] | the on-disk format: one file a structure, checksums; no I/O, no locks |
 //! | [`store`] | the interface of the core to metadata blocks and transactions |
+//! | [`space`] | which blocks and inodes are free, and who gets them |
+//! | [`volume`] | what all rooms of the core share of a mounted file system |
 //!
 //! The rooms other than `linux` and `ops` are the *core*: they build on the host too, where they are
 //! simulated and tested (`tools/`).
@@ -39,8 +41,12 @@ use kernel::prelude::*;
 mod disk;
 #[path = "src/linux/mod.rs"]
 mod linux;
+#[path = "src/space/mod.rs"]
+mod space;
 #[path = "src/store.rs"]
 mod store;
+#[path = "src/volume.rs"]
+mod volume;
 
 use linux::crc32c;
 

@@ -2,8 +2,10 @@
 
 //! The on-disk format: one file a structure, with its checks and checksum. No I/O, no locks.
 
+pub mod bitmap;
 pub mod checksum;
 pub mod features;
+pub mod group_desc;
 pub mod inode;
 pub mod layout;
 pub mod superblock;

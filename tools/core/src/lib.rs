@@ -7,8 +7,12 @@
 
 #[path = "../../../src/disk/mod.rs"]
 pub mod disk;
+#[path = "../../../src/space/mod.rs"]
+pub mod space;
 #[path = "../../../src/store.rs"]
 pub mod store;
+#[path = "../../../src/volume.rs"]
+pub mod volume;
 
 pub mod host;
 

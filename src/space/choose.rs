@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which free blocks a file gets: in memory only, the device learns of them when they are marked as used.
+//!
+//! In this order:
+//!
+//! 1. the block that is wanted most, as a rule the one behind the file's last extent, and as many free ones behind it as
+//!    are wanted. This is the common case and costs one lock and a look at a few words;
+//! 2. a long enough run in the group of that block, or else of the inode, searched from there on;
+//! 3. the other groups of the same flex group, then all others. Groups that have too little are passed over by
+//!    looking at their counters, without a lock;
+//! 4. the longest run that there is.
+//!
+//! A file that is being appended to (`Goal::stream`) begins in another group than the streams before it, and
+//! where there is room to go on, so that streams that are written at the same time do not get each other's blocks in
+//! between. From then on it follows its own last block.
+
+use super::index::{Extent, Found};
+use super::{Claim, Goal, Run, Space};
+use crate::disk::{Group, PhysBlock};
+use crate::store::Store;
+use crate::volume::Volume;
+use kernel::error::{code::*, Error, Result};
+use kernel::sync::atomic::Relaxed;
+
+/// Blocks that a stream wants to find free in one piece where it begins.
+const STREAM_ROOM: u32 = 2048;
+/// Groups over which streams are spread, where a flex group has fewer.
+const SPREAD: u32 = 16;
+/// Bitmaps that one search reads from the device, while other groups have something to offer.
+const READS: u32 = 4;
+/// Groups that one search looks at, if something was seen among them.
+const LOOKS: u32 = 4096;
+
+/// What a look at one group gave.
+enum Look {
+    /// Blocks, already taken.
+    Taken(Run),
+    /// Nothing that is long enough.
+    Nothing,
+    /// The group is not in memory.
+    NotLoaded,
+}
+
+impl<S: Store> Space<S> {
+    /// Chooses up to `want` contiguous free blocks of one group; at least one. They are used in memory from now on, and
+    /// still free on the device: they become used by [`Space::mark_used`] or free again by [`Space::unchoose`].
+    ///
+    /// With [`Claim::Reserved`] the caller has reserved at least `want` blocks, and each chosen block uses up one of
+    /// them.
+    ///
+    /// May read bitmaps: no spinning lock. A group whose bitmap is bad or cannot be read is passed over.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC` (not for reserved blocks, unless a group with free blocks turned out to be bad), `ENOMEM`.
+    pub fn choose(&self, vol: &Volume<S>, goal: Goal, want: u32, from: Claim) -> Result<Run> {
+        let claimed = self.counters.claim(from, want.max(1))?;
+        let result = self.find(&vol.store, goal, claimed);
+        let used = result.as_ref().map_or(0, |run| run.len);
+        self.counters.unclaim(from, claimed, used);
+        result
+    }
+
+    /// Gives chosen blocks back that were not marked as used. Never fails, allocates or sleeps.
+    pub fn unchoose(&self, run: Run) {
+        for (group, extent) in self.parts(run) {
+            self.give(group, extent, |index| &mut index.chosen);
+        }
+    }
+
+    fn find(&self, store: &S, goal: Goal, want: u32) -> Result<Run> {
+        if let Some(run) = self.take_near(store, goal, want)? {
+            return Ok(run);
+        }
+        let near = goal.near.and_then(|near| self.layout.group_of(near));
+        let room = if goal.stream {
+            want.max(STREAM_ROOM)
+        } else {
+            want
+        };
+        let room = room.min(self.layout.blocks_per_group());
+        let (first, from) = match near {
+            Some((group, bit)) => (group, bit),
+            None if goal.stream => (self.stream_group(goal.group, room), 0),
+            None => (goal.group, 0),
+        };
+        loop {
+            let returns = self.counters.returns();
+            if let Some(run) = self.search(store, first, from, room, want)? {
+                return Ok(run);
+            }
+            // Blocks that were given back to a group behind us were missed.
+            if returns == self.counters.returns() {
+                return Err(ENOSPC);
+            }
+        }
+    }
+
+    /// Where a stream begins: in turn in one of the groups around `home`, not in `home` itself where the directory and small
+    /// files are.
+    fn stream_group(&self, home: Group, room: u32) -> Group {
+        let size = self
+            .flex_groups()
+            .max(SPREAD)
+            .min(self.groups.count())
+            .max(1);
+        let turn = self.streams.fetch_add(1, Relaxed);
+        let base = home
+            .get()
+            .saturating_sub(home.get().checked_rem(size).unwrap_or(0));
+        let candidate = |n: u32| {
+            let step = turn.wrapping_add(n).checked_rem(size).unwrap_or(0);
+            Group::new(base.saturating_add(step))
+        };
+        (0..size)
+            .map(candidate)
+            .find(|group| {
+                *group != home && self.groups.get(*group).is_some_and(|g| g.room() >= room)
+            })
+            .unwrap_or(home)
+    }
+
+    /// Step 1: the block `goal.near` and those behind it.
+    fn take_near(&self, store: &S, goal: Goal, want: u32) -> Result<Option<Run>> {
+        let Some((group, bit)) = goal.near.and_then(|near| self.layout.group_of(near)) else {
+            return Ok(None);
+        };
+        let look = || {
+            self.groups.with_index(group, |info, slot| {
+                let Some(index) = slot else {
+                    return Look::NotLoaded;
+                };
+                if info.is_bad() {
+                    return Look::Nothing;
+                }
+                match index.run_at(bit, want) {
+                    0 => Look::Nothing,
+                    len => self.take(group, info, index, Extent { start: bit, len }),
+                }
+            })
+        };
+        match look() {
+            Some(Look::Taken(run)) => Ok(Some(run)),
+            Some(Look::NotLoaded) if self.ensure_index(store, group)? => Ok(match look() {
+                Some(Look::Taken(run)) => Some(run),
+                _ => None,
+            }),
+            _ => Ok(None),
+        }
+    }
+
+    /// Steps 2 to 4. `None` if no free block was seen.
+    fn search(
+        &self,
+        store: &S,
+        first: Group,
+        from: u32,
+        room: u32,
+        want: u32,
+    ) -> Result<Option<Run>> {
+        let mut need = room;
+        let mut reads = READS;
+        let mut no_memory: Option<Error> = None;
+        loop {
+            // The longest run that a group seemed to have that was passed over.
+            let mut most = 0;
+            for (looked, group) in self.around(first).enumerate() {
+                let Some(info) = self.groups.get(group) else {
+                    continue;
+                };
+                if most > 0 && looked as u64 >= u64::from(LOOKS) {
+                    break;
+                }
+                if info.room() >= need {
+                    let from = if group == first { from } else { 0 };
+                    match self.look(group, from, need, want) {
+                        Look::Taken(run) => return Ok(Some(run)),
+                        Look::Nothing => (),
+                        Look::NotLoaded if reads == 0 && most > 0 => (),
+                        Look::NotLoaded => {
+                            reads = reads.saturating_sub(1);
+                            match self.ensure_index(store, group) {
+                                Ok(true) => match self.look(group, from, need, want) {
+                                    Look::Taken(run) => return Ok(Some(run)),
+                                    Look::Nothing | Look::NotLoaded => (),
+                                },
+                                Ok(false) => (),
+                                Err(e) => {
+                                    no_memory = Some(e);
+                                    continue;
+                                }
+                            }
+                        }
+                    }
+                }
+                most = info.room().max(most);
+            }
+            // `need` gets smaller with each round.
+            need = match most.min(need.saturating_sub(1)) {
+                0 => return no_memory.map_or(Ok(None), Err),
+                next if need == room => next,
+                next => next.min(need.div_ceil(2)),
+            };
+        }
+    }
+
+    /// All groups: those of the flex group of `first` from `first` on, then the others from there on.
+    pub(super) fn around(&self, first: Group) -> impl Iterator<Item = Group> {
+        let count = self.groups.count();
+        let size = self.flex_groups().max(1);
+        let first = first.get().min(count.saturating_sub(1));
+        let start = first.saturating_sub(first.checked_rem(size).unwrap_or(0));
+        let end = start.saturating_add(size).min(count);
+        (first..end)
+            .chain(start..first)
+            .chain(end..count)
+            .chain(0..start)
+            .map(Group::new)
+    }
+
+    /// Looks for a run of `need` blocks in one group, and takes up to `want` of it.
+    fn look(&self, group: Group, from: u32, need: u32, want: u32) -> Look {
+        self.groups
+            .with_index(group, |info, slot| {
+                let Some(index) = slot else {
+                    return Look::NotLoaded;
+                };
+                if info.is_bad() {
+                    return Look::Nothing;
+                }
+                match index.find(from, need) {
+                    Found::Enough(extent) => {
+                        let len = index.run_at(extent.start, want);
+                        self.take(
+                            group,
+                            info,
+                            index,
+                            Extent {
+                                start: extent.start,
+                                len,
+                            },
+                        )
+                    }
+                    Found::Longest(extent) => {
+                        self.groups.searched(info, extent.len);
+                        Look::Nothing
+                    }
+                }
+            })
+            .unwrap_or(Look::Nothing)
+    }
+
+    /// Takes free blocks; under the index lock.
+    fn take(
+        &self,
+        group: Group,
+        info: &super::groups::GroupInfo,
+        index: &mut super::index::FreeIndex,
+        extent: Extent,
+    ) -> Look {
+        let Some(start) = self.block_of(group, extent.start) else {
+            return Look::Nothing;
+        };
+        index.take(extent);
+        index.chosen = index.chosen.saturating_add(extent.len);
+        self.groups.taken(info, extent.len);
+        Look::Taken(Run {
+            start,
+            len: extent.len,
+        })
+    }
+
+    /// Makes blocks free in memory that were chosen or pending, whichever `count` counts.
+    pub(super) fn give(
+        &self,
+        group: Group,
+        extent: Extent,
+        count: impl FnOnce(&mut super::index::FreeIndex) -> &mut u32,
+    ) {
+        let given = self.groups.with_index(group, |info, slot| {
+            let Some(index) = slot else {
+                return false;
+            };
+            let run = index.give(extent);
+            let count = count(index);
+            *count = count.saturating_sub(extent.len);
+            self.groups.given(info, extent.len, run)
+        });
+        if given == Some(true) {
+            self.counters.returned(extent.len);
+        }
+    }
+
+    /// Block `bit` of a group.
+    pub(super) fn block_of(&self, group: Group, bit: u32) -> Option<PhysBlock> {
+        self.layout
+            .group_first_block(group)
+            .checked_add(u64::from(bit))
+    }
+}

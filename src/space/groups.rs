@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What memory knows of each group: where its metadata is, counts that can be looked at without a lock, and the
+//! index of its free blocks, read from the device when the group is first used.
+//!
+//! # Invariants
+//!
+//! * The number of zero bits of a group's index is its `free`. Before the index is loaded `free` is what the
+//!   descriptor says.
+//! * `longest` is not less than the group's longest free run.
+//! * A bad group has `free` zero, and nothing is added to it any more.
+//! * An index is given up only while it is the same as the bitmap on the device: nothing chosen, nothing pending.
+//!
+//! # Locks
+//!
+//! The *disk lock* of a group (a mutex) is held while its bitmaps and descriptor are changed or compared. Journal
+//! and device may be waited for under it: a commit never needs a disk lock. The *index lock* (spinning) guards the
+//! index; it is taken inside the disk lock or alone. Both are shared by groups whose numbers are equal modulo a
+//! power of two; nobody ever holds two disk locks or two index locks. Buffer locks are taken inside disk locks, never
+//! inside index locks.
+
+use super::index::FreeIndex;
+use crate::disk::group_desc::GroupDesc;
+use crate::disk::{Group, PhysBlock};
+use core::pin::Pin;
+use kernel::alloc::{flags::GFP_KERNEL, KBox, KVVec, KVec};
+use kernel::error::{code::*, Result};
+use kernel::prelude::*;
+use kernel::sync::atomic::{Acquire, Atomic, Full, Relaxed};
+use kernel::sync::{new_mutex, new_spinlock, Mutex, SpinLock};
+
+/// Most locks of a kind that there are.
+const MAX_STRIPES: usize = 128;
+
+/// A group.
+pub(super) struct GroupInfo {
+    pub(super) block_bitmap: PhysBlock,
+    pub(super) inode_table: PhysBlock,
+    /// Free blocks in memory.
+    free: Atomic<u32>,
+    /// Upper bound of the length of a free run.
+    longest: Atomic<u32>,
+    /// Free inodes.
+    pub(super) free_inodes: Atomic<u32>,
+    /// Directories.
+    pub(super) dirs: Atomic<u32>,
+    /// The block bitmap cannot be trusted or read.
+    bad_blocks: Atomic<bool>,
+    /// The inode bitmap cannot be trusted or read.
+    pub(super) bad_inodes: Atomic<bool>,
+}
+
+impl GroupInfo {
+    /// From a descriptor that was checked.
+    pub(super) fn new(desc: &GroupDesc) -> Self {
+        Self {
+            block_bitmap: desc.block_bitmap,
+            inode_table: desc.inode_table,
+            free: Atomic::new(desc.free_blocks),
+            longest: Atomic::new(desc.free_blocks),
+            free_inodes: Atomic::new(desc.free_inodes),
+            dirs: Atomic::new(desc.used_dirs),
+            bad_blocks: Atomic::new(false),
+            bad_inodes: Atomic::new(false),
+        }
+    }
+
+    /// Free blocks in memory.
+    pub(super) fn free(&self) -> u32 {
+        self.free.load(Acquire)
+    }
+
+    /// How long a free run may be at most.
+    pub(super) fn room(&self) -> u32 {
+        self.longest.load(Relaxed).min(self.free())
+    }
+
+    /// Whether nothing can be allocated here any more.
+    pub(super) fn is_bad(&self) -> bool {
+        self.bad_blocks.load(Relaxed)
+    }
+}
+
+/// The indexes that one lock guards.
+type Stripe = KVVec<Option<FreeIndex>>;
+
+/// All groups.
+pub(super) struct Groups {
+    info: KVVec<GroupInfo>,
+    /// Number of stripes less one.
+    mask: u32,
+    shift: u32,
+    index: KVec<Pin<KBox<SpinLock<Stripe>>>>,
+    disk: KVec<Pin<KBox<Mutex<()>>>>,
+}
+
+impl Groups {
+    pub(super) fn new(info: KVVec<GroupInfo>) -> Result<Self> {
+        let stripes = info.len().clamp(1, MAX_STRIPES).next_power_of_two();
+        let mut index = KVec::with_capacity(stripes, GFP_KERNEL)?;
+        let mut disk = KVec::with_capacity(stripes, GFP_KERNEL)?;
+        let each = info.len().div_ceil(stripes.max(1));
+        for _ in 0..stripes {
+            let mut slots = KVVec::with_capacity(each, GFP_KERNEL)?;
+            for _ in 0..each {
+                slots.push(None, GFP_KERNEL)?;
+            }
+            index.push(
+                KBox::pin_init(new_spinlock!(slots, "iomapfs_index"), GFP_KERNEL)?,
+                GFP_KERNEL,
+            )?;
+            disk.push(
+                KBox::pin_init(new_mutex!((), "iomapfs_group"), GFP_KERNEL)?,
+                GFP_KERNEL,
+            )?;
+        }
+        let mask = (stripes as u32).wrapping_sub(1);
+        Ok(Self {
+            info,
+            mask,
+            shift: mask.count_ones(),
+            index,
+            disk,
+        })
+    }
+
+    /// Number of groups.
+    pub(super) fn count(&self) -> u32 {
+        self.info.len() as u32
+    }
+
+    /// What is known of a group; `None` if there is no such group.
+    pub(super) fn get(&self, group: Group) -> Option<&GroupInfo> {
+        self.info.get(group.get() as usize)
+    }
+
+    /// The lock for the group's metadata on the device.
+    ///
+    /// # Errors
+    ///
+    /// `EUCLEAN` if there is no such group.
+    pub(super) fn disk_lock(&self, group: Group) -> Result<&Mutex<()>> {
+        let stripe = (group.get() & self.mask) as usize;
+        self.disk.get(stripe).map(|lock| &**lock).ok_or(EUCLEAN)
+    }
+
+    /// Runs `f` with the group's slot for an index, under the index lock. `None` if there is no such group.
+    pub(super) fn with_index<R>(
+        &self,
+        group: Group,
+        f: impl FnOnce(&GroupInfo, &mut Option<FreeIndex>) -> R,
+    ) -> Option<R> {
+        let info = self.get(group)?;
+        let stripe = (group.get() & self.mask) as usize;
+        let slot = group.get().wrapping_shr(self.shift) as usize;
+        let mut stripe = self.index.get(stripe)?.lock();
+        Some(f(info, stripe.get_mut(slot)?))
+    }
+
+    /// `n` blocks of the group were marked as used in the index. Under the index lock.
+    pub(super) fn taken(&self, info: &GroupInfo, n: u32) {
+        info.free.fetch_sub(n, Full);
+    }
+
+    /// `n` blocks of the group were marked as free in the index, which made a free run of `run` blocks. Under the
+    /// index lock. `false` for a bad group, which gets nothing back.
+    pub(super) fn given(&self, info: &GroupInfo, n: u32, run: u32) -> bool {
+        if info.is_bad() {
+            return false;
+        }
+        if run > info.longest.load(Relaxed) {
+            info.longest.store(run, Relaxed);
+        }
+        info.free.fetch_add(n, Full);
+        true
+    }
+
+    /// The group was searched through: its longest free run is `longest`. Under the index lock.
+    pub(super) fn searched(&self, info: &GroupInfo, longest: u32) {
+        info.longest.store(longest, Relaxed);
+    }
+
+    /// Nothing more is to be allocated from the group. Gives the number of blocks that were free there so far.
+    pub(super) fn spoil(&self, group: Group) -> u32 {
+        self.with_index(group, |info, _| {
+            info.bad_blocks.store(true, Relaxed);
+            info.free.xchg(0, Full)
+        })
+        .unwrap_or(0)
+    }
+}

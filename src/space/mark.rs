@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The device's side of block allocation: bits of the block bitmaps, and counts, flags and checksums of the group
+//! descriptors.
+//!
+//! # Locks
+//!
+//! One group's disk lock at a time. [`Transaction::edit`] is called under it and may wait until the journal has written
+//! an older version of the buffer; that cannot deadlock, as no commit takes a disk lock.
+
+use super::index::{Extent, FreeIndex};
+use super::zone::Range;
+use super::{Run, Space};
+use crate::disk::bitmap::{self, BlockBitmapFormat};
+use crate::disk::group_desc::{GroupDesc, GroupFlags};
+use crate::disk::Group;
+use crate::store::{Store, Tid, Transaction};
+use crate::volume::Volume;
+use kernel::error::{code::*, Error, Result};
+use kernel::prelude::*;
+
+/// Whether bits are being set or cleared.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Use,
+    Free,
+}
+
+impl<S: Store> Space<S> {
+    /// Marks chosen blocks as used on the device.
+    ///
+    /// Costs [`Space::credits_run`] credits, or for runs that were not chosen yet [`Space::credits_mark_used`].
+    ///
+    /// # Errors
+    ///
+    /// `EUCLEAN` where the bitmap has one of them as used already; `EIO`, `ENOMEM`, and what the journal says.
+    pub fn mark_used(&self, vol: &Volume<S>, tx: &mut S::Tx<'_>, run: Run) -> Result {
+        self.check_run(&vol.store, run)?;
+        for (group, extent) in self.parts(run) {
+            self.change(&vol.store, tx, group, extent, Change::Use)?;
+            self.counters.marked(extent.len);
+            self.groups.with_index(group, |_, slot| {
+                if let Some(index) = slot {
+                    index.chosen = index.chosen.saturating_sub(extent.len);
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// Marks used blocks as free on the device. They can be chosen again after [`Space::committed`].
+    ///
+    /// Costs [`Space::credits_run`] credits. The caller revokes metadata blocks ([`Transaction::forget`]).
+    ///
+    /// In a group whose bitmap is bad nothing is changed: that only leaks blocks, until the file system is checked.
+    ///
+    /// # Errors
+    ///
+    /// `EUCLEAN` where the bitmap has one of them as free already, or where one of them holds the file
+    /// system's own metadata; `EIO`, `ENOMEM`, and what the journal says.
+    pub fn free(&self, vol: &Volume<S>, tx: &mut S::Tx<'_>, run: Run) -> Result {
+        self.check_run(&vol.store, run)?;
+        if self.zone.overlaps(Range::new(run.start, run.len)) {
+            return Err(vol.store.corrupt(fmt!(
+                "freeing {} blocks from {}: metadata of the file system",
+                run.len,
+                run.start.get()
+            )));
+        }
+        let tid = tx.tid();
+        for (group, extent) in self.parts(run) {
+            match self.ensure_index(&vol.store, group) {
+                Ok(true) => self.free_part(&vol.store, tx, tid, group, extent)?,
+                Ok(false) => (),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    fn free_part(
+        &self,
+        store: &S,
+        tx: &mut S::Tx<'_>,
+        tid: Tid,
+        group: Group,
+        extent: Extent,
+    ) -> Result {
+        let Some(start) = self.block_of(group, extent.start) else {
+            return Err(EUCLEAN);
+        };
+        self.deferred.prepare(tid)?;
+        // Before the bitmap changes: from here on the index differs from it and has to stay.
+        self.count_pending(group, |pending| pending.saturating_add(extent.len));
+        if let Err(e) = self.change(store, tx, group, extent, Change::Free) {
+            self.count_pending(group, |pending| pending.saturating_sub(extent.len));
+            self.deferred.withdraw(tid);
+            return Err(e);
+        }
+        self.counters.freed(extent.len);
+        self.deferred.add(
+            tid,
+            Run {
+                start,
+                len: extent.len,
+            },
+        );
+        Ok(())
+    }
+
+    fn count_pending(&self, group: Group, f: impl FnOnce(u32) -> u32) {
+        self.groups.with_index(group, |_, slot| {
+            if let Some(index) = slot {
+                index.pending = f(index.pending);
+            }
+        });
+    }
+
+    /// Transaction `tid` has committed: what it freed can be chosen again. `on_free` is told each run before that, while
+    /// nobody can get it, for discards.
+    ///
+    /// For the commit callback; never fails or allocates. Sleeps for a mutex.
+    pub fn committed(&self, tid: Tid, mut on_free: impl FnMut(Run)) {
+        while let Some(runs) = self.deferred.take(tid) {
+            for run in runs.iter() {
+                on_free(*run);
+                for (group, extent) in self.parts(*run) {
+                    self.give(group, extent, |index| &mut index.pending);
+                    self.counters.committed(extent.len);
+                }
+            }
+        }
+    }
+
+    /// Changes bits of the group's bitmap, with all that hangs on it.
+    fn change(
+        &self,
+        store: &S,
+        tx: &mut S::Tx<'_>,
+        group: Group,
+        extent: Extent,
+        what: Change,
+    ) -> Result {
+        let _disk = self.groups.disk_lock(group)?.lock();
+        let mut desc = self.desc(group)?;
+        let free = match what {
+            Change::Use => desc.free_blocks.checked_sub(extent.len),
+            Change::Free => desc.free_blocks.checked_add(extent.len),
+        };
+        let Some(free) = free.filter(|free| *free <= self.layout.blocks_in_group(group)) else {
+            return Err(self.spoiled(store, group, extent, what));
+        };
+        let edit = |bytes: &mut [u8]| {
+            let done = match what {
+                Change::Use => bitmap::set(bytes, extent.start, extent.len),
+                Change::Free => bitmap::clear(bytes, extent.start, extent.len),
+            };
+            done.then(|| self.block_sum.map(|sum| sum.of(bytes)))
+        };
+        let sum = if self.uninit(&desc, GroupFlags::BLOCK_UNINIT) {
+            let format = self.block_bitmap_format(group, &desc);
+            let (_, sum) = tx.create(desc.block_bitmap, format, |bytes| {
+                self.fill_uninit(group, bytes);
+                edit(bytes)
+            })?;
+            sum
+        } else {
+            let block = store.read(desc.block_bitmap, self.block_bitmap_format(group, &desc))?;
+            tx.edit(&block, edit)?
+        };
+        let Some(sum) = sum else {
+            return Err(self.spoiled(store, group, extent, what));
+        };
+        desc.free_blocks = free;
+        desc.flags = desc.flags.without(GroupFlags::BLOCK_UNINIT);
+        desc.block_bitmap_csum = sum.unwrap_or(desc.block_bitmap_csum);
+        self.write_desc(tx, group, &desc)
+    }
+
+    /// The bitmap does not have the blocks as it must: reports it, and allocates nothing more from the group.
+    fn spoiled(&self, store: &S, group: Group, extent: Extent, what: Change) -> Error {
+        self.spoil(group);
+        store.corrupt(fmt!(
+            "group {}: blocks {} to {} of the group: {}",
+            group.get(),
+            extent.start,
+            extent.start.saturating_add(extent.len).saturating_sub(1),
+            match what {
+                Change::Use => "already in use",
+                Change::Free => "already free",
+            }
+        ))
+    }
+
+    /// Writes the first bitmap of a group that has had none: its metadata and the padding are in use. Gives its
+    /// checksum. The block is zero before.
+    pub(super) fn fill_uninit(&self, group: Group, bytes: &mut [u8]) -> Option<u32> {
+        for extent in self.zone_of(group) {
+            // Parts of the zone do not overlap, so none of the bits is set yet.
+            let _ = bitmap::set(bytes, extent.start, extent.len);
+        }
+        bitmap::pad(bytes, self.layout.blocks_in_group(group));
+        self.block_sum.map(|sum| sum.of(bytes))
+    }
+
+    /// What the group's block bitmap must be like now.
+    pub(super) fn block_bitmap_format(&self, group: Group, desc: &GroupDesc) -> BlockBitmapFormat {
+        let sum = self.block_sum.map(|sum| (sum, desc.block_bitmap_csum));
+        BlockBitmapFormat::new(sum, self.layout.blocks_in_group(group), desc.free_blocks)
+    }
+
+    /// Makes sure that the group's index is in memory; `false` for a group that is bad, which was reported when that was
+    /// found. Reads the bitmap: no spinning lock.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; `EUCLEAN` if there is no such group.
+    pub(super) fn ensure_index(&self, store: &S, group: Group) -> Result<bool> {
+        let state = || {
+            self.groups
+                .with_index(group, |info, slot| (info.is_bad(), slot.is_some()))
+                .ok_or(EUCLEAN)
+        };
+        let settled = |(bad, loaded): (bool, bool)| {
+            if bad {
+                Some(false)
+            } else {
+                loaded.then_some(true)
+            }
+        };
+        if let Some(usable) = settled(state()?) {
+            return Ok(usable);
+        }
+        let _disk = self.groups.disk_lock(group)?.lock();
+        if let Some(usable) = settled(state()?) {
+            return Ok(usable);
+        }
+        match self.read_index(store, group) {
+            Ok(index) => {
+                self.groups.with_index(group, |_, slot| *slot = Some(index));
+                Ok(true)
+            }
+            Err(e) if e == ENOMEM => Err(e),
+            Err(_) => {
+                self.spoil(group);
+                Ok(false)
+            }
+        }
+    }
+
+    /// Makes the index of a group from what the device has. Under the disk lock.
+    fn read_index(&self, store: &S, group: Group) -> Result<FreeIndex> {
+        let desc = self.desc(group)?;
+        let mut index = FreeIndex::new(self.layout.blocks_in_group(group))?;
+        if self.uninit(&desc, GroupFlags::BLOCK_UNINIT) {
+            self.zone_of(group).for_each(|extent| index.take(extent));
+            if index.count_free() != desc.free_blocks {
+                return Err(store.corrupt(fmt!(
+                    "group {}: {} blocks free in the descriptor, {} without a bitmap",
+                    group.get(),
+                    desc.free_blocks,
+                    index.count_free()
+                )));
+            }
+        } else {
+            self.read_ahead(store, group);
+            let block = store.read(desc.block_bitmap, self.block_bitmap_format(group, &desc))?;
+            block.with(|bytes| index.fill(bytes));
+            if let Some(extent) = self.zone_of(group).find(|extent| index.has_free(*extent)) {
+                return Err(store.corrupt(fmt!(
+                    "group {}: block {} of the group is metadata but not marked as used",
+                    group.get(),
+                    extent.start
+                )));
+            }
+        }
+        Ok(index)
+    }
+
+    /// The next groups will be wanted too, and the bitmaps of a flex group lie side by side.
+    fn read_ahead(&self, store: &S, group: Group) {
+        let Some(first) = self.groups.get(group) else {
+            return;
+        };
+        let size = self.flex_groups().max(1);
+        let left = size.saturating_sub(group.get().checked_rem(size).unwrap_or(0));
+        let count = (1..left)
+            .take_while(|n| {
+                let other = self.groups.get(Group::new(group.get().saturating_add(*n)));
+                other.is_some_and(|info| {
+                    info.block_bitmap.distance_from(first.block_bitmap) == Some(u64::from(*n))
+                })
+            })
+            .count() as u32;
+        if count > 0 {
+            store.readahead(first.block_bitmap, count.saturating_add(1));
+        }
+    }
+}

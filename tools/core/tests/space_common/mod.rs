@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the tests of free space share.
+
+#![allow(dead_code)]
+
+use iomapfs_core::disk::superblock::{RawSuper, SUPER_OFFSET};
+use iomapfs_core::disk::{Group, Layout, PhysBlock};
+use iomapfs_core::host::{HostStore, Image, Mkfs};
+use iomapfs_core::space::{Claim, Goal, Run, Space};
+use iomapfs_core::store::Store;
+use iomapfs_core::volume::Volume;
+use kernel::error::Result;
+use std::collections::BTreeMap;
+use zerocopy::FromBytes;
+
+pub type Vol = Volume<HostStore>;
+
+/// The layout of an image file.
+pub fn layout(image: &Image) -> Layout {
+    let bytes = std::fs::read(image.path()).unwrap();
+    let (raw, _) = RawSuper::ref_from_prefix(&bytes[SUPER_OFFSET as usize..]).unwrap();
+    let size = Layout::probe_block_size(raw).unwrap();
+    Layout::new(raw, bytes.len() as u64 / u64::from(size.bytes()), false).unwrap()
+}
+
+/// A volume over an image, as after a mount.
+pub fn try_mount(image: &Image) -> (HostStore, Layout, Result<Space<HostStore>>) {
+    let layout = layout(image);
+    let store = HostStore::open(image.path(), layout.block_size().bytes()).unwrap();
+    let space = Space::load(&store, &layout);
+    (store, layout, space)
+}
+
+/// Like [`try_mount`], for images that are good.
+#[track_caller]
+pub fn mount(image: &Image) -> Vol {
+    let (store, layout, space) = try_mount(image);
+    let space = space.unwrap_or_else(|e| panic!("{e:?}: {:?}", store.take_reports()));
+    Volume {
+        store,
+        layout,
+        space,
+    }
+}
+
+/// The kinds of file system that differ for the allocator.
+pub fn kinds() -> Vec<(&'static str, Mkfs)> {
+    let small = || Mkfs::new(40 << 20, 1024);
+    vec![
+        ("1 KiB blocks", small()),
+        ("4 KiB blocks", Mkfs::new(600 << 20, 4096)),
+        ("uninit_bg", small().features("^metadata_csum,uninit_bg")),
+        (
+            "uninit_bg, 64bit",
+            Mkfs::new(40 << 20, 1024).features("^metadata_csum,uninit_bg,64bit"),
+        ),
+        ("no checksums", small().features("^metadata_csum")),
+        ("32-byte descriptors", small().features("^64bit")),
+        ("no flex_bg", small().features("^flex_bg")),
+        (
+            "sparse_super2",
+            small().features("^resize_inode,sparse_super2"),
+        ),
+        (
+            "no sparse_super",
+            small().features("^sparse_super,^resize_inode"),
+        ),
+        (
+            "short last group",
+            Mkfs::new((40 << 20) - (3 << 20) - 5 * 1024, 1024),
+        ),
+        (
+            "inode tables that fill flex groups",
+            small().arg("-i").arg("1024"),
+        ),
+        (
+            "small groups",
+            small().arg("-g").arg("1024").arg("-N").arg("5120"),
+        ),
+    ]
+}
+
+pub fn anywhere() -> Goal {
+    Goal {
+        near: None,
+        group: Group::new(0),
+        stream: false,
+    }
+}
+
+pub fn near(block: u64) -> Goal {
+    Goal {
+        near: Some(PhysBlock::new(block)),
+        ..anywhere()
+    }
+}
+
+/// Marks a run as used in a handle of its own, with the credits that it must do with.
+#[track_caller]
+pub fn mark(vol: &Vol, run: Run) -> Result {
+    let mut tx = vol.store.begin(vol.space.credits_run(run), 0)?;
+    vol.space.mark_used(vol, &mut tx, run)
+}
+
+/// Frees a run in a handle of its own, with the credits that it must do with.
+#[track_caller]
+pub fn free(vol: &Vol, run: Run) -> Result {
+    let mut tx = vol.store.begin(vol.space.credits_run(run), 0)?;
+    vol.space.free(vol, &mut tx, run)
+}
+
+/// Commits, and tells the allocator.
+#[track_caller]
+pub fn commit(vol: &Vol) {
+    let tid = vol.store.commit().unwrap();
+    vol.space.committed(tid, |_| ());
+}
+
+/// Chooses all that is left.
+#[track_caller]
+pub fn choose_all(vol: &Vol) -> Vec<Run> {
+    let mut runs = Vec::new();
+    while let Ok(run) = vol
+        .space
+        .choose(vol, anywhere(), 100_000, Claim::Privileged)
+    {
+        runs.push(run);
+    }
+    runs
+}
+
+/// What `dumpe2fs` says of each group: (free blocks, free inodes, directories, list of free blocks).
+pub fn dump_groups(image: &Image) -> BTreeMap<u32, (u32, u32, u32, String)> {
+    let mut groups = BTreeMap::new();
+    let mut at = 0;
+    for line in image.dumpe2fs().lines() {
+        if let Some(rest) = line.strip_prefix("Group ") {
+            at = rest.split(':').next().unwrap().parse().unwrap_or(at);
+        }
+        let line = line.trim();
+        if let Some(rest) = line
+            .strip_suffix(" directories")
+            .or_else(|| line.split_once(" directories, ").map(|(head, _)| head))
+        {
+            let n: Vec<u32> = rest
+                .split(", ")
+                .map(|part| part.split(' ').next().unwrap().parse().unwrap())
+                .collect();
+            groups.insert(at, (n[0], n[1], n[2], String::new()));
+        }
+        if let (Some(list), Some(group)) = (line.strip_prefix("Free blocks:"), groups.get_mut(&at))
+        {
+            group.3 = list.trim().to_string();
+        }
+    }
+    groups
+}
