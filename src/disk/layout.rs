@@ -501,6 +501,11 @@ impl Layout {
         self.features.has_ro_compat(ro_compat::DIR_NLINK)
     }
 
+    /// Whether there may be files larger than 2 GiB - 1, as of mount.
+    pub fn has_large_file(&self) -> bool {
+        self.features.has_ro_compat(ro_compat::LARGE_FILE)
+    }
+
     /// Whether `i_blocks` is wide.
     pub fn has_huge_file(&self) -> bool {
         self.features.has_ro_compat(ro_compat::HUGE_FILE)
@@ -569,6 +574,11 @@ impl Layout {
     /// `i_extra_isize` of new inodes, in bytes; zero where inodes have 128 bytes.
     pub fn want_extra_isize(&self) -> u16 {
         self.want_extra_isize
+    }
+
+    /// Bytes of an inode after the first 128 for all fields that there are; zero where inodes have 128 bytes.
+    pub fn defined_extra_isize(&self) -> u16 {
+        EXTRA_ISIZE.min(self.inode_size.saturating_sub(GOOD_OLD_INODE_SIZE))
     }
 
     /// Size of a group descriptor in bytes.
