@@ -8,8 +8,10 @@ pub mod features;
 pub mod group_desc;
 pub mod inode;
 pub mod layout;
+pub mod orphan;
 pub mod superblock;
 mod types;
+pub mod xattr;
 
 pub use checksum::CsumSeed;
 pub use layout::Layout;

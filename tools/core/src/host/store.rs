@@ -523,6 +523,8 @@ impl Transaction<HostStore> for Tx<'_> {
             block.format().seal(nr, bytes);
             r
         });
+        // A block may become another kind (`Block::retyped`).
+        buffer.checked.store(F::KIND as u8, Ordering::SeqCst);
         self.dirty(buffer);
         Ok(r)
     }

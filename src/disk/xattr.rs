@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The block that holds extended attributes which do not fit into the inode
+//! (Documentation/filesystems/ext4/attributes.rst): its header and checksum. The entries behind the header have the
+//! same form as those in the inode and are not looked at here.
+
+use super::{CsumSeed, PhysBlock};
+use crate::store::{Flaw, Format, Kind};
+use core::mem::{offset_of, size_of};
+use zerocopy::byteorder::little_endian::U32;
+use zerocopy::FromBytes;
+use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// `h_magic` of the block, and of the attributes in an inode.
+pub const XATTR_MAGIC: u32 = 0xea02_0000;
+
+/// Most inodes that can share a block.
+pub const MAX_REFCOUNT: u32 = 1024;
+
+/// What a block of attributes begins with.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct XattrHeader {
+    magic: U32,
+    /// Inodes that use the block.
+    pub refcount: U32,
+    blocks: U32,
+    /// Hash of all entries, by which equal blocks are found.
+    pub hash: U32,
+    checksum: U32,
+    reserved: [U32; 3],
+}
+
+/// Size of the header in bytes; the entries begin there.
+pub const HEADER_SIZE: usize = size_of::<XattrHeader>();
+
+const _: () = assert!(HEADER_SIZE == 32);
+
+impl XattrHeader {
+    /// The header and the entries of a block.
+    pub fn split(bytes: &[u8]) -> Option<(&Self, &[u8])> {
+        Self::ref_from_prefix(bytes).ok()
+    }
+
+    /// Like [`Self::split`], to change them.
+    pub fn split_mut(bytes: &mut [u8]) -> Option<(&mut Self, &mut [u8])> {
+        Self::mut_from_prefix(bytes).ok()
+    }
+}
+
+/// A block of extended attributes.
+#[derive(Clone, Copy, Debug)]
+pub struct XattrFormat {
+    /// The seed of the file system (not of an inode: the block can be shared); `None` where metadata has no checksums.
+    pub seed: Option<CsumSeed>,
+}
+
+impl XattrFormat {
+    fn checksum(&self, nr: PhysBlock, bytes: &[u8]) -> Option<u32> {
+        const AT: usize = offset_of!(XattrHeader, checksum);
+        let sum = self
+            .seed?
+            .start()
+            .with(&nr.get().to_le_bytes())
+            .with(bytes.get(..AT)?)
+            .with(&[0; 4])
+            .with(bytes.get(AT + 4..)?);
+        Some(sum.finish())
+    }
+}
+
+impl Format for XattrFormat {
+    const KIND: Kind = Kind::Xattr;
+
+    fn verify(&self, nr: PhysBlock, bytes: &[u8]) -> Result<(), Flaw> {
+        let (header, _) = XattrHeader::split(bytes).ok_or(Flaw("block too short"))?;
+        if header.magic.get() != XATTR_MAGIC {
+            return Err(Flaw("wrong magic number"));
+        }
+        if header.blocks.get() != 1 {
+            return Err(Flaw("more than one block"));
+        }
+        if !(1..=MAX_REFCOUNT).contains(&header.refcount.get()) {
+            return Err(Flaw("bad reference count"));
+        }
+        match self.checksum(nr, bytes) {
+            Some(sum) if sum != header.checksum.get() => Err(Flaw("wrong checksum")),
+            _ => Ok(()),
+        }
+    }
+
+    fn seal(&self, nr: PhysBlock, bytes: &mut [u8]) {
+        if let Some((header, _)) = XattrHeader::split_mut(bytes) {
+            header.magic.set(XATTR_MAGIC);
+            header.blocks.set(1);
+        }
+        let sum = self.checksum(nr, bytes).unwrap_or(0);
+        if let Some((header, _)) = XattrHeader::split_mut(bytes) {
+            header.checksum.set(sum);
+        }
+    }
+}
