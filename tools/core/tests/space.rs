@@ -4,7 +4,6 @@
 
 mod space_common;
 
-
 use space_common::*;
 
 /// Would catch: wrong reading of descriptors, wrong synthesis of bitmaps that were never written, wrong checksums, counts or

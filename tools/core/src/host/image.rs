@@ -2,10 +2,15 @@
 
 //! Images made by `mke2fs`, and the tools of e2fsprogs that judge them.
 
-use std::fs::File;
+use crate::disk::layout::Refusal;
+use crate::disk::superblock::{RawSuper, SUPER_OFFSET, SUPER_SIZE};
+use crate::disk::Layout;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
+use zerocopy::{FromBytes, IntoBytes};
 
 /// The features of a default `mkfs.ext4`, upstream as of e2fsprogs 1.47 but for `orphan_file` and
 /// `metadata_csum_seed`, which not all distributions switch on.
@@ -33,6 +38,70 @@ impl Mkfs {
             features: DEFAULT_FEATURES.to_string(),
             args: Vec::new(),
         }
+    }
+
+    /// One of each kind of file system that is supported, small ones, with names.
+    pub fn variety() -> Vec<(&'static str, Self)> {
+        const MIB: u64 = 1 << 20;
+        let small = || Self::new(20 * MIB, 1024);
+        let large = || Self::new(24 * MIB, 4096).arg("-g").arg("1024");
+        vec![
+            ("1 KiB blocks", small()),
+            ("2 KiB blocks", Self::new(40 * MIB, 2048)),
+            ("4 KiB blocks", Self::new(24 * MIB, 4096)),
+            ("4 KiB blocks, small groups", large()),
+            ("64 KiB blocks", Self::new(64 * MIB, 65536)),
+            (
+                "last group is short",
+                Self::new(20 * MIB - 700 * 1024, 1024),
+            ),
+            (
+                "many groups",
+                Self::new(48 * MIB, 1024)
+                    .arg("-g")
+                    .arg("1024")
+                    .arg("-G")
+                    .arg("4"),
+            ),
+            ("32-bit", small().features("^64bit")),
+            (
+                "32-bit, no checksums",
+                small().features("^64bit,^metadata_csum"),
+            ),
+            ("no checksums", large().features("^metadata_csum")),
+            ("uninit_bg", small().features("^metadata_csum,uninit_bg")),
+            (
+                "uninit_bg, 32-bit",
+                small().features("^metadata_csum,uninit_bg,^64bit"),
+            ),
+            ("checksum seed", small().features("metadata_csum_seed")),
+            ("orphan file", large().features("orphan_file")),
+            ("no flex_bg", small().features("^flex_bg")),
+            (
+                "all backups",
+                small().features("^sparse_super,^resize_inode"),
+            ),
+            (
+                "two backups",
+                large().features("sparse_super2,^resize_inode"),
+            ),
+            (
+                "no backups",
+                large()
+                    .features("sparse_super2,^resize_inode")
+                    .arg("-E")
+                    .arg("num_backup_sb=0"),
+            ),
+            ("no journal", small().features("^has_journal")),
+            (
+                "no htree, no xattr",
+                small().features("^dir_index,^ext_attr,^dir_nlink"),
+            ),
+            ("no huge files", small().features("^huge_file,^large_file")),
+            ("small inodes", small().inode_size(128)),
+            ("large inodes", large().inode_size(1024)),
+            ("tiny", Self::new(MIB, 1024).features("^has_journal")),
+        ]
     }
 
     /// Adds features (`name`) and takes them away (`^name`), as `mke2fs -O`.
@@ -72,10 +141,8 @@ impl Mkfs {
             .args(["-b", &self.block_size.to_string()])
             .args(["-I", &self.inode_size.to_string()])
             .args(["-U", "6b33f586-a183-4383-921d-30da3fef2e5c"])
-            .args([
-                "-E",
-                "hash_seed=0f8a3e0c-5d7b-4f0a-9a55-3f1f0f7e6b11,lazy_itable_init=0,nodiscard",
-            ])
+            .args(["-E", "nodiscard,lazy_itable_init=0"])
+            .args(["-E", "hash_seed=0f8a3e0c-5d7b-4f0a-9a55-3f1f0f7e6b11"])
             .args(&self.args)
             .arg(&image.path);
         run(&mut cmd);
@@ -93,6 +160,40 @@ impl Image {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The super block.
+    ///
+    /// # Panics
+    ///
+    /// Where the file cannot be read.
+    pub fn read_super(&self) -> RawSuper {
+        let mut bytes = [0; SUPER_SIZE];
+        File::open(&self.path)
+            .and_then(|f| f.read_exact_at(&mut bytes, SUPER_OFFSET))
+            .expect("image file cannot be read");
+        RawSuper::read_from_bytes(&bytes).expect("a super block has a fixed size")
+    }
+
+    /// Overwrites the super block, as it is: the checksum is for the caller.
+    ///
+    /// # Panics
+    ///
+    /// Where the file cannot be written.
+    pub fn write_super(&self, raw: &RawSuper) {
+        OpenOptions::new()
+            .write(true)
+            .open(&self.path)
+            .and_then(|f| f.write_all_at(raw.as_bytes(), SUPER_OFFSET))
+            .expect("image file cannot be written");
+    }
+
+    /// The geometry, as a mount finds it.
+    pub fn layout(&self, read_only: bool) -> Result<Layout, Refusal> {
+        let raw = self.read_super();
+        let size = std::fs::metadata(&self.path).map_or(0, |m| m.len());
+        let block_size = Layout::probe_block_size(&raw)?;
+        Layout::new(&raw, size >> block_size.bits(), read_only)
     }
 
     /// Another image with the same contents.
