@@ -39,8 +39,12 @@ use kernel::prelude::*;
 
 #[path = "src/disk/mod.rs"]
 mod disk;
+#[path = "src/inode.rs"]
+mod inode;
 #[path = "src/linux/mod.rs"]
 mod linux;
+#[path = "src/map/mod.rs"]
+mod map;
 #[path = "src/space/mod.rs"]
 mod space;
 #[path = "src/store.rs"]

@@ -4,6 +4,7 @@
 
 pub mod bitmap;
 pub mod checksum;
+pub mod extent;
 pub mod features;
 pub mod group_desc;
 pub mod inode;

@@ -7,6 +7,10 @@
 
 #[path = "../../../src/disk/mod.rs"]
 pub mod disk;
+#[path = "../../../src/inode.rs"]
+pub mod inode;
+#[path = "../../../src/map/mod.rs"]
+pub mod map;
 #[path = "../../../src/space/mod.rs"]
 pub mod space;
 #[path = "../../../src/store.rs"]

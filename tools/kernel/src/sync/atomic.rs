@@ -54,8 +54,6 @@ pub trait AtomicType: Copy {
     #[doc(hidden)]
     type Repr: core::fmt::Debug;
     #[doc(hidden)]
-    fn repr(self) -> Self::Repr;
-    #[doc(hidden)]
     fn load(r: &Self::Repr, o: host::Ordering) -> Self;
     #[doc(hidden)]
     fn store(r: &Self::Repr, v: Self, o: host::Ordering);
@@ -85,9 +83,6 @@ macro_rules! atomic_type {
     ($($t:ty, $a:ty;)*) => { $(
         impl AtomicType for $t {
             type Repr = $a;
-            fn repr(self) -> $a {
-                <$a>::new(self)
-            }
             fn load(r: &$a, o: host::Ordering) -> Self {
                 r.load(o)
             }
@@ -138,8 +133,11 @@ pub struct Atomic<T: AtomicType>(T::Repr);
 
 impl<T: AtomicType> Atomic<T> {
     /// With the value `v`.
-    pub fn new(v: T) -> Self {
-        Self(v.repr())
+    pub const fn new(v: T) -> Self {
+        // SAFETY: `T` is one of the types of `atomic_type!`, and `Repr` is its atomic of the standard library, which has
+        // the size and the bit validity of `T`. A trait cannot give this as a constant function.
+        #[allow(unsafe_code)]
+        Self(unsafe { core::mem::transmute_copy(&v) })
     }
 
     /// The value.

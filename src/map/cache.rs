@@ -1,0 +1,502 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is known in memory about a file's map: sorted pieces, each of one state.
+//!
+//! A place without a piece is *unknown*: the extent tree has to be asked. Pieces that exist only here (delayed,
+//! pending, claimed) stay until they are taken back or committed; the others repeat what the tree says and may
+//! be dropped at any time.
+//!
+//! Pieces are held in chunks of at most [`CHUNK`], which are held in a vector: a file with few pieces has one
+//! small array, and one with a hundred thousand moves at most a chunk and the vector of chunks per change.
+//!
+//! # Invariants
+//!
+//! * Pieces do not overlap and are not empty; they are sorted within and across chunks; no chunk is empty.
+//! * `totals` are the sums over all pieces.
+//!
+//! # Locks
+//!
+//! None: the inode's map lock guards it.
+
+use crate::disk::{LogicalBlock, PhysBlock};
+use kernel::error::Result;
+use kernel::prelude::*;
+use kernel::sync::atomic::{Atomic, Relaxed};
+
+/// Pieces per chunk: 1 KiB.
+const CHUNK: usize = 64;
+
+/// Evictable pieces in all caches, for the shrinker.
+static EVICTABLE: Atomic<i64> = Atomic::new(0);
+
+/// How many pieces all caches together could give up.
+pub fn evictable_total() -> usize {
+    EVICTABLE.load(Relaxed).max(0) as usize
+}
+
+/// The state of a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Kind {
+    /// Nothing there, on disk or in memory.
+    Hole,
+    /// Space is reserved, blocks are not chosen. A hole on disk.
+    Delayed,
+    /// Blocks are chosen, which are free on disk. A hole on disk.
+    Pending,
+    /// Unwritten on disk, and what its conversion may need is reserved.
+    Claimed,
+    /// Unwritten on disk.
+    Unwritten,
+    /// Written on disk.
+    Written,
+}
+
+impl Kind {
+    const ALL: [Self; 6] = [
+        Self::Hole,
+        Self::Delayed,
+        Self::Pending,
+        Self::Claimed,
+        Self::Unwritten,
+        Self::Written,
+    ];
+
+    /// From its number, which must be one that `as u8` gave.
+    pub(super) fn from_bits(bits: u8) -> Self {
+        Self::ALL
+            .get(usize::from(bits))
+            .copied()
+            .unwrap_or(Self::Hole)
+    }
+
+    /// Whether there are blocks behind it.
+    fn has_blocks(self) -> bool {
+        !matches!(self, Self::Hole | Self::Delayed)
+    }
+
+    /// Whether the tree knows it too.
+    fn evictable(self) -> bool {
+        matches!(self, Self::Hole | Self::Unwritten | Self::Written)
+    }
+}
+
+/// A run of file blocks of one kind, contiguous on the device if it has blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    pub(super) start: LogicalBlock,
+    pub(super) len: u32,
+    /// Kind in the top 8 bits, first device block (0 where there is none) below.
+    word: u64,
+}
+
+impl Piece {
+    pub(super) fn new(start: LogicalBlock, len: u32, kind: Kind, phys: Option<PhysBlock>) -> Self {
+        let phys = match phys {
+            Some(phys) if kind.has_blocks() => phys.get() & PhysBlock::MAX,
+            _ => 0,
+        };
+        Self {
+            start,
+            len,
+            word: (kind as u64) << 56 | phys,
+        }
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        Kind::from_bits((self.word >> 56) as u8)
+    }
+
+    pub(super) fn phys(&self) -> Option<PhysBlock> {
+        self.kind()
+            .has_blocks()
+            .then(|| PhysBlock::new(self.word & PhysBlock::MAX))
+    }
+
+    pub(super) fn end(&self) -> LogicalBlock {
+        self.start.saturating_add(self.len)
+    }
+
+    /// The piece from `from` to `to`, both within it.
+    pub(super) fn clip(&self, from: LogicalBlock, to: LogicalBlock) -> Self {
+        let start = self.start.max(from);
+        let skip = u64::from(start.saturating_distance_from(self.start));
+        let phys = self.phys().and_then(|phys| phys.checked_add(skip));
+        let len = self.end().min(to).saturating_distance_from(start);
+        Self::new(start, len, self.kind(), phys)
+    }
+
+    /// Whether `next` can be joined to the end of this.
+    fn continued_by(&self, next: &Self) -> bool {
+        self.end() == next.start
+            && self.kind() == next.kind()
+            && match (self.phys(), next.phys()) {
+                (Some(a), Some(b)) => a.checked_add(self.len.into()) == Some(b),
+                _ => true,
+            }
+    }
+
+    /// This piece longer by `len`.
+    fn extended(&self, len: u32) -> Self {
+        Self {
+            len: self.len.saturating_add(len),
+            ..*self
+        }
+    }
+}
+
+/// What the cache says about a file block.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// The piece that covers it.
+    Piece(Piece),
+    /// Unknown, as is everything in this range around it.
+    Unknown(LogicalBlock, LogicalBlock),
+}
+
+/// Sums over all pieces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Totals {
+    /// Blocks in delayed pieces.
+    pub(super) delayed: u32,
+    /// Blocks in pending pieces.
+    pub(super) pending: u32,
+    /// Blocks in claimed pieces.
+    pub(super) claimed: u32,
+    /// Number of delayed, pending and claimed pieces.
+    pub(super) held: u32,
+    /// Number of all other pieces.
+    pub(super) evictable: u32,
+}
+
+impl Totals {
+    fn with(&mut self, piece: &Piece, op: impl Fn(u32, u32) -> u32) {
+        let count = match piece.kind() {
+            Kind::Delayed => &mut self.delayed,
+            Kind::Pending => &mut self.pending,
+            Kind::Claimed => &mut self.claimed,
+            Kind::Hole | Kind::Unwritten | Kind::Written => {
+                self.evictable = op(self.evictable, 1);
+                return;
+            }
+        };
+        *count = op(*count, piece.len);
+        self.held = op(self.held, 1);
+    }
+}
+
+struct Chunk {
+    /// Start of the first piece; kept here so that a search does not touch the chunks.
+    start: LogicalBlock,
+    pieces: KVec<Piece>,
+}
+
+/// See the top of the file.
+pub(super) struct Cache {
+    chunks: KVec<Chunk>,
+    totals: Totals,
+    /// The part of [`EVICTABLE`] that is this cache's.
+    counted: u32,
+    /// Where [`Cache::shrink`] goes on.
+    hand: usize,
+}
+
+impl Cache {
+    pub(super) fn new() -> Self {
+        Self {
+            chunks: KVec::new(),
+            totals: Totals::default(),
+            counted: 0,
+            hand: 0,
+        }
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// The chunk in which a piece that starts at `at` belongs; 0 where there is none yet.
+    fn chunk_for(&self, at: LogicalBlock) -> usize {
+        let next = match self.chunks.len() {
+            0 | 1 => return 0,
+            _ => self.chunks.partition_point(|chunk| chunk.start <= at),
+        };
+        next.saturating_sub(1)
+    }
+
+    /// What is known about `at`.
+    pub(super) fn get(&self, at: LogicalBlock) -> Found {
+        let c = self.chunk_for(at);
+        let Some(chunk) = self.chunks.get(c) else {
+            return Found::Unknown(LogicalBlock::ZERO, LogicalBlock::LIMIT);
+        };
+        let next = chunk.pieces.partition_point(|piece| piece.start <= at);
+        let from = match next.checked_sub(1).and_then(|i| chunk.pieces.get(i)) {
+            Some(piece) if piece.end() > at => return Found::Piece(*piece),
+            Some(piece) => piece.end(),
+            None => LogicalBlock::ZERO,
+        };
+        let to = match chunk.pieces.get(next) {
+            Some(piece) => piece.start,
+            None => match self.chunks.get(c.saturating_add(1)) {
+                Some(chunk) => chunk.start,
+                None => LogicalBlock::LIMIT,
+            },
+        };
+        Found::Unknown(from, to)
+    }
+
+    /// The first piece that ends after `at`.
+    pub(super) fn next(&self, at: LogicalBlock) -> Option<Piece> {
+        match self.get(at) {
+            Found::Piece(piece) => Some(piece),
+            Found::Unknown(_, to) => match self.get(to) {
+                Found::Piece(piece) => Some(piece),
+                Found::Unknown(..) => None,
+            },
+        }
+    }
+
+    /// Makes room for one change that starts at `at`: the [`Cache::set`] or [`Cache::forget`] that follows cannot fail.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) fn prepare(&mut self, at: LogicalBlock) -> Result {
+        if self.chunks.is_empty() {
+            let pieces = KVec::with_capacity(4, GFP_KERNEL)?;
+            self.chunks.push(Chunk { start: at, pieces }, GFP_KERNEL)?;
+            return Ok(());
+        }
+        let c = self.chunk_for(at);
+        let Some(chunk) = self.chunks.get_mut(c) else {
+            return Ok(());
+        };
+        // A piece may fall into three.
+        if chunk.pieces.len() <= CHUNK.saturating_sub(2) {
+            chunk.pieces.reserve(2, GFP_KERNEL)?;
+            return Ok(());
+        }
+        let mut upper = KVec::with_capacity(CHUNK, GFP_KERNEL)?;
+        self.chunks.reserve(1, GFP_KERNEL)?;
+        let Some(chunk) = self.chunks.get_mut(c) else {
+            return Ok(());
+        };
+        // At the end of the file the lower chunk stays full.
+        let behind_all = chunk.pieces.last().is_some_and(|last| last.end() <= at);
+        let keep = if behind_all {
+            CHUNK.saturating_sub(4)
+        } else {
+            CHUNK / 2
+        };
+        for piece in chunk.pieces.iter().skip(keep) {
+            let _ = upper.push_within_capacity(*piece);
+        }
+        let Some(start) = upper.first().map(|piece: &Piece| piece.start) else {
+            return Ok(());
+        };
+        chunk.pieces.truncate(keep);
+        let upper = Chunk {
+            start,
+            pieces: upper,
+        };
+        let _ = self
+            .chunks
+            .insert_within_capacity(c.saturating_add(1), upper);
+        // Both have room for two now: the lower one lost at least three pieces, the upper one has at most half.
+        Ok(())
+    }
+
+    /// Sets what is known about a range, whatever was known before.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, never after [`Cache::prepare`] for the same start.
+    pub(super) fn set(&mut self, piece: Piece) -> Result {
+        if piece.len == 0 {
+            return Ok(());
+        }
+        self.prepare(piece.start)?;
+        self.carve(piece.start, piece.end());
+        self.insert(piece);
+        self.count();
+        Ok(())
+    }
+
+    /// Makes a range unknown.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, never after [`Cache::prepare`] for the same start.
+    pub(super) fn forget(&mut self, from: LogicalBlock, to: LogicalBlock) -> Result {
+        if !self.chunks.is_empty() && from < to {
+            self.prepare(from)?;
+            self.carve(from, to);
+            self.count();
+        }
+        Ok(())
+    }
+
+    /// Takes `from..to` out of all pieces. There is room for one more in the chunk of `from`.
+    fn carve(&mut self, from: LogicalBlock, to: LogicalBlock) {
+        let totals = &mut self.totals;
+        let mut c = match self.chunks.len() {
+            0 => return,
+            1 => 0,
+            _ => self
+                .chunks
+                .partition_point(|chunk| chunk.start <= from)
+                .saturating_sub(1),
+        };
+        loop {
+            let only = self.chunks.len() == 1;
+            let Some(chunk) = self.chunks.get_mut(c).filter(|chunk| chunk.start < to) else {
+                break;
+            };
+            let mut i = chunk.pieces.partition_point(|piece| piece.end() <= from);
+            while let Some(slot) = chunk.pieces.get_mut(i) {
+                let old = *slot;
+                if old.start >= to {
+                    break;
+                }
+                totals.with(&old, u32::wrapping_sub);
+                let left = (old.start < from).then(|| old.clip(old.start, from));
+                let right = (old.end() > to).then(|| old.clip(to, old.end()));
+                for piece in [left, right].iter().flatten() {
+                    totals.with(piece, u32::wrapping_add);
+                }
+                match (left, right) {
+                    (Some(left), Some(right)) => {
+                        *slot = left;
+                        let _ = chunk
+                            .pieces
+                            .insert_within_capacity(i.saturating_add(1), right);
+                        break;
+                    }
+                    (Some(piece), None) | (None, Some(piece)) => {
+                        *slot = piece;
+                        i = i.saturating_add(1);
+                    }
+                    (None, None) => {
+                        let _ = chunk.pieces.remove(i);
+                    }
+                }
+            }
+            match chunk.pieces.first() {
+                Some(first) => {
+                    chunk.start = first.start;
+                    c = c.saturating_add(1);
+                }
+                // The last chunk stays, for `insert`; `count` drops it if it is still empty then.
+                None if only => break,
+                None => {
+                    let _ = self.chunks.remove(c);
+                }
+            }
+        }
+    }
+
+    /// Puts in a piece where nothing is known; joins it with its neighbours.
+    fn insert(&mut self, piece: Piece) {
+        let c = self.chunk_for(piece.start);
+        let Some(chunk) = self.chunks.get_mut(c) else {
+            return;
+        };
+        let next = chunk
+            .pieces
+            .partition_point(|other| other.start < piece.start);
+        let mut joined = piece;
+        let mut at = next;
+        if let Some(prev) = next.checked_sub(1).and_then(|i| chunk.pieces.get(i)) {
+            if prev.continued_by(&piece) {
+                joined = prev.extended(piece.len);
+                self.totals.with(prev, u32::wrapping_sub);
+                at = next.saturating_sub(1);
+            }
+        }
+        let follows = chunk
+            .pieces
+            .get(next)
+            .copied()
+            .filter(|other| joined.continued_by(other));
+        if let Some(other) = follows {
+            joined = joined.extended(other.len);
+            self.totals.with(&other, u32::wrapping_sub);
+        }
+        self.totals.with(&joined, u32::wrapping_add);
+        match (at < next, follows.is_some()) {
+            (false, false) => {
+                let _ = chunk.pieces.insert_within_capacity(at, joined);
+            }
+            (both, other) => {
+                if both && other {
+                    let _ = chunk.pieces.remove(next);
+                }
+                if let Some(slot) = chunk.pieces.get_mut(at) {
+                    *slot = joined;
+                }
+            }
+        }
+        if let Some(first) = chunk.pieces.first() {
+            chunk.start = first.start;
+        }
+    }
+
+    /// Drops a chunk that was emptied and brings the count of all caches up to date.
+    fn count(&mut self) {
+        if self
+            .chunks
+            .first()
+            .is_some_and(|chunk| chunk.pieces.is_empty())
+        {
+            let _ = self.chunks.remove(0);
+        }
+        let delta = i64::from(self.totals.evictable).wrapping_sub(self.counted.into());
+        if delta != 0 {
+            EVICTABLE.add(delta, Relaxed);
+            self.counted = self.totals.evictable;
+        }
+    }
+
+    /// Forgets up to about `nr` pieces that the tree knows too, whole chunks in turn. Returns how many.
+    pub(super) fn shrink(&mut self, nr: usize) -> usize {
+        let before = self.totals.evictable;
+        let mut steps = self.chunks.len();
+        while steps > 0 && (before.wrapping_sub(self.totals.evictable) as usize) < nr {
+            steps = steps.saturating_sub(1);
+            if self.hand >= self.chunks.len() {
+                self.hand = 0;
+            }
+            let Some(chunk) = self.chunks.get_mut(self.hand) else {
+                break;
+            };
+            let totals = &mut self.totals;
+            chunk.pieces.retain(|piece| {
+                let keep = !piece.kind().evictable();
+                if !keep {
+                    totals.with(piece, u32::wrapping_sub);
+                }
+                keep
+            });
+            match chunk.pieces.first() {
+                Some(first) => {
+                    chunk.start = first.start;
+                    self.hand = self.hand.saturating_add(1);
+                }
+                None => {
+                    let _ = self.chunks.remove(self.hand);
+                }
+            }
+        }
+        self.count();
+        before.wrapping_sub(self.totals.evictable) as usize
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        if self.counted != 0 {
+            EVICTABLE.add(i64::from(self.counted).wrapping_neg(), Relaxed);
+        }
+    }
+}

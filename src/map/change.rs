@@ -1,0 +1,546 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Changes of the extent tree.
+//!
+//! All changes of leaves are one operation: some entries next to each other are replaced by others
+//! ([`Plan`]). Where the leaf has no room, nodes are split before, from the top down, so that the tree is valid
+//! between any two edits. The blocks of new nodes are marked used before the first edit: what can fail for
+//! lack of space or a bad bitmap fails while nothing has changed.
+//!
+//! An edit of a block that the journal refuses is the end of the journal (`Transaction::edit`), so there is
+//! nothing to undo on disk after the first edit.
+
+use super::tree::{Path, Tree};
+use crate::disk::extent::{
+    Extent, Index, Node, NodeMut, Slot, MAX_DEPTH, ROOT_BYTES, ROOT_ENTRIES,
+};
+use crate::disk::{LogicalBlock, PhysBlock};
+use crate::space::{Claim, Goal, Run};
+use crate::store::{Flaw, Store, Transaction};
+use crate::volume::Volume;
+use kernel::error::{code::*, Result};
+use kernel::prelude::*;
+
+/// Most nodes that one change can add: one a level, and one when the tree grows.
+const MAX_NEW: usize = MAX_DEPTH as usize + 1;
+
+/// A change within one hole or one extent.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Change {
+    /// Maps a hole.
+    Insert(Extent),
+    /// Makes `from..to`, within an unwritten extent, written.
+    Convert(LogicalBlock, LogicalBlock),
+    /// Makes `from..to`, within an extent, a hole.
+    Punch(LogicalBlock, LogicalBlock),
+}
+
+impl Change {
+    fn start(&self) -> LogicalBlock {
+        match self {
+            Self::Insert(extent) => extent.start,
+            Self::Convert(from, _) | Self::Punch(from, _) => *from,
+        }
+    }
+}
+
+/// A few extents in order; what continues the one before is joined with it.
+#[derive(Clone, Copy)]
+struct Pieces {
+    items: [Option<Extent>; 5],
+    len: usize,
+}
+
+impl Pieces {
+    fn push(&mut self, extent: Extent) {
+        if extent.len == 0 {
+            return;
+        }
+        if let Some(Some(last)) = self.len.checked_sub(1).and_then(|i| self.items.get_mut(i)) {
+            let len = last.len.saturating_add(extent.len);
+            if last.continued_by(&extent) && len <= last.max_len() {
+                last.len = len;
+                return;
+            }
+        }
+        if let Some(item) = self.items.get_mut(self.len) {
+            *item = Some(extent);
+            self.len = self.len.saturating_add(1);
+        }
+    }
+}
+
+/// What a change does to the leaf: `count` entries from `slot` on are replaced by `new`.
+struct Plan {
+    slot: usize,
+    count: usize,
+    new: Pieces,
+}
+
+impl Plan {
+    fn make(node: &Node<'_>, change: &Change) -> Result<Self, Flaw> {
+        let at = node.find(change.start());
+        let here = at.and_then(|i| node.extent(i));
+        let mut new = Pieces {
+            items: [None; 5],
+            len: 0,
+        };
+        let (slot, count) = match change {
+            Change::Insert(extent) => {
+                let next_slot = at.map_or(0, |i| i.saturating_add(1));
+                let next = node.extent(next_slot);
+                if here.is_some_and(|here| here.end() > extent.start)
+                    || next.is_some_and(|next| next.start < extent.end())
+                {
+                    return Err(Flaw("blocks to be mapped are mapped already"));
+                }
+                for piece in [here, Some(*extent), next].into_iter().flatten() {
+                    new.push(piece);
+                }
+                (
+                    at.unwrap_or(0),
+                    usize::from(here.is_some()) + usize::from(next.is_some()),
+                )
+            }
+            Change::Convert(from, to) => {
+                let here = here
+                    .filter(|here| !here.written && here.end() >= *to)
+                    .ok_or(Flaw("blocks to be made written are not unwritten"))?;
+                let slot = at.unwrap_or(0);
+                let prev = slot.checked_sub(1).and_then(|i| node.extent(i));
+                let next = node.extent(slot.saturating_add(1));
+                let written = Extent {
+                    written: true,
+                    ..here.clip(*from, *to)
+                };
+                let before = here.clip(here.start, *from);
+                let after = here.clip(*to, here.end());
+                let parts = [prev, Some(before), Some(written), Some(after), next];
+                for piece in parts.into_iter().flatten() {
+                    new.push(piece);
+                }
+                let count = 1 + usize::from(prev.is_some()) + usize::from(next.is_some());
+                (slot.saturating_sub(usize::from(prev.is_some())), count)
+            }
+            Change::Punch(from, to) => {
+                let here = here
+                    .filter(|here| here.end() >= *to)
+                    .ok_or(Flaw("blocks to be unmapped are not mapped"))?;
+                new.push(here.clip(here.start, *from));
+                new.push(here.clip(*to, here.end()));
+                (at.unwrap_or(0), 1)
+            }
+        };
+        Ok(Self { slot, count, new })
+    }
+
+    /// By how many entries the leaf grows.
+    fn growth(&self) -> usize {
+        self.new.len.saturating_sub(self.count)
+    }
+}
+
+/// What a change costs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Cost {
+    /// New nodes.
+    pub(super) nodes: u32,
+    /// Blocks of nodes that are changed or made.
+    pub(super) edits: u32,
+}
+
+/// Blocks for new nodes, marked used, not in the tree yet.
+pub(super) struct NewNodes {
+    blocks: [Option<PhysBlock>; MAX_NEW],
+}
+
+impl NewNodes {
+    pub(super) fn none() -> Self {
+        Self {
+            blocks: [None; MAX_NEW],
+        }
+    }
+
+    fn take(&mut self) -> Option<PhysBlock> {
+        self.blocks.iter_mut().find_map(Option::take)
+    }
+}
+
+impl Tree {
+    /// What `change` would cost now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tree::path`]; `EFBIG` where the tree cannot get higher.
+    pub(super) fn cost<S: Store>(&self, vol: &Volume<S>, change: &Change) -> Result<Cost> {
+        let path = self.path(vol, change.start())?;
+        let plan = self
+            .with_node(vol, &path, path.depth(), |node| Plan::make(node, change))?
+            .map_err(|flaw| self.flaw(vol, flaw))?;
+        let depth = path.depth() as u32;
+        let nodes = self.new_nodes(&path, plan.growth())?;
+        // The nodes on the way are changed by a split below them, or by a new first key.
+        let edits = depth.saturating_add(nodes);
+        Ok(Cost { nodes, edits })
+    }
+
+    /// How many nodes must be added before the leaf of `path` takes `growth` more entries.
+    fn new_nodes<S: Store>(&self, path: &Path<S>, growth: usize) -> Result<u32> {
+        let mut need = growth;
+        let mut nodes: u32 = 0;
+        for i in (0..=path.depth()).rev() {
+            if path.step(i).is_some_and(|step| step.room >= need) {
+                return Ok(nodes);
+            }
+            nodes = nodes.saturating_add(1);
+            need = 1;
+        }
+        // The root is full too: the last one counted is the node that takes its entries.
+        if path.depth() >= usize::from(MAX_DEPTH) {
+            return Err(EFBIG);
+        }
+        Ok(nodes)
+    }
+
+    /// Chooses and marks used the blocks of `count` new nodes, of the `pool` reserved ones first and then as `beyond` says.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC`, `EIO`, `EUCLEAN`: nothing is taken then, but what came from the pool is no longer reserved.
+    pub(super) fn take_nodes<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        tx: &mut S::Tx<'_>,
+        count: u32,
+        goal: Goal,
+        pool: &mut u32,
+        beyond: Claim,
+    ) -> Result<NewNodes> {
+        let mut nodes = NewNodes::none();
+        let mut goal = goal;
+        for slot in nodes.blocks.iter_mut().take(count as usize) {
+            let rest = pool.checked_sub(1);
+            let claim = rest.map_or(beyond, |_| Claim::Reserved);
+            let taken = vol.space.choose(vol, goal, 1, claim).and_then(|run| {
+                *pool = rest.unwrap_or(0);
+                vol.space
+                    .mark_used(vol, tx, run)
+                    .inspect_err(|_| vol.space.unchoose(run))?;
+                Ok(run.start)
+            });
+            match taken {
+                Ok(block) => {
+                    *slot = Some(block);
+                    goal.near = block.checked_add(1);
+                    self.sectors = self
+                        .sectors
+                        .saturating_add(vol.layout.block_size().sectors());
+                }
+                Err(error) => {
+                    self.return_nodes(vol, tx, nodes);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(nodes)
+    }
+
+    /// Frees nodes that were taken and not used.
+    pub(super) fn return_nodes<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        tx: &mut S::Tx<'_>,
+        mut nodes: NewNodes,
+    ) {
+        while let Some(start) = nodes.take() {
+            self.sectors = self
+                .sectors
+                .saturating_sub(vol.layout.block_size().sectors());
+            // An error means that the journal is at its end; the block is then free on disk anyway.
+            let _ = vol.space.free(vol, tx, Run { start, len: 1 });
+        }
+    }
+
+    /// Makes a change. `nodes` are at least as many as [`Tree::cost`] said. `dense` says that nodes may be
+    /// left full where the file grows at its end, see [`Tree::split`].
+    ///
+    /// # Errors
+    ///
+    /// `EUCLEAN` for a tree that does not allow this change; nothing is changed then. `EIO`, and any error of
+    /// the journal.
+    pub(super) fn apply<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        tx: &mut S::Tx<'_>,
+        change: &Change,
+        nodes: &mut NewNodes,
+        dense: bool,
+    ) -> Result {
+        // Each turn splits one node or grows the tree, so that fewer are in the way.
+        for _ in 0..=MAX_NEW {
+            let path = self.path(vol, change.start())?;
+            let plan = self
+                .with_node(vol, &path, path.depth(), |node| Plan::make(node, change))?
+                .map_err(|flaw| self.flaw(vol, flaw))?;
+            if self.new_nodes(&path, plan.growth())? == 0 {
+                return self.replace(vol, tx, &path, &plan);
+            }
+            // The lowest full node below one that has room.
+            let mut i = path.depth();
+            while i > 0
+                && path
+                    .step(i.saturating_sub(1))
+                    .is_some_and(|step| step.room == 0)
+            {
+                i = i.saturating_sub(1);
+            }
+            let Some(block) = nodes.take() else {
+                return Err(self.corrupt(vol, "more nodes to split than there were"));
+            };
+            if i == 0 {
+                self.grow(vol, tx, block)?;
+            } else {
+                self.split(vol, tx, &path, i, block, change.start(), dense)?;
+            }
+        }
+        Err(self.corrupt(vol, "splitting nodes makes no room"))
+    }
+
+    /// Replaces entries of the leaf, which has the room. The leaf does not become empty, unless it is the root.
+    fn replace<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        tx: &mut S::Tx<'_>,
+        path: &Path<S>,
+        plan: &Plan,
+    ) -> Result {
+        // `Extent` has no value for "nothing", so the unused places repeat the first entry.
+        let Some(Some(first)) = plan.new.items.first().copied() else {
+            return self.cut(vol, tx, path, plan.slot, plan.count);
+        };
+        let items = plan.new.items.map(|item| item.unwrap_or(first));
+        let new = items.get(..plan.new.len).unwrap_or(&[]);
+        self.edit(vol, tx, path, path.depth(), |node| {
+            node.splice(plan.slot, plan.count, new)
+        })?;
+        if plan.slot == 0 {
+            self.set_first_key(vol, tx, path, path.depth(), first.start)?;
+        }
+        Ok(())
+    }
+
+    /// Takes `count` entries from `slot` on out of the leaf; if that empties it, out goes the leaf, and so on up.
+    pub(super) fn cut<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        tx: &mut S::Tx<'_>,
+        path: &Path<S>,
+        slot: usize,
+        count: usize,
+    ) -> Result {
+        let (mut slot, mut count) = (slot, count);
+        let mut i = path.depth();
+        while let Some(block) = path.block(i) {
+            if path.step(i).is_none_or(|step| step.len > count) {
+                break;
+            }
+            self.release(vol, tx, block.nr())?;
+            i = i.saturating_sub(1);
+            (slot, count) = (path.step(i).map_or(0, |step| step.slot()), 1);
+        }
+        self.edit(vol, tx, path, i, |node| {
+            node.splice::<Slot>(slot, count, &[])
+        })?;
+        if i == 0 {
+            let mut root = NodeMut::parse(&mut self.root).ok_or(EUCLEAN)?;
+            if path.step(0).is_some_and(|step| step.len == count) {
+                root.set_depth(0);
+                return Ok(());
+            }
+        }
+        if slot == 0 {
+            let key = self.with_node(vol, path, i, |node| node.first_key())?;
+            if let Some(key) = key {
+                self.set_first_key(vol, tx, path, i, key)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Frees the block of a node.
+    fn release<S: Store>(&mut self, vol: &Volume<S>, tx: &mut S::Tx<'_>, nr: PhysBlock) -> Result {
+        self.sectors = self
+            .sectors
+            .saturating_sub(vol.layout.block_size().sectors());
+        tx.forget(nr)?;
+        vol.space.free(vol, tx, Run { start: nr, len: 1 })
+    }
+
+    /// Node `i` of the path starts at `key` now: says so in the nodes above.
+    pub(super) fn set_first_key<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        tx: &mut S::Tx<'_>,
+        path: &Path<S>,
+        i: usize,
+        key: LogicalBlock,
+    ) -> Result {
+        for above in (0..i).rev() {
+            let slot = path.step(above).map_or(0, |step| step.slot());
+            let same = self.with_node(vol, path, above, |node| node.key(slot) == Some(key))?;
+            if same {
+                break;
+            }
+            self.edit(vol, tx, path, above, |node| {
+                node.set_key(slot, key);
+                Some(())
+            })?;
+            if slot != 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes node `i` of a path. `f` gives `None` where it does not find what it needs.
+    pub(super) fn edit<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        tx: &mut S::Tx<'_>,
+        path: &Path<S>,
+        i: usize,
+        f: impl FnOnce(&mut NodeMut<'_>) -> Option<()>,
+    ) -> Result {
+        let done = match path.block(i) {
+            None => NodeMut::parse(&mut self.root).as_mut().and_then(f),
+            Some(block) => tx.edit(block, |bytes| NodeMut::parse(bytes).as_mut().and_then(f))?,
+        };
+        done.ok_or_else(|| self.corrupt(vol, "node changed on its own"))
+    }
+
+    /// Makes the tree one level higher: the entries of the root go to a node in `block`.
+    fn grow<S: Store>(&mut self, vol: &Volume<S>, tx: &mut S::Tx<'_>, block: PhysBlock) -> Result {
+        let old = self.root;
+        let root = Node::parse(&old).map_err(|flaw| self.flaw(vol, flaw))?;
+        let Some(first) = root.first_key() else {
+            return Err(self.corrupt(vol, "empty root cannot be full"));
+        };
+        let (_, made) = tx.create(block, self.format, |bytes| {
+            NodeMut::init(bytes, root.depth())?.splice(0, 0, root.slots())
+        })?;
+        let index = Index {
+            start: first,
+            child: block,
+        };
+        let mut new = [0; ROOT_BYTES];
+        let depth = root.depth().saturating_add(1);
+        let linked = NodeMut::init(&mut new, depth).and_then(|mut new| new.splice(0, 0, &[index]));
+        match (made, linked) {
+            (Some(()), Some(())) => self.root = new,
+            _ => return Err(self.corrupt(vol, "root does not fit into a node")),
+        }
+        Ok(())
+    }
+
+    /// Splits node `i` of the path, whose parent has room: its upper part goes to a new node in `block`.
+    ///
+    /// The upper part is one half. With `dense`, it is one entry where `at` is behind all entries of the last
+    /// node of its level: a file that is written from its start to its end then has full nodes.
+    #[expect(clippy::too_many_arguments)]
+    fn split<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        tx: &mut S::Tx<'_>,
+        path: &Path<S>,
+        i: usize,
+        block: PhysBlock,
+        at: LogicalBlock,
+        dense: bool,
+    ) -> Result {
+        let (Some(old), Some(above)) = (path.block(i), i.checked_sub(1)) else {
+            return Err(self.corrupt(vol, "root split"));
+        };
+        let len = path.step(i).map_or(0, |step| step.len);
+        // Allocated first: under the buffer lock nothing may sleep.
+        let mut moved: KVec<Slot> = KVec::with_capacity(len, GFP_KERNEL)?;
+        let (keep, depth) = self.with_node(vol, path, i, |node| {
+            let last = node.len().saturating_sub(1);
+            let at_end = path.is_rightmost(i) && node.key(last).is_some_and(|key| key < at);
+            let keep = if dense && at_end {
+                last
+            } else {
+                node.len() / 2
+            };
+            for slot in node.slots().iter().skip(keep) {
+                let _ = moved.push_within_capacity(*slot);
+            }
+            (keep, node.depth())
+        })?;
+        let (_, first) = tx.create(block, self.format, |bytes| {
+            NodeMut::init(bytes, depth)?.splice(0, 0, &moved)?;
+            Node::parse(bytes).ok()?.first_key()
+        })?;
+        let Some(start) = first else {
+            return Err(self.corrupt(vol, "node to be split is empty"));
+        };
+        let slot = path.step(above).map_or(0, |step| step.slot());
+        let index = Index {
+            start,
+            child: block,
+        };
+        self.edit(vol, tx, path, above, |node| {
+            node.splice(slot.saturating_add(1), 0, &[index])
+        })?;
+        let count = moved.len();
+        let done = tx.edit(old, |bytes| {
+            NodeMut::parse(bytes)?.splice::<Slot>(keep, count, &[])
+        })?;
+        done.ok_or_else(|| self.corrupt(vol, "node changed on its own"))
+    }
+
+    /// Whether the root's only child would fit into it, at the price of one freed block.
+    pub(super) fn can_collapse<S: Store>(&self, vol: &Volume<S>) -> Result<bool> {
+        Ok(self.only_child(vol)?.is_some())
+    }
+
+    /// The only child of the root, if it is small enough to be the root.
+    fn only_child<S: Store>(
+        &self,
+        vol: &Volume<S>,
+    ) -> Result<Option<(PhysBlock, [u8; ROOT_BYTES])>> {
+        let root = self.root().map_err(|flaw| self.flaw(vol, flaw))?;
+        let Some(below) = root.depth().checked_sub(1).filter(|_| root.len() == 1) else {
+            return Ok(None);
+        };
+        let Some(index) = root.index(0) else {
+            return Ok(None);
+        };
+        let child = self.node(vol, index.child)?;
+        let copied = child.with(|bytes| {
+            let node = Node::parse(bytes)?;
+            node.fits(below, index.start, LogicalBlock::LIMIT)?;
+            let mut root = [0; ROOT_BYTES];
+            let fits = node.len() <= usize::from(ROOT_ENTRIES)
+                && NodeMut::init(&mut root, below)
+                    .and_then(|mut root| root.splice(0, 0, node.slots()))
+                    .is_some();
+            Ok(fits.then_some((index.child, root)))
+        });
+        copied.map_err(|flaw| self.flaw(vol, flaw))
+    }
+
+    /// Makes the tree one level lower, if the root's only child fits into the root. Returns whether it did.
+    pub(super) fn collapse<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        tx: &mut S::Tx<'_>,
+    ) -> Result<bool> {
+        let Some((child, root)) = self.only_child(vol)? else {
+            return Ok(false);
+        };
+        self.root = root;
+        self.root_checked = false;
+        self.release(vol, tx, child)?;
+        Ok(true)
+    }
+}

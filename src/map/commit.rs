@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What happens when the data is on the device: one transaction marks the blocks used and maps them.
+//!
+//! # Locks
+//!
+//! A handle, then the inode's map lock, exclusively. Nothing here waits for a transaction.
+
+use super::cache::{Kind, Piece};
+use super::change::{Change, Cost, NewNodes};
+use super::need;
+use super::reserve::claim_for;
+use super::{Credits, FileMap, Mapping, Progress};
+use crate::disk::extent::{Extent, MAX_UNWRITTEN, MAX_WRITTEN};
+use crate::disk::{Group, LogicalBlock, PhysBlock};
+use crate::space::{Goal, Run};
+use crate::store::Store;
+use crate::volume::Volume;
+use kernel::error::{code::*, Result};
+
+impl FileMap {
+    /// What one run costs at most to commit, without the inode. A handle that was begun with more commits several runs at
+    /// once. `depth` is [`FileMap::depth`] or [`Snapshot::depth`](super::Snapshot::depth); if the tree has become higher
+    /// since, [`FileMap::commit`] does nothing and asks to be called again.
+    pub fn commit_credits<S: Store>(vol: &Volume<S>, depth: u16) -> Credits {
+        let depth = u32::from(depth);
+        let nodes = depth.saturating_add(1);
+        Credits {
+            // Nodes on the way, new ones, and the bitmaps of those, of the run and of a node that is given up.
+            blocks: depth
+                .saturating_add(nodes)
+                .saturating_add(vol.space.credits_mark_used(nodes.saturating_add(1)))
+                .saturating_add(vol.space.credits_free(1)),
+            revokes: 1,
+        }
+    }
+
+    /// Makes what is pending or unwritten in the `len` blocks from `at` on written, on disk, as a part of `tx`. What is
+    /// written stays. The data is on the device already.
+    ///
+    /// `granted` is what the handle has left for this; each run is committed only if that is enough. The caller writes the
+    /// inode in the same handle (`i_block`, `i_blocks`, perhaps the size).
+    ///
+    /// # Errors
+    ///
+    /// `EIO` for a hole or a delayed run: nobody has chosen blocks for what was written. Errors of the journal
+    /// and of bitmaps; `EUCLEAN`, reported. For what was chosen here, `ENOSPC` does not occur (for unwritten blocks that
+    /// were not, it can). What was not committed is as before.
+    pub fn commit<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        tx: &mut S::Tx<'_>,
+        at: LogicalBlock,
+        len: u32,
+        granted: Credits,
+    ) -> Result<Progress> {
+        let end = at.saturating_add(len);
+        let mut at = at;
+        let mut left = granted;
+        while at < end {
+            let piece = self.piece(vol, at)?.clip(at, end);
+            let kind = piece.kind();
+            let Some(phys) = piece.phys() else {
+                return Err(EIO);
+            };
+            if kind != Kind::Written {
+                let extent = Extent {
+                    start: at,
+                    len: piece.len.min(MAX_WRITTEN),
+                    phys,
+                    written: true,
+                };
+                if kind == Kind::Unwritten {
+                    self.hold(vol, extent.len, true)?;
+                }
+                let change = match kind {
+                    Kind::Pending => Change::Insert(extent),
+                    _ => Change::Convert(at, extent.end()),
+                };
+                if !self.map(vol, tx, &change, extent, &mut left)? {
+                    self.settle(vol);
+                    return Ok(Progress::Again(at));
+                }
+                at = extent.end();
+            } else {
+                at = piece.end();
+            }
+        }
+        self.lower(vol, tx, &mut left)?;
+        self.settle(vol);
+        Ok(Progress::Done)
+    }
+
+    /// Chooses blocks for up to `len` blocks from `at` on, which are a hole, and maps them as written at once: for
+    /// directories and long symbolic links, whose blocks are filled in the same transaction.
+    ///
+    /// Costs [`FileMap::commit_credits`] and the inode, which the caller writes.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC`; `EEXIST` where there is no hole; as [`FileMap::commit`].
+    pub fn allocate<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        tx: &mut S::Tx<'_>,
+        at: LogicalBlock,
+        len: u32,
+        goal: Goal,
+        privileged: bool,
+    ) -> Result<Run> {
+        let piece = self.piece(vol, at)?;
+        if piece.kind() != Kind::Hole {
+            return Err(EEXIST);
+        }
+        let chosen = self.choose(vol, at, len.min(MAX_WRITTEN), goal, privileged)?;
+        let run = Run {
+            start: chosen.phys.ok_or(EIO)?,
+            len: chosen.len,
+        };
+        let granted = Self::commit_credits(vol, self.depth());
+        match self.commit(vol, tx, at, run.len, granted) {
+            Ok(Progress::Done) => Ok(run),
+            Ok(Progress::Again(_)) => Err(EIO),
+            Err(error) => {
+                self.cancel(vol, at, chosen.end());
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes up to `len` blocks from `at` on unwritten, on disk, where there is a hole or a delayed run: `fallocate`. Returns
+    /// what is at `at` then. `None`, and nothing has changed, where `granted` is too little.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC`; as [`FileMap::commit`].
+    #[expect(clippy::too_many_arguments)]
+    pub fn preallocate<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        tx: &mut S::Tx<'_>,
+        at: LogicalBlock,
+        len: u32,
+        goal: Goal,
+        privileged: bool,
+        granted: Credits,
+    ) -> Result<Option<Mapping>> {
+        let piece = self.piece(vol, at)?;
+        if !matches!(piece.kind(), Kind::Hole | Kind::Delayed) {
+            return Ok(Some(Mapping::from_piece(&piece, at, len, self.seq)));
+        }
+        let delayed = piece.kind() == Kind::Delayed;
+        let chosen = self.choose(vol, at, len.min(MAX_UNWRITTEN), goal, privileged)?;
+        let extent = Extent {
+            start: at,
+            len: chosen.len,
+            phys: chosen.phys.ok_or(EIO)?,
+            written: false,
+        };
+        let mut left = granted;
+        let done = self.map(vol, tx, &Change::Insert(extent), extent, &mut left);
+        if !matches!(done, Ok(true)) {
+            // A delayed run stays pending: its data will be written to these blocks.
+            if !delayed {
+                self.cancel(vol, at, chosen.end());
+            }
+            return done.map(|_| None);
+        }
+        self.settle(vol);
+        let piece = self.piece(vol, at)?;
+        Ok(Some(Mapping::from_piece(&piece, at, chosen.len, self.seq)))
+    }
+
+    /// Makes one change that maps `extent`, if `left` is enough for it; says whether it was.
+    fn map<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        tx: &mut S::Tx<'_>,
+        change: &Change,
+        extent: Extent,
+        left: &mut Credits,
+    ) -> Result<bool> {
+        let cost = self.tree.cost(vol, change)?;
+        let run = match change {
+            Change::Insert(extent) => Some(Run {
+                start: extent.phys,
+                len: extent.len,
+            }),
+            _ => None,
+        };
+        let bitmaps = match (cost.nodes, run) {
+            (0, Some(run)) => vol.space.credits_run(run),
+            (nodes, run) => vol
+                .space
+                .credits_mark_used(nodes.saturating_add(run.is_some().into())),
+        };
+        let Some(rest) = left.blocks.checked_sub(cost.edits.saturating_add(bitmaps)) else {
+            return Ok(false);
+        };
+        self.cache.prepare(extent.start)?;
+        let dense = self.may_be_dense(vol, &cost, extent.len);
+        let mut nodes = self.take_nodes(vol, tx, &cost, extent.phys)?;
+        if let Some(run) = run {
+            if let Err(error) = vol.space.mark_used(vol, tx, run) {
+                self.tree.return_nodes(vol, tx, nodes);
+                return Err(error);
+            }
+        }
+        self.tree.apply(vol, tx, change, &mut nodes, dense)?;
+        left.blocks = rest;
+        if let Some(run) = run {
+            let sectors = u64::from(run.len).saturating_mul(vol.layout.block_size().sectors());
+            self.tree.sectors = self.tree.sectors.saturating_add(sectors);
+        }
+        let kind = if extent.written {
+            Kind::Written
+        } else {
+            Kind::Unwritten
+        };
+        let piece = Piece::new(extent.start, extent.len, kind, Some(extent.phys));
+        self.now_on_disk(piece);
+        self.changed(Some(&piece));
+        Ok(true)
+    }
+
+    /// Whether nodes may be left full at the end of the file, see `need.rs`.
+    fn may_be_dense<S: Store>(&mut self, vol: &Volume<S>, cost: &Cost, blocks: u32) -> bool {
+        if cost.nodes == 0 {
+            return false;
+        }
+        let mut shape = self.shape();
+        if cost.nodes > u32::from(shape.depth) {
+            shape.depth = shape.depth.saturating_add(1);
+            shape.root = 1;
+        }
+        let after = need::nodes(shape, self.load().split(blocks));
+        self.raise(vol, after.saturating_add(cost.nodes), false)
+            .is_ok()
+    }
+
+    /// Takes the blocks for new nodes, from the pool as long as it has any, near device block `near`.
+    pub(super) fn take_nodes<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        tx: &mut S::Tx<'_>,
+        cost: &Cost,
+        near: PhysBlock,
+    ) -> Result<NewNodes> {
+        if cost.nodes == 0 {
+            return Ok(NewNodes::none());
+        }
+        let group = vol
+            .layout
+            .group_of(near)
+            .map_or(Group::new(0), |(group, _)| group);
+        let goal = Goal {
+            near: None,
+            group,
+            stream: false,
+        };
+        // Beyond the pool only where more is removed than is outstanding.
+        self.tree
+            .take_nodes(vol, tx, cost.nodes, goal, &mut self.pool, claim_for(true))
+    }
+
+    /// Makes the tree lower where it can be, if `left` is enough for that and nothing outstanding could miss the block.
+    pub(super) fn lower<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        tx: &mut S::Tx<'_>,
+        left: &mut Credits,
+    ) -> Result {
+        while self.depth() > 0 && self.tree.can_collapse(vol)? {
+            let blocks = left.blocks.checked_sub(vol.space.credits_free(1));
+            let (Some(blocks), Some(revokes)) = (blocks, left.revokes.checked_sub(1)) else {
+                break;
+            };
+            let mut shape = self.shape();
+            shape.depth = shape.depth.saturating_sub(1);
+            // As full as it may be then.
+            shape.root = crate::disk::extent::ROOT_ENTRIES;
+            if need::nodes(shape, self.load()) > self.pool {
+                break;
+            }
+            self.tree.collapse(vol, tx)?;
+            self.changed(None);
+            (left.blocks, left.revokes) = (blocks, revokes);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The map of a file: which device block holds which file block.
+//!
+//! | file          | what                                                                                |
+//! |---------------|-------------------------------------------------------------------------------------|
+//! | `mod.rs`      | [`FileMap`]: looking up                                                              |
+//! | `reserve.rs`  | before the data is written: reserve space, choose blocks, take both back            |
+//! | `commit.rs`   | after the data is written: one transaction maps it                                  |
+//! | `remove.rs`   | truncate, punch                                                                     |
+//! | `need.rs`     | how many tree blocks outstanding writes may need                                    |
+//! | `window.rs`   | blocks chosen ahead for a file that is written in order                             |
+//! | `tree.rs`     | the extent tree: finding                                                            |
+//! | `change.rs`   | the extent tree: changing                                                           |
+//! | `cache.rs`    | what is known in memory                                                             |
+//! | `snapshot.rs` | the last mapping, for lookups without a lock                                        |
+//!
+//! # Write, then map
+//!
+//! A block of new data goes through these states:
+//!
+//! ```text
+//!            reserve             choose              commit (data is on the device)
+//!     Hole ----------> Delayed ----------> Pending ---------------------------> Written
+//!       \____________________choose______/                                  /
+//!                              Unwritten (fallocate) ---- choose, commit --/
+//! ```
+//!
+//! Up to the commit the tree on disk has a hole, or an unwritten extent. A crash before it loses and shows nothing.
+//!
+//! # Invariants
+//!
+//! * What is on disk is in [`Tree`]; the cache repeats parts of it, and alone has what is delayed or pending, or which
+//!   unwritten blocks are about to be converted (claimed).
+//! * `pool` blocks are reserved for tree blocks. They are at least as many as the commits of everything that is
+//!   outstanding can add to the tree (`need.rs`). Sum of `pool`, delayed blocks and nothing else over all maps is
+//!   what [`Space`](crate::space::Space) has as reserved.
+//! * Every change of what [`FileMap::lookup`] would say raises the sequence number, in the same step in which the
+//!   snapshot forgets the old mapping.
+//!
+//! # Locks
+//!
+//! The inode's map lock, exclusively for `&mut self`. Nothing here restarts a transaction: a restart can wait for the
+//! handle of a task that waits for the map lock. What does not fit into a handle returns [`Progress::Again`].
+
+mod cache;
+mod change;
+mod commit;
+mod need;
+mod remove;
+mod reserve;
+mod snapshot;
+mod tree;
+mod window;
+
+pub use cache::evictable_total;
+pub use snapshot::Snapshot;
+
+use crate::disk::extent::{ExtentNodeFormat, NodeMut, ROOT_BYTES};
+use crate::disk::{CsumSeed, Ino, LogicalBlock, PhysBlock};
+use crate::store::Store;
+use crate::volume::Volume;
+use cache::{Cache, Found, Kind, Piece};
+use kernel::error::{code::*, Result};
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use tree::{AtBlock, Tree};
+use window::Window;
+
+/// What a file block is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing: reads as zeros.
+    Hole,
+    /// Space is reserved for it; the data is in the page cache.
+    Delayed,
+    /// Blocks are chosen for it, and perhaps being written; on disk it is a hole.
+    Pending,
+    /// Allocated, reads as zeros.
+    Unwritten,
+    /// Allocated, with data.
+    Written,
+}
+
+/// A run of file blocks in one state, contiguous on the device if there are blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    /// First file block: the one that was asked for.
+    pub start: LogicalBlock,
+    /// Length in blocks, at least 1 and at most what was asked for.
+    pub len: u32,
+    /// The state.
+    pub state: State,
+    /// First device block: of pending, unwritten and written blocks.
+    pub phys: Option<PhysBlock>,
+    /// The map's sequence number at which this is true.
+    pub seq: u32,
+}
+
+impl Mapping {
+    /// The file block after the last one.
+    pub fn end(&self) -> LogicalBlock {
+        self.start.saturating_add(self.len)
+    }
+
+    /// What `piece`, which covers `at`, says about at most `max_len` blocks from `at` on.
+    fn from_piece(piece: &Piece, at: LogicalBlock, max_len: u32, seq: u32) -> Self {
+        let piece = piece.clip(at, at.saturating_add(max_len.max(1)));
+        let state = match piece.kind() {
+            Kind::Hole => State::Hole,
+            Kind::Delayed => State::Delayed,
+            Kind::Pending => State::Pending,
+            Kind::Claimed | Kind::Unwritten => State::Unwritten,
+            Kind::Written => State::Written,
+        };
+        Self {
+            start: piece.start,
+            len: piece.len,
+            state,
+            phys: piece.phys(),
+            seq,
+        }
+    }
+}
+
+/// How far a bounded step came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// All is done.
+    Done,
+    /// The handle's credits are used up. The structures are consistent: the caller writes the inode, gives up the map
+    /// lock, makes sure of new credits (`Transaction::ensure`) and calls again, from here on for a commit, up to
+    /// here for a removal.
+    Again(LogicalBlock),
+}
+
+/// What a step may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Credits {
+    /// Blocks that are changed.
+    pub blocks: u32,
+    /// Blocks that are revoked.
+    pub revokes: u32,
+}
+
+/// The map of one file. See the top of the file.
+pub struct FileMap {
+    tree: Tree,
+    cache: Cache,
+    snapshot: Arc<Snapshot>,
+    seq: u32,
+    /// Blocks that are reserved for nodes of the tree.
+    pool: u32,
+    window: Window,
+}
+
+impl FileMap {
+    /// The map of an inode whose `i_block` and `i_blocks` (in units of 512 bytes, whatever the flag
+    /// `EXT4_HUGE_FILE_FL` says) these are. `seed` is the inode's, for the checksums of the nodes.
+    ///
+    /// # Errors
+    ///
+    /// `EUCLEAN`, reported; `ENOMEM`.
+    pub fn from_root<S: Store>(
+        vol: &Volume<S>,
+        ino: Ino,
+        seed: Option<CsumSeed>,
+        i_block: &[u8; ROOT_BYTES],
+        sectors: u64,
+    ) -> Result<Self> {
+        let tree = Tree {
+            ino,
+            format: ExtentNodeFormat::new(&vol.layout, ino, seed),
+            root: *i_block,
+            sectors,
+            root_checked: false,
+        };
+        tree.format
+            .verify_root(&tree.root)
+            .map_err(|flaw| tree.flaw(vol, flaw))?;
+        let snapshot = Arc::new(Snapshot::new(tree.depth()), GFP_KERNEL)?;
+        Ok(Self {
+            tree,
+            cache: Cache::new(),
+            snapshot,
+            seq: 0,
+            pool: 0,
+            window: Window::new(),
+        })
+    }
+
+    /// The map of a new, empty file.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn empty<S: Store>(vol: &Volume<S>, ino: Ino, seed: Option<CsumSeed>) -> Result<Self> {
+        let mut root = [0; ROOT_BYTES];
+        NodeMut::init(&mut root, 0);
+        Self::from_root(vol, ino, seed, &root, 0)
+    }
+
+    /// What belongs into `i_block`.
+    pub fn root(&self) -> &[u8; ROOT_BYTES] {
+        &self.tree.root
+    }
+
+    /// What belongs into `i_blocks`: data and nodes, in units of 512 bytes.
+    pub fn sectors(&self) -> u64 {
+        self.tree.sectors
+    }
+
+    /// Changes `i_blocks` for a block that is not in the map, the one with extended attributes.
+    pub fn add_sectors(&mut self, sectors: i64) {
+        self.tree.sectors = self.tree.sectors.saturating_add_signed(sectors);
+    }
+
+    /// Blocks for which space is reserved or chosen and that `sectors` does not count yet.
+    pub fn outstanding(&self) -> u32 {
+        let totals = self.cache.totals();
+        totals.delayed.saturating_add(totals.pending)
+    }
+
+    /// The sequence number: another one than a mapping's means that the mapping may be no longer true.
+    pub fn seq(&self) -> u32 {
+        self.seq
+    }
+
+    /// For lookups without the map lock.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// Levels of the extent tree below the root.
+    pub fn depth(&self) -> u16 {
+        self.tree.depth()
+    }
+
+    /// What is at `at`, as far as `max_len` blocks; as long a run as is known.
+    ///
+    /// # Errors
+    ///
+    /// `EFBIG` where no file has such a block; `EIO`; `EUCLEAN`, reported.
+    pub fn lookup<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        at: LogicalBlock,
+        max_len: u32,
+    ) -> Result<Mapping> {
+        let piece = self.piece(vol, at)?;
+        self.snapshot.publish(Some(&piece), self.seq);
+        Ok(Mapping::from_piece(&piece, at, max_len, self.seq))
+    }
+
+    /// What is at `at`, if that is known without reading. Never sleeps.
+    pub fn lookup_cached(&self, at: LogicalBlock, max_len: u32) -> Option<Mapping> {
+        if at >= LogicalBlock::LIMIT {
+            return None;
+        }
+        let piece = match self.cache.get(at) {
+            Found::Piece(piece) => piece,
+            Found::Unknown(from, to) => {
+                let found = self.tree.in_root(at)?;
+                piece_of(&found).clip(from, to)
+            }
+        };
+        Some(Mapping::from_piece(&piece, at, max_len, self.seq))
+    }
+
+    /// The piece that covers `at`, from the cache or else from the tree.
+    fn piece<S: Store>(&mut self, vol: &Volume<S>, at: LogicalBlock) -> Result<Piece> {
+        if at >= LogicalBlock::LIMIT {
+            return Err(EFBIG);
+        }
+        match self.cache.get(at) {
+            Found::Piece(piece) => Ok(piece),
+            Found::Unknown(from, to) => {
+                let found = self.tree.at(vol, at)?;
+                let piece = piece_of(&found).clip(from, to);
+                if self.tree.depth() > 0 && self.cache.set(piece).is_ok() {
+                    // It may have been joined with its neighbours.
+                    if let Found::Piece(piece) = self.cache.get(at) {
+                        return Ok(piece);
+                    }
+                }
+                // What the root itself says is not cached, and without memory nothing is.
+                Ok(piece)
+            }
+        }
+    }
+
+    /// What was known about a range is no longer true: `piece`, if any, is what is there now.
+    fn changed(&mut self, piece: Option<&Piece>) {
+        self.seq = self.seq.wrapping_add(1);
+        self.snapshot.set_depth(self.tree.depth());
+        self.snapshot.publish(piece, self.seq);
+    }
+
+    /// Puts down what a change of the tree has made of a range. There is room in the cache for it.
+    fn now_on_disk(&mut self, piece: Piece) {
+        let done = if self.tree.depth() == 0 {
+            self.cache.forget(piece.start, piece.end())
+        } else {
+            self.cache.set(piece)
+        };
+        debug_assert!(done.is_ok());
+    }
+
+    /// Number of pieces in memory that could be read again.
+    pub fn evictable(&self) -> usize {
+        self.cache.totals().evictable as usize
+    }
+
+    /// Forgets about `nr` pieces that could be read again. Returns how many.
+    pub fn shrink(&mut self, nr: usize) -> usize {
+        self.cache.shrink(nr)
+    }
+
+    /// Takes back all that is reserved or chosen, and forgets what is cached: for an inode that leaves memory. There is no
+    /// I/O in flight.
+    pub fn evict<S: Store>(&mut self, vol: &Volume<S>) {
+        self.cancel(vol, LogicalBlock::ZERO, LogicalBlock::LIMIT);
+        self.release_window(vol);
+        self.cache.shrink(usize::MAX);
+    }
+}
+
+/// What the tree says, as a piece.
+fn piece_of(found: &AtBlock) -> Piece {
+    match found {
+        AtBlock::Extent(extent) => {
+            let kind = if extent.written {
+                Kind::Written
+            } else {
+                Kind::Unwritten
+            };
+            Piece::new(extent.start, extent.len, kind, Some(extent.phys))
+        }
+        AtBlock::Hole(from, to) => {
+            Piece::new(*from, to.saturating_distance_from(*from), Kind::Hole, None)
+        }
+    }
+}

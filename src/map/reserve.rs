@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What happens before the data is written: space is reserved, blocks are chosen. All in memory.
+//!
+//! Here, and not when the write completes, is where a full device is noticed.
+//!
+//! # Locks
+//!
+//! The inode's map lock, exclusively.
+
+use super::cache::{Kind, Piece};
+use super::need::{self, Load, Shape};
+use super::{FileMap, Mapping};
+use crate::disk::LogicalBlock;
+use crate::space::{Claim, Goal, Run};
+use crate::store::Store;
+use crate::volume::Volume;
+use kernel::error::{code::*, Result};
+
+impl FileMap {
+    /// Reserves space for up to `len` blocks from `at` on, if there is a hole: they become delayed. Returns what
+    /// is at `at` then; where that is no hole, nothing has changed.
+    ///
+    /// When there is not enough space for all of them, fewer are reserved. `privileged` is whether the caller may use
+    /// the blocks that are kept for root.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC` where there is no space for one block; `ENOMEM`; those of [`FileMap::lookup`].
+    pub fn reserve<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        at: LogicalBlock,
+        len: u32,
+        privileged: bool,
+    ) -> Result<Mapping> {
+        let piece = self.piece(vol, at)?;
+        if piece.kind() != Kind::Hole {
+            self.snapshot.publish(Some(&piece), self.seq);
+            return Ok(Mapping::from_piece(&piece, at, len, self.seq));
+        }
+        self.cache.prepare(at)?;
+        let mut len = piece.end().saturating_distance_from(at).min(len.max(1));
+        loop {
+            // The blocks themselves first, as they are more.
+            let reserved = vol.space.reserve(len, 0, privileged).and_then(|()| {
+                self.hold(vol, len, privileged)
+                    .inspect_err(|_| vol.space.unreserve(len, 0))
+            });
+            match reserved {
+                Ok(()) => break,
+                Err(error) if error == ENOSPC && len > 1 => len /= 2,
+                Err(error) => return Err(error),
+            }
+        }
+        let delayed = Piece::new(at, len, Kind::Delayed, None);
+        self.cache.set(delayed)?;
+        self.changed(Some(&delayed));
+        Ok(Mapping::from_piece(&delayed, at, len, self.seq))
+    }
+
+    /// Chooses blocks for up to `len` blocks from `at` on, if there is a hole or a delayed run: they become pending. Of an
+    /// unwritten run it reserves what its conversion may need. Returns what is at `at` then, so that data can be
+    /// written to it: a contiguous run, perhaps shorter than `len`.
+    ///
+    /// `goal.near`, where it is `None`, is found from the blocks around in the file.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC` (never for delayed blocks); `ENOMEM`; `EFBIG`, where the tree has reached the size that the format
+    /// allows; those of [`FileMap::lookup`].
+    pub fn choose<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        at: LogicalBlock,
+        len: u32,
+        goal: Goal,
+        privileged: bool,
+    ) -> Result<Mapping> {
+        let piece = self.piece(vol, at)?;
+        let len = piece.end().saturating_distance_from(at).min(len.max(1));
+        let chosen = match piece.kind() {
+            Kind::Pending | Kind::Claimed | Kind::Written => {
+                self.snapshot.publish(Some(&piece), self.seq);
+                return Ok(Mapping::from_piece(&piece, at, len, self.seq));
+            }
+            Kind::Unwritten => {
+                self.cache.prepare(at)?;
+                self.hold(vol, len, privileged)?;
+                let part = piece.clip(at, at.saturating_add(len));
+                Piece::new(at, part.len, Kind::Claimed, part.phys())
+            }
+            Kind::Hole | Kind::Delayed => {
+                self.cache.prepare(at)?;
+                let goal = Goal {
+                    near: match goal.near {
+                        None => self.near(vol, at)?,
+                        near => near,
+                    },
+                    ..goal
+                };
+                let claim = if piece.kind() == Kind::Delayed {
+                    Claim::Reserved
+                } else {
+                    self.hold(vol, len, privileged)?;
+                    claim_for(privileged)
+                };
+                let run = self
+                    .pick(vol, at, len, goal, claim)
+                    .inspect_err(|_| self.settle(vol))?;
+                Piece::new(at, run.len, Kind::Pending, Some(run.start))
+            }
+        };
+        self.cache.set(chosen)?;
+        self.settle(vol);
+        self.changed(Some(&chosen));
+        Ok(Mapping::from_piece(&chosen, at, len, self.seq))
+    }
+
+    /// Takes back what was reserved or chosen in `from..to`. On disk nothing changes: delayed and pending blocks
+    /// are holes again. The caller makes sure that no I/O to pending blocks is in flight.
+    ///
+    /// Without memory to note that only a part of a run is taken back, that run stays as it is until a larger part of it
+    /// is taken back, at the latest in [`FileMap::evict`].
+    pub fn cancel<S: Store>(&mut self, vol: &Volume<S>, from: LogicalBlock, to: LogicalBlock) {
+        let mut at = from;
+        while let Some(piece) = self.cache.next(at).filter(|piece| piece.start < to) {
+            let part = piece.clip(from, to);
+            at = part.end();
+            if matches!(piece.kind(), Kind::Hole | Kind::Unwritten | Kind::Written) {
+                continue;
+            }
+            if self.cache.forget(part.start, part.end()).is_err() {
+                continue;
+            }
+            match (part.kind(), part.phys()) {
+                (Kind::Delayed, _) => vol.space.unreserve(part.len, 0),
+                (Kind::Pending, Some(start)) => vol.space.unchoose(Run {
+                    start,
+                    len: part.len,
+                }),
+                _ => (),
+            }
+            self.changed(None);
+        }
+        self.settle(vol);
+    }
+
+    /// The device block that `at` should get, going by what comes before it in the file, or else behind it.
+    fn near<S: Store>(
+        &self,
+        vol: &Volume<S>,
+        at: LogicalBlock,
+    ) -> Result<Option<crate::disk::PhysBlock>> {
+        let pending = at
+            .get()
+            .checked_sub(1)
+            .and_then(|before| self.lookup_cached(LogicalBlock::new(before), 1));
+        if let Some(phys) = pending.and_then(|mapping| mapping.phys) {
+            return Ok(phys.checked_add(1));
+        }
+        if let Some((_, _, before)) = self.tree.last_before(vol, at)? {
+            // As far behind its blocks as in the file: what fills the gap later lies between.
+            let near = before.phys_at(at);
+            return Ok(Some(near).filter(|near| vol.layout.contains(*near, 1)));
+        }
+        Ok(None)
+    }
+
+    /// What the tree is like, for [`need::nodes`].
+    pub(super) fn shape(&self) -> Shape {
+        let (depth, root) = self
+            .tree
+            .root()
+            .map_or((0, 0), |root| (root.depth(), root.len() as u16));
+        Shape {
+            depth,
+            root,
+            per_node: self.tree.format.entries_per_block(),
+        }
+    }
+
+    /// All that is outstanding.
+    pub(super) fn load(&self) -> Load {
+        Load::of(&self.cache.totals())
+    }
+
+    /// Reserves nodes so that `blocks` blocks in one place can become outstanding, or be mapped at once.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC`: nothing is reserved then.
+    pub(super) fn hold<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        blocks: u32,
+        privileged: bool,
+    ) -> Result {
+        let need = need::nodes(self.shape(), self.load().plus(blocks));
+        self.raise(vol, need, privileged)
+    }
+
+    /// Reserves nodes until there are `need`.
+    pub(super) fn raise<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        need: u32,
+        privileged: bool,
+    ) -> Result {
+        if let Some(more) = need.checked_sub(self.pool).filter(|more| *more > 0) {
+            vol.space.reserve(0, more, privileged)?;
+            self.pool = need;
+        }
+        Ok(())
+    }
+
+    /// Gives reserved nodes back that nothing outstanding can need.
+    pub(super) fn settle<S: Store>(&mut self, vol: &Volume<S>) {
+        let need = if self.pool > 0 {
+            need::nodes(self.shape(), self.load())
+        } else {
+            0
+        };
+        if let Some(spare) = self.pool.checked_sub(need).filter(|spare| *spare > 0) {
+            vol.space.unreserve(0, spare);
+            self.pool = need;
+        }
+    }
+
+    /// Blocks that are reserved for this file, of data and of nodes. Summed over all files it is what
+    /// [`Space::reserve`](crate::space::Space::reserve) has promised.
+    pub fn reserved(&self) -> (u32, u32) {
+        (self.cache.totals().delayed, self.pool)
+    }
+}
+
+/// What blocks are charged to that were not reserved.
+pub(super) fn claim_for(privileged: bool) -> Claim {
+    if privileged {
+        Claim::Privileged
+    } else {
+        Claim::Free
+    }
+}

@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The extent tree of one file: the way from the root to a leaf, and what is found there.
+//!
+//! Changes are in [`super::change`].
+//!
+//! # Invariants
+//!
+//! * The root was verified when it came from the inode, and is changed only by valid entries in order.
+//! * A node in a block was verified when it entered memory. On every visit it is compared with what its
+//!   parent says (depth, first key, end): two inodes of a bad image may share a node, a node may be its own
+//!   descendant, and a block that was a node may be one of another tree now.
+//! * A key in an index node is the first key of its child, exactly; ext4 and e2fsck want it so. The end of the
+//!   range of a child is the next key in its parent or in a parent above.
+//!
+//! # Locks
+//!
+//! The inode's map lock, exclusively for changes.
+
+use crate::disk::extent::{Extent, ExtentNodeFormat, Index, Node, MAX_DEPTH, ROOT_BYTES};
+use crate::disk::{Ino, LogicalBlock, PhysBlock};
+use crate::store::{Block, Flaw, Store};
+use crate::volume::Volume;
+use kernel::error::{Error, Result};
+use kernel::prelude::*;
+
+/// Levels of nodes in blocks, at most.
+const LEVELS: usize = MAX_DEPTH as usize;
+
+/// The tree of one file.
+pub(super) struct Tree {
+    pub(super) ino: Ino,
+    pub(super) format: ExtentNodeFormat,
+    pub(super) root: [u8; ROOT_BYTES],
+    /// What the file occupies, data and nodes, in units of 512 bytes (`i_blocks`).
+    pub(super) sectors: u64,
+    /// Whether the extents in the root were compared with the system zone.
+    pub(super) root_checked: bool,
+}
+
+/// A node on the way from the root to a leaf.
+#[derive(Clone, Copy)]
+pub(super) struct Step {
+    /// The entry through which the way goes on; in a leaf the last one that starts at or before the place
+    /// that is looked for. `None` where all of them start after it (the way goes on through the first).
+    pub(super) pos: Option<usize>,
+    /// Entries in the node.
+    pub(super) len: usize,
+    /// Entries that could be added.
+    pub(super) room: usize,
+    /// First file block behind the range of the node.
+    pub(super) to: LogicalBlock,
+}
+
+impl Step {
+    /// The entry through which the way goes on.
+    pub(super) fn slot(&self) -> usize {
+        self.pos.unwrap_or(0)
+    }
+}
+
+struct Level<S: Store> {
+    step: Step,
+    block: Block<S, ExtentNodeFormat>,
+}
+
+/// The way from the root to a leaf, by value: nothing is allocated to find a block.
+pub(super) struct Path<S: Store> {
+    root: Step,
+    depth: usize,
+    levels: [Option<Level<S>>; LEVELS],
+}
+
+impl<S: Store> Path<S> {
+    /// Number of nodes below the root; also the number of the leaf, where the root is node 0.
+    pub(super) fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// Node `i` of the way.
+    pub(super) fn step(&self, i: usize) -> Option<&Step> {
+        match i.checked_sub(1) {
+            None => Some(&self.root),
+            Some(i) => self.levels.get(i)?.as_ref().map(|level| &level.step),
+        }
+    }
+
+    /// The block of node `i`, `None` for the root.
+    pub(super) fn block(&self, i: usize) -> Option<&Block<S, ExtentNodeFormat>> {
+        self.levels
+            .get(i.checked_sub(1)?)?
+            .as_ref()
+            .map(|level| &level.block)
+    }
+
+    /// The leaf.
+    pub(super) fn leaf(&self) -> Step {
+        self.step(self.depth).copied().unwrap_or(self.root)
+    }
+
+    /// Whether node `i` is the last of its level.
+    pub(super) fn is_rightmost(&self, i: usize) -> bool {
+        self.step(i)
+            .is_some_and(|step| step.to == LogicalBlock::LIMIT)
+    }
+}
+
+/// What the tree has at a place.
+#[derive(Debug)]
+pub(super) enum AtBlock {
+    /// An extent that covers it, joined with those that continue it in the same leaf.
+    Extent(Extent),
+    /// A hole: where it starts and where it ends.
+    Hole(LogicalBlock, LogicalBlock),
+}
+
+impl AtBlock {
+    /// What a leaf has at `at`, after `look`.
+    fn in_leaf(node: &Node<'_>, leaf: &Step, at: LogicalBlock) -> Self {
+        let mut next = leaf.pos.map_or(0, |pos| pos.saturating_add(1));
+        let here = leaf.pos.and_then(|pos| node.extent(pos));
+        match here.filter(|here| here.end() > at) {
+            Some(mut extent) => {
+                while let Some(more) = node.extent(next).filter(|more| extent.continued_by(more)) {
+                    extent.len = extent.len.saturating_add(more.len);
+                    next = next.saturating_add(1);
+                }
+                Self::Extent(extent)
+            }
+            None => Self::Hole(
+                here.map_or(LogicalBlock::ZERO, |here| here.end()),
+                node.key(next).unwrap_or(leaf.to),
+            ),
+        }
+    }
+}
+
+impl Tree {
+    /// Reports a corruption of this tree. Returns the error to give up with.
+    pub(super) fn corrupt<S: Store>(&self, vol: &Volume<S>, what: &'static str) -> Error {
+        let ino = self.ino.get();
+        vol.store.corrupt(fmt!("inode {ino}: extent tree: {what}"))
+    }
+
+    pub(super) fn flaw<S: Store>(&self, vol: &Volume<S>, flaw: Flaw) -> Error {
+        self.corrupt(vol, flaw.0)
+    }
+
+    /// The root, to look at.
+    pub(super) fn root(&self) -> Result<Node<'_>, Flaw> {
+        Node::parse(&self.root)
+    }
+
+    /// Levels below the root.
+    pub(super) fn depth(&self) -> u16 {
+        self.root().map_or(0, |root| root.depth())
+    }
+
+    /// Goes from the root to the leaf that covers `at`, or would.
+    ///
+    /// # Errors
+    ///
+    /// `EIO`; `EUCLEAN`, reported, where a node is not what its parent says.
+    pub(super) fn path<S: Store>(&self, vol: &Volume<S>, at: LogicalBlock) -> Result<Path<S>> {
+        let root = self.root().map_err(|flaw| self.flaw(vol, flaw))?;
+        let (step, mut next) = look(&root, at, LogicalBlock::LIMIT);
+        let mut path = Path {
+            root: step,
+            depth: 0,
+            levels: [const { None }; LEVELS],
+        };
+        let mut depth = root.depth();
+        // `depth` falls with each turn, so no image can make this endless.
+        for level in &mut path.levels {
+            let Some(below) = depth.checked_sub(1) else {
+                break;
+            };
+            depth = below;
+            let Some((index, to)) = next else {
+                return Err(self.corrupt(vol, "empty index node"));
+            };
+            let block = self.node(vol, index.child)?;
+            let found = block.with(|bytes| {
+                let node = Node::parse(bytes)?;
+                node.fits(depth, index.start, to)?;
+                Ok(look(&node, at, to))
+            });
+            let (step, below) = found.map_err(|flaw| self.flaw(vol, flaw))?;
+            next = below;
+            *level = Some(Level { step, block });
+            path.depth = path.depth.saturating_add(1);
+        }
+        Ok(path)
+    }
+
+    /// A node in a block, verified.
+    pub(super) fn node<S: Store>(
+        &self,
+        vol: &Volume<S>,
+        nr: PhysBlock,
+    ) -> Result<Block<S, ExtentNodeFormat>> {
+        if let Some(block) = vol.store.read_cached(nr, self.format) {
+            return Ok(block);
+        }
+        if vol.space.is_system(nr, 1) {
+            return Err(self.corrupt(vol, "node in a block of the file system's own metadata"));
+        }
+        vol.store.read(nr, self.format)
+    }
+
+    /// Gives `f` node `i` of a path. Under the buffer lock, so `f` must be short and may not sleep.
+    pub(super) fn with_node<S: Store, R>(
+        &self,
+        vol: &Volume<S>,
+        path: &Path<S>,
+        i: usize,
+        f: impl FnOnce(&Node<'_>) -> R,
+    ) -> Result<R> {
+        let seen = match path.block(i) {
+            None => self.root().map(|node| f(&node)),
+            Some(block) => block.with(|bytes| Node::parse(bytes).map(|node| f(&node))),
+        };
+        seen.map_err(|flaw| self.flaw(vol, flaw))
+    }
+
+    /// What the tree has at `at`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tree::path`]; `EUCLEAN` also for an extent over metadata of the file system.
+    pub(super) fn at<S: Store>(&mut self, vol: &Volume<S>, at: LogicalBlock) -> Result<AtBlock> {
+        if self.depth() == 0 {
+            self.check_root(vol)?;
+            let root = self.root().map_err(|flaw| self.flaw(vol, flaw))?;
+            let (leaf, _) = look(&root, at, LogicalBlock::LIMIT);
+            return Ok(AtBlock::in_leaf(&root, &leaf, at));
+        }
+        let path = self.path(vol, at)?;
+        let leaf = path.leaf();
+        let found = self.with_node(vol, &path, path.depth(), |node| {
+            AtBlock::in_leaf(node, &leaf, at)
+        })?;
+        if let AtBlock::Extent(extent) = &found {
+            if vol.space.is_system(extent.phys, extent.len) {
+                return Err(self.corrupt(vol, "extent over the file system's own metadata"));
+            }
+        }
+        Ok(found)
+    }
+
+    /// What the tree has at `at`, if the root tells and was checked.
+    pub(super) fn in_root(&self, at: LogicalBlock) -> Option<AtBlock> {
+        let root = self.root().ok()?;
+        if root.depth() != 0 || !self.root_checked {
+            return None;
+        }
+        let (leaf, _) = look(&root, at, LogicalBlock::LIMIT);
+        Some(AtBlock::in_leaf(&root, &leaf, at))
+    }
+
+    /// Compares the extents of a root that is a leaf with the system zone, once: they are not in the cache.
+    fn check_root<S: Store>(&mut self, vol: &Volume<S>) -> Result {
+        if !self.root_checked {
+            let root = self.root().map_err(|flaw| self.flaw(vol, flaw))?;
+            let bad = (0..root.len())
+                .filter_map(|i| root.extent(i))
+                .any(|extent| vol.space.is_system(extent.phys, extent.len));
+            if bad {
+                return Err(self.corrupt(vol, "extent over the file system's own metadata"));
+            }
+            self.root_checked = true;
+        }
+        Ok(())
+    }
+
+    /// The last extent that starts before `to`, with its place: its path and its slot in the leaf.
+    pub(super) fn last_before<S: Store>(
+        &self,
+        vol: &Volume<S>,
+        to: LogicalBlock,
+    ) -> Result<Option<(Path<S>, usize, Extent)>> {
+        let Some(last) = to.get().checked_sub(1) else {
+            return Ok(None);
+        };
+        let path = self.path(vol, LogicalBlock::new(last))?;
+        // As keys are exact, a leaf that covers a place starts at or before it, unless it is the first one.
+        let Some(pos) = path.leaf().pos else {
+            return Ok(None);
+        };
+        let extent = self.with_node(vol, &path, path.depth(), |node| node.extent(pos))?;
+        Ok(extent.map(|extent| (path, pos, extent)))
+    }
+}
+
+/// Looks for `at` in a node whose range ends at `to`: the step, and for an index node the child with the end
+/// of its range.
+fn look(
+    node: &Node<'_>,
+    at: LogicalBlock,
+    to: LogicalBlock,
+) -> (Step, Option<(Index, LogicalBlock)>) {
+    let pos = node.find(at);
+    let slot = pos.unwrap_or(0);
+    let step = Step {
+        pos,
+        len: node.len(),
+        room: node.room(),
+        to,
+    };
+    if node.depth() == 0 {
+        return (step, None);
+    }
+    let end = node.key(slot.saturating_add(1)).unwrap_or(to);
+    (step, node.index(slot).map(|index| (index, end)))
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Blocks chosen ahead for a file that is written in order.
+//!
+//! A file that grows by small writes gets each time the next blocks of one run that was chosen in memory: the search for
+//! free blocks is done once for many writes, and files that grow at the same time do not get each other's blocks in
+//! between. Nothing of that is on disk, so a crash or a forgotten file leaves no trace.
+//!
+//! # Invariants
+//!
+//! * The blocks of `run` are chosen and belong to no piece of the cache.
+//!
+//! # Locks
+//!
+//! The inode's map lock.
+
+use super::FileMap;
+use crate::disk::LogicalBlock;
+use crate::space::{Claim, Goal, Run};
+use crate::store::Store;
+use crate::volume::Volume;
+use kernel::error::{code::*, Result};
+
+/// The most that is chosen ahead, in bytes.
+const MAX_BYTES: u32 = 8 << 20;
+/// What is chosen ahead at first, in blocks.
+const FIRST: u32 = 16;
+
+/// See the top of the file.
+pub(super) struct Window {
+    /// What is left.
+    run: Option<Run>,
+    /// The file block that continues the last choice.
+    next: LogicalBlock,
+    /// How much was chosen ahead the last time, in blocks.
+    size: u32,
+}
+
+impl Window {
+    pub(super) fn new() -> Self {
+        Self {
+            run: None,
+            next: LogicalBlock::ZERO,
+            size: 0,
+        }
+    }
+
+    /// Takes up to `want` blocks from the front.
+    fn take(&mut self, want: u32) -> Option<Run> {
+        let run = self.run.take()?;
+        let len = run.len.min(want);
+        let rest = run.len.saturating_sub(len);
+        if let Some(start) = run.start.checked_add(len.into()).filter(|_| rest > 0) {
+            self.run = Some(Run { start, len: rest });
+        }
+        Some(Run {
+            start: run.start,
+            len,
+        })
+    }
+}
+
+impl FileMap {
+    /// Chooses up to `want` contiguous blocks for the file blocks from `at` on.
+    ///
+    /// With [`Claim::Reserved`], `want` blocks are reserved, and as many of the reservation as are chosen are used up.
+    pub(super) fn pick<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        at: LogicalBlock,
+        want: u32,
+        goal: Goal,
+        claim: Claim,
+    ) -> Result<Run> {
+        let in_order = at == self.window.next && at != LogicalBlock::ZERO;
+        let run = if in_order {
+            self.pick_ahead(vol, want, goal, claim)?
+        } else {
+            vol.space.choose(vol, goal, want, claim)?
+        };
+        self.window.next = at.saturating_add(run.len);
+        Ok(run)
+    }
+
+    /// Chooses for a file that is written in order: from the window, which is filled again when it is empty.
+    fn pick_ahead<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        want: u32,
+        goal: Goal,
+        claim: Claim,
+    ) -> Result<Run> {
+        if self.window.run.is_none() {
+            let most = MAX_BYTES >> vol.layout.block_size().bits();
+            self.window.size = self
+                .window
+                .size
+                .saturating_mul(2)
+                .max(want)
+                .max(FIRST)
+                .min(most);
+            let all = want.saturating_add(self.window.size);
+            let goal = Goal {
+                stream: true,
+                ..goal
+            };
+            match vol.space.choose(vol, goal, all, Claim::Free) {
+                Ok(run) => self.window.run = Some(run),
+                // What is reserved can be had nevertheless.
+                Err(error) if error == ENOSPC => return vol.space.choose(vol, goal, want, claim),
+                Err(error) => return Err(error),
+            }
+        }
+        let run = self.window.take(want).ok_or(ENOSPC)?;
+        if claim == Claim::Reserved {
+            // These blocks were not taken from the reservation.
+            vol.space.unreserve(run.len, 0);
+        }
+        Ok(run)
+    }
+
+    /// Gives the blocks back that were chosen ahead: when the file is closed or leaves memory, or when space is
+    /// short.
+    pub fn release_window<S: Store>(&mut self, vol: &Volume<S>) {
+        if let Some(run) = self.window.run.take() {
+            vol.space.unchoose(run);
+        }
+        self.window.size = 0;
+    }
+}
