@@ -45,6 +45,8 @@ mod inode;
 mod linux;
 #[path = "src/map/mod.rs"]
 mod map;
+#[path = "src/ops/mod.rs"]
+mod ops;
 #[path = "src/space/mod.rs"]
 mod space;
 #[path = "src/store.rs"]

@@ -355,6 +355,25 @@ impl RawSuper {
         Self::set_bit(&mut self.feature_ro_compat, ro_compat::LARGE_FILE, true);
     }
 
+    /// Takes over the records of errors from another copy.
+    pub fn copy_errors(&mut self, from: &Self) {
+        self.error_count = from.error_count;
+        self.first_error_time = from.first_error_time;
+        self.first_error_time_hi = from.first_error_time_hi;
+        self.first_error_ino = from.first_error_ino;
+        self.first_error_block = from.first_error_block;
+        self.first_error_func = from.first_error_func;
+        self.first_error_line = from.first_error_line;
+        self.first_error_errcode = from.first_error_errcode;
+        self.last_error_time = from.last_error_time;
+        self.last_error_time_hi = from.last_error_time_hi;
+        self.last_error_ino = from.last_error_ino;
+        self.last_error_block = from.last_error_block;
+        self.last_error_func = from.last_error_func;
+        self.last_error_line = from.last_error_line;
+        self.last_error_errcode = from.last_error_errcode;
+    }
+
     /// Marks that an error was found, and records it as the last one and, if it is, as the first.
     pub fn record_error(&mut self, record: &ErrorRecord<'_>) {
         self.state.set(self.state.get() | STATE_ERROR);

@@ -295,10 +295,15 @@ impl BufferCache {
         self.size
     }
 
+    /// Number of blocks on the device.
+    pub fn blocks(&self) -> u64 {
+        self.device.size() / u64::from(self.size.max(1))
+    }
+
     /// A buffer for block `nr`, up to date or not.
     fn buffer(&self, nr: u64, wait: bool) -> Result<BufferHead> {
         // The cache does not look at the device's end until the buffer is submitted.
-        if nr >= self.device.size() / u64::from(self.size.max(1)) {
+        if nr >= self.blocks() {
             return Err(EIO);
         }
         // SAFETY: The device is open, and the size is the one that it was set to.

@@ -271,6 +271,12 @@ impl<C: Client> Journal<C> {
         unsafe { bindings::jbd2_get_latest_transaction(self.0.as_ptr()) }
     }
 
+    /// The last transaction that has committed.
+    pub fn committed_tid(&self) -> u32 {
+        // SAFETY: The journal is valid; a word is read at once.
+        unsafe { core::ptr::read_volatile(&raw const (*self.0.as_ptr()).j_commit_sequence) }
+    }
+
     /// Whether transaction `tid` has committed.
     pub fn has_committed(&self, tid: u32) -> bool {
         // SAFETY: The journal is valid.
@@ -583,7 +589,16 @@ unsafe extern "C" fn commit_callback<C: Client>(
     transaction: *mut bindings::transaction_t,
 ) {
     // SAFETY: `j_private` is the journal's client, which outlives it; the transaction is valid during the call.
-    let (client, tid) = unsafe { (&*(*journal).j_private.cast::<C>(), (*transaction).t_tid) };
+    let (client, tid, flags) = unsafe {
+        (
+            &*(*journal).j_private.cast::<C>(),
+            (*transaction).t_tid,
+            core::ptr::read_volatile(&raw const (*journal).j_flags),
+        )
+    };
 
-    client.committed(tid);
+    // jbd2 calls also after a commit that failed.
+    if flags & FLAG_ABORT == 0 {
+        client.committed(tid);
+    }
 }

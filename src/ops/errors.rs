@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What happens when an error is found: one line in the log, a record for the super block, and the
+//! policy of the mount option `errors=`.
+//!
+//! Here is only what is kept in memory. [`super::store::JournalStore::fail`] carries out the policy, and
+//! [`super::superblock`] writes the record to the device.
+//!
+//! # Locks
+//!
+//! A spinning lock, innermost, guards the records; so an error can be reported wherever a line can be logged.
+
+use crate::disk::superblock::{ErrorPolicy, ErrorRecord, RawSuper};
+use crate::linux::printk::{self, Level};
+use core::pin::Pin;
+use kernel::alloc::{flags::GFP_KERNEL, KBox};
+use kernel::error::{Error, Result};
+
+use kernel::fmt;
+use kernel::prelude::*;
+use kernel::str::{CStr, CString};
+use kernel::sync::atomic::{Atomic, Relaxed};
+use kernel::sync::{new_spinlock, SpinLock};
+
+/// Lines that may be logged in [`PERIOD`] before the rest is only counted.
+const LINES: u32 = 10;
+/// Seconds.
+const PERIOD: i64 = 5;
+
+/// One error that was found.
+#[derive(Clone, Copy)]
+struct Found {
+    time: i64,
+    error: Error,
+}
+
+/// What the super block does not have yet, and how much was logged.
+#[derive(Default)]
+struct Records {
+    first: Option<Found>,
+    last: Option<Found>,
+    /// Errors that were found after `first` and before `last`.
+    between: u32,
+    period_start: i64,
+    lines: u32,
+    suppressed: u32,
+}
+
+/// The errors of one mount.
+pub(crate) struct Errors {
+    /// `iomapfs (loop0)`
+    prefix: CString,
+    policy: Atomic<u32>,
+    /// Whether an error was found since the mount: the super block says so, too.
+    found: Atomic<u32>,
+    /// Whether nothing may be changed any more.
+    stopped: Atomic<u32>,
+    records: Pin<KBox<SpinLock<Records>>>,
+}
+
+impl Errors {
+    /// For a mount of the device `name`.
+    pub(crate) fn new(name: &CStr, policy: ErrorPolicy) -> Result<Self> {
+        Ok(Self {
+            prefix: prefix(name)?,
+            policy: Atomic::new(policy_number(policy)),
+            found: Atomic::new(0),
+            stopped: Atomic::new(0),
+            records: KBox::pin_init(
+                new_spinlock!(Records::default(), "iomapfs_errors"),
+                GFP_KERNEL,
+            )?,
+        })
+    }
+
+    /// What to do when an error is found.
+    pub(crate) fn policy(&self) -> ErrorPolicy {
+        match self.policy.load(Relaxed) {
+            0 => ErrorPolicy::Continue,
+            1 => ErrorPolicy::ReadOnly,
+            _ => ErrorPolicy::Panic,
+        }
+    }
+
+    /// Changes the policy (remount).
+    pub(crate) fn set_policy(&self, policy: ErrorPolicy) {
+        self.policy.store(policy_number(policy), Relaxed);
+    }
+
+    /// Logs a line.
+    pub(crate) fn log(&self, level: Level, message: fmt::Arguments<'_>) {
+        printk::log(level, &self.prefix, fmt!("{message}\n"));
+    }
+
+    /// Logs that an error was found and keeps it for the super block.
+    pub(crate) fn record(&self, error: Error, message: fmt::Arguments<'_>) {
+        let found = Found {
+            time: printk::unix_time(),
+            error,
+        };
+        let (log, suppressed) = {
+            let mut records = self.records.lock();
+
+            if records.first.is_none() {
+                records.first = Some(found);
+            } else if records.last.replace(found).is_some() {
+                records.between = records.between.saturating_add(1);
+            }
+            records.may_log(found.time)
+        };
+
+        self.found.store(1, Relaxed);
+        if suppressed != 0 {
+            self.log(
+                Level::Error,
+                fmt!("{suppressed} more errors were found and not logged"),
+            );
+        }
+        if log {
+            self.log(Level::Error, message);
+        }
+    }
+
+    /// Whether an error was found since the mount.
+    pub(crate) fn any(&self) -> bool {
+        self.found.load(Relaxed) != 0
+    }
+
+    /// From now on nothing may be changed. Returns whether it was so before.
+    pub(crate) fn stop(&self) -> bool {
+        self.stopped.xchg(1, Relaxed) != 0
+    }
+
+    /// Whether nothing may be changed any more.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Relaxed) != 0
+    }
+
+    /// Writes to the super block what it does not have yet.
+    pub(crate) fn write(&self, raw: &mut RawSuper) {
+        let (first, last, between) = {
+            let mut records = self.records.lock();
+            let between = core::mem::take(&mut records.between);
+
+            (records.first.take(), records.last.take(), between)
+        };
+
+        for found in [first, last].into_iter().flatten() {
+            raw.record_error(&ErrorRecord {
+                time: found.time,
+                ino: 0,
+                block: 0,
+                func: "iomapfs",
+                line: 0,
+                error: found.error,
+            });
+        }
+        raw.error_count
+            .set(raw.error_count.get().saturating_add(between));
+    }
+}
+
+impl Records {
+    /// Whether a line may be logged at time `now`, and how many were not since the last one.
+    fn may_log(&mut self, now: i64) -> (bool, u32) {
+        if now.abs_diff(self.period_start) >= PERIOD as u64 {
+            self.period_start = now;
+            self.lines = 0;
+        }
+        if self.lines >= LINES {
+            self.suppressed = self.suppressed.saturating_add(1);
+            return (false, 0);
+        }
+        self.lines = self.lines.saturating_add(1);
+        (true, core::mem::take(&mut self.suppressed))
+    }
+}
+
+/// What log lines about the device `name` begin with.
+pub(crate) fn prefix(name: &CStr) -> Result<CString> {
+    Ok(CString::try_from_fmt(fmt!("iomapfs ({name})"))?)
+}
+
+fn policy_number(policy: ErrorPolicy) -> u32 {
+    match policy {
+        ErrorPolicy::Continue => 0,
+        ErrorPolicy::ReadOnly => 1,
+        ErrorPolicy::Panic => 2,
+    }
+}

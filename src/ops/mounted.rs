@@ -1,0 +1,555 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A mounted file system below the VFS: how it comes up from a device, turns read-only and back, is
+//! frozen, made durable, and goes down.
+//!
+//! # States
+//!
+//! *Read-only*: handles cannot be had; the super block says that the journal is empty (unless it was not
+//! replayed, `noload`). *Writable*: the super block says that the journal must be replayed. *Stopped*, by an error:
+//! as read-only, but the journal was aborted and the super block keeps saying that it must be replayed.
+//!
+//! # Locks
+//!
+//! The VFS holds `s_umount` exclusively for mount, remount, freeze and unmount; nothing else changes the state,
+//! except that an error may stop it at any time.
+
+use super::background::Background;
+use super::errors::{self, Errors};
+use super::journal::{self, JournalClient};
+use super::orphan::Orphans;
+use super::store::JournalStore;
+use super::superblock::{self, Written};
+use crate::disk::features::{compat, incompat};
+use crate::disk::superblock::{ErrorPolicy, RawSuper, STATE_ERROR, STATE_VALID, SUPER_MAGIC};
+use crate::disk::Layout;
+use crate::linux::block_device::BlockDevice;
+use crate::linux::buffer::BufferCache;
+use crate::linux::jbd2::{Features, Journal};
+use crate::linux::printk::{self, Level};
+use crate::space::Space;
+use crate::store::{Store, Tid};
+use crate::volume::Volume;
+use kernel::alloc::KBox;
+use kernel::error::{code::*, Error, Result};
+
+use kernel::fmt;
+use kernel::prelude::*;
+use kernel::str::CStr;
+use kernel::sync::Arc;
+
+/// How a file system is to be mounted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    /// `ro`
+    pub(crate) read_only: bool,
+    /// `noload`: the journal is not looked at.
+    pub(crate) noload: bool,
+    /// `errors=`; `None` for what the super block says.
+    pub(crate) errors: Option<ErrorPolicy>,
+    /// `commit=`, in seconds, at least 1.
+    pub(crate) commit_interval: u32,
+    /// `barrier`: commits flush the device's cache.
+    pub(crate) barrier: bool,
+    /// `discard`: freed blocks are discarded on the device.
+    pub(crate) discard: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            read_only: false,
+            noload: false,
+            errors: None,
+            commit_interval: 5,
+            barrier: true,
+            discard: false,
+        }
+    }
+}
+
+/// See the top of the file.
+pub(crate) struct Mounted {
+    /// What the core works on.
+    pub(crate) volume: Arc<Volume<JournalStore>>,
+    /// The inodes that a recovery has to look after.
+    pub(crate) orphans: Orphans,
+    written: Written,
+}
+
+/// Reads the super block of a device, with whatever block size it is set to. Only the magic number was checked.
+///
+/// # Errors
+///
+/// `EINVAL`, reported unless `silent`, where the device has no such file system; `EIO`.
+pub(crate) fn probe(device: BlockDevice, name: &CStr, silent: bool) -> Result<KBox<RawSuper>> {
+    let cache = BufferCache::new(device);
+    let size = u64::from(cache.block_size().max(1));
+    let raw = cache
+        .read(crate::disk::superblock::SUPER_OFFSET / size)?
+        .with(|bytes| {
+            let offset = (crate::disk::superblock::SUPER_OFFSET % size) as usize;
+            RawSuper::from_block(bytes, offset).cloned()
+        })
+        .filter(|raw| raw.magic.get() == SUPER_MAGIC);
+
+    match raw {
+        Some(raw) => Ok(KBox::new(raw, GFP_KERNEL)?),
+        None => {
+            if !silent {
+                printk::log(
+                    Level::Error,
+                    &errors::prefix(name)?,
+                    fmt!("no ext4 file system found\n"),
+                );
+            }
+            Err(EINVAL)
+        }
+    }
+}
+
+impl Mounted {
+    /// Brings up the file system of `device`, whose super block is `raw`; the device is set to its block size.
+    ///
+    /// Orphans are not yet processed: for that the VFS must have a root. See [`Orphans::process`].
+    ///
+    /// # Errors
+    ///
+    /// All reported. `EINVAL` and `EROFS` where it must not be mounted so; `EUCLEAN`, `EFSBADCRC`, `EIO`, `ENOMEM`.
+    pub(crate) fn open(
+        device: BlockDevice,
+        name: &CStr,
+        raw: &RawSuper,
+        options: &Options,
+    ) -> Result<Self> {
+        let policy = options.errors.unwrap_or_else(|| raw.error_policy());
+        let errors = Errors::new(name, policy)?;
+        let cache = BufferCache::new(device);
+        let layout = check(&errors, &cache, raw, options.read_only)?;
+        let store = JournalStore::bare(cache, errors, Background::new(name)?);
+        let plan = plan(&store, &layout, raw, options)?;
+        let journal = match plan {
+            Plan::Without => None,
+            Plan::Load { replay } => Some(load(&store, &layout, options, replay)?),
+        };
+        let replayed = matches!(plan, Plan::Load { replay: true });
+        let store = store.settle(journal);
+
+        // Replay may have changed the super block.
+        let now = superblock::read(&store, &layout)?;
+        let layout = check(store.errors(), store.cache(), &now, options.read_only)?;
+
+        if replayed {
+            superblock::restore_errors(&store, &layout, raw, &now)?;
+        }
+        note_journal_error(&store, &layout)?;
+
+        let this = Self::assemble(store, layout, &now, options)?;
+
+        if options.read_only {
+            if replayed {
+                superblock::mark_replayed(&this.volume.store, &this.volume.layout)?;
+            }
+        } else {
+            this.start_writing(&now)?;
+        }
+        Ok(this)
+    }
+
+    fn assemble(
+        store: JournalStore,
+        layout: Layout,
+        raw: &RawSuper,
+        options: &Options,
+    ) -> Result<Self> {
+        let written = Written::new(&store, raw);
+        let mut space = Space::load(&store, &layout)?;
+
+        if let Some(journal) = store.journal() {
+            for piece in journal.client().map().pieces() {
+                space.add_system(piece.start, piece.len).inspect_err(|_| {
+                    store.corrupt(fmt!(
+                        "journal: blocks {}+{} are metadata already",
+                        piece.start.get(),
+                        piece.len
+                    ));
+                })?;
+            }
+        }
+        let volume = Arc::new(
+            Volume {
+                store,
+                layout,
+                space,
+            },
+            GFP_KERNEL,
+        )?;
+
+        let orphans = Orphans::load(&volume)?;
+
+        volume.store.background().set_discard(options.discard);
+        volume.store.background().link(&volume);
+        // From here on dropping the value takes the link away.
+        Ok(Self {
+            volume,
+            orphans,
+            written,
+        })
+    }
+
+    /// Begins to write, at mount or remount. `raw` is the super block as it is.
+    fn start_writing(&self, raw: &RawSuper) -> Result {
+        let store = &self.volume.store;
+
+        if raw.state.get() & STATE_VALID == 0 {
+            store.log(
+                Level::Warning,
+                fmt!("was not checked after it was made or mounted: run e2fsck"),
+            );
+        } else if raw.state.get() & STATE_ERROR != 0 {
+            store.log(Level::Warning, fmt!("has errors: run e2fsck"));
+        }
+        superblock::mark_in_use(&self.volume, &self.written, true)?;
+        store.set_writable(true);
+        Ok(())
+    }
+
+    /// Empties the journal and marks the file system clean. No handle may be open in this task.
+    fn write_all(&self) -> Result {
+        let volume = &self.volume;
+        let journal = volume.store.journal().ok_or(EROFS)?;
+
+        journal.with_updates_locked(|locked| {
+            locked.flush()?;
+            superblock::mark_clean(volume, &self.written, !self.orphans.file_is_empty())
+        })
+    }
+
+    /// Turns a writable mount into a read-only one. The VFS has written out all inodes and lets nobody write.
+    pub(crate) fn make_read_only(&self) -> Result {
+        let store = &self.volume.store;
+
+        if !store.was_writable() {
+            return Ok(());
+        }
+        store.background().flush();
+        if store.check_writable().is_ok() {
+            self.write_all()?;
+        }
+        store.set_writable(false);
+        Ok(())
+    }
+
+    /// Turns a read-only mount into a writable one. The caller processes the orphans afterwards.
+    ///
+    /// # Errors
+    ///
+    /// `EROFS`, reported, where that cannot be: the device or a feature forbids it, the journal was not loaded or was
+    /// aborted, an error stopped the mount.
+    pub(crate) fn make_writable(&self) -> Result {
+        let store = &self.volume.store;
+        let refuse = |why: fmt::Arguments<'_>| {
+            store.log(Level::Error, fmt!("cannot be mounted for writing: {why}"));
+            Err(EROFS)
+        };
+
+        if store.was_writable() && !store.errors().is_stopped() {
+            return Ok(());
+        }
+        if let Some(features) = self.volume.layout.features().unsupported_for_writing() {
+            return refuse(fmt!("features {features}"));
+        }
+        if store.cache().device().is_read_only() {
+            return refuse(fmt!("the device is read-only"));
+        }
+        match store.journal() {
+            None => return refuse(fmt!("it was mounted without its journal")),
+            Some(journal) if journal.is_aborted() => {
+                return refuse(fmt!("the journal was aborted; unmount and run e2fsck"));
+            }
+            Some(_) if store.errors().is_stopped() => {
+                return refuse(fmt!("an error was found; unmount and run e2fsck"));
+            }
+            Some(_) => {}
+        }
+        let raw = superblock::read(store, &self.volume.layout)?;
+
+        self.start_writing(&raw)
+    }
+
+    /// Takes over the options that a remount may change, apart from `ro` and `rw`.
+    pub(crate) fn set_options(&self, options: &Options) {
+        let store = &self.volume.store;
+
+        if let Some(policy) = options.errors {
+            store.errors().set_policy(policy);
+        }
+        if let Some(journal) = store.journal() {
+            journal.set_parameters(options.commit_interval, options.barrier);
+        }
+        store.background().set_discard(options.discard);
+    }
+
+    /// `EROFS` or `EIO` where nothing can be made durable any more.
+    fn check_alive(&self) -> Result {
+        if self.volume.store.errors().is_stopped() {
+            return Err(EROFS);
+        }
+        Ok(())
+    }
+
+    /// Starts a commit of all changes, and waits for it if `wait`; then what was written before is durable, too.
+    pub(crate) fn sync(&self, wait: bool) -> Result {
+        let store = &self.volume.store;
+        let Some(journal) = store.journal() else {
+            return Ok(());
+        };
+
+        if !store.was_writable() {
+            return Ok(());
+        }
+        self.check_alive()?;
+        let flush = wait && journal.has_barrier() && !journal.will_flush(journal.latest_tid());
+        let mut result = match journal.start_commit() {
+            Some(tid) if wait => journal.wait_commit(tid),
+            _ => Ok(()),
+        };
+
+        if flush {
+            result = result.and(store.cache().device().flush());
+        }
+        result
+    }
+
+    /// Makes transaction `tid` durable, and the data that was written to the device before: the part of `fsync()`
+    /// that comes after writing out the file. `tid` is one that this mount gave out.
+    pub(crate) fn commit(&self, tid: Tid) -> Result {
+        let store = &self.volume.store;
+        let Some(journal) = store.journal() else {
+            return Ok(());
+        };
+
+        if !store.was_writable() {
+            return Ok(());
+        }
+        self.check_alive()?;
+        let flush = journal.has_barrier() && !journal.will_flush(tid);
+        let result = journal.complete(tid);
+
+        if flush {
+            return result.and(store.cache().device().flush());
+        }
+        result
+    }
+
+    /// Commits, so that the blocks freed until now can be used again when it returns.
+    pub(crate) fn reclaim_freed(&self) -> Result {
+        let store = &self.volume.store;
+        let journal = store.journal().ok_or(EROFS)?;
+
+        journal.force_commit()?;
+        // The thread of the journal, or the queue, may still be about to do so.
+        store.background().give_back(journal.committed_tid());
+        Ok(())
+    }
+
+    /// Makes the device consistent as it is. The VFS keeps everybody from changing anything.
+    pub(crate) fn freeze(&self) -> Result {
+        let store = &self.volume.store;
+
+        if !store.was_writable() {
+            return Ok(());
+        }
+        store.check_writable()?;
+        store.background().flush();
+        store.set_frozen(true);
+        self.write_all().inspect_err(|_| store.set_frozen(false))
+    }
+
+    /// Ends [`Self::freeze`].
+    pub(crate) fn thaw(&self) -> Result {
+        let store = &self.volume.store;
+
+        if store.was_writable() && !store.errors().is_stopped() {
+            superblock::mark_in_use(&self.volume, &self.written, false)?;
+        }
+        store.set_frozen(false);
+        Ok(())
+    }
+
+    /// Unmounts: all inodes are gone. What fails is reported and left for a replay.
+    pub(crate) fn finish(&self) {
+        let store = &self.volume.store;
+
+        if self.make_read_only().is_err() {
+            store.log(
+                Level::Error,
+                fmt!("could not be unmounted cleanly; the journal must be replayed"),
+            );
+        }
+        store.background().unlink();
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // `finish` has done so, unless the mount failed.
+        self.volume.store.background().unlink();
+    }
+}
+
+/// Checks the super block against the device. Reports why it will not do.
+fn check(errors: &Errors, cache: &BufferCache, raw: &RawSuper, read_only: bool) -> Result<Layout> {
+    Layout::new(raw, cache.blocks(), read_only).map_err(|refusal| {
+        errors.log(Level::Error, fmt!("{refusal}"));
+        refusal.error()
+    })
+}
+
+/// What to do with the journal.
+enum Plan {
+    /// Do not touch it.
+    Without,
+    /// Use it, after a replay if need be.
+    Load { replay: bool },
+}
+
+/// Decides what to do with the journal; refuses what cannot be done.
+fn plan(store: &JournalStore, layout: &Layout, raw: &RawSuper, options: &Options) -> Result<Plan> {
+    let refuse = |error: Error, why: &str| {
+        store.log(Level::Error, fmt!("{why}"));
+        Err(error)
+    };
+    let replay = layout.features().has_incompat(incompat::RECOVER);
+    let device_read_only = store.cache().device().is_read_only();
+    let external =
+        layout.has_journal() && (layout.journal_ino().is_none() || raw.journal_dev.get() != 0);
+
+    if options.read_only && options.noload {
+        return Ok(Plan::Without);
+    }
+    if !options.read_only && device_read_only {
+        return refuse(EROFS, "the device is read-only: mount with -o ro");
+    }
+    if !layout.has_journal() {
+        return match (options.read_only, replay) {
+            (_, true) => refuse(
+                EUCLEAN,
+                "a journal must be replayed, but there is none: run e2fsck",
+            ),
+            (false, _) => refuse(
+                EROFS,
+                "there is no journal: mount with -o ro, or make one with tune2fs -j",
+            ),
+            (true, false) => Ok(Plan::Without),
+        };
+    }
+    if external {
+        return match (options.read_only, replay) {
+            (true, false) => Ok(Plan::Without),
+            (true, true) => refuse(
+                EROFS,
+                "the journal, on another device, must be replayed: run e2fsck, or mount with -o ro,noload",
+            ),
+            (false, _) => refuse(
+                EROFS,
+                "the journal is on another device, which is not supported: mount with -o ro",
+            ),
+        };
+    }
+    if replay {
+        if layout.features().has_compat(compat::FAST_COMMIT) {
+            return refuse(
+                EOPNOTSUPP,
+                "the journal must be replayed and may hold fast commits, which is not supported: run e2fsck",
+            );
+        }
+        if options.noload {
+            return refuse(
+                EROFS,
+                "the journal must be replayed: noload only goes with -o ro",
+            );
+        }
+        if device_read_only {
+            return refuse(
+                EROFS,
+                "the journal must be replayed, but the device is read-only: mount with -o ro,noload",
+            );
+        }
+        store.log(
+            Level::Info,
+            if options.read_only {
+                fmt!("replaying the journal, although the mount is read-only")
+            } else {
+                fmt!("replaying the journal")
+            },
+        );
+    } else if device_read_only {
+        return Ok(Plan::Without);
+    }
+    Ok(Plan::Load { replay })
+}
+
+/// Opens the journal, replays it if need be, and sets it up.
+fn load(
+    store: &JournalStore,
+    layout: &Layout,
+    options: &Options,
+    replay: bool,
+) -> Result<Journal<JournalClient>> {
+    let mut journal = journal::open(store, layout)?;
+
+    if !replay {
+        // The super block says that the journal is empty, whatever it holds.
+        journal.wipe(true)?;
+    }
+    let journal = journal.load().inspect_err(|error| {
+        store.log(
+            Level::Error,
+            fmt!(
+                "the journal could not be loaded: error {}",
+                error.to_errno()
+            ),
+        );
+    })?;
+    let mut on = Features::default();
+    let off = Features::CHECKSUM
+        .with(Features::CSUM_V2)
+        .with(Features::CSUM_V3)
+        .with(Features::ASYNC_COMMIT);
+
+    if layout.has_64bit() {
+        on = on.with(Features::BITS_64);
+    }
+    if layout.csum_seed().is_some() {
+        on = on.with(Features::CSUM_V3);
+    }
+    journal.set_features(on, off).inspect_err(|_| {
+        store.log(
+            Level::Error,
+            fmt!("the journal cannot have the features it needs"),
+        );
+    })?;
+    journal.set_parameters(options.commit_interval, options.barrier);
+    Ok(journal)
+}
+
+/// Takes over the error that the last user of the journal recorded in it.
+fn note_journal_error(store: &JournalStore, layout: &Layout) -> Result {
+    let Some(journal) = store.journal() else {
+        return Ok(());
+    };
+
+    if let Some(error) = journal.recorded_error() {
+        store.log(
+            Level::Warning,
+            fmt!(
+                "an error was found at the last mount: error {}",
+                error.to_errno()
+            ),
+        );
+        superblock::mark_error(store, layout)?;
+        journal.clear_recorded_error();
+    }
+    Ok(())
+}

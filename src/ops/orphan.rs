@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Orphans: inodes that a recovery has to look after, because their last link is gone while they are open,
+//! or because they are being cut off in more than one transaction.
+//!
+//! On the device they are in the *orphan file*, if there is one and it has room (feature `orphan_file`), or else in
+//! the *orphan list*: the super block has the number of the newest, and `i_dtime` of each that of the next older one.
+//! See "Orphan file" in `Documentation/filesystems/ext4/orphan.rst`.
+//!
+//! # Invariants
+//!
+//! * `known` has every orphan, and where it is. The on-disk place changes in the transaction of the change that
+//!   makes an inode an orphan, or that ends it.
+//! * The links in `known` are the list as it is on the device.
+//!
+//! # Locks
+//!
+//! `known` has a mutex, taken within a handle and inside the map lock; the buffer lock is taken inside of it.
+
+use super::store::{JournalStore, Tx};
+use super::superblock;
+use crate::disk::orphan::{self as format, OrphanFormat};
+use crate::disk::superblock::{RawSuper, STATE_ERROR};
+use crate::disk::{Ino, LogicalBlock};
+use crate::inode::{dtime, set_dtime, Inode};
+use crate::linux::printk::Level;
+use crate::map::State;
+use crate::store::{Block, Store, Transaction};
+use crate::volume::Volume;
+use core::pin::Pin;
+use kernel::alloc::{flags::GFP_KERNEL, KBox, KVec};
+use kernel::error::{code::*, Result};
+
+use kernel::prelude::*;
+use kernel::rbtree::RBTree;
+use kernel::sync::atomic::{Atomic, Relaxed};
+use kernel::sync::{new_mutex, Mutex};
+
+type Vol = Volume<JournalStore>;
+
+/// Blocks of the orphan file that are used, at most; mke2fs makes far fewer.
+const MAX_FILE_BLOCKS: u64 = 512;
+
+/// Where an orphan is.
+#[derive(Clone, Copy)]
+enum Place {
+    /// In the orphan file: block and slot.
+    File(usize, usize),
+    /// In the list: the next newer and the next older one, zero for none.
+    List { newer: u32, older: u32 },
+}
+
+#[derive(Default)]
+struct Known {
+    places: RBTree<u32, Place>,
+    /// Newest of the list (`s_last_orphan`), zero for none.
+    newest: u32,
+}
+
+/// A block of the orphan file.
+struct FileBlock {
+    block: Block<JournalStore, OrphanFormat>,
+    /// Slots that are free, and not about to be used.
+    free: Atomic<i32>,
+}
+
+/// The orphans of a mounted file system.
+pub(crate) struct Orphans {
+    file: KVec<FileBlock>,
+    slots: usize,
+    known: Pin<KBox<Mutex<Known>>>,
+}
+
+impl Orphans {
+    /// Credits of [`Self::add`] and of [`Self::remove`]: the inode, and the super block or another inode.
+    pub(crate) const CREDITS: u32 = 2;
+
+    /// Reads the orphan file, if there is one.
+    pub(super) fn load(vol: &Vol) -> Result<Self> {
+        let slots = format::slots_per_block(vol.layout.block_size().bytes()) as usize;
+        let mut file = KVec::new();
+
+        if let Some(ino) = vol.layout.orphan_file_ino() {
+            let (mut inode, _) = Inode::read_system(vol, ino)?;
+            let blocks = vol.layout.block_size().blocks_for(inode.disk_size);
+            let bad = |what: &str| {
+                vol.store
+                    .corrupt(fmt!("orphan file, inode {}: {what}", ino.get()))
+            };
+
+            if blocks > MAX_FILE_BLOCKS {
+                return Err(bad("too large"));
+            }
+            let format = OrphanFormat { seed: inode.seed };
+
+            for nr in 0..blocks {
+                let at = LogicalBlock::new(nr as u32);
+                let mapping = inode.map.lookup(vol, at, 1)?;
+                let phys = mapping
+                    .phys
+                    .filter(|_| mapping.state == State::Written)
+                    .ok_or_else(|| bad("has a hole"))?;
+                let block = vol.store.read(phys, format)?;
+                let used = block.with(|bytes| format::orphans(bytes).count());
+                let free = slots.saturating_sub(used);
+
+                file.push(
+                    FileBlock {
+                        block,
+                        free: Atomic::new(i32::try_from(free).unwrap_or(0)),
+                    },
+                    GFP_KERNEL,
+                )?;
+            }
+        }
+        Ok(Self {
+            file,
+            slots,
+            known: KBox::pin_init(new_mutex!(Known::default(), "iomapfs_orphans"), GFP_KERNEL)?,
+        })
+    }
+
+    /// Whether the orphan file, if there is one, has no entries.
+    pub(super) fn file_is_empty(&self) -> bool {
+        let slots = i32::try_from(self.slots).unwrap_or(i32::MAX);
+
+        self.file
+            .iter()
+            .all(|block| block.free.load(Relaxed) == slots)
+    }
+
+    /// Makes `ino` an orphan. `false` where it is one already, and somebody else will end that.
+    pub(crate) fn add(&self, vol: &Vol, tx: &mut Tx<'_>, ino: Ino) -> Result<bool> {
+        if self.known.lock().places.get(&ino.get()).is_some() {
+            return Ok(false);
+        }
+        if let Some((block, slot)) = self.add_to_file(tx, ino)? {
+            let place = Place::File(block, slot);
+            let result =
+                self.known
+                    .lock()
+                    .places
+                    .try_create_and_insert(ino.get(), place, GFP_KERNEL);
+
+            if let Err(error) = result {
+                self.remove_from_file(vol, tx, ino, block, slot)?;
+                return Err(error);
+            }
+            return Ok(true);
+        }
+
+        let mut known = self.known.lock();
+        let older = known.newest;
+        let place = Place::List { newer: 0, older };
+
+        // First what may fail without a trace.
+        known
+            .places
+            .try_create_and_insert(ino.get(), place, GFP_KERNEL)?;
+        let result = set_dtime(vol, tx, ino, older)
+            .and_then(|()| superblock::change(vol, tx, |raw| raw.last_orphan.set(ino.get())));
+
+        if let Err(error) = result {
+            known.places.remove(&ino.get());
+            return Err(error);
+        }
+        known.newest = ino.get();
+        known.set_newer(older, ino.get());
+        Ok(true)
+    }
+
+    /// `ino` is no orphan any more. Does nothing where it was none.
+    pub(crate) fn remove(&self, vol: &Vol, tx: &mut Tx<'_>, ino: Ino) -> Result {
+        let mut known = self.known.lock();
+
+        match known.places.get(&ino.get()).copied() {
+            None => Ok(()),
+            Some(Place::File(block, slot)) => {
+                drop(known);
+                self.remove_from_file(vol, tx, ino, block, slot)?;
+                self.known.lock().places.remove(&ino.get());
+                Ok(())
+            }
+            Some(Place::List { newer, older }) => {
+                match Ino::new(newer) {
+                    Some(newer) => set_dtime(vol, tx, newer, older)?,
+                    None => superblock::change(vol, tx, |raw| raw.last_orphan.set(older))?,
+                }
+                set_dtime(vol, tx, ino, 0)?;
+                if newer == 0 {
+                    known.newest = older;
+                }
+                known.set_older(newer, older);
+                known.set_newer(older, newer);
+                known.places.remove(&ino.get());
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes a slot of the orphan file; `None` where there is none.
+    fn add_to_file(&self, tx: &mut Tx<'_>, ino: Ino) -> Result<Option<(usize, usize)>> {
+        let count = self.file.len();
+        // Neighbours are likely to be removed at the same time: spread them.
+        let start = (ino.get() as usize)
+            .wrapping_mul(13)
+            .checked_rem(count)
+            .unwrap_or(0);
+
+        for (nr, block) in self.file.iter().enumerate().cycle().skip(start).take(count) {
+            if !block.take() {
+                continue;
+            }
+            let slot = tx
+                .edit(&block.block, |bytes| format::insert(bytes, ino))
+                .inspect_err(|_| block.give())?;
+
+            match slot {
+                Some(slot) => return Ok(Some((nr, slot))),
+                None => block.give(),
+            }
+        }
+        Ok(None)
+    }
+
+    fn remove_from_file(
+        &self,
+        vol: &Vol,
+        tx: &mut Tx<'_>,
+        ino: Ino,
+        block: usize,
+        slot: usize,
+    ) -> Result {
+        let block = self.file.get(block).ok_or(EINVAL)?;
+
+        if !tx.edit(&block.block, |bytes| format::remove(bytes, slot, ino))? {
+            return Err(vol
+                .store
+                .corrupt(fmt!("orphan file: inode {} has gone", ino.get())));
+        }
+        block.give();
+        Ok(())
+    }
+
+    /// The orphans that a crash has left, which the caller then truncates or frees, and removes. For a mount that has
+    /// just become writable; `raw` is the super block.
+    pub(crate) fn left_over(&self, vol: &Vol, raw: &RawSuper) -> Result<KVec<Ino>> {
+        let mut found = KVec::new();
+
+        if raw.state.get() & STATE_ERROR != 0 {
+            if raw.last_orphan.get() != 0 || !self.file_is_empty() {
+                vol.store.log(
+                    Level::Warning,
+                    fmt!("orphans are left to e2fsck, as there were errors"),
+                );
+            }
+            return Ok(found);
+        }
+        for (nr, block) in self.file.iter().enumerate() {
+            let mut from = 0;
+
+            while let Some((slot, ino)) = block.block.with(|bytes| {
+                let mut orphans = format::orphans(bytes);
+                orphans.find(|(slot, _)| *slot >= from)
+            }) {
+                let mut known = self.known.lock();
+                let place = Place::File(nr, slot);
+
+                from = slot.saturating_add(1);
+                if known.is_new_orphan(vol, ino) {
+                    known
+                        .places
+                        .try_create_and_insert(ino.get(), place, GFP_KERNEL)?;
+                    found.push(ino, GFP_KERNEL)?;
+                } else {
+                    drop(known);
+                    vol.store.corrupt(fmt!(
+                        "orphan file: inode {} is no possible orphan",
+                        ino.get()
+                    ));
+                }
+            }
+        }
+        self.read_list(vol, raw.last_orphan.get(), &mut found)?;
+        if !found.is_empty() {
+            vol.store
+                .log(Level::Info, fmt!("{} orphans are left over", found.len()));
+        }
+        Ok(found)
+    }
+
+    /// Reads the list from the device. Where it goes wrong, it is cut off.
+    fn read_list(&self, vol: &Vol, newest: u32, found: &mut KVec<Ino>) -> Result {
+        let mut newer: Option<Ino> = None;
+        let mut next = newest;
+
+        self.known.lock().newest = newest;
+        // Every turn adds an inode that was not known before, so this ends.
+        while next != 0 {
+            let possible = Ino::new(next).filter(|ino| self.known.lock().is_new_orphan(vol, *ino));
+            let Some(ino) = possible else {
+                vol.store
+                    .corrupt(fmt!("orphan list: {next} is no possible orphan"));
+                return self.cut_off(vol, newer);
+            };
+            let older = dtime(vol, ino)?;
+            let mut known = self.known.lock();
+
+            known.places.try_create_and_insert(
+                next,
+                Place::List {
+                    newer: newer.map_or(0, Ino::get),
+                    older,
+                },
+                GFP_KERNEL,
+            )?;
+            found.push(ino, GFP_KERNEL)?;
+            newer = Some(ino);
+            next = older;
+        }
+        Ok(())
+    }
+
+    /// The list goes wrong after `last`, or at its beginning: ends it there, in memory and on the device.
+    fn cut_off(&self, vol: &Vol, last: Option<Ino>) -> Result {
+        let mut tx = vol.store.begin(1, 0)?;
+        let mut known = self.known.lock();
+
+        match last {
+            Some(last) => {
+                set_dtime(vol, &mut tx, last, 0)?;
+                known.set_older(last.get(), 0);
+            }
+            None => {
+                superblock::change(vol, &mut tx, |raw| raw.last_orphan.set(0))?;
+                known.newest = 0;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FileBlock {
+    /// Takes one of the free slots.
+    fn take(&self) -> bool {
+        if self.free.fetch_sub(1, Relaxed) > 0 {
+            return true;
+        }
+        self.give();
+        false
+    }
+
+    fn give(&self) {
+        self.free.add(1, Relaxed);
+    }
+}
+
+impl Known {
+    /// Whether `ino` is an inode that may be an orphan, and is not known as one.
+    fn is_new_orphan(&self, vol: &Vol, ino: Ino) -> bool {
+        ino != Ino::ROOT && vol.layout.is_user_ino(ino) && self.places.get(&ino.get()).is_none()
+    }
+
+    fn set_newer(&mut self, ino: u32, to: u32) {
+        if let Some(Place::List { newer, .. }) = self.places.get_mut(&ino) {
+            *newer = to;
+        }
+    }
+
+    fn set_older(&mut self, ino: u32, to: u32) {
+        if let Some(Place::List { older, .. }) = self.places.get_mut(&ino) {
+            *older = to;
+        }
+    }
+}

@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The store of the core in the kernel: blocks are buffers of the device's cache, transactions are
+//! handles of its journal.
+//!
+//! # Invariants
+//!
+//! * The tag of a buffer is the kind that its contents were last checked or sealed as ([`Kind`], 0 for none).
+//!   Before the journal was replayed nothing is tagged, as replay changes blocks.
+//! * A handle can be had only while the mount is writable and no error has stopped it.
+//!
+//! # Locks
+//!
+//! None of its own. See [`super::background`] for what runs when a transaction has committed.
+
+use super::background::Background;
+use super::errors::Errors;
+use super::journal::JournalClient;
+use crate::disk::superblock::ErrorPolicy;
+use crate::disk::PhysBlock;
+use crate::linux::buffer::{BufferCache, BufferHead};
+use crate::linux::jbd2::{Handle, Journal};
+use crate::linux::printk::{self, Level};
+use crate::store::{Block, Format, Kind, RawBlock, Store, Tid, Transaction};
+use kernel::error::{code::*, Error, Result};
+
+use kernel::fmt;
+use kernel::prelude::*;
+use kernel::sync::atomic::{Atomic, Relaxed};
+use kernel::sync::Arc;
+
+/// Blocks and journal of one mount.
+///
+/// Fields are dropped in this order: the journal ends before what its last commit calls.
+pub(crate) struct JournalStore {
+    journal: Option<Journal<JournalClient>>,
+    background: Arc<Background>,
+    cache: BufferCache,
+    errors: Errors,
+    /// Whether handles may be had; 1 or 0.
+    writable: Atomic<u32>,
+    /// Whether the device must stay as it is until the end of a freeze; 1 or 0.
+    frozen: Atomic<u32>,
+    /// Whether checked blocks are tagged.
+    tagging: bool,
+}
+
+/// A buffer of the store.
+#[derive(Clone)]
+pub(crate) struct Buffer(BufferHead);
+
+impl RawBlock for Buffer {
+    fn nr(&self) -> PhysBlock {
+        PhysBlock::new(self.0.nr())
+    }
+
+    fn with<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
+        self.0.with(f)
+    }
+}
+
+/// A live handle.
+pub(crate) struct Tx<'a> {
+    handle: Handle<'a, JournalClient>,
+}
+
+impl JournalStore {
+    /// A store to find the journal with: read-only, tags nothing.
+    pub(super) fn bare(cache: BufferCache, errors: Errors, background: Arc<Background>) -> Self {
+        Self {
+            journal: None,
+            background,
+            cache,
+            errors,
+            writable: Atomic::new(0),
+            frozen: Atomic::new(0),
+            tagging: false,
+        }
+    }
+
+    /// The journal has been replayed, or there is none: blocks do not change by themselves any more.
+    pub(super) fn settle(mut self, journal: Option<Journal<JournalClient>>) -> Self {
+        self.journal = journal;
+        self.tagging = true;
+        self
+    }
+
+    /// The journal, if it is used.
+    pub(crate) fn journal(&self) -> Option<&Journal<JournalClient>> {
+        self.journal.as_ref()
+    }
+
+    /// What runs later.
+    pub(super) fn background(&self) -> &Arc<Background> {
+        &self.background
+    }
+
+    /// The block cache.
+    pub(crate) fn cache(&self) -> &BufferCache {
+        &self.cache
+    }
+
+    /// The errors of this mount.
+    pub(crate) fn errors(&self) -> &Errors {
+        &self.errors
+    }
+
+    /// Logs a line.
+    pub(crate) fn log(&self, level: Level, message: fmt::Arguments<'_>) {
+        self.errors.log(level, message);
+    }
+
+    /// Allows or forbids handles. For mount, remount and unmount.
+    pub(super) fn set_writable(&self, writable: bool) {
+        self.writable.store(writable.into(), Relaxed);
+    }
+
+    /// A freeze begins or ends.
+    pub(super) fn set_frozen(&self, frozen: bool) {
+        self.frozen.store(frozen.into(), Relaxed);
+    }
+
+    /// Whether the mount is frozen.
+    pub(super) fn is_frozen(&self) -> bool {
+        self.frozen.load(Relaxed) != 0
+    }
+
+    /// Whether the mount allows changes, even if an error has stopped them.
+    pub(super) fn was_writable(&self) -> bool {
+        self.writable.load(Relaxed) != 0
+    }
+
+    /// `EROFS` where nothing may be changed: by the mount, or since an error.
+    pub(crate) fn check_writable(&self) -> Result {
+        if !self.was_writable() {
+            return Err(EROFS);
+        }
+        if self
+            .journal
+            .as_ref()
+            .is_none_or(|journal| journal.is_aborted())
+        {
+            self.stop(EIO, fmt!("the journal was aborted"));
+        }
+        if self.errors.is_stopped() {
+            return Err(EROFS);
+        }
+        Ok(())
+    }
+
+    /// The latest transaction that may hold a change of something that is in memory now: what an inode begins with.
+    pub(crate) fn latest_tid(&self) -> Tid {
+        self.journal
+            .as_ref()
+            .map_or(0, |journal| journal.latest_tid())
+    }
+
+    /// Reports an error of the file system or its device: one line in the log, the record for the super block, the
+    /// `errors=` policy. Returns `error`. May sleep.
+    pub(crate) fn fail(&self, error: Error, what: fmt::Arguments<'_>) -> Error {
+        self.errors.record(error, what);
+        match self.errors.policy() {
+            ErrorPolicy::Continue => {}
+            ErrorPolicy::ReadOnly => self.stop(error, fmt!("an error was found")),
+            ErrorPolicy::Panic => {
+                self.stop(error, fmt!("an error was found"));
+                self.panic();
+            }
+        }
+        if self.was_writable() {
+            self.background.record_errors();
+        }
+        error
+    }
+
+    /// From now on nothing is changed and nothing gets to the device.
+    fn stop(&self, error: Error, why: fmt::Arguments<'_>) {
+        if self.errors.stop() {
+            return;
+        }
+        if let Some(journal) = &self.journal {
+            journal.abort(error);
+        }
+        if self.was_writable() {
+            self.log(Level::Critical, fmt!("{why}: read-only from now on"));
+            self.background.record_errors();
+            if self.errors.policy() == ErrorPolicy::Panic {
+                self.panic();
+            }
+        }
+    }
+
+    fn panic(&self) {
+        if !printk::is_going_down() {
+            printk::panic(c"iomapfs", c"panic wanted by the option errors=panic");
+        }
+    }
+
+    /// Checks a buffer as `format`, unless that was done.
+    fn check<F: Format>(&self, buffer: &BufferHead, format: &F) -> Result {
+        if buffer.tag() == F::KIND as u8 {
+            return Ok(());
+        }
+        let nr = PhysBlock::new(buffer.nr());
+        let verified = buffer.with(|bytes| {
+            let verified = format.verify(nr, bytes);
+
+            if self.tagging {
+                // Under the byte lock, so that no change comes between.
+                buffer.set_tag(if verified.is_ok() { F::KIND as u8 } else { 0 });
+            }
+            verified
+        });
+
+        verified.map_err(|flaw| {
+            let (nr, kind, what) = (nr.get(), kind_name(F::KIND), flaw.0);
+
+            match format.owner() {
+                Some(ino) => self.corrupt(fmt!("inode {}: block {nr} ({kind}): {what}", ino.get())),
+                None => self.corrupt(fmt!("block {nr} ({kind}): {what}")),
+            }
+        })
+    }
+}
+
+impl Store for JournalStore {
+    type Raw = Buffer;
+    type Tx<'a> = Tx<'a>;
+
+    fn read<F: Format>(&self, nr: PhysBlock, format: F) -> Result<Block<Self, F>> {
+        let buffer = self.cache.read(nr.get()).map_err(|error| {
+            let kind = kind_name(F::KIND);
+
+            if nr.get() >= self.cache.blocks() {
+                self.corrupt(fmt!("block {} ({kind}) is past the device's end", nr.get()))
+            } else if error == EIO {
+                self.fail(EIO, fmt!("block {} ({kind}) could not be read", nr.get()))
+            } else {
+                error
+            }
+        })?;
+
+        self.check(&buffer, &format)?;
+        Ok(Block::from_parts(Buffer(buffer), format))
+    }
+
+    fn read_cached<F: Format>(&self, nr: PhysBlock, format: F) -> Option<Block<Self, F>> {
+        let buffer = self.cache.cached(nr.get())?;
+
+        (buffer.tag() == F::KIND as u8).then(|| Block::from_parts(Buffer(buffer), format))
+    }
+
+    fn readahead(&self, nr: PhysBlock, count: u32) {
+        self.cache.readahead(nr.get(), count);
+    }
+
+    fn begin(&self, credits: u32, revokes: u32) -> Result<Tx<'_>> {
+        self.check_writable()?;
+        let journal = self.journal.as_ref().ok_or(EROFS)?;
+        let handle = journal.start(credits, revokes)?;
+
+        Ok(Tx { handle })
+    }
+
+    fn corrupt(&self, what: fmt::Arguments<'_>) -> Error {
+        self.fail(EUCLEAN, what)
+    }
+}
+
+impl Transaction<JournalStore> for Tx<'_> {
+    fn tid(&self) -> Tid {
+        self.handle.tid()
+    }
+
+    fn edit<F: Format, R>(
+        &mut self,
+        block: &Block<JournalStore, F>,
+        f: impl FnOnce(&mut [u8]) -> R,
+    ) -> Result<R> {
+        let format = block.format();
+        let nr = block.nr();
+        let buffer = &block.raw().0;
+
+        self.handle.edit(buffer, |bytes| {
+            let result = f(bytes);
+
+            format.seal(nr, bytes);
+            // The block may have been another kind before.
+            buffer.set_tag(F::KIND as u8);
+            result
+        })
+    }
+
+    fn create<F: Format, R>(
+        &mut self,
+        nr: PhysBlock,
+        format: F,
+        f: impl FnOnce(&mut [u8]) -> R,
+    ) -> Result<(Block<JournalStore, F>, R)> {
+        let (buffer, result) = self.handle.create(nr.get(), |buffer, bytes| {
+            let result = f(bytes);
+
+            format.seal(nr, bytes);
+            buffer.set_tag(F::KIND as u8);
+            result
+        })?;
+
+        Ok((Block::from_parts(Buffer(buffer), format), result))
+    }
+
+    fn forget(&mut self, nr: PhysBlock) -> Result {
+        self.handle.revoke(nr.get())
+    }
+
+    fn ensure(&mut self, credits: u32, revokes: u32) -> Result<bool> {
+        let more = credits.saturating_sub(self.handle.credits());
+        let more_revokes = revokes.saturating_sub(self.handle.revoke_credits());
+
+        if (more == 0 && more_revokes == 0) || self.handle.extend(more, more_revokes)? {
+            return Ok(false);
+        }
+        self.handle.restart(credits, revokes)?;
+        Ok(true)
+    }
+}
+
+/// What a block is called in a log line.
+fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Super => "super block",
+        Kind::GroupDesc => "group descriptors",
+        Kind::BlockBitmap => "block bitmap",
+        Kind::InodeBitmap => "inode bitmap",
+        Kind::InodeTable => "inode table",
+        Kind::ExtentNode => "extent node",
+        Kind::DirLeaf => "directory leaf",
+        Kind::DirIndex => "directory index",
+        Kind::Xattr => "extended attributes",
+        Kind::Symlink => "symbolic link",
+        Kind::Orphan => "orphan file",
+    }
+}

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The super block of a mounted file system: what is written to it, when, and which way.
+//!
+//! While the journal is in use the super block is changed in transactions as any other block. It is
+//! written directly, past the journal, at the moments when no transaction can hold a change of it: before
+//! the first one, after the journal was emptied, and after it was aborted.
+//!
+//! # Invariants
+//!
+//! * `RECOVER` is on the device before the first transaction commits, and is taken away after the journal was
+//!   emptied: who finds it replays the journal, who does not finds everything in place.
+
+use super::store::{JournalStore, Tx};
+use crate::disk::superblock::{RawSuper, SuperFormat, STATE_ERROR};
+use crate::disk::Layout;
+use crate::linux::printk::{self, Level};
+use crate::store::{Block, Format, Store, Transaction};
+use crate::volume::Volume;
+use kernel::error::{code::*, Error, Result};
+use kernel::prelude::*;
+
+/// What the device had been written before the mount, to keep `s_kbytes_written`.
+#[derive(Clone, Copy)]
+pub(super) struct Written {
+    /// `s_kbytes_written` then.
+    kbytes: u64,
+    /// Sectors that the device had been written then.
+    sectors: u64,
+}
+
+impl Written {
+    pub(super) fn new(store: &JournalStore, raw: &RawSuper) -> Self {
+        Self {
+            kbytes: raw.kbytes_written.get(),
+            sectors: store.cache().device().sectors_written(),
+        }
+    }
+
+    /// The amount of now, in KiB.
+    fn now(&self, store: &JournalStore) -> u64 {
+        let sectors = store.cache().device().sectors_written();
+
+        self.kbytes
+            .saturating_add(sectors.saturating_sub(self.sectors) / 2)
+    }
+}
+
+/// The super block's block.
+fn block(store: &JournalStore, layout: &Layout) -> Result<Block<JournalStore, SuperFormat>> {
+    let (nr, offset) = layout.super_location();
+
+    store.read(nr, SuperFormat::new(offset))
+}
+
+/// A copy of what the super block is now.
+pub(super) fn read(store: &JournalStore, layout: &Layout) -> Result<RawSuper> {
+    let (_, offset) = layout.super_location();
+
+    block(store, layout)?
+        .with(|bytes| RawSuper::from_block(bytes, offset).cloned())
+        .ok_or(EUCLEAN)
+}
+
+/// Changes the super block in a transaction. Costs one credit.
+pub(super) fn change<R>(
+    vol: &Volume<JournalStore>,
+    tx: &mut Tx<'_>,
+    f: impl FnOnce(&mut RawSuper) -> R,
+) -> Result<R> {
+    let block = block(&vol.store, &vol.layout)?;
+    let offset = block.format().offset();
+
+    tx.edit(&block, |bytes| {
+        RawSuper::from_block_mut(bytes, offset).map(f)
+    })?
+    .ok_or(EUCLEAN)
+}
+
+/// Changes the super block on the device at once. No transaction may hold a change of it.
+pub(super) fn change_at_once(
+    store: &JournalStore,
+    layout: &Layout,
+    f: impl FnOnce(&mut RawSuper),
+) -> Result {
+    let (nr, offset) = layout.super_location();
+    let barrier = store.journal().is_none_or(|journal| journal.has_barrier());
+    let result = store
+        .cache()
+        .read(nr.get())?
+        .write_through(barrier, |bytes| {
+            if let Some(raw) = RawSuper::from_block_mut(bytes, offset) {
+                f(raw);
+            }
+            SuperFormat::new(offset).seal(nr, bytes);
+        });
+
+    result.inspect_err(|error: &Error| {
+        store.log(
+            Level::Error,
+            fmt!(
+                "the super block could not be written: error {}",
+                error.to_errno()
+            ),
+        );
+    })
+}
+
+/// Writes what every direct write of a mounted file system brings up to date.
+fn bring_up_to_date(vol: &Volume<JournalStore>, written: &Written, raw: &mut RawSuper) {
+    let counts = vol.space.counts();
+
+    raw.set_wtime(printk::unix_time());
+    raw.set_free(
+        counts.free_blocks_on_disk,
+        u32::try_from(counts.free_inodes).unwrap_or(u32::MAX),
+    );
+    raw.kbytes_written.set(written.now(&vol.store));
+    vol.store.errors().write(raw);
+}
+
+/// From now on there may be something in the journal. `mount`: a mount begins, rather than the end of a freeze.
+pub(super) fn mark_in_use(vol: &Volume<JournalStore>, written: &Written, mount: bool) -> Result {
+    let orphan_file = vol.layout.orphan_file_ino().is_some();
+
+    change_at_once(&vol.store, &vol.layout, |raw| {
+        bring_up_to_date(vol, written, raw);
+        if mount {
+            raw.set_mtime(printk::unix_time());
+            raw.count_mount();
+        }
+        raw.set_needs_recovery(true);
+        if orphan_file {
+            raw.set_orphan_present(true);
+        }
+    })
+}
+
+/// The journal was emptied: the device holds all there is. `orphans`: whether the orphan file has entries.
+pub(super) fn mark_clean(vol: &Volume<JournalStore>, written: &Written, orphans: bool) -> Result {
+    change_at_once(&vol.store, &vol.layout, |raw| {
+        bring_up_to_date(vol, written, raw);
+        raw.set_needs_recovery(false);
+        if !orphans {
+            raw.set_orphan_present(false);
+        }
+    })
+}
+
+/// The journal of a read-only mount was replayed. Nothing else is brought up to date: the clock may be wrong yet.
+pub(super) fn mark_replayed(store: &JournalStore, layout: &Layout) -> Result {
+    change_at_once(store, layout, |raw| raw.set_needs_recovery(false))
+}
+
+/// The last user of the journal recorded an error in it, which the super block may not have.
+pub(super) fn mark_error(store: &JournalStore, layout: &Layout) -> Result {
+    change_at_once(store, layout, |raw| {
+        raw.state.set(raw.state.get() | STATE_ERROR);
+    })
+}
+
+/// Errors are recorded past the journal, and replay may bring back what was before: takes them over from `before`.
+pub(super) fn restore_errors(
+    store: &JournalStore,
+    layout: &Layout,
+    before: &RawSuper,
+    now: &RawSuper,
+) -> Result {
+    let lost = before.error_count.get() > now.error_count.get();
+    let state = before.state.get() & STATE_ERROR;
+
+    if !lost && now.state.get() & STATE_ERROR == state {
+        return Ok(());
+    }
+    change_at_once(store, layout, |raw| {
+        raw.state.set(raw.state.get() | state);
+        if lost {
+            raw.copy_errors(before);
+        }
+    })
+}
+
+/// Writes the errors that the super block does not have yet: in a transaction, or past an aborted journal.
+pub(super) fn write_errors(vol: &Volume<JournalStore>) {
+    if vol.store.is_frozen() {
+        // The end of the freeze writes them.
+        return;
+    }
+    let in_transaction = vol
+        .store
+        .begin(1, 0)
+        .and_then(|mut tx| change(vol, &mut tx, |raw| vol.store.errors().write(raw)));
+
+    if in_transaction.is_err() && vol.store.errors().is_stopped() {
+        // Reported where it fails.
+        let _ = change_at_once(&vol.store, &vol.layout, |raw| {
+            vol.store.errors().write(raw);
+        });
+    }
+}
