@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
 
 # Handed on to the scripts when given on the command line or in the environment.
-export KSRC KDIR LLVM RUSTC BINDGEN MEM CPUS FS N SEED V
+export KSRC KDIR LLVM RUSTC BINDGEN MEM CPUS FS FSES N SEED V
 
 .DEFAULT_GOAL := help
 
@@ -20,6 +20,11 @@ run: module
 .PHONY: test
 test: setup
 	@qemu/test/all plain $(TESTS)
+
+## bench          iomapfs, ext4, XFS and the bare device side by side, counted in instructions; JOBS="name ..." only those
+.PHONY: bench
+bench: module
+	@qemu/bench $(JOBS)
 
 ## debug          the guest tests on a kernel with KASAN, lockdep, sleep-in-atomic and object checks
 .PHONY: debug
