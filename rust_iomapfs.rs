@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`linux`] | wrappers of C interfaces that the `kernel` crate lacks; the only `unsafe` |
 //! | [`disk`] | the on-disk format: one file a structure, checksums; no I/O, no locks |
+//! | [`names`] | directories: linear and hashed |
 //! | [`store`] | the interface of the core to metadata blocks and transactions |
 //! | [`space`] | which blocks and inodes are free, and who gets them |
 //! | [`volume`] | what all rooms of the core share of a mounted file system |
@@ -45,6 +46,8 @@ mod inode;
 mod linux;
 #[path = "src/map/mod.rs"]
 mod map;
+#[path = "src/names/mod.rs"]
+mod names;
 #[path = "src/ops/mod.rs"]
 mod ops;
 #[path = "src/space/mod.rs"]

@@ -4,9 +4,12 @@
 
 pub mod bitmap;
 pub mod checksum;
+pub mod dirent;
+pub mod dx;
 pub mod extent;
 pub mod features;
 pub mod group_desc;
+pub mod hash;
 pub mod inode;
 pub mod layout;
 pub mod orphan;

@@ -11,6 +11,8 @@ pub mod disk;
 pub mod inode;
 #[path = "../../../src/map/mod.rs"]
 pub mod map;
+#[path = "../../../src/names/mod.rs"]
+pub mod names;
 #[path = "../../../src/space/mod.rs"]
 pub mod space;
 #[path = "../../../src/store.rs"]

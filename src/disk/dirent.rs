@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Directory blocks: the records of a linear directory, and of the leaves of a hashed one.
+//!
+//! A block is a chain of records, each `rec_len` bytes to the next, the last one reaching the end; inode
+//! number 0 marks a free one, and a used one may have slack behind its name. With metadata checksums the
+//! last 12 bytes are a record of their own that holds the checksum. Documentation/filesystems/ext4/directory.rst,
+//! "Linear (Classic) Directories".
+//!
+//! # Invariants
+//!
+//! * An [`Entry`] lies inside its block and holds its name; its inode number is 0 or one that the file
+//!   system has. [`DirLeafFormat::entries`] gives no other, and stops at the first that is none.
+//! * In a block that [`DirLeafFormat::verify`] accepted, the chain ends exactly where the tail or the
+//!   block does.
+
+use super::checksum::CsumSeed;
+use super::inode::FileKind;
+use super::types::{Ino, PhysBlock};
+use crate::store::{Flaw, Format, Kind};
+
+/// Longest name, in bytes (`EXT4_NAME_LEN`).
+pub const NAME_LEN: usize = 255;
+
+/// Bytes of a record before its name.
+const HEADER_LEN: usize = 8;
+
+/// Bytes of the checksum record (`struct ext4_dir_entry_tail`).
+pub const TAIL_LEN: usize = 12;
+
+/// `det_reserved_ft`: file type of the checksum record.
+const TAIL_TYPE: u8 = 0xde;
+
+/// Bytes of the smallest record.
+pub const LEAST_REC_LEN: usize = 12;
+
+/// Bytes that a record with a name of `name_len` bytes needs (`ext4_dir_rec_len`).
+pub const fn rec_len_for(name_len: usize) -> usize {
+    name_len.saturating_add(HEADER_LEN + 3) & !3
+}
+
+/// What a name leads to, as the record caches it (`file_type`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FileType {
+    /// Not recorded: file systems without the `filetype` feature.
+    Unknown = 0,
+    /// Regular file.
+    Regular = 1,
+    /// Directory.
+    Directory = 2,
+    /// Character device.
+    CharDevice = 3,
+    /// Block device.
+    BlockDevice = 4,
+    /// FIFO.
+    Fifo = 5,
+    /// Socket.
+    Socket = 6,
+    /// Symbolic link.
+    Symlink = 7,
+}
+
+impl FileType {
+    /// From the byte on disk; anything else is [`Self::Unknown`], as it is only a hint.
+    pub fn from_disk(file_type: u8) -> Self {
+        match file_type {
+            1 => Self::Regular,
+            2 => Self::Directory,
+            3 => Self::CharDevice,
+            4 => Self::BlockDevice,
+            5 => Self::Fifo,
+            6 => Self::Socket,
+            7 => Self::Symlink,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+impl From<FileKind> for FileType {
+    fn from(kind: FileKind) -> Self {
+        match kind {
+            FileKind::Fifo => Self::Fifo,
+            FileKind::CharDevice => Self::CharDevice,
+            FileKind::Directory => Self::Directory,
+            FileKind::BlockDevice => Self::BlockDevice,
+            FileKind::Regular => Self::Regular,
+            FileKind::Symlink => Self::Symlink,
+            FileKind::Socket => Self::Socket,
+        }
+    }
+}
+
+/// One record of a directory block.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// Where it starts, in bytes from the start of the block.
+    pub at: usize,
+    /// Bytes from here to the next record.
+    pub rec_len: usize,
+    /// What the name leads to; `None` for a free record.
+    pub ino: Option<Ino>,
+    /// What the record says of the inode's type.
+    pub file_type: FileType,
+    /// The name; of no meaning in a free record.
+    pub name: &'a [u8],
+}
+
+impl Entry<'_> {
+    /// Bytes that the record cannot do without: none if it is free.
+    pub fn needs(&self) -> usize {
+        match self.ino {
+            Some(_) => rec_len_for(self.name.len()),
+            None => 0,
+        }
+    }
+
+    /// Where the next record starts.
+    pub fn end(&self) -> usize {
+        self.at.saturating_add(self.rec_len)
+    }
+}
+
+/// A record that is not one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadEntry {
+    /// Where it starts, in bytes from the start of the block.
+    pub at: usize,
+    /// What is wrong with it.
+    pub flaw: Flaw,
+}
+
+/// Length of a record from its 16 bits: lengths that do not fit are those of blocks of 64 KiB.
+fn rec_len_from_disk(raw: u16, block_len: usize) -> usize {
+    match raw {
+        0 | u16::MAX => block_len,
+        raw => (raw & 0xfffc) as usize | ((raw & 3) as usize) << 16,
+    }
+}
+
+/// The 16 bits for a record of `len` bytes, a multiple of 4 and at most 64 KiB.
+fn rec_len_to_disk(len: usize) -> u16 {
+    u16::try_from(len).unwrap_or(u16::MAX)
+}
+
+/// The records of a block, from some offset to the tail.
+///
+/// Yields each that is sound; after one that is not, nothing more.
+#[derive(Clone)]
+pub struct Entries<'a> {
+    block: &'a [u8],
+    at: usize,
+    end: usize,
+    inodes_count: u32,
+}
+
+impl<'a> Entries<'a> {
+    fn decode(&self) -> Result<Entry<'a>, Flaw> {
+        let at = self.at;
+        let room = self.end.saturating_sub(at);
+        let record = self.block.get(at..self.end).unwrap_or(&[]);
+        let Some((&[i0, i1, i2, i3, r0, r1, name_len, file_type], rest)) =
+            record.split_first_chunk::<HEADER_LEN>()
+        else {
+            return Err(Flaw("directory entry crosses the end of the block"));
+        };
+        let rec_len = rec_len_from_disk(u16::from_le_bytes([r0, r1]), self.block.len());
+        let name_len = name_len as usize;
+        if rec_len < LEAST_REC_LEN {
+            return Err(Flaw("rec_len is smaller than the least"));
+        }
+        if rec_len % 4 != 0 {
+            return Err(Flaw("rec_len is not a multiple of 4"));
+        }
+        if rec_len < rec_len_for(name_len) {
+            return Err(Flaw("rec_len is too small for the name"));
+        }
+        if rec_len > room {
+            return Err(Flaw("directory entry crosses the end of the block"));
+        }
+        if rec_len != room && room.saturating_sub(rec_len) < LEAST_REC_LEN {
+            return Err(Flaw(
+                "directory entry ends too close to the end of the block",
+            ));
+        }
+        let ino = u32::from_le_bytes([i0, i1, i2, i3]);
+        if ino > self.inodes_count {
+            return Err(Flaw("inode number of a directory entry is out of range"));
+        }
+        let ino = Ino::new(ino);
+        if ino.is_some() && name_len == 0 {
+            return Err(Flaw("directory entry has an inode and no name"));
+        }
+        let Some(name) = rest.get(..name_len) else {
+            return Err(Flaw("name crosses the end of the block"));
+        };
+        Ok(Entry {
+            at,
+            rec_len,
+            ino,
+            file_type: FileType::from_disk(file_type),
+            name,
+        })
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Result<Entry<'a>, BadEntry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.at >= self.end {
+            return None;
+        }
+        match self.decode() {
+            Ok(entry) => {
+                self.at = entry.end();
+                Some(Ok(entry))
+            }
+            Err(flaw) => {
+                let at = self.at;
+                self.at = self.end;
+                Some(Err(BadEntry { at, flaw }))
+            }
+        }
+    }
+}
+
+/// Length of the record at byte `at`, whatever it is worth.
+fn rec_len_at(block: &[u8], at: usize) -> Option<usize> {
+    let field = block.get(at.checked_add(4)?..)?.first_chunk::<2>()?;
+    Some(rec_len_from_disk(u16::from_le_bytes(*field), block.len()))
+}
+
+/// Whether `block` begins as a node of a tree does: one free record, as long as the block.
+pub(super) fn is_index_node(block: &[u8]) -> bool {
+    block.first_chunk() == Some(&[0_u8; 4]) && rec_len_at(block, 0) == Some(block.len())
+}
+
+/// Whether `block` begins as the root of a tree does: all that follows is slack of the second record.
+pub(super) fn is_index_root(block: &[u8]) -> bool {
+    let dot_len = rec_len_for(1);
+    rec_len_at(block, 0) == Some(dot_len)
+        && rec_len_at(block, dot_len) == block.len().checked_sub(dot_len)
+}
+
+/// Writes a record at byte `at` of `block`. Gives `None`, with nothing changed, where it would not fit.
+pub fn put_entry(
+    block: &mut [u8],
+    at: usize,
+    rec_len: usize,
+    ino: Option<Ino>,
+    file_type: FileType,
+    name: &[u8],
+) -> Option<()> {
+    let name_len = u8::try_from(name.len()).ok()?;
+    let record = block.get_mut(at..at.checked_add(rec_len)?)?;
+    let (header, space) = record.split_first_chunk_mut::<HEADER_LEN>()?;
+    let space = space.get_mut(..name.len())?;
+    let [i0, i1, i2, i3] = ino.map_or(0, Ino::get).to_le_bytes();
+    let [r0, r1] = rec_len_to_disk(rec_len).to_le_bytes();
+    *header = [i0, i1, i2, i3, r0, r1, name_len, file_type as u8];
+    for (to, from) in space.iter_mut().zip(name) {
+        *to = *from;
+    }
+    Some(())
+}
+
+/// Changes the length of the record at byte `at`.
+pub fn set_rec_len(block: &mut [u8], at: usize, rec_len: usize) -> Option<()> {
+    let field = at.checked_add(4)?;
+    let field = block.get_mut(field..)?.first_chunk_mut::<2>()?;
+    *field = rec_len_to_disk(rec_len).to_le_bytes();
+    Some(())
+}
+
+/// Changes what the record at byte `at` leads to.
+pub fn set_target(block: &mut [u8], at: usize, ino: Ino, file_type: FileType) -> Option<()> {
+    let header = block.get_mut(at..)?.first_chunk_mut::<HEADER_LEN>()?;
+    let [i0, i1, i2, i3] = ino.get().to_le_bytes();
+    let [.., r0, r1, name_len, _] = *header;
+    *header = [i0, i1, i2, i3, r0, r1, name_len, file_type as u8];
+    Some(())
+}
+
+/// `.` and `..`, the first records of a directory's first block.
+#[derive(Clone, Copy, Debug)]
+pub struct Dots {
+    /// What `..` leads to.
+    pub parent: Ino,
+    /// Where the record of `..` starts.
+    pub parent_at: usize,
+    /// Where the record after `..` starts.
+    pub end: usize,
+}
+
+impl Dots {
+    /// Finds them in a first block, the root of a tree or not, of directory `ino`.
+    pub fn find(block: &[u8], ino: Ino, inodes_count: u32) -> Result<Self, BadEntry> {
+        let mut entries = Entries {
+            block,
+            at: 0,
+            end: block.len(),
+            inodes_count,
+        };
+        let missing = |at, what| {
+            Err(BadEntry {
+                at,
+                flaw: Flaw(what),
+            })
+        };
+        let dot = match entries.next() {
+            Some(entry) => entry?,
+            None => return missing(0, "directory block is empty"),
+        };
+        if dot.name != b"." || dot.ino != Some(ino) {
+            return missing(0, "'.' is missing");
+        }
+        let dotdot = match entries.next() {
+            Some(entry) => entry?,
+            None => return missing(dot.end(), "'..' is missing"),
+        };
+        match dotdot.ino {
+            Some(parent) if dotdot.name == b".." => Ok(Self {
+                parent,
+                parent_at: dotdot.at,
+                end: dotdot.end(),
+            }),
+            _ => missing(dotdot.at, "'..' is missing"),
+        }
+    }
+}
+
+/// How a block of records is checked and sealed. Belongs to one directory.
+#[derive(Clone, Copy, Debug)]
+pub struct DirLeafFormat {
+    /// The directory.
+    pub ino: Ino,
+    /// Checksum seed of the directory; `None` without metadata checksums, and then blocks have no tail.
+    pub seed: Option<CsumSeed>,
+    /// Inodes of the file system (`s_inodes_count`).
+    pub inodes_count: u32,
+    /// Index blocks pass as blocks without entries: for scans of a hashed directory that do not use the
+    /// index. They look like one free record as long as the block, or behind `..` in the first block.
+    pub allow_index: bool,
+}
+
+impl DirLeafFormat {
+    /// Where the records end and the tail, if any, begins.
+    pub fn end(&self, block: &[u8]) -> usize {
+        match self.seed {
+            Some(_) => block.len().saturating_sub(TAIL_LEN),
+            None => block.len(),
+        }
+    }
+
+    /// The records of `block` from byte `at` on, where one has to start.
+    pub fn entries_from<'a>(&self, block: &'a [u8], at: usize) -> Entries<'a> {
+        Entries {
+            block,
+            at,
+            end: self.end(block),
+            inodes_count: self.inodes_count,
+        }
+    }
+
+    /// The records of `block`.
+    pub fn entries<'a>(&self, block: &'a [u8]) -> Entries<'a> {
+        self.entries_from(block, 0)
+    }
+
+    /// Makes `block` one free record, with a tail if blocks have one.
+    pub fn clear(&self, block: &mut [u8]) {
+        block.fill(0);
+        let end = self.end(block);
+        // Both fit, as a block has 1 KiB at least.
+        let _ = put_entry(block, 0, end, None, FileType::Unknown, &[]);
+        self.put_tail(block);
+    }
+
+    /// Writes the tail, if blocks have one, with no checksum yet.
+    pub fn put_tail(&self, block: &mut [u8]) {
+        if self.seed.is_some() {
+            if let Some(tail) = block.last_chunk_mut::<TAIL_LEN>() {
+                *tail = [0, 0, 0, 0, TAIL_LEN as u8, 0, 0, TAIL_TYPE, 0, 0, 0, 0];
+            }
+        }
+    }
+
+    /// Whether `block` is laid out as an index block: what a scan of records must skip.
+    pub fn is_index(&self, block: &[u8]) -> bool {
+        is_index_node(block) || is_index_root(block)
+    }
+}
+
+impl Format for DirLeafFormat {
+    const KIND: Kind = Kind::DirLeaf;
+
+    fn owner(&self) -> Option<Ino> {
+        Some(self.ino)
+    }
+
+    fn verify(&self, _nr: PhysBlock, block: &[u8]) -> Result<(), Flaw> {
+        if self.allow_index && self.is_index(block) {
+            return Ok(());
+        }
+        if let Some(seed) = self.seed {
+            let Some((records, tail)) = block.split_last_chunk::<TAIL_LEN>() else {
+                return Err(Flaw("directory block is too small"));
+            };
+            let [0, 0, 0, 0, 12, 0, 0, TAIL_TYPE, c0, c1, c2, c3] = *tail else {
+                return Err(Flaw("directory block has no checksum record"));
+            };
+            if seed.checksum(records) != u32::from_le_bytes([c0, c1, c2, c3]) {
+                return Err(Flaw("checksum of a directory block is wrong"));
+            }
+        }
+        for entry in self.entries(block) {
+            entry.map_err(|bad| bad.flaw)?;
+        }
+        Ok(())
+    }
+
+    fn seal(&self, _nr: PhysBlock, block: &mut [u8]) {
+        if let Some(seed) = self.seed {
+            if let Some((records, tail)) = block.split_last_chunk_mut::<TAIL_LEN>() {
+                let [c0, c1, c2, c3] = seed.checksum(records).to_le_bytes();
+                if let Some(sum) = tail.last_chunk_mut::<4>() {
+                    *sum = [c0, c1, c2, c3];
+                }
+            }
+        }
+    }
+}

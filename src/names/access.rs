@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How the blocks of a directory are had: the [`Directory`] behind a name, and checked reads of its blocks.
+
+use crate::disk::dirent::{BadEntry, DirLeafFormat, FileType};
+use crate::disk::dx::{DxFormat, Part};
+use crate::disk::hash::{HashVersion, NameHasher};
+use crate::disk::layout::HashParams;
+use crate::disk::{BlockSize, CsumSeed, Ino, Layout, LogicalBlock, PhysBlock};
+use crate::store::{Block, Store};
+use kernel::error::{code::EUCLEAN, Error, Result};
+use kernel::prelude::fmt;
+
+/// What the super block says about directories.
+#[derive(Clone, Copy, Debug)]
+pub struct Params {
+    /// Size of a block.
+    pub block_size: BlockSize,
+    /// Inodes of the file system.
+    pub inodes_count: u32,
+    /// Feature `filetype`: entries say what they lead to.
+    pub filetype: bool,
+    /// Feature `dir_index`: directories that outgrow a block become hashed.
+    pub dir_index: bool,
+    /// How names are hashed.
+    pub hash: HashParams,
+}
+
+impl Params {
+    /// From the super block.
+    pub fn new(layout: &Layout) -> Self {
+        Self {
+            block_size: layout.block_size(),
+            inodes_count: layout.inodes_count(),
+            filetype: layout.has_filetype(),
+            dir_index: layout.has_dir_index(),
+            hash: *layout.hash(),
+        }
+    }
+
+    /// The hash of directories that become hashed; `None` where they stay linear: without the feature, and with
+    /// a hash that is not supported.
+    pub(super) fn new_tree(&self) -> Option<HashVersion> {
+        HashVersion::from_disk(self.hash.version).filter(|_| self.dir_index)
+    }
+
+    pub(super) fn hasher(&self, version: HashVersion) -> NameHasher {
+        NameHasher::new(version, self.hash.unsigned, &self.hash.seed)
+    }
+
+    /// What an entry is to say of the type: nothing without the feature.
+    pub(super) fn file_type(&self, file_type: FileType) -> FileType {
+        match self.filetype {
+            true => file_type,
+            false => FileType::Unknown,
+        }
+    }
+}
+
+/// A directory as a file of blocks. The caller holds its `i_rwsem`, shared to look, exclusive to change.
+pub trait Directory<S: Store> {
+    /// The store that has the blocks.
+    fn store(&self) -> &S;
+
+    /// What the super block says about directories.
+    fn params(&self) -> Params;
+
+    /// The inode's number.
+    fn ino(&self) -> Ino;
+
+    /// The inode's checksum seed; `None` without metadata checksums.
+    fn seed(&self) -> Option<CsumSeed>;
+
+    /// Size in blocks.
+    fn blocks(&self) -> u32;
+
+    /// Whether the inode has the flag `INDEX`.
+    fn is_indexed(&self) -> bool;
+
+    /// Sets or clears the flag `INDEX`, in memory.
+    fn set_indexed(&mut self, indexed: bool);
+
+    /// Whether the index was found to be bad since the inode came into memory.
+    fn index_failed(&self) -> bool;
+
+    /// Remembers that the index is bad, so that it is reported once.
+    fn set_index_failed(&self);
+
+    /// The device block behind a block of the directory; `None` for a hole.
+    fn map(&self, at: LogicalBlock) -> Result<Option<PhysBlock>>;
+
+    /// Adds a block behind the last one, mapped, and raises the size by a block, in this transaction. The
+    /// caller of the function that led here writes the inode.
+    fn append(&mut self, tx: &mut S::Tx<'_>) -> Result<(LogicalBlock, PhysBlock)>;
+}
+
+pub(super) fn leaf_format<S: Store>(dir: &impl Directory<S>, allow_index: bool) -> DirLeafFormat {
+    DirLeafFormat {
+        ino: dir.ino(),
+        seed: dir.seed(),
+        inodes_count: dir.params().inodes_count,
+        allow_index,
+    }
+}
+
+pub(super) fn dx_format<S: Store>(dir: &impl Directory<S>, part: Part) -> DxFormat {
+    DxFormat {
+        ino: dir.ino(),
+        seed: dir.seed(),
+        part,
+    }
+}
+
+/// Reads a block with entries; `None` for a hole.
+///
+/// # Errors
+///
+/// `EUCLEAN` for a block that is bad, or not in the directory; `EIO`.
+pub(super) fn read_leaf<S: Store>(
+    dir: &impl Directory<S>,
+    at: LogicalBlock,
+    allow_index: bool,
+) -> Result<Option<Block<S, DirLeafFormat>>> {
+    match map(dir, at)? {
+        Some(nr) => dir
+            .store()
+            .read(nr, leaf_format(dir, allow_index))
+            .map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Reads a block with entries where there must be one.
+pub(super) fn need_leaf<S: Store>(
+    dir: &impl Directory<S>,
+    at: LogicalBlock,
+    allow_index: bool,
+) -> Result<Block<S, DirLeafFormat>> {
+    match read_leaf(dir, at, allow_index)? {
+        Some(block) => Ok(block),
+        None => Err(hole(dir, at)),
+    }
+}
+
+/// Reads an index block: the root at file block 0, else a node.
+pub(super) fn read_index<S: Store>(
+    dir: &impl Directory<S>,
+    at: LogicalBlock,
+) -> Result<Block<S, DxFormat>> {
+    let part = match at {
+        LogicalBlock::ZERO => Part::Root,
+        _ => Part::Node,
+    };
+    match map(dir, at)? {
+        Some(nr) => dir.store().read(nr, dx_format(dir, part)),
+        None => Err(hole(dir, at)),
+    }
+}
+
+fn map<S: Store>(dir: &impl Directory<S>, at: LogicalBlock) -> Result<Option<PhysBlock>> {
+    if at.get() >= dir.blocks() {
+        return Err(dir.store().corrupt(fmt!(
+            "directory inode {}: block {} is past the end",
+            dir.ino().get(),
+            at.get()
+        )));
+    }
+    dir.map(at)
+}
+
+fn hole<S: Store>(dir: &impl Directory<S>, at: LogicalBlock) -> Error {
+    dir.store().corrupt(fmt!(
+        "directory inode {}: block {} is a hole",
+        dir.ino().get(),
+        at.get()
+    ))
+}
+
+/// Reports an entry that is bad although its block was checked: the device's cache was written to.
+pub(super) fn bad_entry<S: Store>(
+    dir: &impl Directory<S>,
+    nr: PhysBlock,
+    BadEntry { at, flaw }: BadEntry,
+) -> Error {
+    dir.store().corrupt(fmt!(
+        "directory inode {}: device block {}, offset {}: {}",
+        dir.ino().get(),
+        nr.get(),
+        at,
+        flaw.0
+    ))
+}
+
+/// Reports an index that is bad.
+pub(super) fn bad_index<S: Store>(dir: &impl Directory<S>, what: &str) -> Error {
+    dir.store()
+        .corrupt(fmt!("directory inode {}: {}", dir.ino().get(), what))
+}
+
+/// What can go wrong on the way through an index.
+pub(super) enum Fault {
+    /// The index is bad, which has been reported; the leaves may be good.
+    Index,
+    /// Anything else.
+    Other(Error),
+}
+
+impl Fault {
+    /// For an error that came up in the index.
+    pub(super) fn in_index(error: Error) -> Self {
+        match error == EUCLEAN {
+            true => Self::Index,
+            false => Self::Other(error),
+        }
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}

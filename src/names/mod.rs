@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Directories: files of blocks with names, linear or hashed.
+//!
+//! A *linear* directory is scanned from its first block on. A *hashed* one (inode flag `INDEX`) has a tree of
+//! hashes in its first block and in some others, and leaves that look like blocks of a linear one; its
+//! directory becomes hashed when the first block is full (feature `dir_index`) and never goes back. Blocks
+//! are not given back when names are removed. Documentation/filesystems/ext4/directory.rst.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `access` | the interface to the directory's inode; checked reads of its blocks |
+//! | `leaf` | what is done to one block of entries |
+//! | `tree` | the way through a tree, and its growth |
+//! | `readdir` | listing, with positions that survive changes |
+//! | `sort` | sorting without a panic path |
+//!
+//! # A bad index
+//!
+//! Where the root or a node of a tree is bad, that is reported once per inode in memory, and names are found,
+//! listed, replaced and removed by a linear scan. A name is not inserted then, with metadata checksums
+//! (`EUCLEAN`): index blocks have no checksum that a linear directory's would have, so that e2fsck would
+//! find more wrong than before. Without, the flag `INDEX` is cleared, which is all that it takes to make a
+//! linear directory. That is what ext4 does.
+//!
+//! # Locks
+//!
+//! The caller holds the directory's `i_rwsem`: shared for [`lookup`], [`is_empty`] and [`readdir()`],
+//! exclusive for the others, inside one handle. Nothing is called back under a buffer lock.
+
+mod access;
+mod leaf;
+mod readdir;
+mod sort;
+mod tree;
+
+pub use access::{Directory, Params};
+pub use readdir::{readdir, Cursor, Listed, Progress};
+
+use crate::disk::dirent::{put_entry, rec_len_for, set_target, DirLeafFormat, Dots, NAME_LEN};
+use crate::disk::dx::Part;
+use crate::disk::hash::HashVersion;
+use crate::disk::{Ino, LogicalBlock};
+use crate::store::{Block, Store, Transaction};
+use access::{
+    bad_entry, bad_index, dx_format, leaf_format, need_leaf, read_index, read_leaf, Fault,
+};
+use kernel::error::{code::*, Result};
+use leaf::{Found, NewEntry, Room};
+
+pub use crate::disk::dirent::FileType;
+
+/// What a name leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The inode.
+    pub ino: Ino,
+    /// Its type as the entry says; only a hint.
+    pub file_type: FileType,
+}
+
+/// Credits for [`insert`], where `append` covers one [`Directory::append`]; the directory's inode comes on top.
+///
+/// The most is a leaf divided below a divided node: two blocks each, the root, and two blocks appended.
+pub const fn insert_credits(append: u32) -> u32 {
+    append.saturating_mul(2).saturating_add(5)
+}
+
+/// Credits for [`make_empty`], where `append` covers one [`Directory::append`]; the inode comes on top.
+pub const fn make_empty_credits(append: u32) -> u32 {
+    append.saturating_add(1)
+}
+
+/// Credits for [`remove`], [`replace`] or [`set_dotdot`].
+pub const CHANGE_CREDITS: u32 = 1;
+
+/// Blocks that a linear scan asks for ahead.
+const READAHEAD: u32 = 8;
+
+fn is_dots(name: &[u8]) -> bool {
+    matches!(name, b"." | b"..")
+}
+
+/// Names that can be inserted, replaced and removed.
+fn check_name(name: &[u8]) -> Result {
+    match name.len() {
+        0 => Err(EINVAL),
+        1..=NAME_LEN if !is_dots(name) => Ok(()),
+        1..=NAME_LEN => Err(EINVAL),
+        _ => Err(ENAMETOOLONG),
+    }
+}
+
+/// Looks for `name`. Does not allocate.
+///
+/// # Errors
+///
+/// `ENAMETOOLONG`; `EUCLEAN` where a block that may have the name is bad; `EIO`.
+pub fn lookup<S: Store>(dir: &impl Directory<S>, name: &[u8]) -> Result<Option<Entry>> {
+    if name.len() > NAME_LEN {
+        return Err(ENAMETOOLONG);
+    }
+    if is_dots(name) {
+        let ino = match name {
+            b"." => dir.ino(),
+            _ => dots(dir)?.parent,
+        };
+        let file_type = dir.params().file_type(FileType::Directory);
+        return Ok(Some(Entry { ino, file_type }));
+    }
+    let found = find(dir, name)?.map(|(_, found)| Entry {
+        ino: found.ino,
+        file_type: found.file_type,
+    });
+    Ok(found)
+}
+
+/// Finds `name`, which is not `.` or `..`.
+fn find<S: Store>(
+    dir: &impl Directory<S>,
+    name: &[u8],
+) -> Result<Option<(Block<S, DirLeafFormat>, Found)>> {
+    if dir.is_indexed() && !dir.index_failed() {
+        match tree::find(dir, name) {
+            Ok(found) => return Ok(found),
+            Err(Fault::Index) => dir.set_index_failed(),
+            Err(Fault::Other(error)) => return Err(error),
+        }
+    }
+    for at in 0..dir.blocks() {
+        read_ahead(dir, at);
+        let Some(block) = read_linear(dir, at)? else {
+            continue;
+        };
+        let format = *block.format();
+        match block.with(|bytes| leaf::find(&format, bytes, name)) {
+            Ok(Some(found)) => return Ok(Some((block, found))),
+            Ok(None) => {}
+            Err(bad) => return Err(bad_entry(dir, block.nr(), bad)),
+        }
+    }
+    Ok(None)
+}
+
+/// Reads a block for a scan that does not use the index; `None` for a hole but in the first block.
+fn read_linear<S: Store>(
+    dir: &impl Directory<S>,
+    at: u32,
+) -> Result<Option<Block<S, DirLeafFormat>>> {
+    let indexed = dir.is_indexed();
+    match at {
+        0 => need_leaf(dir, LogicalBlock::ZERO, indexed).map(Some),
+        at => read_leaf(dir, LogicalBlock::new(at), indexed),
+    }
+}
+
+/// At the begin of each run of blocks of a scan: asks for those of the run, if the first is not in memory.
+fn read_ahead<S: Store>(dir: &impl Directory<S>, at: u32) {
+    if at % READAHEAD != 0 {
+        return;
+    }
+    let end = at.saturating_add(READAHEAD).min(dir.blocks());
+    for at in at..end {
+        let Ok(Some(nr)) = dir.map(LogicalBlock::new(at)) else {
+            continue;
+        };
+        let format = leaf_format(dir, dir.is_indexed());
+        if at % READAHEAD == 0 && dir.store().read_cached(nr, format).is_some() {
+            return;
+        }
+        dir.store().readahead(nr, 1);
+    }
+}
+
+/// `.` and `..`.
+fn dots<S: Store>(dir: &impl Directory<S>) -> Result<Dots> {
+    let find = |bytes: &[u8]| Dots::find(bytes, dir.ino(), dir.params().inodes_count);
+    let (nr, dots) = if dir.is_indexed() && !dir.index_failed() {
+        let block = read_index(dir, LogicalBlock::ZERO)?;
+        (block.nr(), block.with(find))
+    } else {
+        let block = need_leaf(dir, LogicalBlock::ZERO, dir.is_indexed())?;
+        (block.nr(), block.with(find))
+    };
+    dots.map_err(|bad| bad_entry(dir, nr, bad))
+}
+
+/// Inserts `name`, which the caller has looked up and not found under the same lock.
+///
+/// Whatever this returns, the caller then writes the directory's inode in the same handle: size, map and flags
+/// may have changed. Needs [`insert_credits`].
+///
+/// # Errors
+///
+/// `ENOSPC` where no block is free or the tree is as large as it gets; `EEXIST` where the name was met;
+/// `EINVAL`, `ENAMETOOLONG` for what cannot be a name; `EUCLEAN`; `EIO`; `ENOMEM`. The name is not there then.
+pub fn insert<S: Store, D: Directory<S>>(
+    dir: &mut D,
+    tx: &mut S::Tx<'_>,
+    name: &[u8],
+    ino: Ino,
+    file_type: FileType,
+) -> Result {
+    check_name(name)?;
+    let params = dir.params();
+    let new = NewEntry {
+        name,
+        ino,
+        file_type: params.file_type(file_type),
+    };
+    let mut may_convert = params.new_tree();
+    if dir.is_indexed() {
+        let done = match dir.index_failed() {
+            true => Err(Fault::Index),
+            false => tree::insert(dir, tx, new),
+        };
+        match done {
+            Ok(()) => return Ok(()),
+            Err(Fault::Other(error)) => return Err(error),
+            Err(Fault::Index) => dir.set_index_failed(),
+        }
+        if dir.seed().is_some() {
+            return Err(EUCLEAN);
+        }
+        dir.set_indexed(false);
+        may_convert = None;
+    }
+    insert_linear(dir, tx, new, may_convert)
+}
+
+fn insert_linear<S: Store, D: Directory<S>>(
+    dir: &mut D,
+    tx: &mut S::Tx<'_>,
+    new: NewEntry<'_>,
+    may_convert: Option<HashVersion>,
+) -> Result {
+    let blocks = dir.blocks();
+    for at in 0..blocks {
+        read_ahead(dir, at);
+        let Some(block) = read_linear(dir, at)? else {
+            continue;
+        };
+        let format = *block.format();
+        match block.with(|bytes| leaf::room(&format, bytes, new.name)) {
+            Ok(Room::At(slot)) => {
+                return tx
+                    .edit(&block, |bytes| leaf::insert_at(bytes, slot, &new))?
+                    .ok_or(EUCLEAN);
+            }
+            Ok(Room::Exists) => return Err(EEXIST),
+            Ok(Room::Full) => {}
+            Err(bad) => return Err(bad_entry(dir, block.nr(), bad)),
+        }
+        if let (1, Some(version)) = (blocks, may_convert) {
+            tree::convert(dir, tx, &block, version)?;
+            return match tree::insert(dir, tx, new) {
+                Ok(()) => Ok(()),
+                Err(Fault::Other(error)) => Err(error),
+                Err(Fault::Index) => Err(EUCLEAN),
+            };
+        }
+    }
+    let (_, nr) = dir.append(tx)?;
+    let format = leaf_format(dir, false);
+    let (block, room) = tx.create(nr, format, |bytes| {
+        format.clear(bytes);
+        leaf::insert(&format, bytes, &new)
+    })?;
+    match room {
+        Ok(Room::At(_)) => Ok(()),
+        Ok(_) => Err(ENOSPC),
+        Err(bad) => Err(bad_entry(dir, block.nr(), bad)),
+    }
+}
+
+/// Removes `name`, which leads to `ino`. Needs [`CHANGE_CREDITS`].
+///
+/// # Errors
+///
+/// `ENOENT` where the name is not there or leads elsewhere; else as [`lookup`].
+pub fn remove<S: Store, D: Directory<S>>(
+    dir: &mut D,
+    tx: &mut S::Tx<'_>,
+    name: &[u8],
+    ino: Ino,
+) -> Result {
+    check_name(name)?;
+    let (block, found) = find(dir, name)?.ok_or(ENOENT)?;
+    if found.ino != ino {
+        return Err(ENOENT);
+    }
+    let format = *block.format();
+    match tx.edit(&block, |bytes| leaf::remove(&format, bytes, found.at))? {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(ENOENT),
+        Err(bad) => Err(bad_entry(dir, block.nr(), bad)),
+    }
+}
+
+/// Makes `name`, which is there, lead to `ino`. Needs [`CHANGE_CREDITS`].
+///
+/// # Errors
+///
+/// `ENOENT` where the name is not there; else as [`lookup`].
+pub fn replace<S: Store, D: Directory<S>>(
+    dir: &mut D,
+    tx: &mut S::Tx<'_>,
+    name: &[u8],
+    ino: Ino,
+    file_type: FileType,
+) -> Result {
+    check_name(name)?;
+    let (block, found) = find(dir, name)?.ok_or(ENOENT)?;
+    let file_type = dir.params().file_type(file_type);
+    tx.edit(&block, |bytes| set_target(bytes, found.at, ino, file_type))?
+        .ok_or(EUCLEAN)
+}
+
+/// Whether the directory has no names but `.` and `..`, and those.
+///
+/// # Errors
+///
+/// `EUCLEAN` where a block is bad or `.` or `..` is missing; `EIO`.
+pub fn is_empty<S: Store>(dir: &impl Directory<S>) -> Result<bool> {
+    // Not by the tree: a name that no hash leads to counts as well.
+    let first = need_leaf(dir, LogicalBlock::ZERO, dir.is_indexed())?;
+    let dots = first
+        .with(|bytes| Dots::find(bytes, dir.ino(), dir.params().inodes_count))
+        .map_err(|bad| bad_entry(dir, first.nr(), bad))?;
+    for at in 0..dir.blocks() {
+        read_ahead(dir, at);
+        let Some(block) = read_linear(dir, at)? else {
+            continue;
+        };
+        let format = *block.format();
+        let from = match at {
+            0 => dots.end,
+            _ => 0,
+        };
+        match block.with(|bytes| leaf::has_names(&format, bytes, from)) {
+            Ok(false) => {}
+            Ok(true) => return Ok(false),
+            Err(bad) => return Err(bad_entry(dir, block.nr(), bad)),
+        }
+    }
+    Ok(true)
+}
+
+/// Gives a new directory, which has no blocks, its first one, with `.` and `..`. The caller then writes the
+/// inode in the same handle. Needs [`make_empty_credits`].
+///
+/// # Errors
+///
+/// `ENOSPC`; `EINVAL` where it has blocks.
+pub fn make_empty<S: Store, D: Directory<S>>(
+    dir: &mut D,
+    tx: &mut S::Tx<'_>,
+    parent: Ino,
+) -> Result {
+    if dir.blocks() != 0 {
+        return Err(EINVAL);
+    }
+    let (_, nr) = dir.append(tx)?;
+    let format = leaf_format(dir, false);
+    let file_type = dir.params().file_type(FileType::Directory);
+    let ino = dir.ino();
+    let dots = |bytes: &mut [u8]| {
+        format.clear(bytes);
+        let at = rec_len_for(1);
+        let rest = format.end(bytes).checked_sub(at)?;
+        put_entry(bytes, 0, at, Some(ino), file_type, b".")?;
+        put_entry(bytes, at, rest, Some(parent), file_type, b"..")
+    };
+    tx.create(nr, format, dots)?.1.ok_or(EUCLEAN)
+}
+
+/// Makes `..` lead to `parent`, when the directory was moved. Needs [`CHANGE_CREDITS`].
+///
+/// # Errors
+///
+/// `EUCLEAN` where the first block is bad; `EIO`.
+pub fn set_dotdot<S: Store, D: Directory<S>>(
+    dir: &mut D,
+    tx: &mut S::Tx<'_>,
+    parent: Ino,
+) -> Result {
+    let at = dots(dir)?.parent_at;
+    let file_type = dir.params().file_type(FileType::Directory);
+    let set = |bytes: &mut [u8]| set_target(bytes, at, parent, file_type);
+    let done = if !dir.is_indexed() {
+        tx.edit(&need_leaf(dir, LogicalBlock::ZERO, false)?, set)?
+    } else {
+        // With a bad node below it, the root is still one.
+        let block = need_leaf(dir, LogicalBlock::ZERO, true)?;
+        tx.edit(&block.retyped(dx_format(dir, Part::Root)), set)?
+    };
+    done.ok_or_else(|| bad_index(dir, "'..' is missing"))
+}

@@ -1,0 +1,449 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Listing a directory, with positions that survive changes of it.
+//!
+//! Hashed directories, and those of one block that may become hashed, are listed in the order of (major hash,
+//! minor hash, name), and the position is the hash: `major / 2` in the upper and the minor hash in the lower 32
+//! bits, as in ext4. Names that come and go, and leaves that are divided, do not move the others. Other
+//! directories are listed in the order of their blocks, and the position is the offset of a record.
+//!
+//! A position cannot tell names of equal hash apart. Where a listing stops between two of them, the
+//! [`Cursor`] remembers the name that it stopped at; `seekdir` forgets it and begins with the first of them.
+
+use super::access::{bad_entry, need_leaf, Directory, Fault};
+use super::sort::sort_by;
+use super::tree::{copy_of, Next, Path};
+use super::{dots, read_ahead, read_linear};
+use crate::disk::dirent::{DirLeafFormat, FileType, NAME_LEN};
+use crate::disk::hash::{NameHash, NameHasher};
+use crate::disk::{Ino, LogicalBlock};
+use crate::store::{Block, Store};
+use kernel::alloc::flags::GFP_KERNEL;
+use kernel::alloc::KVec;
+use kernel::error::{code::*, Result};
+
+/// Most bytes of names that are gathered at once, beyond which only the first in order are kept: any number of
+/// leaves may share a hash.
+const GATHER_MAX: usize = 64 * 1024;
+
+/// Hash that `.` counts as.
+const DOT: NameHash = NameHash { major: 0, minor: 0 };
+
+/// Hash that `..` counts as.
+const DOTDOT: NameHash = NameHash { major: 2, minor: 0 };
+
+/// How far a listing is.
+#[derive(Clone, Debug)]
+pub struct Cursor {
+    /// The position, as in `f_pos`.
+    pos: u64,
+    /// Positions have 32 bits: those of hashed directories are the major hash only.
+    narrow: bool,
+    /// In a hashed directory, the rest of the hash of the last name that was listed, and that name, if the next
+    /// one may have the same position.
+    minor: u32,
+    name: [u8; NAME_LEN],
+    name_len: u8,
+}
+
+/// A name that is listed.
+#[derive(Clone, Copy, Debug)]
+pub struct Listed<'a> {
+    /// The name.
+    pub name: &'a [u8],
+    /// What it leads to.
+    pub ino: Ino,
+    /// The type that the entry says.
+    pub file_type: FileType,
+    /// Its own position: where a listing begins with it.
+    pub pos: u64,
+}
+
+/// What a call of [`readdir()`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// There may be more: call again.
+    More,
+    /// The receiver had no room for a name. It comes first the next time.
+    Stopped,
+    /// All was listed.
+    End,
+}
+
+impl Cursor {
+    /// The position where a hashed directory ends, for 64 bits (`EXT4_HTREE_EOF_64BIT`).
+    pub const END: u64 = i64::MAX as u64;
+
+    /// The same for 32 bits (`EXT4_HTREE_EOF_32BIT`).
+    pub const END_NARROW: u64 = i32::MAX as u64;
+
+    /// At the begin. `narrow` for users that take positions of 32 bits only.
+    pub const fn new(narrow: bool) -> Self {
+        Self {
+            pos: 0,
+            narrow,
+            minor: 0,
+            name: [0; NAME_LEN],
+            name_len: 0,
+        }
+    }
+
+    /// The position.
+    pub const fn pos(&self) -> u64 {
+        self.pos
+    }
+
+    /// Goes to a position. Does nothing where it is already there, so call it before each [`readdir()`] with
+    /// what the user has.
+    pub fn seek(&mut self, pos: u64, narrow: bool) {
+        if pos != self.pos || narrow != self.narrow {
+            self.narrow = narrow;
+            self.set(pos);
+        }
+    }
+
+    fn set(&mut self, pos: u64) {
+        self.pos = pos;
+        self.minor = match self.narrow {
+            true => 0,
+            false => pos as u32,
+        };
+        self.name_len = 0;
+    }
+
+    const fn end(&self) -> u64 {
+        match self.narrow {
+            true => Self::END_NARROW,
+            false => Self::END,
+        }
+    }
+
+    fn pos_of(&self, hash: NameHash) -> u64 {
+        let major = u64::from(hash.major >> 1);
+        match self.narrow {
+            true => major,
+            false => major << 32 | u64::from(hash.minor),
+        }
+    }
+
+    /// What is listed next sorts behind this.
+    fn bound(&self) -> (NameHash, &[u8]) {
+        let major = match self.narrow {
+            true => self.pos as u32,
+            false => (self.pos >> 32) as u32,
+        };
+        let hash = NameHash {
+            major: major << 1,
+            minor: self.minor,
+        };
+        let name = self.name.get(..self.name_len as usize);
+        (hash, name.unwrap_or(&[]))
+    }
+
+    /// Goes behind a name.
+    fn pass(&mut self, hash: NameHash, name: &[u8]) {
+        self.pos = self.pos_of(hash);
+        self.minor = hash.minor;
+        self.name_len = name.len() as u8;
+        for (to, from) in self.name.iter_mut().zip(name) {
+            *to = *from;
+        }
+    }
+}
+
+/// Lists what comes next: at most the names of one block, or of the leaves that share a hash. The caller goes on
+/// while this gives [`Progress::More`].
+///
+/// `emit` gets each name, outside of all locks but the caller's, and says whether it took it.
+///
+/// # Errors
+///
+/// `EUCLEAN`, `EIO`, `ENOMEM`; the cursor stays.
+pub fn readdir<S: Store>(
+    dir: &impl Directory<S>,
+    cursor: &mut Cursor,
+    mut emit: impl FnMut(Listed<'_>) -> bool,
+) -> Result<Progress> {
+    let params = dir.params();
+    if dir.is_indexed() && !dir.index_failed() {
+        match list_tree(dir, cursor, &mut emit) {
+            Ok(progress) => return Ok(progress),
+            Err(Fault::Index) => dir.set_index_failed(),
+            Err(Fault::Other(error)) => return Err(error),
+        }
+        if cursor.pos != 0 {
+            // A hash is no place in a linear scan.
+            return Err(EUCLEAN);
+        }
+    } else if let (Some(version), 1, false) = (params.new_tree(), dir.blocks(), dir.is_indexed()) {
+        return list_block(dir, cursor, params.hasher(version), &mut emit);
+    }
+    list_linear(dir, cursor, &mut emit)
+}
+
+/// A name among those gathered.
+#[derive(Clone, Copy)]
+struct Item {
+    hash: NameHash,
+    ino: Ino,
+    file_type: FileType,
+    /// Where the name is in [`Gathered::names`].
+    at: u32,
+    len: u8,
+}
+
+impl Item {
+    fn name<'a>(&self, names: &'a [u8]) -> &'a [u8] {
+        let name = names.get(self.at as usize..);
+        name.and_then(|name| name.get(..self.len as usize))
+            .unwrap_or(&[])
+    }
+}
+
+/// Names of one or more blocks that come behind a bound.
+struct Gathered<'a> {
+    hasher: NameHasher,
+    bound: (NameHash, &'a [u8]),
+    names: KVec<u8>,
+    items: KVec<Item>,
+    /// Whether names that come late in the order were left out: all but those of `items` when that was
+    /// decided, and those that sort before the last of them.
+    cut: bool,
+}
+
+impl<'a> Gathered<'a> {
+    fn new(hasher: NameHasher, bound: (NameHash, &'a [u8])) -> Self {
+        Self {
+            hasher,
+            bound,
+            names: KVec::new(),
+            items: KVec::new(),
+            cut: false,
+        }
+    }
+
+    /// Takes a name in if it is in the range.
+    fn add(&mut self, hash: NameHash, name: &[u8], ino: Ino, file_type: FileType) -> Result {
+        let behind = match self.items.last() {
+            Some(last) if self.cut => (hash, name) > (last.hash, last.name(&self.names)),
+            _ => false,
+        };
+        if behind || (hash, name) <= self.bound {
+            return Ok(());
+        }
+        let item = Item {
+            hash,
+            ino,
+            file_type,
+            at: self.names.len() as u32,
+            len: name.len() as u8,
+        };
+        self.names.extend_from_slice(name, GFP_KERNEL)?;
+        self.items.push(item, GFP_KERNEL)?;
+        if self.cut {
+            // The one that bounds the others stays the last.
+            if let [.., last, new] = self.items.as_mut_slice() {
+                core::mem::swap(last, new);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the names of a block in.
+    fn add_block<S: Store>(
+        &mut self,
+        dir: &impl Directory<S>,
+        block: &Block<S, DirLeafFormat>,
+    ) -> Result {
+        let copy = copy_of(block)?;
+        for entry in block.format().entries(&copy) {
+            let entry = entry.map_err(|bad| bad_entry(dir, block.nr(), bad))?;
+            let Some(ino) = entry.ino else { continue };
+            let hash = match entry.name {
+                b"." => DOT,
+                b".." => DOTDOT,
+                name => self.hasher.hash(name),
+            };
+            self.add(hash, entry.name, ino, entry.file_type)?;
+        }
+        Ok(())
+    }
+
+    fn sort(&mut self) {
+        let names = self.names.as_slice();
+        sort_by(&mut self.items, |a, b| {
+            (a.hash, a.name(names)) < (b.hash, b.name(names))
+        });
+    }
+
+    /// Drops the later half, if there is too much.
+    fn limit(&mut self) -> Result {
+        if self.names.len() <= GATHER_MAX {
+            return Ok(());
+        }
+        self.sort();
+        self.items.truncate(self.items.len().div_ceil(2));
+        let mut names = KVec::new();
+        for item in self.items.iter_mut() {
+            let name = item.name(&self.names);
+            item.at = names.len() as u32;
+            names.extend_from_slice(name, GFP_KERNEL)?;
+        }
+        self.names = names;
+        self.cut = true;
+        Ok(())
+    }
+
+    /// Gives the names to `emit` and moves the cursor: behind them to `next`, or where it has to go on.
+    fn emit(
+        &mut self,
+        cursor: &mut Cursor,
+        next: u64,
+        emit: &mut impl FnMut(Listed<'_>) -> bool,
+    ) -> Progress {
+        self.sort();
+        let mut last: Option<&Item> = None;
+        for item in self.items.iter() {
+            let pos = cursor.pos_of(item.hash);
+            let listed = Listed {
+                name: item.name(&self.names),
+                ino: item.ino,
+                file_type: item.file_type,
+                pos,
+            };
+            if !emit(listed) {
+                match last {
+                    Some(last) if cursor.pos_of(last.hash) == pos => {
+                        cursor.pass(last.hash, last.name(&self.names));
+                    }
+                    _ => cursor.seek(pos, cursor.narrow),
+                }
+                return Progress::Stopped;
+            }
+            last = Some(item);
+        }
+        match last {
+            Some(last) if self.cut => cursor.pass(last.hash, last.name(&self.names)),
+            _ => cursor.set(next),
+        }
+        Progress::More
+    }
+}
+
+/// Lists the leaf at the cursor of a hashed directory, and those that go on with its last hash.
+fn list_tree<S: Store>(
+    dir: &impl Directory<S>,
+    cursor: &mut Cursor,
+    emit: &mut impl FnMut(Listed<'_>) -> bool,
+) -> Result<Progress, Fault> {
+    if cursor.pos == cursor.end() {
+        return Ok(Progress::End);
+    }
+    let from = cursor.clone();
+    let bound = from.bound();
+    let path = Path::find(dir, |_| bound.0.major);
+    let mut path = path.map_err(Fault::in_index)?;
+    let mut gathered = Gathered::new(path.hasher, bound);
+    if bound.0 <= DOTDOT {
+        let (own, parent) = (dir.ino(), dots(dir)?.parent);
+        let file_type = dir.params().file_type(FileType::Directory);
+        gathered.add(DOT, b".", own, file_type)?;
+        gathered.add(DOTDOT, b"..", parent, file_type)?;
+    }
+    let next = loop {
+        let at = path.leaf(dir).map_err(Fault::in_index)?;
+        gathered.add_block(dir, &need_leaf(dir, at, false)?)?;
+        gathered.limit()?;
+        // Bit 0: names of the last leaf's last hash are in the next one too.
+        match path.next(dir, |start| start & 1 != 0) {
+            Ok(Next::Moved) => {}
+            Ok(Next::Unwanted(start)) => {
+                break cursor.pos_of(NameHash {
+                    major: start,
+                    minor: 0,
+                });
+            }
+            Ok(Next::End) => break cursor.end(),
+            Err(error) => return Err(Fault::in_index(error)),
+        }
+    };
+    Ok(gathered.emit(cursor, next, emit))
+}
+
+/// Lists a directory of one block that may become hashed as if it were.
+fn list_block<S: Store>(
+    dir: &impl Directory<S>,
+    cursor: &mut Cursor,
+    hasher: NameHasher,
+    emit: &mut impl FnMut(Listed<'_>) -> bool,
+) -> Result<Progress> {
+    if cursor.pos == cursor.end() {
+        return Ok(Progress::End);
+    }
+    let from = cursor.clone();
+    let mut gathered = Gathered::new(hasher, from.bound());
+    gathered.add_block(dir, &need_leaf(dir, LogicalBlock::ZERO, false)?)?;
+    Ok(gathered.emit(cursor, cursor.end(), emit))
+}
+
+/// Lists the block at the cursor of a directory that is not hashed, or whose index is bad.
+fn list_linear<S: Store>(
+    dir: &impl Directory<S>,
+    cursor: &mut Cursor,
+    emit: &mut impl FnMut(Listed<'_>) -> bool,
+) -> Result<Progress> {
+    let bits = dir.params().block_size.bits();
+    let at = match u32::try_from(cursor.pos >> bits) {
+        Ok(at) if at < dir.blocks() => at,
+        _ => return Ok(Progress::End),
+    };
+    let start = u64::from(at) << bits;
+    read_ahead(dir, at);
+    if let Some(block) = read_linear(dir, at)? {
+        let format = *block.format();
+        let copy = copy_of(&block)?;
+        let wanted = cursor.pos;
+        // A position inside of a record, which was there before, counts as that of the next.
+        let mut give = |cursor: &mut Cursor, at: usize, name, ino, file_type| {
+            let pos = start.saturating_add(at as u64);
+            let listed = Listed {
+                name,
+                ino,
+                file_type,
+                pos,
+            };
+            if pos < wanted || emit(listed) {
+                return true;
+            }
+            cursor.set(pos);
+            false
+        };
+        if format.allow_index && format.is_index(&copy) {
+            if at == 0 {
+                let dots = dots(dir)?;
+                let file_type = dir.params().file_type(FileType::Directory);
+                if !give(cursor, 0, b".".as_slice(), dir.ino(), file_type)
+                    || !give(
+                        cursor,
+                        dots.parent_at,
+                        b"..".as_slice(),
+                        dots.parent,
+                        file_type,
+                    )
+                {
+                    return Ok(Progress::Stopped);
+                }
+            }
+        } else {
+            for entry in format.entries(&copy) {
+                let entry = entry.map_err(|bad| bad_entry(dir, block.nr(), bad))?;
+                let Some(ino) = entry.ino else { continue };
+                if !give(cursor, entry.at, entry.name, ino, entry.file_type) {
+                    return Ok(Progress::Stopped);
+                }
+            }
+        }
+    }
+    cursor.set(start.saturating_add(1 << bits));
+    Ok(Progress::More)
+}

@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The tree of a hashed directory: the way to a leaf, and its growth.
+//!
+//! # Invariants
+//!
+//! Each step that changes the tree (a leaf divided, a node divided, the root moved down a level) leaves a
+//! valid tree behind, all names in it. Where one of them fails for lack of space, those before it stay.
+
+use super::access::{
+    bad_entry, bad_index, dx_format, leaf_format, need_leaf, read_index, Directory, Fault,
+};
+use super::leaf::{self, Found, NewEntry, Room, SortError, Sorted};
+use crate::disk::dirent::{BadEntry, DirLeafFormat, Dots, FileType};
+use crate::disk::dx::{DxFormat, Part, Step, LEVELS};
+use crate::disk::hash::{HashVersion, NameHasher};
+use crate::disk::LogicalBlock;
+use crate::store::{Block, Store, Transaction};
+use kernel::alloc::flags::GFP_KERNEL;
+use kernel::alloc::KVec;
+use kernel::error::{code::*, Error, Result};
+
+/// An index block on the way to a leaf.
+struct Frame<S: Store> {
+    block: Block<S, DxFormat>,
+    step: Step,
+}
+
+impl<S: Store> Frame<S> {
+    /// Reads index block `at` and follows the entry for `hash`.
+    fn read(dir: &impl Directory<S>, at: LogicalBlock, hash: u32) -> Result<Self> {
+        let block = read_index(dir, at)?;
+        Self::enter(dir, block, hash)
+    }
+
+    fn enter(dir: &impl Directory<S>, block: Block<S, DxFormat>, hash: u32) -> Result<Self> {
+        let format = *block.format();
+        let step = block
+            .with(|bytes| format.search(bytes, hash))
+            .ok_or_else(|| bad_index(dir, "index block has no entries"))?;
+        Ok(Self { block, step })
+    }
+
+    /// The entry behind the one followed, and its hash.
+    fn peek(&self) -> Option<(u32, Step)> {
+        let format = self.block.format();
+        let at = self.step.at.checked_add(1)?;
+        self.block
+            .with(|bytes| Some((format.hash(bytes, at)?, format.step(bytes, at)?)))
+    }
+
+    fn is_full(&self) -> bool {
+        let format = self.block.format();
+        self.block.with(|bytes| format.is_full(bytes))
+    }
+}
+
+/// The way from the root to a leaf.
+pub(super) struct Path<S: Store> {
+    root: Frame<S>,
+    node: Option<Frame<S>>,
+    /// Leaves that may still be visited: a tree has no more than the directory has blocks.
+    left: u32,
+    pub(super) hasher: NameHasher,
+}
+
+/// Where [`Path::next`] came to.
+pub(super) enum Next {
+    /// The leaf was the last.
+    End,
+    /// At the leaf that begins with this hash; not moved there, as it was not wanted.
+    Unwanted(u32),
+    /// Now at the next leaf.
+    Moved,
+}
+
+impl<S: Store> Path<S> {
+    /// The way to the leaf for the hash that `hash` gives.
+    pub(super) fn find(
+        dir: &impl Directory<S>,
+        hash: impl FnOnce(&NameHasher) -> u32,
+    ) -> Result<Self> {
+        let block = read_index(dir, LogicalBlock::ZERO)?;
+        let format = *block.format();
+        let info = block
+            .with(|bytes| format.info(bytes))
+            .map_err(|flaw| bad_index(dir, flaw.0))?;
+        let hasher = dir.params().hasher(info.version);
+        let hash = hash(&hasher);
+        let root = Frame::enter(dir, block, hash)?;
+        let node = match info.indirect_levels {
+            0 => None,
+            _ => Some(Frame::read(dir, child(dir, root.step)?, hash)?),
+        };
+        Ok(Self {
+            root,
+            node,
+            left: dir.blocks(),
+            hasher,
+        })
+    }
+
+    /// The index block above the leaf.
+    fn parent(&self) -> &Frame<S> {
+        self.node.as_ref().unwrap_or(&self.root)
+    }
+
+    /// The leaf.
+    pub(super) fn leaf(&self, dir: &impl Directory<S>) -> Result<LogicalBlock> {
+        child(dir, self.parent().step)
+    }
+
+    /// Goes on to the next leaf if it is wanted: `want` gets the hash that it begins with, bit 0 of which says
+    /// that the leaf before has names of that hash too.
+    pub(super) fn next(
+        &mut self,
+        dir: &impl Directory<S>,
+        want: impl FnOnce(u32) -> bool,
+    ) -> Result<Next> {
+        let parent = self.node.as_mut().unwrap_or(&mut self.root);
+        if let Some((hash, step)) = parent.peek() {
+            if !want(hash) {
+                return Ok(Next::Unwanted(hash));
+            }
+            parent.step = step;
+        } else if self.node.is_none() {
+            return Ok(Next::End);
+        } else if let Some((hash, step)) = self.root.peek() {
+            if !want(hash) {
+                return Ok(Next::Unwanted(hash));
+            }
+            self.root.step = step;
+            // No hash is below 0: this follows the first entry.
+            self.node = Some(Frame::read(dir, child(dir, step)?, 0)?);
+        } else {
+            return Ok(Next::End);
+        }
+        self.left = match self.left.checked_sub(1) {
+            Some(left) => left,
+            None => return Err(bad_index(dir, "index leads to more leaves than there are")),
+        };
+        Ok(Next::Moved)
+    }
+}
+
+/// The block below an entry, which is not the root.
+fn child<S: Store>(dir: &impl Directory<S>, step: Step) -> Result<LogicalBlock> {
+    match step.block {
+        LogicalBlock::ZERO => Err(bad_index(dir, "index leads back to its root")),
+        block => Ok(block),
+    }
+}
+
+/// Looks for `name`.
+pub(super) fn find<S: Store>(
+    dir: &impl Directory<S>,
+    name: &[u8],
+) -> Result<Option<(Block<S, DirLeafFormat>, Found)>, Fault> {
+    let mut hash = 0;
+    let path = Path::find(dir, |hasher| {
+        hash = hasher.hash(name).major;
+        hash
+    });
+    let mut path = path.map_err(Fault::in_index)?;
+    loop {
+        let at = path.leaf(dir).map_err(Fault::in_index)?;
+        let block = need_leaf(dir, at, false)?;
+        let format = *block.format();
+        match block.with(|bytes| leaf::find(&format, bytes, name)) {
+            Ok(Some(found)) => return Ok(Some((block, found))),
+            Ok(None) => {}
+            Err(bad) => return Err(bad_entry(dir, block.nr(), bad).into()),
+        }
+        match path.next(dir, |start| start & !1 == hash) {
+            Ok(Next::Moved) => {}
+            Ok(_) => return Ok(None),
+            Err(error) => return Err(Fault::in_index(error)),
+        }
+    }
+}
+
+/// Inserts a name that is not there.
+pub(super) fn insert<S: Store, D: Directory<S>>(
+    dir: &mut D,
+    tx: &mut S::Tx<'_>,
+    new: NewEntry<'_>,
+) -> Result<(), Fault> {
+    // Each round but the last makes room for an entry in one index block more.
+    for _ in 0..=LEVELS {
+        let path = Path::find(dir, |hasher| hasher.hash(new.name).major);
+        let path = path.map_err(Fault::in_index)?;
+        let at = path.leaf(dir).map_err(Fault::in_index)?;
+        let block = need_leaf(dir, at, false)?;
+        let format = *block.format();
+        match tx.edit(&block, |bytes| leaf::insert(&format, bytes, &new))? {
+            Ok(Room::At(_)) => return Ok(()),
+            Ok(Room::Exists) => return Err(EEXIST.into()),
+            Ok(Room::Full) => {}
+            Err(bad) => return Err(bad_entry(dir, block.nr(), bad).into()),
+        }
+        if !path.parent().is_full() {
+            return Ok(divide_leaf(dir, tx, &path, &block, new)?);
+        }
+        make_room(dir, tx, &path)?;
+    }
+    Err(bad_index(dir, "index cannot be divided").into())
+}
+
+/// A copy of a block, for what takes longer than a buffer may be locked.
+pub(super) fn copy_of<S: Store, F: crate::store::Format>(block: &Block<S, F>) -> Result<KVec<u8>> {
+    let len = block.with(|bytes| bytes.len());
+    let mut copy = KVec::with_capacity(len, GFP_KERNEL)?;
+    // Does not allocate.
+    block.with(|bytes| copy.extend_from_slice(bytes, GFP_KERNEL))?;
+    Ok(copy)
+}
+
+fn copy_to(to: &mut [u8], from: &[u8]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
+}
+
+/// Inserts a name into a full leaf by dividing it, or by packing it where it is only full of gaps.
+fn divide_leaf<S: Store, D: Directory<S>>(
+    dir: &mut D,
+    tx: &mut S::Tx<'_>,
+    path: &Path<S>,
+    block: &Block<S, DirLeafFormat>,
+    new: NewEntry<'_>,
+) -> Result {
+    let format = *block.format();
+    let old = copy_of(block)?;
+    let sorted = match Sorted::new(format, &old, new, &path.hasher) {
+        Ok(sorted) => sorted,
+        Err(SortError::Memory(error)) => return Err(error),
+        Err(SortError::Bad(bad)) => return Err(bad_entry(dir, block.nr(), bad)),
+    };
+    let mut lower = KVec::from_elem(0, old.len(), GFP_KERNEL)?;
+    if sorted.fits_well() {
+        sorted.write_all(&mut lower)?;
+        return tx.edit(block, |bytes| copy_to(bytes, &lower));
+    }
+
+    let mut upper = KVec::from_elem(0, old.len(), GFP_KERNEL)?;
+    let Some(division) = sorted.divide() else {
+        return Err(bad_index(dir, "leaf cannot be divided"));
+    };
+    sorted.write_divided(&division, &mut lower, &mut upper)?;
+    let (at, nr) = dir.append(tx)?;
+    tx.create(nr, format, |bytes| copy_to(bytes, &upper))?;
+    tx.edit(block, |bytes| copy_to(bytes, &lower))?;
+    add_child(dir, tx, path.parent(), division.hash, at)
+}
+
+/// Adds an entry to an index block that is not full, behind the one that was followed.
+fn add_child<S: Store, D: Directory<S>>(
+    dir: &D,
+    tx: &mut S::Tx<'_>,
+    frame: &Frame<S>,
+    hash: u32,
+    at: LogicalBlock,
+) -> Result {
+    let format = *frame.block.format();
+    let behind = frame.step.at;
+    tx.edit(&frame.block, |bytes| {
+        format.insert_after(bytes, behind, hash, at)
+    })?
+    .ok_or_else(|| bad_index(dir, "index block is full"))
+}
+
+/// Makes room for an entry above the leaf: divides a full node, or moves the root's entries to a new one.
+///
+/// # Errors
+///
+/// `ENOSPC` where the tree is as large as it gets, or no block is free.
+fn make_room<S: Store, D: Directory<S>>(dir: &mut D, tx: &mut S::Tx<'_>, path: &Path<S>) -> Result {
+    let node_format = dx_format(dir, Part::Node);
+    let root = &path.root;
+    let root_format = *root.block.format();
+    let bad = |dir: &D| bad_index(dir, "index block cannot be divided");
+
+    let mut entries = KVec::with_capacity(dir.params().block_size.bytes() as usize, GFP_KERNEL)?;
+    // Within the capacity: does not allocate.
+    let mut take = |frame: &Frame<S>, from| {
+        let format = frame.block.format();
+        frame.block.with(|bytes| match format.entries(bytes, from) {
+            Some(moved) => entries
+                .extend_from_slice(moved, GFP_KERNEL)
+                .map_err(Error::from),
+            None => Err(EUCLEAN),
+        })
+    };
+    match &path.node {
+        None => {
+            take(root, 0)?;
+            let (at, nr) = dir.append(tx)?;
+            tx.create(nr, node_format, |bytes| {
+                node_format.make_node(bytes, &entries)
+            })?
+            .1
+            .ok_or_else(|| bad(dir))?;
+            tx.edit(&root.block, |bytes| {
+                root_format.become_parent_of(bytes, at)?;
+                root_format.set_indirect_levels(bytes, 1)
+            })?
+            .ok_or_else(|| bad(dir))
+        }
+        Some(_) if root.is_full() => Err(ENOSPC),
+        Some(node) => {
+            let half = node.step.count / 2;
+            let hash = node.block.with(|bytes| node_format.hash(bytes, half));
+            let hash = hash.ok_or_else(|| bad(dir))?;
+            take(node, half)?;
+            let (at, nr) = dir.append(tx)?;
+            tx.create(nr, node_format, |bytes| {
+                node_format.make_node(bytes, &entries)
+            })?
+            .1
+            .ok_or_else(|| bad(dir))?;
+            tx.edit(&node.block, |bytes| node_format.set_count(bytes, half))?
+                .ok_or_else(|| bad(dir))?;
+            add_child(dir, tx, root, hash, at)
+        }
+    }
+}
+
+/// Makes a linear directory of one block a hashed one with one leaf, which gets the names.
+pub(super) fn convert<S: Store, D: Directory<S>>(
+    dir: &mut D,
+    tx: &mut S::Tx<'_>,
+    block: &Block<S, DirLeafFormat>,
+    version: HashVersion,
+) -> Result {
+    let old = copy_of(block)?;
+    let mut names = KVec::from_elem(0, old.len(), GFP_KERNEL)?;
+    let params = dir.params();
+    let format = leaf_format(dir, false);
+    let moved = |names: &mut [u8]| -> Result<Dots, BadEntry> {
+        let dots = Dots::find(&old, dir.ino(), params.inodes_count)?;
+        leaf::move_behind_dots(&format, &old, dots.end, names)?;
+        Ok(dots)
+    };
+    let dots = moved(&mut names).map_err(|bad| bad_entry(dir, block.nr(), bad))?;
+
+    let (at, nr) = dir.append(tx)?;
+    tx.create(nr, format, |bytes| copy_to(bytes, &names))?;
+    let root_format = dx_format(dir, Part::Root);
+    let file_type = params.file_type(FileType::Directory);
+    let ino = dir.ino();
+    tx.edit(&block.retyped(root_format), |bytes| {
+        root_format.make_root(bytes, ino, dots.parent, file_type, version, at)
+    })?
+    .ok_or_else(|| bad_index(dir, "index cannot be made"))?;
+    dir.set_indexed(true);
+    Ok(())
+}
