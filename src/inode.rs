@@ -136,17 +136,29 @@ impl<S: Store> Place<S> {
     }
 
     fn bytes<'a>(&self, vol: &Volume<S>, block: &'a [u8]) -> Result<&'a [u8], Flaw> {
-        let end = self.slot.offset.saturating_add(vol.layout.inode_size().into());
+        let end = self
+            .slot
+            .offset
+            .saturating_add(vol.layout.inode_size().into());
         block.get(self.slot.offset..end).ok_or(Flaw("cut short"))
     }
 
     fn bytes_mut<'a>(&self, vol: &Volume<S>, block: &'a mut [u8]) -> Result<&'a mut [u8], Flaw> {
-        let end = self.slot.offset.saturating_add(vol.layout.inode_size().into());
-        block.get_mut(self.slot.offset..end).ok_or(Flaw("cut short"))
+        let end = self
+            .slot
+            .offset
+            .saturating_add(vol.layout.inode_size().into());
+        block
+            .get_mut(self.slot.offset..end)
+            .ok_or(Flaw("cut short"))
     }
 
     /// Gives `f` the whole inode.
-    fn with<R>(&self, vol: &Volume<S>, f: impl FnOnce(&[u8]) -> Result<R, Flaw>) -> Result<R, Flaw> {
+    fn with<R>(
+        &self,
+        vol: &Volume<S>,
+        f: impl FnOnce(&[u8]) -> Result<R, Flaw>,
+    ) -> Result<R, Flaw> {
         self.block.with(|block| f(self.bytes(vol, block)?))
     }
 
@@ -186,12 +198,7 @@ pub fn dtime<S: Store>(vol: &Volume<S>, ino: Ino) -> Result<u32> {
 /// # Errors
 ///
 /// `EUCLEAN`, reported; `EIO`, `ENOMEM`; what the journal says.
-pub fn set_dtime<S: Store>(
-    vol: &Volume<S>,
-    tx: &mut S::Tx<'_>,
-    ino: Ino,
-    value: u32,
-) -> Result {
+pub fn set_dtime<S: Store>(vol: &Volume<S>, tx: &mut S::Tx<'_>, ino: Ino, value: u32) -> Result {
     Place::of(vol, ino)?.edit(vol, tx, ino, |bytes| {
         inode::set_dtime(bytes, value);
         inode::seal(&vol.layout, ino, bytes);
@@ -347,7 +354,10 @@ impl Inode {
                 }
             }
             FileKind::Symlink => {
-                if raw.flags.has_any(InodeFlags::IMMUTABLE.with(InodeFlags::APPEND)) {
+                if raw
+                    .flags
+                    .has_any(InodeFlags::IMMUTABLE.with(InodeFlags::APPEND))
+                {
                     return bad("symbolic link with the flag immutable or append");
                 }
                 let max = if is_fast_symlink(vol, raw) {
