@@ -15,7 +15,8 @@
 //! where there is room to go on, so that streams that are written at the same time do not get each other's blocks in
 //! between. From then on it follows its own last block.
 
-use super::index::{Extent, Found};
+use super::groups::GroupInfo;
+use super::index::{Extent, Found, FreeIndex};
 use super::{Claim, Goal, Run, Space};
 use crate::disk::{Group, PhysBlock};
 use crate::store::Store;
@@ -31,6 +32,17 @@ const SPREAD: u32 = 16;
 const READS: u32 = 4;
 /// Groups that one search looks at, if something was seen among them.
 const LOOKS: u32 = 4096;
+
+/// What is looked for.
+#[derive(Clone, Copy)]
+struct Ask {
+    /// Length of the run that would be best.
+    room: u32,
+    /// Blocks of it to take, at most.
+    want: u32,
+    /// Whether more will be wanted behind them.
+    stream: bool,
+}
 
 /// What a look at one group gave.
 enum Look {
@@ -65,7 +77,10 @@ impl<S: Store> Space<S> {
     /// Gives chosen blocks back that were not marked as used. Never fails, allocates or sleeps.
     pub fn unchoose(&self, run: Run) {
         for (group, extent) in self.parts(run) {
-            self.give(group, extent, |index| &mut index.chosen);
+            self.give(group, extent, |index| {
+                index.stream_ends(extent);
+                &mut index.chosen
+            });
         }
     }
 
@@ -73,21 +88,24 @@ impl<S: Store> Space<S> {
         if let Some(run) = self.take_near(store, goal, want)? {
             return Ok(run);
         }
-        let near = goal.near.and_then(|near| self.layout.group_of(near));
         let room = if goal.stream {
             want.max(STREAM_ROOM)
         } else {
             want
         };
-        let room = room.min(self.layout.blocks_per_group());
-        let (first, from) = match near {
+        let ask = Ask {
+            room: room.min(self.layout.blocks_per_group()),
+            want,
+            stream: goal.stream,
+        };
+        let (first, from) = match goal.near.and_then(|near| self.layout.group_of(near)) {
             Some((group, bit)) => (group, bit),
-            None if goal.stream => (self.stream_group(goal.group, room), 0),
+            None if goal.stream => (self.stream_group(goal.group, ask.room), 0),
             None => (goal.group, 0),
         };
         loop {
             let returns = self.counters.returns();
-            if let Some(run) = self.search(store, first, from, room, want)? {
+            if let Some(run) = self.search(store, first, from, ask)? {
                 return Ok(run);
             }
             // Blocks that were given back to a group behind us were missed.
@@ -100,24 +118,25 @@ impl<S: Store> Space<S> {
     /// Where a stream begins: in turn in one of the groups around `home`, not in `home` itself where the directory and small
     /// files are.
     fn stream_group(&self, home: Group, room: u32) -> Group {
-        let size = self
-            .flex_groups()
-            .max(SPREAD)
-            .min(self.groups.count())
-            .max(1);
-        let turn = self.streams.fetch_add(1, Relaxed);
+        let count = self.groups.count();
+        let size = self.flex_groups().max(SPREAD).min(count);
         let base = home
             .get()
             .saturating_sub(home.get().checked_rem(size).unwrap_or(0));
+        let base = base.min(count.saturating_sub(size));
+        let turn = self.streams.fetch_add(1, Relaxed);
         let candidate = |n: u32| {
-            let step = turn.wrapping_add(n).checked_rem(size).unwrap_or(0);
-            Group::new(base.saturating_add(step))
+            // All but `home`.
+            let step = turn
+                .wrapping_add(n)
+                .checked_rem(size.saturating_sub(1))
+                .unwrap_or(0);
+            let nr = base.saturating_add(step);
+            Group::new(nr.saturating_add(u32::from(nr >= home.get())))
         };
         (0..size)
             .map(candidate)
-            .find(|group| {
-                *group != home && self.groups.get(*group).is_some_and(|g| g.room() >= room)
-            })
+            .find(|group| self.groups.get(*group).is_some_and(|g| g.room() >= room))
             .unwrap_or(home)
     }
 
@@ -127,79 +146,62 @@ impl<S: Store> Space<S> {
             return Ok(None);
         };
         let look = || {
-            self.groups.with_index(group, |info, slot| {
-                let Some(index) = slot else {
-                    return Look::NotLoaded;
-                };
-                if info.is_bad() {
-                    return Look::Nothing;
-                }
-                match index.run_at(bit, want) {
-                    0 => Look::Nothing,
-                    len => self.take(group, info, index, Extent { start: bit, len }),
-                }
+            self.with_usable(group, |info, index| match index.run_at(bit, want) {
+                0 => Look::Nothing,
+                len => self.take(group, info, index, Extent { start: bit, len }, goal.stream),
             })
         };
-        match look() {
-            Some(Look::Taken(run)) => Ok(Some(run)),
-            Some(Look::NotLoaded) if self.ensure_index(store, group)? => Ok(match look() {
-                Some(Look::Taken(run)) => Some(run),
-                _ => None,
-            }),
-            _ => Ok(None),
+        let mut seen = look();
+        if matches!(seen, Look::NotLoaded) && self.ensure_index(store, group)? {
+            seen = look();
         }
+        Ok(match seen {
+            Look::Taken(run) => Some(run),
+            Look::Nothing | Look::NotLoaded => None,
+        })
     }
 
     /// Steps 2 to 4. `None` if no free block was seen.
-    fn search(
-        &self,
-        store: &S,
-        first: Group,
-        from: u32,
-        room: u32,
-        want: u32,
-    ) -> Result<Option<Run>> {
-        let mut need = room;
+    fn search(&self, store: &S, first: Group, from: u32, ask: Ask) -> Result<Option<Run>> {
+        let mut need = ask.room;
         let mut reads = READS;
         let mut no_memory: Option<Error> = None;
         loop {
             // The longest run that a group seemed to have that was passed over.
             let mut most = 0;
-            for (looked, group) in self.around(first).enumerate() {
+            let mut looks = LOOKS;
+            for group in self.around(first) {
                 let Some(info) = self.groups.get(group) else {
                     continue;
                 };
-                if most > 0 && looked as u64 >= u64::from(LOOKS) {
+                looks = looks.saturating_sub(1);
+                if most > 0 && looks == 0 {
                     break;
                 }
                 if info.room() >= need {
                     let from = if group == first { from } else { 0 };
-                    match self.look(group, from, need, want) {
-                        Look::Taken(run) => return Ok(Some(run)),
-                        Look::Nothing => (),
-                        Look::NotLoaded if reads == 0 && most > 0 => (),
-                        Look::NotLoaded => {
-                            reads = reads.saturating_sub(1);
-                            match self.ensure_index(store, group) {
-                                Ok(true) => match self.look(group, from, need, want) {
-                                    Look::Taken(run) => return Ok(Some(run)),
-                                    Look::Nothing | Look::NotLoaded => (),
-                                },
-                                Ok(false) => (),
-                                Err(e) => {
-                                    no_memory = Some(e);
-                                    continue;
-                                }
+                    let mut seen = self.look(group, from, need, ask);
+                    if matches!(seen, Look::NotLoaded) && (reads > 0 || most == 0) {
+                        reads = reads.saturating_sub(1);
+                        match self.ensure_index(store, group) {
+                            Ok(_) => seen = self.look(group, from, need, ask),
+                            Err(e) => {
+                                no_memory = Some(e);
+                                continue;
                             }
                         }
+                    }
+                    if let Look::Taken(run) = seen {
+                        return Ok(Some(run));
                     }
                 }
                 most = info.room().max(most);
             }
-            // `need` gets smaller with each round.
+            // `need` gets smaller with each round: first to what seems to be there, then, as that may be more than
+            // there is, by half.
             need = match most.min(need.saturating_sub(1)) {
                 0 => return no_memory.map_or(Ok(None), Err),
-                next if need == room => next,
+                next if need == ask.room => next,
                 next => next.min(need.div_ceil(2)),
             };
         }
@@ -219,51 +221,55 @@ impl<S: Store> Space<S> {
             .map(Group::new)
     }
 
-    /// Looks for a run of `need` blocks in one group, and takes up to `want` of it.
-    fn look(&self, group: Group, from: u32, need: u32, want: u32) -> Look {
-        self.groups
-            .with_index(group, |info, slot| {
-                let Some(index) = slot else {
-                    return Look::NotLoaded;
+    /// Gives `f` a group's index, under its lock, if blocks can be chosen there.
+    fn with_usable(
+        &self,
+        group: Group,
+        f: impl FnOnce(&GroupInfo, &mut FreeIndex) -> Look,
+    ) -> Look {
+        let look = self.groups.with_index(group, |info, slot| match slot {
+            _ if info.is_bad() => Look::Nothing,
+            Some(index) => f(info, index),
+            None => Look::NotLoaded,
+        });
+        look.unwrap_or(Look::Nothing)
+    }
+
+    /// Looks for a run of `need` blocks in one group, and takes what is wanted of it.
+    fn look(&self, group: Group, from: u32, need: u32, ask: Ask) -> Look {
+        self.with_usable(group, |info, index| match index.find(from, need) {
+            Found::Enough(extent) => {
+                let start = match ask.stream {
+                    true => index.stream_start(extent.start, ask.want),
+                    false => extent.start,
                 };
-                if info.is_bad() {
-                    return Look::Nothing;
-                }
-                match index.find(from, need) {
-                    Found::Enough(extent) => {
-                        let len = index.run_at(extent.start, want);
-                        self.take(
-                            group,
-                            info,
-                            index,
-                            Extent {
-                                start: extent.start,
-                                len,
-                            },
-                        )
-                    }
-                    Found::Longest(extent) => {
-                        self.groups.searched(info, extent.len);
-                        Look::Nothing
-                    }
-                }
-            })
-            .unwrap_or(Look::Nothing)
+                let len = index.run_at(start, ask.want);
+                self.take(group, info, index, Extent { start, len }, ask.stream)
+            }
+            Found::Longest(extent) => {
+                self.groups.searched(info, extent.len);
+                Look::Nothing
+            }
+        })
     }
 
     /// Takes free blocks; under the index lock.
     fn take(
         &self,
         group: Group,
-        info: &super::groups::GroupInfo,
-        index: &mut super::index::FreeIndex,
+        info: &GroupInfo,
+        index: &mut FreeIndex,
         extent: Extent,
+        stream: bool,
     ) -> Look {
         let Some(start) = self.block_of(group, extent.start) else {
             return Look::Nothing;
         };
         index.take(extent);
         index.chosen = index.chosen.saturating_add(extent.len);
+        if stream {
+            index.stream_at(extent);
+        }
         self.groups.taken(info, extent.len);
         Look::Taken(Run {
             start,
@@ -276,7 +282,7 @@ impl<S: Store> Space<S> {
         &self,
         group: Group,
         extent: Extent,
-        count: impl FnOnce(&mut super::index::FreeIndex) -> &mut u32,
+        count: impl FnOnce(&mut FreeIndex) -> &mut u32,
     ) {
         let given = self.groups.with_index(group, |info, slot| {
             let Some(index) = slot else {

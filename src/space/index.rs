@@ -29,7 +29,12 @@ pub(super) struct FreeIndex {
     pub(super) chosen: u32,
     /// Blocks that were freed on the device by a transaction that has not committed.
     pub(super) pending: u32,
+    /// Ends of what streams chose here last; [`NO_HEAD`] where there is none.
+    heads: [u32; 4],
 }
+
+/// No block of a group.
+const NO_HEAD: u32 = u32::MAX;
 
 /// Free blocks `start..start + len` of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +77,7 @@ impl FreeIndex {
             first: 0,
             chosen: 0,
             pending: 0,
+            heads: [NO_HEAD; 4],
         };
         if let Some(last) = index.words.last_mut() {
             *last = !below(blocks.wrapping_sub(1) % BITS + 1);
@@ -173,6 +179,36 @@ impl FreeIndex {
             let n = end.wrapping_sub(at).min(BITS.wrapping_sub(bit));
             f(word, below(n) << bit);
             at = at.wrapping_add(n);
+        }
+    }
+
+    /// Where in the free run that begins at `start` a stream begins: there, unless another stream goes on there.
+    /// That one keeps the first half of the run, unless what is `want`ed does not fit into the second.
+    pub(super) fn stream_start(&self, start: u32, want: u32) -> u32 {
+        if !self.heads.contains(&start) {
+            return start;
+        }
+        let half = self.run_at(start, self.blocks) / 2;
+        start.saturating_add(if half >= want { half } else { 0 })
+    }
+
+    /// A stream chose `run`.
+    pub(super) fn stream_at(&mut self, run: Extent) {
+        let end = run.start.saturating_add(run.len);
+        match self.heads.iter_mut().find(|head| **head == run.start) {
+            Some(head) => *head = end,
+            None => {
+                let [a, b, c, _] = self.heads;
+                self.heads = [end, a, b, c];
+            }
+        }
+    }
+
+    /// `run` was chosen by a stream, perhaps, and is given back: what ends there is no stream any more.
+    pub(super) fn stream_ends(&mut self, run: Extent) {
+        let end = run.start.saturating_add(run.len);
+        if let Some(head) = self.heads.iter_mut().find(|head| **head == end) {
+            *head = NO_HEAD;
         }
     }
 

@@ -284,14 +284,13 @@ impl<S: Store> Space<S> {
         };
         let size = self.flex_groups().max(1);
         let left = size.saturating_sub(group.get().checked_rem(size).unwrap_or(0));
-        let count = (1..left)
-            .take_while(|n| {
-                let other = self.groups.get(Group::new(group.get().saturating_add(*n)));
-                other.is_some_and(|info| {
-                    info.block_bitmap.distance_from(first.block_bitmap) == Some(u64::from(*n))
-                })
+        let beside = |n: &u32| {
+            let other = self.groups.get(Group::new(group.get().saturating_add(*n)));
+            other.is_some_and(|info| {
+                info.block_bitmap.distance_from(first.block_bitmap) == Some(u64::from(*n))
             })
-            .count() as u32;
+        };
+        let count = (1..left).take_while(beside).last().unwrap_or(0);
         if count > 0 {
             store.readahead(first.block_bitmap, count.saturating_add(1));
         }

@@ -130,28 +130,49 @@ pub fn choose_all(vol: &Vol) -> Vec<Run> {
     runs
 }
 
-/// What `dumpe2fs` says of each group: (free blocks, free inodes, directories, list of free blocks).
-pub fn dump_groups(image: &Image) -> BTreeMap<u32, (u32, u32, u32, String)> {
+/// What `dumpe2fs` says of a group.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct GroupDump {
+    pub free_blocks: u32,
+    pub free_inodes: u32,
+    pub dirs: u32,
+    pub free_list: String,
+    pub free_inode_list: String,
+}
+
+/// What `dumpe2fs` says of each group.
+pub fn dump_groups(image: &Image) -> BTreeMap<u32, GroupDump> {
     let mut groups = BTreeMap::new();
     let mut at = 0;
     for line in image.dumpe2fs().lines() {
         if let Some(rest) = line.strip_prefix("Group ") {
-            at = rest.split(':').next().unwrap().parse().unwrap_or(at);
+            let nr = rest.split(':').next().unwrap();
+            at = nr.parse().unwrap_or(at);
         }
         let line = line.trim();
-        if let Some(rest) = line
-            .strip_suffix(" directories")
-            .or_else(|| line.split_once(" directories, ").map(|(head, _)| head))
+        let numbers: Vec<u32> = line
+            .split(", ")
+            .filter_map(|part| part.split_once(' ')?.0.parse().ok())
+            .collect();
+        if let (true, [free_blocks, free_inodes, dirs, ..]) =
+            (line.contains(" free blocks, "), numbers.as_slice())
         {
-            let n: Vec<u32> = rest
-                .split(", ")
-                .map(|part| part.split(' ').next().unwrap().parse().unwrap())
-                .collect();
-            groups.insert(at, (n[0], n[1], n[2], String::new()));
+            let (free_blocks, free_inodes, dirs) = (*free_blocks, *free_inodes, *dirs);
+            let dump = GroupDump {
+                free_blocks,
+                free_inodes,
+                dirs,
+                ..GroupDump::default()
+            };
+            groups.insert(at, dump);
         }
-        if let (Some(list), Some(group)) = (line.strip_prefix("Free blocks:"), groups.get_mut(&at))
-        {
-            group.3 = list.trim().to_string();
+        if let Some(group) = groups.get_mut(&at) {
+            if let Some(list) = line.strip_prefix("Free blocks:") {
+                group.free_list = list.trim().to_string();
+            }
+            if let Some(list) = line.strip_prefix("Free inodes:") {
+                group.free_inode_list = list.trim().to_string();
+            }
         }
     }
     groups
