@@ -74,15 +74,17 @@ impl<S: Store> Space<S> {
     }
 
     /// For a directory in the root: from a place that moves on with each, the flex group with the fewest directories among
-    /// those with at least average room.
+    /// those with hardly less room than the average.
     fn spread_flex(&self, flexes: u32, average: Room) -> Option<u32> {
         // A step that is odd and large visits everything, far apart.
         let turn = self.spread.fetch_add(1, Relaxed).wrapping_mul(0x9e37_79b1);
         let start = ((u64::from(turn) * u64::from(flexes)) >> 32) as u32;
+        let least = |average: u64| average.saturating_sub(average >> 2);
+        let (inodes, blocks) = (least(average.inodes), least(average.blocks));
         let mut best: Option<(u64, u32)> = None;
         for flex in (start..flexes).chain(0..start) {
             let room = self.flex_room(flex);
-            if room.inodes == 0 || room.inodes < average.inodes || room.blocks < average.blocks {
+            if room.inodes == 0 || room.inodes < inodes || room.blocks < blocks {
                 continue;
             }
             if best.is_none_or(|(dirs, _)| room.dirs < dirs) {

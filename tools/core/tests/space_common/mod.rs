@@ -4,7 +4,7 @@
 
 #![allow(dead_code)]
 
-use iomapfs_core::disk::superblock::{RawSuper, SUPER_OFFSET};
+use iomapfs_core::disk::superblock::{RawSuper, SUPER_OFFSET, SUPER_SIZE};
 use iomapfs_core::disk::{Group, Layout, PhysBlock};
 use iomapfs_core::host::{HostStore, Image, Mkfs};
 use iomapfs_core::space::{Claim, Goal, Run, Space};
@@ -12,16 +12,19 @@ use iomapfs_core::store::Store;
 use iomapfs_core::volume::Volume;
 use kernel::error::Result;
 use std::collections::BTreeMap;
-use zerocopy::FromBytes;
+use std::os::unix::fs::FileExt;
 
 pub type Vol = Volume<HostStore>;
 
 /// The layout of an image file.
 pub fn layout(image: &Image) -> Layout {
-    let bytes = std::fs::read(image.path()).unwrap();
-    let (raw, _) = RawSuper::ref_from_prefix(&bytes[SUPER_OFFSET as usize..]).unwrap();
+    let mut bytes = [0; SUPER_SIZE];
+    let file = std::fs::File::open(image.path()).unwrap();
+    file.read_exact_at(&mut bytes, SUPER_OFFSET).unwrap();
+    let raw = RawSuper::from_block(&bytes, 0).unwrap();
     let size = Layout::probe_block_size(raw).unwrap();
-    Layout::new(raw, bytes.len() as u64 / u64::from(size.bytes()), false).unwrap()
+    let blocks = file.metadata().unwrap().len() / u64::from(size.bytes());
+    Layout::new(raw, blocks, false).unwrap()
 }
 
 /// A volume over an image, as after a mount.
