@@ -248,19 +248,17 @@ fn split_mut(bytes: &mut [u8]) -> Option<(&mut RawInode, &mut [u8])> {
 
 /// The 32-bit field at `offset` of the second part, where an inode with such an `extra_isize` has it.
 fn get32(rest: &[u8], extra_isize: u16, offset: usize) -> Option<u32> {
-    let end = offset.checked_add(4)?;
-    let bytes = rest.get(..extra_isize.into())?.get(offset..end)?;
-    Some(u32::from_le_bytes(bytes.try_into().ok()?))
+    let field = rest.get(..extra_isize.into())?.get(offset..)?;
+    Some(u32::from_le_bytes(*field.first_chunk()?))
 }
 
 fn set32(rest: &mut [u8], extra_isize: u16, offset: usize, value: u32) -> bool {
-    let end = offset.saturating_add(4);
     let field = rest
         .get_mut(..extra_isize.into())
-        .and_then(|rest| rest.get_mut(offset..end));
+        .and_then(|rest| rest.get_mut(offset..)?.first_chunk_mut());
     match field {
         Some(field) => {
-            field.copy_from_slice(&value.to_le_bytes());
+            *field = value.to_le_bytes();
             true
         }
         None => false,
@@ -268,13 +266,15 @@ fn set32(rest: &mut [u8], extra_isize: u16, offset: usize, value: u32) -> bool {
 }
 
 fn get16(rest: &[u8], offset: usize) -> Option<u16> {
-    let bytes = rest.get(offset..offset.checked_add(2)?)?;
-    Some(u16::from_le_bytes(bytes.try_into().ok()?))
+    Some(u16::from_le_bytes(*rest.get(offset..)?.first_chunk()?))
 }
 
 fn set16(rest: &mut [u8], offset: usize, value: u16) {
-    if let Some(field) = rest.get_mut(offset..offset.saturating_add(2)) {
-        field.copy_from_slice(&value.to_le_bytes());
+    let field = rest
+        .get_mut(offset..)
+        .and_then(|rest| rest.first_chunk_mut());
+    if let Some(field) = field {
+        *field = value.to_le_bytes();
     }
 }
 

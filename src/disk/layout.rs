@@ -13,7 +13,7 @@
 use super::features::{compat, incompat, ro_compat, FeatureSet, Features};
 use super::superblock::{RawSuper, FLAG_UNSIGNED_HASH, GOOD_OLD_REV, SUPER_MAGIC, SUPER_OFFSET};
 use super::{BlockSize, CsumSeed, Group, Ino, PhysBlock};
-use core::num::NonZeroU32;
+use core::num::{NonZeroU32, NonZeroU64};
 use kernel::error::{code::*, Error};
 use kernel::fmt;
 
@@ -133,6 +133,11 @@ pub struct Layout {
     journal_ino: Option<Ino>,
     orphan_file_ino: Option<Ino>,
     creator_is_linux: bool,
+}
+
+/// How many times `d` are needed for `n`.
+fn div_ceil(n: u64, d: NonZeroU64) -> u64 {
+    (n / d).saturating_add(u64::from(n % d != 0))
 }
 
 fn field<T>(
@@ -319,7 +324,7 @@ impl Layout {
             (),
         )?;
         let in_groups = blocks_count.saturating_sub(first_data_block.into());
-        let groups = in_groups.div_ceil(blocks_per_group.get().into());
+        let groups = div_ceil(in_groups, blocks_per_group.into());
         let descs_per_block = block_size.bytes() / u32::from(desc_size);
         let groups = u32::try_from(groups)
             .ok()
@@ -355,7 +360,8 @@ impl Layout {
             "more than the resize inode can map",
             (),
         )?;
-        let gdt_blocks = groups.div_ceil(descs_per_block);
+        let per_block = NonZeroU64::new(descs_per_block.into()).unwrap_or(NonZeroU64::MIN);
+        let gdt_blocks = div_ceil(groups.into(), per_block) as u32;
         let base_meta = u64::from(gdt_blocks) + u64::from(reserved_gdt_blocks) + 1;
         field(
             base_meta < u64::from(blocks_per_group.get()) && base_meta < in_groups,

@@ -5,62 +5,57 @@
 
 use super::{CsumSeed, Ino, PhysBlock};
 use crate::store::{Flaw, Format, Kind};
-use core::mem::size_of;
-use zerocopy::byteorder::little_endian::U32;
-use zerocopy::FromBytes;
-use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// `ob_magic`.
 const MAGIC: u32 = 0x0b10_ca04;
-
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-struct Tail {
-    magic: U32,
-    checksum: U32,
-}
+/// Bytes of the tail: `ob_magic` and `ob_checksum`.
+const TAIL_SIZE: usize = 8;
+/// Bytes of a slot.
+const SLOT_SIZE: usize = 4;
 
 /// How many slots a block of `block_size` bytes has.
 pub const fn slots_per_block(block_size: u32) -> u32 {
-    block_size.saturating_sub(size_of::<Tail>() as u32) / size_of::<U32>() as u32
+    block_size.saturating_sub(TAIL_SIZE as u32) / SLOT_SIZE as u32
 }
 
-fn split(bytes: &[u8]) -> Option<(&[U32], &Tail)> {
-    let (slots, tail) = Tail::ref_from_suffix(bytes).ok()?;
-    Some((<[U32]>::ref_from_bytes(slots).ok()?, tail))
-}
-
-fn split_mut(bytes: &mut [u8]) -> Option<(&mut [U32], &mut Tail)> {
-    let (slots, tail) = Tail::mut_from_suffix(bytes).ok()?;
-    Some((<[U32]>::mut_from_bytes(slots).ok()?, tail))
+/// The inode number in a slot, zero for none.
+fn get(slot: &[u8]) -> u32 {
+    slot.first_chunk().map_or(0, |b| u32::from_le_bytes(*b))
 }
 
 /// The orphans in a block, each with its slot. What is no inode of the file system is for the caller to find out.
 pub fn orphans(bytes: &[u8]) -> impl Iterator<Item = (usize, Ino)> + '_ {
-    let slots = split(bytes).map_or(&[] as &[U32], |(slots, _)| slots);
+    let slots = bytes
+        .split_last_chunk::<TAIL_SIZE>()
+        .map(|(slots, _)| slots);
     slots
-        .iter()
+        .unwrap_or_default()
+        .chunks_exact(SLOT_SIZE)
         .enumerate()
-        .filter_map(|(i, slot)| Some((i, Ino::new(slot.get())?)))
+        .filter_map(|(i, slot)| Some((i, Ino::new(get(slot))?)))
+}
+
+fn slots_mut(bytes: &mut [u8]) -> impl Iterator<Item = &mut [u8]> {
+    let slots = bytes
+        .split_last_chunk_mut::<TAIL_SIZE>()
+        .map(|(slots, _)| slots);
+    slots.unwrap_or_default().chunks_exact_mut(SLOT_SIZE)
 }
 
 /// Puts an orphan into a free slot, if there is one. Gives the slot.
 pub fn insert(bytes: &mut [u8], ino: Ino) -> Option<usize> {
-    let (slots, _) = split_mut(bytes)?;
-    let (i, slot) = slots
-        .iter_mut()
+    let (i, slot) = slots_mut(bytes)
         .enumerate()
-        .find(|(_, slot)| slot.get() == 0)?;
-    slot.set(ino.get());
+        .find(|(_, slot)| get(slot) == 0)?;
+    *slot.first_chunk_mut()? = ino.get().to_le_bytes();
     Some(i)
 }
 
 /// Makes the slot free in which `ino` is. False where it is not there.
 pub fn remove(bytes: &mut [u8], slot: usize, ino: Ino) -> bool {
-    let slot = split_mut(bytes).and_then(|(slots, _)| slots.get_mut(slot));
-    match slot {
-        Some(slot) if slot.get() == ino.get() => {
-            slot.set(0);
+    match slots_mut(bytes).nth(slot) {
+        Some(slot) if get(slot) == ino.get() => {
+            slot.fill(0);
             true
         }
         _ => false,
@@ -75,14 +70,15 @@ pub struct OrphanFormat {
 }
 
 impl OrphanFormat {
-    fn checksum(&self, nr: PhysBlock, bytes: &[u8]) -> Option<u32> {
-        let len = bytes.len().checked_sub(size_of::<Tail>())?;
-        let sum = self
-            .seed?
-            .start()
-            .with(&nr.get().to_le_bytes())
-            .with(bytes.get(..len)?);
+    fn checksum(&self, nr: PhysBlock, slots: &[u8]) -> Option<u32> {
+        let sum = self.seed?.start().with(&nr.get().to_le_bytes()).with(slots);
         Some(sum.finish())
+    }
+
+    /// What the tail must be.
+    fn tail(&self, nr: PhysBlock, slots: &[u8]) -> [u8; TAIL_SIZE] {
+        let sum = self.checksum(nr, slots).unwrap_or(0);
+        (u64::from(sum) << 32 | u64::from(MAGIC)).to_le_bytes()
     }
 }
 
@@ -90,21 +86,20 @@ impl Format for OrphanFormat {
     const KIND: Kind = Kind::Orphan;
 
     fn verify(&self, nr: PhysBlock, bytes: &[u8]) -> Result<(), Flaw> {
-        let (_, tail) = split(bytes).ok_or(Flaw("bad block size"))?;
-        if tail.magic.get() != MAGIC {
+        let (slots, tail) = bytes.split_last_chunk().ok_or(Flaw("block too short"))?;
+        let tail = u64::from_le_bytes(*tail);
+        if tail as u32 != MAGIC {
             return Err(Flaw("wrong magic number"));
         }
-        match self.checksum(nr, bytes) {
-            Some(sum) if sum != tail.checksum.get() => Err(Flaw("wrong checksum")),
+        match self.checksum(nr, slots) {
+            Some(sum) if sum != (tail >> 32) as u32 => Err(Flaw("wrong checksum")),
             _ => Ok(()),
         }
     }
 
     fn seal(&self, nr: PhysBlock, bytes: &mut [u8]) {
-        let sum = self.checksum(nr, bytes).unwrap_or(0);
-        if let Some((_, tail)) = split_mut(bytes) {
-            tail.magic.set(MAGIC);
-            tail.checksum.set(sum);
+        if let Some((slots, tail)) = bytes.split_last_chunk_mut() {
+            *tail = self.tail(nr, slots);
         }
     }
 }
