@@ -9,3 +9,26 @@ mod store;
 pub use device::Device;
 pub use image::{Image, Mkfs};
 pub use store::{Commit, HostStore, Raw, Restart, Tx};
+
+use crate::space::Space;
+use crate::volume::Volume;
+
+/// Mounts an image for writing.
+///
+/// # Panics
+///
+/// Where it cannot be mounted.
+#[track_caller]
+pub fn mount(image: &Image) -> Volume<HostStore> {
+    let layout = image.layout(false).unwrap_or_else(|e| panic!("{e}"));
+    let store = HostStore::open(image.path(), layout.block_size().bytes())
+        .expect("image file cannot be read");
+    match Space::load(&store, &layout) {
+        Ok(space) => Volume {
+            store,
+            layout,
+            space,
+        },
+        Err(e) => panic!("{e:?}: {:?}", store.take_reports()),
+    }
+}

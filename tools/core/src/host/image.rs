@@ -97,7 +97,10 @@ impl Mkfs {
                 "no htree, no xattr",
                 small().features("^dir_index,^ext_attr,^dir_nlink"),
             ),
-            ("no huge files", small().features("^huge_file,^large_file")),
+            (
+                "no huge files",
+                small().features("^huge_file,^large_file,^resize_inode"),
+            ),
             ("small inodes", small().inode_size(128)),
             ("large inodes", large().inode_size(1024)),
             ("tiny", Self::new(MIB, 1024).features("^has_journal")),
