@@ -125,6 +125,11 @@ impl Mounted {
         let policy = options.errors.unwrap_or_else(|| raw.error_policy());
         let errors = Errors::new(name, policy)?;
         let cache = BufferCache::new(device);
+
+        // Blocks that an earlier mount has checked may have been changed through the device's file since.
+        cache.device().write_back()?;
+        cache.device().invalidate();
+
         let layout = check(&errors, &cache, raw, options.read_only)?;
         let store = JournalStore::bare(cache, errors, Background::new(name)?);
         let plan = plan(&store, &layout, raw, options)?;
@@ -466,7 +471,7 @@ fn plan(store: &JournalStore, layout: &Layout, raw: &RawSuper, options: &Options
         }
         if options.noload {
             return refuse(
-                EROFS,
+                EINVAL,
                 "the journal must be replayed: noload only goes with -o ro",
             );
         }

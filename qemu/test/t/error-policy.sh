@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# catches: an error that is not logged, not recorded in the super block, or not followed by what errors= says
+
+only_iomapfs
+
+mkimg good
+mount_fs good
+mkdir "$MNT/dir"
+fill "$MNT/keep" 5000
+unmount
+# One block that is certainly read: the directory's.
+block=$(debugfs -R 'bmap /dir 0' good 2>/dev/null)
+
+damaged() {
+	cp good img
+	no_fsck img
+	dd if=/dev/urandom of=img bs="$BS" seek="$block" count=1 conv=notrunc status=none
+}
+
+damaged
+log_mark
+mount_fs img errors=continue
+expect_errno EUCLEAN ls "$MNT/dir"
+log_since "iomapfs \(loop[0-9]+\): inode [0-9]+: block $block \(directory leaf\)"
+fill "$MNT/new" 5000 2
+unmount
+dumpe2fs -h img 2>/dev/null | grep -q '^FS Error count: *[1-9]' || fail "the error is not in the super block"
+dumpe2fs -h img 2>/dev/null | grep -q '^Filesystem state:.*with errors' || fail "the state does not tell of the error"
+mount_fs img
+same "$MNT/new" 5000 2
+unmount
+
+damaged
+log_mark
+mount_fs img errors=remount-ro
+expect_errno EUCLEAN ls "$MNT/dir"
+log_since 'read-only from now on'
+expect_errno EROFS touch "$MNT/new"
+same "$MNT/keep" 5000
+expect_errno EROFS mount -o remount,rw "$MNT"
+unmount
+dumpe2fs -h img 2>/dev/null | grep -q '^Filesystem state:.*with errors' || fail "the state does not tell of the error"
+# What the policy is comes from the super block where the options do not say.
+damaged
+tune2fs -e remount-ro img >/dev/null
+mount_fs img
+expect_errno EUCLEAN ls "$MNT/dir"
+expect_errno EROFS touch "$MNT/new"
+unmount

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# catches: a frozen device that is not consistent as it is, or changes while frozen; writers that are not let go
+
+mkimg img
+mount_fs img
+mkdir "$MNT/dir"
+fill "$MNT/dir/one" 300000
+fsfreeze -f "$MNT"
+# Clean without any recovery: this is what a snapshot would be.
+snapshot img frozen
+fsck_clean frozen
+touch "$MNT/dir/two" &
+writer=$!
+sleep 1
+kill -0 "$writer" || fail "a frozen file system was changed"
+cmp img frozen || fail "the device changed while frozen"
+fsfreeze -u "$MNT"
+wait "$writer"
+[ -e "$MNT/dir/two" ] || fail "the writer was not let go"
+fill "$MNT/dir/three" 70000 3
+sync
+dumpe2fs -h img 2>/dev/null | grep -q needs_recovery || fail "thawed, and yet no recovery flag"
+# A second time, without anything to do.
+fsfreeze -f "$MNT"
+fsfreeze -u "$MNT"
+same "$MNT/dir/one" 300000
+same "$MNT/dir/three" 70000 3
+crosscheck img
+mount_fs frozen
+same "$MNT/dir/one" 300000
+unmount
