@@ -79,12 +79,12 @@ long() {
 	wait "$pid"
 }
 
-# one_at_a_time: a second set-up waits for the first.
+# one_at_a_time WHAT: a second set-up that comes to WHAT waits until the first is through. Until this script ends.
 one_at_a_time() {
 	mkdir -p "$cache" || fail "cannot make $cache" 'set XDG_CACHE_HOME to a folder that can be written'
-	exec 9>"$cache/lock"
+	exec 9>"$cache/lock-$1"
 	flock -n 9 || {
-		say 'another set-up is running, waiting for it'
+		say 'another set-up is at this, waiting for it'
 		flock 9
 	}
 }
