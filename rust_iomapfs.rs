@@ -68,10 +68,16 @@ module! {
     alias: ["fs-iomapfs"],
 }
 
-struct Iomapfs;
+#[pin_data]
+struct Iomapfs {
+    #[pin]
+    registration: linux::fs::Registration<ops::Fs>,
+}
 
-impl kernel::Module for Iomapfs {
-    fn init(_module: &'static ThisModule) -> Result<Self> {
-        Ok(Self)
+impl kernel::InPlaceModule for Iomapfs {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            registration <- linux::fs::Registration::new(module),
+        })
     }
 }

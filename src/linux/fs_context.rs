@@ -169,6 +169,12 @@ impl FsContext {
         unsafe { (*self.0.get()).sb_flags_mask & bindings::SB_RDONLY as u32 != 0 }
     }
 
+    /// Whether nobody wants to know that the device has another filesystem.
+    pub(crate) fn is_silent(&self) -> bool {
+        // SAFETY: Valid by the type's invariants.
+        unsafe { (*self.0.get()).sb_flags & bindings::SB_SILENT as u32 != 0 }
+    }
+
     /// From now on a read-only mount is wanted.
     pub(crate) fn set_read_only(&self) {
         // SAFETY: Valid by the type's invariants.

@@ -125,11 +125,6 @@ struct inode *iomapfs_helper_alloc_inode_sb(struct super_block *sb,
 	return alloc_inode_sb(sb, cache, GFP_KERNEL);
 }
 
-u32 iomapfs_helper_encode_dev(dev_t dev)
-{
-	return new_encode_dev(dev);
-}
-
 /* Positions of 32 bits: knfsd asks for them, else a task of 32 bits wants them. */
 bool iomapfs_helper_file_wants_narrow_positions(struct file *file)
 {
@@ -220,11 +215,6 @@ struct timespec64 iomapfs_helper_inode_get_mtime(struct inode *inode)
 	return inode_get_mtime(inode);
 }
 
-void iomapfs_helper_inode_init_special(struct inode *inode, u32 dev)
-{
-	init_special_inode(inode, inode->i_mode, new_decode_dev(dev));
-}
-
 bool iomapfs_helper_inode_is_new(struct inode *inode)
 {
 	return inode_state_read_once(inode) & I_NEW;
@@ -253,11 +243,6 @@ int iomapfs_helper_inode_trylock(struct inode *inode)
 int iomapfs_helper_inode_trylock_shared(struct inode *inode)
 {
 	return inode_trylock_shared(inode);
-}
-
-u32 iomapfs_helper_inode_rdev_encoded(struct inode *inode)
-{
-	return new_encode_dev(inode->i_rdev);
 }
 
 void iomapfs_helper_inode_set_atime_to_ts(struct inode *inode,

@@ -255,10 +255,10 @@ impl<T: FileSystem> INode<T> {
         }
     }
 
-    /// The device number, in the encoding of user space (`new_encode_dev`), of a device special file.
+    /// The device number of a device special file: 12 bits major, 20 bits minor.
     pub(crate) fn device(&self) -> u32 {
-        // SAFETY: Valid by the type's invariants.
-        unsafe { bindings::inode_rdev_encoded(self.as_raw()) }
+        // SAFETY: Valid by the type's invariants; set before the inode is ready.
+        unsafe { (*self.as_raw()).i_rdev }
     }
 
     /// The generation, which tells apart files that have had the same number.
@@ -643,10 +643,11 @@ impl<T: FileSystem> New<T> {
         Ok(())
     }
 
-    /// Makes it a device special file, pipe or socket: the VFS serves its files.
+    /// Makes it what its mode says, a device special file with this number, a pipe or a socket: the VFS serves
+    /// its files.
     pub(crate) fn set_special(&self, device: u32) {
         // SAFETY: Valid by the type's invariants.
-        unsafe { bindings::inode_init_special(self.as_raw(), device) };
+        unsafe { bindings::init_special_inode(self.as_raw(), (*self.as_raw()).i_mode, device) };
     }
 
     /// Sets the filesystem's data.
@@ -666,7 +667,7 @@ impl<T: FileSystem> New<T> {
     }
 }
 
-/// What the core of an inode that is not ready yet can be asked and told, as of one that is.
+/// What can be asked and told of an inode that is not ready yet, as of one that is.
 impl<T: FileSystem> New<T> {
     /// Sets the mode: file type and permissions.
     pub(crate) fn set_mode(&self, mode: u16) {
@@ -678,6 +679,24 @@ impl<T: FileSystem> New<T> {
     pub(crate) fn mode(&self) -> u16 {
         // SAFETY: Valid by the type's invariants.
         unsafe { (*self.as_raw()).i_mode }
+    }
+
+    /// The owner's id, as the filesystem stores it.
+    pub(crate) fn uid(&self) -> u32 {
+        // SAFETY: Valid by the type's invariants.
+        unsafe { bindings::i_uid_read(self.as_raw()) }
+    }
+
+    /// The group's id, as the filesystem stores it.
+    pub(crate) fn gid(&self) -> u32 {
+        // SAFETY: Valid by the type's invariants.
+        unsafe { bindings::i_gid_read(self.as_raw()) }
+    }
+
+    /// The number of links.
+    pub(crate) fn links(&self) -> u32 {
+        // SAFETY: Valid by the type's invariants.
+        unsafe { (*self.as_raw()).__bindgen_anon_1.i_nlink }
     }
 
     /// Sets the number of links.

@@ -87,7 +87,7 @@ pub(crate) trait Operations: Sized + 'static {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
-    /// Makes a device special file (`device` is in the encoding of user space), pipe or socket.
+    /// Makes a device special file (`device` has 12 bits major and 20 bits minor), pipe or socket.
     fn mknod(
         _idmap: &Idmap,
         _dir: &INode<Self::FileSystem>,
@@ -108,8 +108,7 @@ pub(crate) trait Operations: Sized + 'static {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
-    /// Makes a regular file without a name. Its count of links must be 1 in memory when it is returned; the
-    /// VFS lowers it and marks the inode dirty.
+    /// Makes a regular file without a name or links.
     fn tmpfile(
         _idmap: &Idmap,
         _dir: &INode<Self::FileSystem>,
@@ -393,7 +392,6 @@ impl<O: Operations> Table<O> {
             // SAFETY: As in `create`.
             unsafe {
                 let name = Entry::<O::FileSystem>::from_raw(dentry).name();
-                let device = bindings::encode_dev(device);
                 let inode = O::mknod(
                     Idmap::from_raw(idmap),
                     INode::from_raw(dir),
@@ -436,7 +434,11 @@ impl<O: Operations> Table<O> {
             unsafe {
                 let inode = O::tmpfile(Idmap::from_raw(idmap), INode::from_raw(dir), mode)?;
                 let inode = inode.unlock();
-                bindings::d_tmpfile(file, inode.into_raw_inode());
+                bindings::d_mark_tmpfile(file, inode.as_raw());
+                bindings::d_instantiate(
+                    (*file).__bindgen_anon_1.f_path.dentry,
+                    inode.into_raw_inode(),
+                );
                 to_result(bindings::finish_open_simple(file, 0))?;
             }
             Ok(0)

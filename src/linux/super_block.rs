@@ -15,7 +15,7 @@ use super::{
 };
 use core::{marker::PhantomData, ptr};
 use kernel::{
-    error::from_result,
+    error::{from_result, to_result},
     prelude::*,
     seq_file::SeqFile,
     sync::Arc,
@@ -118,6 +118,13 @@ impl<T: FileSystem> SuperBlock<T> {
                 bindings::wb_reason_WB_REASON_FS_FREE_SPACE,
             )
         };
+    }
+
+    /// Writes out and waits for all that is dirty, as `sync(2)` does. For [`FileSystem::reconfigure`], which the VFS
+    /// calls with the necessary lock.
+    pub(crate) fn write_out(&self) -> Result {
+        // SAFETY: Valid by the type's invariants.
+        to_result(unsafe { bindings::sync_filesystem(self.as_raw()) })
     }
 
     /// Keeps the filesystem from being frozen while the guard lives. Waits while it is.

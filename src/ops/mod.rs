@@ -4,6 +4,14 @@
 //!
 //! | file | what is in it |
 //! |---|---|
+//! | [`mount`] | the filesystem type: options, mount, remount, unmount, `statfs` |
+//! | [`inode`] | inodes: how they come into memory, are written and leave it; attributes |
+//! | [`dir`] | directories as the core sees them, and open ones |
+//! | [`create`] | new inodes |
+//! | [`names`] | lookup, and all that changes a directory but `rename` |
+//! | [`rename`] | `rename` |
+//! | [`symlink`] | symbolic links |
+//! | [`xattr`] | blocks of extended attributes |
 //! | [`store`] | the core's blocks and transactions, as buffers and jbd2 handles |
 //! | [`journal`] | finding and opening the journal |
 //! | [`mounted`] | a mounted file system: up, read-only and back, freeze, sync, down |
@@ -11,11 +19,43 @@
 //! | [`orphan`] | inodes that a recovery has to look after |
 //! | [`errors`] | what happens when an error is found |
 //! | [`background`] | what runs beside the callers |
+//!
+//! # Transactions
+//!
+//! What a system call changes of names and attributes is one transaction. A handle is begun with credits for
+//! the worst case before the first change, and ended before anything that may wait for another handle: giving
+//! up the last reference to an inode, above all.
+//!
+//! An error after the first change leaves what was changed in the transaction; each operation does first what
+//! can fail.
 
 pub(crate) mod background;
+mod create;
+mod dir;
 pub(crate) mod errors;
+mod inode;
 pub(crate) mod journal;
+mod mount;
 pub(crate) mod mounted;
+mod names;
 pub(crate) mod orphan;
+mod rename;
 pub(crate) mod store;
 pub(crate) mod superblock;
+mod symlink;
+mod xattr;
+
+use crate::linux::{inode::INode, super_block};
+
+pub(crate) use inode::Data;
+pub(crate) use mount::{Fs, Super};
+pub(crate) use store::{JournalStore, Tx};
+
+/// A super block of ours.
+pub(crate) type SuperBlock = super_block::SuperBlock<Fs>;
+/// An inode of ours.
+pub(crate) type Node = INode<Fs>;
+/// What the core needs of a mounted file system.
+pub(crate) type Volume = crate::volume::Volume<JournalStore>;
+/// An inode as the core has it; the map lock guards it.
+pub(crate) type Core = crate::inode::Inode;

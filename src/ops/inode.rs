@@ -1,0 +1,533 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Inodes: how they come into memory, are written and leave it; attributes.
+//!
+//! # Who knows what
+//!
+//! The VFS's inode is the authority for mode, owner, links, times, version and the size in memory. [`Core`] has the
+//! map, the size on disk and the flags. Both are written together, by whoever changes one of them.
+//!
+//! # Locks
+//!
+//! The map lock ([`Data::core`]) guards [`Core`]. It is taken inside a handle, never the other way round.
+
+use super::orphan::Orphans;
+use super::{dir, names, symlink, xattr, Core, Fs, Node, SuperBlock, Tx, Volume};
+use crate::disk::inode::{FileKind, InodeFlags, Time as DiskTime};
+use crate::disk::{CsumSeed, Group, Ino, LogicalBlock};
+use crate::inode::{set_dtime, Attrs, Inode};
+use crate::linux::attr::{attributes, Attr, Idmap, Stat, Wanted};
+use crate::linux::dentry::Entry;
+use crate::linux::fs::Wait;
+use crate::linux::inode::{flags, Got, Kind, New, Time};
+use crate::linux::inode_ops::{InodeTable, Operations};
+use crate::linux::memalloc::NofsScope;
+use crate::linux::printk;
+use crate::linux::time::Timestamp;
+use crate::map::{FileMap, Progress, Snapshot};
+use crate::space::Goal;
+use crate::store::{tid_geq, Store, Tid, Transaction};
+use kernel::prelude::*;
+use kernel::sync::aref::ARef;
+use kernel::sync::atomic::{Atomic, Relaxed};
+use kernel::sync::{new_mutex, Arc, Mutex};
+
+/// What we keep of an inode in memory.
+#[pin_data]
+pub(crate) struct Data {
+    /// The volume that the inode is in.
+    volume: Arc<Volume>,
+    /// The map lock, and what it guards.
+    #[pin]
+    core: Mutex<Core>,
+    /// The last extent that was found, to be read without the lock.
+    snapshot: Arc<Snapshot>,
+    /// When the file was created.
+    created: DiskTime,
+    /// The inode's checksum seed.
+    seed: Option<CsumSeed>,
+    /// The group that the inode is in.
+    group: Group,
+    /// The transaction of the last change of any kind.
+    sync_tid: Atomic<u32>,
+    /// The transaction of the last change without which data cannot be found.
+    data_tid: Atomic<u32>,
+    /// [`Core`]'s size on disk, to be read without the lock.
+    disk_size: Atomic<u64>,
+    /// [`Core`]'s flags, to be read without the lock.
+    flags: Atomic<u32>,
+    /// Whether the directory's index was found to be bad, 1 or 0.
+    index_failed: Atomic<u32>,
+}
+
+impl Data {
+    /// For an inode that was just read or made.
+    pub(super) fn new(
+        volume: Arc<Volume>,
+        core: Core,
+        created: DiskTime,
+    ) -> impl PinInit<Self, Error> {
+        // What was changed before is durable, or in a transaction not later than the latest one.
+        let tid = volume.store.latest_tid();
+        try_pin_init!(Self {
+            snapshot: core.map.snapshot().clone(),
+            disk_size: Atomic::new(core.disk_size),
+            flags: Atomic::new(core.flags.bits()),
+            seed: core.seed,
+            group: match volume.layout.inode_slot(core.ino) {
+                Some(slot) => slot.group,
+                None => return Err(EUCLEAN),
+            },
+            core <- new_mutex!(core, "iomapfs_map"),
+            volume,
+            created,
+            sync_tid: Atomic::new(tid),
+            data_tid: Atomic::new(tid),
+            index_failed: Atomic::new(0),
+        })
+    }
+
+    /// The volume that the inode is in.
+    pub(crate) fn volume(&self) -> &Volume {
+        &self.volume
+    }
+
+    /// A reference of its own on the volume.
+    pub(super) fn volume_arc(&self) -> Arc<Volume> {
+        self.volume.clone()
+    }
+
+    /// The inode's checksum seed; `None` without metadata checksums.
+    pub(super) fn seed(&self) -> Option<CsumSeed> {
+        self.seed
+    }
+
+    /// Where blocks are best, if no other block of the file says so. `stream` where the file is being appended to.
+    pub(crate) fn goal(&self, stream: bool) -> Goal {
+        Goal {
+            near: None,
+            group: self.group,
+            stream,
+        }
+    }
+
+    /// The map lock, and what it guards.
+    pub(crate) fn core(&self) -> &Mutex<Core> {
+        &self.core
+    }
+
+    /// The last extent that was found, to be read without the lock.
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// The flags of the inode; they may be changing.
+    pub(super) fn flags(&self) -> InodeFlags {
+        InodeFlags::from_bits(self.flags.load(Relaxed))
+    }
+
+    /// The size on disk; it may be changing.
+    pub(crate) fn disk_size_hint(&self) -> u64 {
+        self.disk_size.load(Relaxed)
+    }
+
+    /// Whether the directory's index was found to be bad.
+    pub(super) fn index_failed(&self) -> bool {
+        self.index_failed.load(Relaxed) != 0
+    }
+
+    /// Remembers that the directory's index is bad.
+    pub(super) fn set_index_failed(&self) {
+        self.index_failed.store(1, Relaxed);
+    }
+
+    /// The transaction that must be durable for the inode to be.
+    pub(crate) fn sync_tid(&self) -> Tid {
+        self.sync_tid.load(Relaxed)
+    }
+
+    /// The transaction that must be durable for all data to be found.
+    pub(crate) fn data_tid(&self) -> Tid {
+        self.data_tid.load(Relaxed)
+    }
+
+    /// Whether all data will be found after a crash, once it is on the device.
+    pub(crate) fn is_map_durable(&self) -> bool {
+        match self.volume.store.journal() {
+            Some(journal) => tid_geq(journal.committed_tid(), self.data_tid()),
+            None => true,
+        }
+    }
+
+    /// Writes the inode to the inode table, in this transaction: its map, size on disk or flags have changed.
+    /// `core` is what the map lock guards. Costs [`Core::WRITE_CREDITS`].
+    pub(crate) fn write_core(&self, node: &Node, core: &Core, tx: &mut Tx<'_>) -> Result {
+        self.data_tid.store(tx.tid(), Relaxed);
+        self.write(node, core, tx)
+    }
+
+    /// [`Self::write_core`], for callers without the map lock.
+    pub(super) fn write_core_now(&self, node: &Node, tx: &mut Tx<'_>) -> Result {
+        self.write_core(node, &self.core.lock(), tx)
+    }
+
+    /// The flags in `core` have changed.
+    pub(super) fn note_flags(&self, core: &Core) {
+        self.flags.store(core.flags.bits(), Relaxed);
+    }
+
+    /// Writes the inode to the inode table, in this transaction: what the VFS knows has changed.
+    /// Costs [`Core::WRITE_CREDITS`].
+    pub(crate) fn write_attrs(&self, node: &Node, tx: &mut Tx<'_>) -> Result {
+        self.write(node, &self.core.lock(), tx)
+    }
+
+    fn write(&self, node: &Node, core: &Core, tx: &mut Tx<'_>) -> Result {
+        self.sync_tid.store(tx.tid(), Relaxed);
+        self.disk_size.store(core.disk_size, Relaxed);
+        self.flags.store(core.flags.bits(), Relaxed);
+        node.set_blocks(core.map.sectors());
+        core.write(&self.volume, tx, &self.attrs(node))
+    }
+
+    /// What the VFS knows of the inode.
+    fn attrs(&self, node: &Node) -> Attrs {
+        Attrs {
+            mode: node.mode(),
+            uid: node.uid(),
+            gid: node.gid(),
+            nlink: node.links(),
+            rdev: node.device(),
+            atime: to_disk(node.time(Time::Access)),
+            mtime: to_disk(node.time(Time::Modify)),
+            ctime: to_disk(node.time(Time::Change)),
+            crtime: self.created,
+            version: node.version(),
+        }
+    }
+}
+
+/// The format's form of a timestamp.
+pub(super) fn to_disk(time: Timestamp) -> DiskTime {
+    DiskTime {
+        sec: time.seconds,
+        nsec: time.nanoseconds,
+    }
+}
+
+/// The VFS's form of a timestamp.
+pub(super) fn from_disk(time: DiskTime) -> Timestamp {
+    Timestamp {
+        seconds: time.sec,
+        nanoseconds: time.nsec,
+    }
+}
+
+/// The number of an inode of ours.
+pub(super) fn number(node: &Node) -> Ino {
+    // Only numbers of this kind are ever given to an inode.
+    let number = u32::try_from(node.number()).ok().and_then(Ino::new);
+    number.unwrap_or(Ino::ROOT)
+}
+
+/// Finds an inode, in memory or else on the device.
+///
+/// # Errors
+///
+/// `ESTALE` where it is not in use; `EUCLEAN`, reported; `EOPNOTSUPP`, `EIO`, `ENOMEM`.
+pub(super) fn get(sb: &SuperBlock, ino: Ino) -> Result<ARef<Node>> {
+    match Node::get(sb, ino.get())? {
+        Got::Cached(node) => Ok(node),
+        Got::New(new) => {
+            let read = Inode::read(&sb.data().mounted.volume, ino)?;
+            set_up(sb, new, read)
+        }
+    }
+}
+
+/// Finds an inode that is an orphan: it may be without links.
+pub(super) fn get_orphan(sb: &SuperBlock, ino: Ino) -> Result<ARef<Node>> {
+    match Node::get(sb, ino.get())? {
+        Got::Cached(node) => Ok(node),
+        Got::New(new) => {
+            let read = Inode::read_orphan(&sb.data().mounted.volume, ino)?;
+            set_up(sb, new, read)
+        }
+    }
+}
+
+/// Gives an inode that was read what it needs.
+fn set_up(sb: &SuperBlock, new: New<Fs>, (core, attrs): (Core, Attrs)) -> Result<ARef<Node>> {
+    new.set_mode(attrs.mode);
+    new.set_ids(attrs.uid, attrs.gid);
+    new.set_links(attrs.nlink);
+    new.set_size(core.disk_size);
+    new.set_blocks(core.map.sectors());
+    new.set_time(Time::Access, from_disk(attrs.atime));
+    new.set_time(Time::Modify, from_disk(attrs.mtime));
+    new.set_time(Time::Change, from_disk(attrs.ctime));
+    new.set_generation(core.generation);
+    new.set_version(attrs.version);
+    new.set_flags(vfs_flags(core.flags));
+    set_operations(&new, &core, &attrs)?;
+    let data = Data::new(sb.data().mounted.volume.clone(), core, attrs.crtime);
+    Ok(new.init(data)?.unlock())
+}
+
+/// Gives an inode the operations of its type.
+pub(super) fn set_operations(new: &New<Fs>, core: &Core, attrs: &Attrs) -> Result {
+    match attrs.kind() {
+        FileKind::Regular => {
+            new.set_operations(InodeTable::of::<Regular>());
+            new.set_large_folios();
+        }
+        FileKind::Directory => {
+            new.set_operations(InodeTable::of::<names::Directory>());
+            new.set_file_operations(dir::file_table());
+        }
+        FileKind::Symlink => match core.fast_target() {
+            Some(target) => {
+                new.set_link(target)?;
+                new.set_operations(InodeTable::of_links::<Special>());
+            }
+            None => new.set_operations(InodeTable::of::<symlink::Slow>()),
+        },
+        FileKind::CharDevice | FileKind::BlockDevice | FileKind::Fifo | FileKind::Socket => {
+            new.set_operations(InodeTable::of::<Special>());
+            new.set_special(attrs.rdev);
+        }
+    }
+    Ok(())
+}
+
+/// The flags that the VFS looks after.
+pub(super) fn vfs_flags(disk: InodeFlags) -> u32 {
+    let pairs = [
+        (InodeFlags::SYNC, flags::SYNC),
+        (InodeFlags::APPEND, flags::APPEND),
+        (InodeFlags::IMMUTABLE, flags::IMMUTABLE),
+        (InodeFlags::NOATIME, flags::NOATIME),
+        (InodeFlags::DIRSYNC, flags::DIRSYNC),
+    ];
+    pairs
+        .into_iter()
+        .filter(|(flag, _)| disk.has(*flag))
+        .fold(0, |set, (_, flag)| set | flag)
+}
+
+/// The operations of inodes that are neither directories nor have data of their own to look after: attributes.
+struct Special;
+
+#[vtable]
+impl Operations for Special {
+    type FileSystem = Fs;
+
+    fn setattr(idmap: &Idmap, entry: &Entry<'_, Fs>, node: &Node, attr: &mut Attr) -> Result {
+        set_attributes(idmap, entry, node, attr)
+    }
+
+    fn getattr(idmap: &Idmap, node: &Node, wanted: Wanted, to: &mut Stat) -> Result {
+        get_attributes(idmap, node, wanted, to);
+        Ok(())
+    }
+}
+
+/// The operations of regular files.
+struct Regular;
+
+#[vtable]
+impl Operations for Regular {
+    type FileSystem = Fs;
+
+    fn setattr(idmap: &Idmap, entry: &Entry<'_, Fs>, node: &Node, attr: &mut Attr) -> Result {
+        set_attributes(idmap, entry, node, attr)
+    }
+
+    fn getattr(idmap: &Idmap, node: &Node, wanted: Wanted, to: &mut Stat) -> Result {
+        get_attributes(idmap, node, wanted, to);
+        if wanted.direct_alignment() {
+            let align = node.super_block().block_device()?.logical_block_size();
+            to.set_direct_alignment(align, align);
+        }
+        Ok(())
+    }
+}
+
+/// `setattr`: checks a change of attributes and makes it. The VFS holds `i_rwsem` exclusively.
+pub(super) fn set_attributes(
+    idmap: &Idmap,
+    entry: &Entry<'_, Fs>,
+    node: &Node,
+    attr: &mut Attr,
+) -> Result {
+    attr.prepare(idmap, entry)?;
+    if let Some(size) = attr.size() {
+        let size = u64::try_from(size).map_err(|_| EINVAL)?;
+        if node.kind() != Kind::Regular {
+            return Err(EINVAL);
+        }
+        if size != node.size() {
+            attr.touch(node);
+        }
+        return Err(EOPNOTSUPP);
+    }
+    attr.copy_to(idmap, node);
+    node.raise_version();
+    write_back(node)
+}
+
+/// `getattr`.
+pub(super) fn get_attributes(idmap: &Idmap, node: &Node, wanted: Wanted, to: &mut Stat) {
+    let data = node.data();
+    let known = attributes::APPEND | attributes::IMMUTABLE | attributes::NODUMP;
+    let flags = data.flags();
+    let has = |flag, attribute| if flags.has(flag) { attribute } else { 0 };
+    to.set_attributes(
+        known,
+        has(InodeFlags::APPEND, attributes::APPEND)
+            | has(InodeFlags::IMMUTABLE, attributes::IMMUTABLE)
+            | has(InodeFlags::NODUMP, attributes::NODUMP),
+    );
+    to.fill(idmap, wanted, node);
+    if wanted.birth_time() {
+        to.set_birth_time(from_disk(data.created));
+    }
+    // What is in memory only takes space as well.
+    let outstanding = data.core.lock().map.outstanding();
+    let sectors = data.volume.layout.block_size().sectors();
+    to.add_blocks(u64::from(outstanding).saturating_mul(sectors));
+}
+
+/// The last link is gone, or the file is cut off in several steps: recovery has to know, if it comes to that. `false`
+/// where it knows already.
+pub(super) fn mark_orphan(node: &Node, tx: &mut Tx<'_>) -> Result<bool> {
+    let mounted = &node.super_block().data().mounted;
+    mounted.orphans.add(&mounted.volume, tx, number(node))
+}
+
+/// The inode needs no recovery any more.
+pub(super) fn unmark_orphan(node: &Node, tx: &mut Tx<'_>) -> Result {
+    let mounted = &node.super_block().data().mounted;
+    mounted.orphans.remove(&mounted.volume, tx, number(node))
+}
+
+/// Writes what the VFS knows of the inode, in a transaction of its own.
+pub(super) fn write_back(node: &Node) -> Result {
+    let data = node.data();
+    let mut tx = data.volume.store.begin(Core::WRITE_CREDITS, 0)?;
+    data.write_attrs(node, &mut tx)
+}
+
+/// `dirty_inode`: the VFS has changed a time, or links of a file without a name.
+pub(super) fn dirtied(node: &Node) {
+    let _nofs = NofsScope::enter();
+    if let Err(error) = write_back(node) {
+        // Without a journal to write to there is nothing that could be lost.
+        if error != EROFS {
+            node.data().volume.store.fail(
+                error,
+                fmt!("inode {}: attributes are not written", node.number()),
+            );
+        }
+    }
+}
+
+/// `write_inode`: everything is in the journal already.
+pub(super) fn write(node: &Node, wait: Wait) -> Result {
+    match wait {
+        Wait::No => Ok(()),
+        Wait::Yes => node
+            .super_block()
+            .data()
+            .mounted
+            .commit(node.data().sync_tid()),
+    }
+}
+
+/// `evict_inode`: the inode leaves memory. If it has no links, it is freed with all that it has.
+pub(super) fn evict(node: &Node) {
+    let data = node.data();
+    let gone = node.links() == 0 && data.volume.store.check_writable().is_ok();
+    let result = if gone {
+        let _writing = node.super_block().internal_write();
+        free(node)
+    } else {
+        Ok(())
+    };
+    if let Err(error) = result {
+        data.volume.store.fail(
+            error,
+            fmt!("inode {}: is deleted, but not freed", node.number()),
+        );
+    }
+}
+
+/// Frees an inode without links: its blocks, its attribute block, itself. Until the last step it is an orphan, so that a
+/// recovery would do the rest.
+fn free(node: &Node) -> Result {
+    let _nofs = NofsScope::enter();
+    free_metadata_blocks(node)?;
+    let data = node.data();
+    let volume = data.volume();
+    let ino = number(node);
+    let credits = Core::WRITE_CREDITS
+        .saturating_add(1)
+        .saturating_add(xattr::RELEASE_CREDITS)
+        .saturating_add(volume.space.credits_free(1))
+        .saturating_add(Orphans::CREDITS)
+        .saturating_add(volume.space.credits_free_inode());
+    let mut tx = volume.store.begin(credits, 1)?;
+    {
+        let mut core = data.core.lock();
+        xattr::release_block(volume, &mut tx, &mut core)?;
+        data.write_core(node, &core, &mut tx)?;
+    }
+    unmark_orphan(node, &mut tx)?;
+    set_dtime(volume, &mut tx, ino, printk::unix_time() as u32)?;
+    volume
+        .space
+        .free_inode(volume, &mut tx, ino, node.is_directory())
+}
+
+/// Frees the blocks of a directory or a long symbolic link. They are metadata: replaying the journal must not write
+/// them again.
+fn free_metadata_blocks(node: &Node) -> Result {
+    let data = node.data();
+    let volume = data.volume();
+    let granted = FileMap::remove_credits(volume, data.core.lock().map.depth());
+    let credits = granted.blocks.saturating_add(Core::WRITE_CREDITS);
+    let revokes = granted.revokes.saturating_add(REVOKES);
+    let blocks = volume.layout.block_size().blocks_for(data.disk_size_hint());
+    let mut to = u32::try_from(blocks).unwrap_or(u32::MAX);
+    let mut tx = None;
+    while to > 0 {
+        let tx = match &mut tx {
+            None => tx.insert(volume.store.begin(credits, revokes)?),
+            Some(tx) => {
+                Transaction::ensure(tx, credits, revokes)?;
+                tx
+            }
+        };
+        let from = to.saturating_sub(REVOKES);
+        let mut core = data.core.lock();
+        for at in from..to {
+            let mapping = core.map.lookup(volume, LogicalBlock::new(at), 1)?;
+            if let Some(nr) = mapping.phys {
+                Transaction::forget(tx, nr)?;
+            }
+        }
+        let from_block = LogicalBlock::new(from);
+        let progress = core
+            .map
+            .remove(volume, tx, from_block, LogicalBlock::LIMIT, granted)?;
+        to = match progress {
+            Progress::Done => from,
+            Progress::Again(done) => done.get().min(to),
+        };
+        data.write_core(node, &core, tx)?;
+    }
+    Ok(())
+}
+
+/// Blocks of a directory that are freed, and revoked, in one transaction at most.
+const REVOKES: u32 = 64;

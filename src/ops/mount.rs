@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The filesystem type: options, mount, remount, unmount, `statfs`.
+//!
+//! What a mounted file system is below the VFS is in [`super::mounted`]; here that meets the VFS.
+
+use super::mounted::{self, Mounted, Options};
+use super::{errors, inode, superblock, Node, SuperBlock};
+use crate::disk::inode::Time as DiskTime;
+use crate::disk::superblock::{ErrorPolicy, RawSuper, SUPER_MAGIC};
+use crate::disk::{Ino, Layout};
+use crate::linux::fs::{self, FileSystem, Wait};
+use crate::linux::fs_context::{Constant, FsContext, Parameter, Value};
+use crate::linux::inode::INode;
+use crate::linux::printk::{self, Level};
+use crate::linux::statfs::{Blocks, StatFs};
+use crate::linux::super_block::{self, Limits};
+use crate::linux::time::Timestamp;
+use crate::names::Params;
+use crate::store::Store;
+use core::pin::Pin;
+use kernel::fmt;
+use kernel::prelude::*;
+use kernel::seq_file::SeqFile;
+use kernel::seq_print;
+use kernel::sync::aref::ARef;
+use kernel::sync::{new_mutex, Arc, Mutex};
+
+/// The filesystem type.
+pub(crate) struct Fs;
+
+/// What a super block has of us.
+pub(crate) struct Super {
+    /// The file system below the VFS.
+    pub(crate) mounted: Mounted,
+    /// What the super block says about directories.
+    pub(crate) params: Params,
+    /// How it is mounted.
+    options: Pin<KBox<Mutex<Options>>>,
+}
+
+const ERRORS: u8 = 1;
+const COMMIT: u8 = 2;
+const BARRIER: u8 = 3;
+const BARRIER_IS: u8 = 4;
+const DISCARD: u8 = 5;
+const NOLOAD: u8 = 6;
+
+const ERRORS_CONTINUE: i32 = 1;
+const ERRORS_READ_ONLY: i32 = 2;
+const ERRORS_PANIC: i32 = 3;
+
+static ERROR_POLICIES: [Constant; 4] = [
+    Constant::new(c"continue", ERRORS_CONTINUE),
+    Constant::new(c"remount-ro", ERRORS_READ_ONLY),
+    Constant::new(c"panic", ERRORS_PANIC),
+    Constant::END,
+];
+
+static PARAMETERS: [Parameter; 7] = [
+    Parameter::one_of(c"errors", ERRORS, &ERROR_POLICIES),
+    Parameter::u32(c"commit", COMMIT),
+    Parameter::flag_no(c"barrier", BARRIER),
+    Parameter::u32(c"barrier", BARRIER_IS),
+    Parameter::flag_no(c"discard", DISCARD),
+    Parameter::flag(c"noload", NOLOAD),
+    Parameter::END,
+];
+
+/// The longest time between commits, in seconds; what is beyond it cannot be meant.
+const COMMIT_MAX: u32 = 3600;
+
+/// The longest name, in bytes.
+const NAME_MAX: u32 = 255;
+
+#[vtable]
+impl FileSystem for Fs {
+    const NAME: &'static CStr = c"iomapfs";
+    const FLAGS: i32 = fs::flags::REQUIRES_DEV | fs::flags::ALLOW_IDMAP | fs::flags::MGTIME;
+    const PARAMETERS: &'static [Parameter] = &PARAMETERS;
+
+    type Options = Options;
+    type SuperData = Super;
+    type INodeData = super::Data;
+
+    fn options(remount: Option<&SuperBlock>) -> Result<Options> {
+        Ok(match remount {
+            Some(sb) => *sb.data().options.lock(),
+            None => Options::default(),
+        })
+    }
+
+    fn parse_parameter(
+        context: &FsContext,
+        options: &mut Options,
+        number: u8,
+        value: Value,
+    ) -> Result {
+        match number {
+            ERRORS => {
+                options.errors = Some(match value.number as i32 {
+                    ERRORS_CONTINUE => ErrorPolicy::Continue,
+                    ERRORS_READ_ONLY => ErrorPolicy::ReadOnly,
+                    ERRORS_PANIC => ErrorPolicy::Panic,
+                    _ => return Err(EINVAL),
+                });
+            }
+            COMMIT => {
+                options.commit_interval = match value.number {
+                    // As everywhere: the default.
+                    0 => Options::default().commit_interval,
+                    seconds @ ..=COMMIT_MAX => seconds,
+                    seconds => {
+                        context.error(fmt!("commit={seconds} is more than {COMMIT_MAX}"));
+                        return Err(EINVAL);
+                    }
+                };
+            }
+            BARRIER => options.barrier = !value.negated,
+            BARRIER_IS => options.barrier = value.number != 0,
+            DISCARD => options.discard = !value.negated,
+            NOLOAD => options.noload = true,
+            _ => return Err(EINVAL),
+        }
+        Ok(())
+    }
+
+    fn fill_super(
+        sb: &super_block::New<'_, Self>,
+        context: &FsContext,
+        mut options: Options,
+    ) -> Result<Arc<Super>> {
+        options.read_only = context.read_only();
+        sb.set_min_block_size(1024)?;
+        let raw = mounted::probe(sb.block_device()?, sb.id(), context.is_silent())
+            .inspect_err(|_| context.error(fmt!("no ext4 file system found")))?;
+        let refuse = |why: fmt::Arguments<'_>| {
+            context.error(why);
+            if let Ok(prefix) = errors::prefix(sb.id()) {
+                printk::log(Level::Error, &prefix, fmt!("{why}\n"));
+            }
+        };
+        let size = Layout::probe_block_size(&raw).map_err(|refusal| {
+            refuse(fmt!("{refusal}"));
+            refusal.error()
+        })?;
+        sb.set_block_size(size.bytes()).inspect_err(|_| {
+            refuse(fmt!(
+                "blocks of {} bytes cannot be used with this device and kernel",
+                size.bytes()
+            ));
+        })?;
+        let mounted = Mounted::open(sb.block_device()?, sb.id(), &raw, &options)?;
+        let volume = &mounted.volume;
+        let layout = &volume.layout;
+        sb.set_uuid(layout.uuid());
+        sb.set_inode_versions();
+        sb.set_cgroup_writeback();
+        sb.set_limits(&limits(layout));
+        let params = Params::new(layout);
+        let options = KBox::pin_init(new_mutex!(options, "iomapfs_options"), GFP_KERNEL)?;
+        let data = Super {
+            mounted,
+            params,
+            options,
+        };
+        Ok(Arc::new(data, GFP_KERNEL)?)
+    }
+
+    fn root(sb: &SuperBlock, _context: &FsContext) -> Result<ARef<Node>> {
+        let data = sb.data();
+        let root = inode::get(sb, Ino::ROOT)?;
+        if !root.is_directory() || root.size() == 0 {
+            let store = &data.mounted.volume.store;
+            return Err(store.corrupt(fmt!("the root inode is no directory")));
+        }
+        if !data.options.lock().read_only {
+            finish_orphans(sb)?;
+        }
+        Ok(root)
+    }
+
+    fn reconfigure(sb: &SuperBlock, context: &FsContext, mut options: Options) -> Result {
+        let data = sb.data();
+        let old = *data.options.lock();
+        options.read_only = match context.changes_read_only() {
+            true => context.read_only(),
+            false => sb.is_read_only(),
+        };
+        if options.noload != old.noload {
+            context.error(fmt!("noload cannot be changed by a remount"));
+            return Err(EINVAL);
+        }
+        if options.read_only {
+            sb.write_out()?;
+        }
+        data.mounted.set_options(&options);
+        if options.read_only {
+            data.mounted.make_read_only()?;
+        } else if sb.is_read_only() {
+            data.mounted.make_writable()?;
+            finish_orphans(sb)?;
+        }
+        *data.options.lock() = options;
+        Ok(())
+    }
+
+    fn put_super(sb: &SuperBlock) {
+        sb.data().mounted.finish();
+    }
+
+    fn sync_fs(sb: &SuperBlock, wait: Wait) -> Result {
+        sb.data().mounted.sync(wait == Wait::Yes)
+    }
+
+    fn freeze_fs(sb: &SuperBlock) -> Result {
+        sb.data().mounted.freeze()
+    }
+
+    fn unfreeze_fs(sb: &SuperBlock) -> Result {
+        sb.data().mounted.thaw()
+    }
+
+    fn statfs(sb: &SuperBlock, to: &mut StatFs) -> Result {
+        let volume = &sb.data().mounted.volume;
+        let layout = &volume.layout;
+        let counts = volume.space.counts();
+        to.set_kind(SUPER_MAGIC.into(), NAME_MAX);
+        to.set_blocks(&Blocks {
+            size: layout.block_size().bytes(),
+            total: layout.blocks_count().saturating_sub(layout.overhead()),
+            free: counts.free_blocks,
+            available: counts.free_blocks.saturating_sub(layout.reserved_blocks()),
+        });
+        to.set_inodes(layout.inodes_count().into(), counts.free_inodes);
+        to.set_id(layout.uuid());
+        Ok(())
+    }
+
+    fn show_options(sb: &SuperBlock, to: &SeqFile) {
+        let options = *sb.data().options.lock();
+        let default = Options::default();
+        if let Some(policy) = options.errors {
+            let name = match policy {
+                ErrorPolicy::Continue => "continue",
+                ErrorPolicy::ReadOnly => "remount-ro",
+                ErrorPolicy::Panic => "panic",
+            };
+            seq_print!(to, ",errors={}", name);
+        }
+        if options.commit_interval != default.commit_interval {
+            seq_print!(to, ",commit={}", options.commit_interval);
+        }
+        if !options.barrier {
+            seq_print!(to, ",nobarrier");
+        }
+        if options.discard {
+            seq_print!(to, ",discard");
+        }
+        if options.noload {
+            seq_print!(to, ",noload");
+        }
+    }
+
+    fn dirty_inode(inode: &Node) {
+        inode::dirtied(inode);
+    }
+
+    fn write_inode(inode: &Node, wait: Wait) -> Result {
+        inode::write(inode, wait)
+    }
+
+    fn evict_inode(inode: &Node) {
+        inode::evict(inode);
+    }
+}
+
+/// What the VFS has to know.
+fn limits(layout: &Layout) -> Limits {
+    let (granularity, last) = match layout.inode_size() {
+        // There is no room for the bits beyond.
+        ..=128 => (1_000_000_000, DiskTime::MAX_SEC_SMALL),
+        _ => (1, DiskTime::MAX_SEC),
+    };
+    Limits {
+        magic: SUPER_MAGIC.into(),
+        max_bytes: i64::try_from(layout.max_file_size()).unwrap_or(i64::MAX),
+        max_links: 0,
+        time_granularity: granularity,
+        time_min: Timestamp::from_seconds(DiskTime::MIN_SEC),
+        time_max: Timestamp::from_seconds(last),
+    }
+}
+
+/// Deals with the orphans that a crash has left: those without links are freed, the others cut off at their size.
+fn finish_orphans(sb: &SuperBlock) -> Result {
+    let mounted = &sb.data().mounted;
+    let volume = &mounted.volume;
+    let raw = superblock::read(&volume.store, &volume.layout)?;
+    let (mut freed, mut cut) = (0_u32, 0_u32);
+    for ino in mounted.orphans.left_over(volume, &raw)? {
+        let node = match inode::get_orphan(sb, ino) {
+            Ok(node) => node,
+            Err(error) => {
+                volume
+                    .store
+                    .fail(error, fmt!("orphan inode {}: cannot be read", ino.get()));
+                continue;
+            }
+        };
+        if node.links() == 0 {
+            // Giving it up frees it.
+            freed = freed.saturating_add(1);
+        } else {
+            cut = cut.saturating_add(1);
+        }
+    }
+    if freed != 0 {
+        volume
+            .store
+            .log(Level::Info, fmt!("{freed} deleted inodes were freed"));
+    }
+    if cut != 0 {
+        volume
+            .store
+            .log(Level::Info, fmt!("{cut} inodes were cut off at their size"));
+    }
+    Ok(())
+}

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `rename`, in all its forms, each one transaction.
+//!
+//! # Locks
+//!
+//! The VFS holds `i_rwsem` of both directories, of an inode that loses its name, and of a directory that moves.
+
+use super::create::{self, What};
+use super::dir::Dir;
+use super::names::{
+    add_dir_link, buried, changed, check_dir_links, drop_dir_link, file_type, insert,
+    insert_credits, with_retry,
+};
+use super::orphan::Orphans;
+use super::{inode, Core, Fs, Node, Tx, Volume};
+use crate::linux::attr::Idmap;
+use crate::linux::inode::Ready;
+use crate::linux::inode_ops::{rename as flags, Rename};
+use crate::names::{self, FileType};
+use crate::store::Store;
+use kernel::prelude::*;
+
+/// The mode of a whiteout: a character device with number 0.
+const WHITEOUT_MODE: u16 = 0o020_000;
+
+/// See [`crate::linux::inode_ops::Operations::rename`].
+pub(super) fn rename(idmap: &Idmap, how: &Rename<'_, Fs>) -> Result {
+    let known = flags::NOREPLACE | flags::EXCHANGE | flags::WHITEOUT;
+    if how.flags & !known != 0 {
+        return Err(EINVAL);
+    }
+    if how.flags & flags::EXCHANGE != 0 {
+        return exchange(how);
+    }
+    let whiteout = how.flags & flags::WHITEOUT != 0;
+    with_retry(how.new_dir, || replace(idmap, how, whiteout))
+}
+
+/// Whether the two directories are not the same.
+fn crosses(how: &Rename<'_, Fs>) -> bool {
+    how.old_dir.number() != how.new_dir.number()
+}
+
+/// Gives the inode its new name, which is taken from another inode if that has it, and takes the old one from it, or
+/// leaves a whiteout there.
+fn replace(idmap: &Idmap, how: &Rename<'_, Fs>, whiteout: bool) -> Result {
+    let (old_dir, new_dir) = (how.old_dir, how.new_dir);
+    let node = how.old.inode().ok_or(ENOENT)?;
+    let victim = how.new.inode();
+    let volume = old_dir.data().volume();
+    let moves_dir = node.is_directory() && crosses(how);
+    if let Some(victim) = victim.filter(|victim| victim.is_directory()) {
+        if !names::is_empty(&Dir::new(victim))? {
+            return Err(ENOTEMPTY);
+        }
+    } else if moves_dir && victim.is_none() {
+        check_dir_links(new_dir)?;
+    }
+
+    // A name inserted, one removed or changed, `..` changed; both directories, the inode, the one that loses its name.
+    let mut credits = insert_credits(volume, new_dir)
+        .saturating_add(names::CHANGE_CREDITS.saturating_mul(2))
+        .saturating_add(Core::WRITE_CREDITS.saturating_mul(3))
+        .saturating_add(Orphans::CREDITS);
+    if whiteout {
+        credits = credits
+            .saturating_add(create::credits(volume))
+            .saturating_add(Orphans::CREDITS);
+    }
+    let mut tx = volume.store.begin(credits, 0)?;
+    let left = match whiteout {
+        true => {
+            let what = What::Special { device: 0 };
+            let mode = WHITEOUT_MODE;
+            Some(create::make(idmap, old_dir, &mut tx, mode, 1, what)?)
+        }
+        false => None,
+    };
+    let done = exchange_names(how, node, victim, left.as_ref(), &mut tx);
+    if let (Err(_), Some(left)) = (&done, &left) {
+        create::give_up(left, &mut tx);
+    }
+    drop(tx);
+    if let Some(left) = left {
+        // Nobody has looked it up; a name that is looked up finds it.
+        match &done {
+            Ok(()) => drop(left.unlock()),
+            Err(_) => drop(left),
+        }
+    }
+    done
+}
+
+/// The part of [`replace`] inside the handle. Does first what can fail.
+fn exchange_names(
+    how: &Rename<'_, Fs>,
+    node: &Node,
+    victim: Option<&Node>,
+    left: Option<&Ready<Fs>>,
+    tx: &mut Tx<'_>,
+) -> Result {
+    let (old_dir, new_dir) = (how.old_dir, how.new_dir);
+    let moves_dir = node.is_directory() && crosses(how);
+    let ino = inode::number(node);
+    match victim {
+        Some(_) => {
+            let mut dir = Dir::new(new_dir);
+            names::replace(&mut dir, tx, how.new.name(), ino, file_type(node))?;
+            changed(new_dir);
+        }
+        None => {
+            let inserted = insert(new_dir, tx, how.new.name(), node);
+            if inserted.is_err() {
+                // The directory may have grown all the same.
+                new_dir.data().write_core_now(new_dir, tx)?;
+            }
+            inserted?;
+        }
+    }
+    let mut dir = Dir::new(old_dir);
+    match left {
+        Some(left) => {
+            let ino = inode::number(left);
+            names::replace(&mut dir, tx, how.old.name(), ino, FileType::CharDevice)?;
+        }
+        None => names::remove(&mut dir, tx, how.old.name(), ino)?,
+    }
+    if moves_dir {
+        names::set_dotdot(&mut Dir::new(node), tx, inode::number(new_dir))?;
+        drop_dir_link(old_dir);
+        if victim.is_none() {
+            add_dir_link(new_dir);
+        }
+    } else if node.is_directory() && victim.is_some() {
+        // One directory less in the same directory.
+        drop_dir_link(old_dir);
+    }
+    changed(old_dir);
+    old_dir.data().write_core_now(old_dir, tx)?;
+    if crosses(how) {
+        new_dir.data().write_core_now(new_dir, tx)?;
+    }
+    // Users of old expect that the change time of what is renamed changes, too.
+    node.set_change_time_now();
+    node.raise_version();
+    node.data().write_attrs(node, tx)?;
+    match victim {
+        Some(victim) if victim.is_directory() => buried(victim, tx),
+        Some(victim) => lost_name(victim, tx),
+        None => Ok(()),
+    }
+}
+
+/// An inode that is no directory has lost a name.
+fn lost_name(victim: &Node, tx: &mut Tx<'_>) -> Result {
+    if victim.links() == 0 {
+        return Ok(());
+    }
+    victim.set_links(victim.links().saturating_sub(1));
+    victim.set_change_time_now();
+    victim.raise_version();
+    if victim.links() == 0 {
+        inode::mark_orphan(victim, tx)?;
+    }
+    victim.data().write_attrs(victim, tx)
+}
+
+/// Two names change inodes with each other.
+fn exchange(how: &Rename<'_, Fs>) -> Result {
+    let (old_dir, new_dir) = (how.old_dir, how.new_dir);
+    let (Some(old), Some(new)) = (how.old.inode(), how.new.inode()) else {
+        return Err(ENOENT);
+    };
+    let volume = old_dir.data().volume();
+    let crossing = crosses(how);
+    // A directory for something else: one of the two directories has one more then.
+    if crossing && old.is_directory() != new.is_directory() {
+        check_dir_links(if old.is_directory() { new_dir } else { old_dir })?;
+    }
+    let credits = names::CHANGE_CREDITS
+        .saturating_mul(4)
+        .saturating_add(Core::WRITE_CREDITS.saturating_mul(4));
+    let mut tx = volume.store.begin(credits, 0)?;
+
+    let mut swap = |dir: &Node, name: &[u8], node: &Node| {
+        names::replace(
+            &mut Dir::new(dir),
+            &mut tx,
+            name,
+            inode::number(node),
+            file_type(node),
+        )
+    };
+    swap(new_dir, how.new.name(), old)?;
+    swap(old_dir, how.old.name(), new)?;
+    if crossing {
+        if old.is_directory() {
+            names::set_dotdot(&mut Dir::new(old), &mut tx, inode::number(new_dir))?;
+        }
+        if new.is_directory() {
+            names::set_dotdot(&mut Dir::new(new), &mut tx, inode::number(old_dir))?;
+        }
+        match (old.is_directory(), new.is_directory()) {
+            (true, false) => {
+                drop_dir_link(old_dir);
+                add_dir_link(new_dir);
+            }
+            (false, true) => {
+                drop_dir_link(new_dir);
+                add_dir_link(old_dir);
+            }
+            _ => {}
+        }
+    }
+    changed(old_dir);
+    old_dir.data().write_attrs(old_dir, &mut tx)?;
+    if crossing {
+        changed(new_dir);
+        new_dir.data().write_attrs(new_dir, &mut tx)?;
+    }
+    for node in [old, new] {
+        node.set_change_time_now();
+        node.raise_version();
+        node.data().write_attrs(node, &mut tx)?;
+    }
+    Ok(())
+}
