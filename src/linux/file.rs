@@ -260,12 +260,6 @@ macro_rules! iter {
                 self.ptr.as_ptr()
             }
 
-            /// The addresses and lengths of all parts of the memory, or-ed: how they are aligned.
-            pub(crate) fn alignment(&self) -> u64 {
-                // SAFETY: By the invariants.
-                unsafe { bindings::iov_iter_alignment(self.ptr.as_ptr()) as u64 }
-            }
-
             /// The number of bytes left.
             pub(crate) fn len(&self) -> usize {
                 // SAFETY: By the invariants.

@@ -49,6 +49,7 @@ pub(crate) mod printk;
 pub(crate) mod random;
 pub(crate) mod statfs;
 pub(crate) mod super_block;
+pub(crate) mod task;
 pub(crate) mod time;
 pub(crate) mod workqueue;
 

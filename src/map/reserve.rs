@@ -123,11 +123,33 @@ impl FileMap {
     /// Without memory to note that only a part of a run is taken back, that run stays as it is until a larger part of it
     /// is taken back, at the latest in [`FileMap::evict`].
     pub fn cancel<S: Store>(&mut self, vol: &Volume<S>, from: LogicalBlock, to: LogicalBlock) {
+        self.take_back(vol, from, to, |kind| {
+            matches!(kind, Kind::Delayed | Kind::Pending | Kind::Claimed)
+        });
+    }
+
+    /// As [`Self::cancel`], for delayed blocks only: what is being written to pending blocks is not disturbed.
+    pub fn cancel_delayed<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        from: LogicalBlock,
+        to: LogicalBlock,
+    ) {
+        self.take_back(vol, from, to, |kind| kind == Kind::Delayed);
+    }
+
+    fn take_back<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        from: LogicalBlock,
+        to: LogicalBlock,
+        which: impl Fn(Kind) -> bool,
+    ) {
         let mut at = from;
         while let Some(piece) = self.cache.next(at).filter(|piece| piece.start < to) {
             let part = piece.clip(from, to);
             at = part.end();
-            if matches!(piece.kind(), Kind::Hole | Kind::Unwritten | Kind::Written) {
+            if !which(piece.kind()) {
                 continue;
             }
             if self.cache.forget(part.start, part.end()).is_err() {

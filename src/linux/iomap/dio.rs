@@ -101,7 +101,7 @@ impl<W: Write> DioTable<W> {
         };
         // iomap completes plain overwrites in interrupt context. The size never shrinks while direct I/O is
         // in flight, so what was within it at submission still is.
-        if !written.unwritten && written.pos.saturating_add(len) <= inode.size() as u64 {
+        if !written.unwritten && written.pos.saturating_add(len) <= inode.size() {
             return 0;
         }
         match W::end_io(inode, &written) {

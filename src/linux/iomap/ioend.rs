@@ -31,7 +31,7 @@ pub(crate) trait Completion: Sized + 'static {
     type Fs: FileSystem;
 
     /// The queue of an inode: always the same one.
-    fn queue(inode: &INode<Self::Fs>) -> Pin<&Queue<Self>>;
+    fn queue(inode: &INode<Self::Fs>) -> &Queue<Self>;
 
     /// The workqueue for completions: one that makes progress under memory pressure (`WQ_MEM_RECLAIM`).
     fn workqueue(inode: &INode<Self::Fs>) -> &kernel::workqueue::Queue;
@@ -42,6 +42,8 @@ pub(crate) trait Completion: Sized + 'static {
 }
 
 /// The completed, not yet finished writeback of one inode.
+///
+/// Made in place only, so a reference to one is a reference to what does not move.
 #[pin_data]
 pub(crate) struct Queue<C> {
     /// The last pushed; linked through `io_list.next`.

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How iomap finds blocks: one [`Ops`] for each way of using a file.
+//!
+//! | way | hole | delayed | pending | unwritten | written |
+//! |---|---|---|---|---|---|
+//! | [`Read`] | hole | delayed, for direct reads a hole | unwritten | unwritten | mapped |
+//! | [`Swap`] | hole | delayed | delayed | unwritten | mapped |
+//! | [`Buffered`] | reserved: delayed, new | delayed | unwritten | unwritten | mapped |
+//! | [`Direct`] | chosen: unwritten | chosen: unwritten | unwritten | unwritten | mapped |
+//!
+//! *Pending* blocks are chosen in memory and free on disk. iomap takes them for unwritten ones, which is what
+//! they are to it: they read as zeros until a completion makes them written.
+//!
+//! # Locks
+//!
+//! No handle is taken here (law 1: a folio may be locked), only the map lock.
+
+use super::extents::{
+    lookup, lookup_locked, to_map, try_with_core, unchanged, with_core, with_reserves, Blocks,
+};
+use super::{Fs, Node};
+use crate::linux::iomap::{self, Done, Extent, Map, MapFlags, Op, Ops};
+use crate::map::State;
+use kernel::error::{code::*, Result};
+
+/// For reading, and for questions about the map.
+pub(super) struct Read;
+
+impl Ops for Read {
+    type Fs = Fs;
+
+    fn begin(node: &Node, pos: u64, len: u64, op: Op) -> Result<Map> {
+        let volume = node.data().volume();
+        let blocks = Blocks::touched(volume, pos, len)?;
+        let mapping = lookup(node, blocks, !op.contains(Op::NOWAIT))?;
+        let mut map = to_map(volume, &mapping, MapFlags::NONE)?;
+        // What is delayed was written back before a direct read came here, unless a mapping into memory was
+        // written to meanwhile: then the read may as well have come before.
+        if op.contains(Op::DIRECT) && map.extent == Extent::Delayed {
+            map.extent = Extent::Hole;
+        }
+        Ok(map)
+    }
+}
+
+/// For swap, which writes to blocks without asking again: they must be allocated on disk.
+pub(super) struct Swap;
+
+impl Ops for Swap {
+    type Fs = Fs;
+
+    fn begin(node: &Node, pos: u64, len: u64, _op: Op) -> Result<Map> {
+        let volume = node.data().volume();
+        let mapping = lookup(node, Blocks::touched(volume, pos, len)?, true)?;
+        let mut map = to_map(volume, &mapping, MapFlags::NONE)?;
+        if mapping.state == State::Pending {
+            map.extent = Extent::Delayed;
+        }
+        Ok(map)
+    }
+}
+
+/// For writing to the page cache: by `write`, by a fault, by zeroing.
+pub(super) struct Buffered;
+
+impl Ops for Buffered {
+    type Fs = Fs;
+
+    fn begin(node: &Node, pos: u64, len: u64, op: Op) -> Result<Map> {
+        let volume = node.data().volume();
+        let blocks = Blocks::touched(volume, pos, len)?;
+        let wait = !op.contains(Op::NOWAIT);
+        let fast = node.data().snapshot().get(blocks.start, blocks.len);
+        if let Some(mapping) =
+            fast.filter(|found| !matches!(found.state, State::Hole | State::Unwritten))
+        {
+            return to_map(volume, &mapping, MapFlags::NONE);
+        }
+        try_with_core(node, wait, |volume, core| {
+            let found = lookup_locked(volume, core, blocks, wait)?;
+            if op.contains(Op::ZERO) {
+                return to_map(volume, &found, MapFlags::NONE);
+            }
+            let len = blocks.len.min(found.len);
+            match found.state {
+                State::Hole => {
+                    let reserved = with_reserves(|privileged| {
+                        core.map.reserve(volume, blocks.start, len, privileged)
+                    })?;
+                    to_map(volume, &reserved, MapFlags::NEW)
+                }
+                // Writeback will make them written: what that may need is reserved now.
+                State::Unwritten => {
+                    let goal = node.data().goal(false);
+                    let claimed = with_reserves(|privileged| {
+                        core.map.choose(volume, blocks.start, len, goal, privileged)
+                    })?;
+                    to_map(volume, &claimed, MapFlags::NONE)
+                }
+                State::Delayed | State::Pending | State::Written => {
+                    to_map(volume, &found, MapFlags::NONE)
+                }
+            }
+        })
+    }
+
+    fn end(node: &Node, done: &mut Done<'_>) -> Result {
+        done.release_reservation::<Self>(node);
+        Ok(())
+    }
+
+    fn punch(node: &Node, start: u64, end: u64) {
+        discard_delayed(node, start, end);
+    }
+
+    fn valid(node: &Node, cookie: u64) -> bool {
+        unchanged(node, cookie)
+    }
+}
+
+/// Bytes `start..end` will not be written back: gives up the reservations of blocks that begin in them. Other
+/// states stay as they are. A folio may be locked.
+pub(super) fn discard_delayed(node: &Node, start: u64, end: u64) {
+    if end <= start {
+        return;
+    }
+    with_core(node, |volume, core| {
+        if let Ok(blocks) = Blocks::touched(volume, start, end.saturating_sub(start)) {
+            core.map.cancel_delayed(volume, blocks.start, blocks.end());
+        }
+    });
+}
+
+/// For direct writes.
+pub(super) struct Direct;
+
+impl Ops for Direct {
+    type Fs = Fs;
+
+    fn begin(node: &Node, pos: u64, len: u64, op: Op) -> Result<Map> {
+        if !op.contains(Op::WRITE) {
+            return Read::begin(node, pos, len, op);
+        }
+        let volume = node.data().volume();
+        let blocks = Blocks::touched(volume, pos, len)?;
+        let end = pos.saturating_add(len);
+        let wait = !op.contains(Op::NOWAIT);
+        let found = lookup(node, blocks, wait)?;
+        // An `EAGAIN` after part of the request was submitted would lose that part: one mapping or none.
+        let whole = op.contains(Op::OVERWRITE_ONLY) || !wait;
+        if whole && found.len < blocks.len {
+            return Err(EAGAIN);
+        }
+        let mapping = match found.state {
+            State::Written => found,
+            _ if op.contains(Op::OVERWRITE_ONLY) => return Err(EAGAIN),
+            State::Pending => found,
+            _ if !wait => return Err(EAGAIN),
+            State::Hole | State::Delayed | State::Unwritten => with_core(node, |volume, core| {
+                let goal = node.data().goal(end >= node.size());
+                with_reserves(|privileged| {
+                    core.map
+                        .choose(volume, blocks.start, blocks.len, goal, privileged)
+                })
+            })?,
+        };
+        // A mapping that is not durable, or a size that will change, rules out the FUA shortcut of O_DSYNC.
+        let flags = if end > node.size() || !node.data().is_map_durable() {
+            MapFlags::DIRTY
+        } else {
+            MapFlags::NONE
+        };
+        to_map(volume, &mapping, flags)
+    }
+}
+
+/// The first hole at or after `pos`.
+pub(super) fn seek_hole(node: &Node, pos: i64) -> Result<i64> {
+    let _lock = node.lock_shared();
+    iomap::seek_hole::<Read>(node, pos)
+}
+
+/// The first data at or after `pos`.
+pub(super) fn seek_data(node: &Node, pos: i64) -> Result<i64> {
+    let _lock = node.lock_shared();
+    iomap::seek_data::<Read>(node, pos)
+}

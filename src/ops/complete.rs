@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The second half of *write, then map*: the data is on the device, now the file shows it.
+//!
+//! One transaction marks the blocks used, inserts written extents and raises the size on disk. Only then does
+//! the size in memory go up (direct writes; the page cache raised it already), and only then does writeback
+//! of a folio end, so whoever waits for one waits for the other.
+//!
+//! # Locks
+//!
+//! Journal handle, then map lock. The map lock is given up before the handle is restarted: a restart waits
+//! for other handles, whose owners may wait for the map lock.
+
+use super::begin::discard_delayed;
+use super::extents::{lookup_locked, to_map, unchanged, with_core, Blocks, MAX_RUN};
+use super::{Core, Fs, Node};
+use crate::linux::iomap::dio;
+use crate::linux::iomap::ioend::{Batch, Completion, Queue, Range};
+use crate::linux::iomap::writeback::Writeback;
+use crate::linux::iomap::{Map, MapFlags};
+use crate::linux::memalloc::NofsScope;
+use crate::map::{FileMap, Progress, State};
+use crate::store::{Store, Transaction};
+use kernel::error::{code::*, Result};
+use kernel::workqueue;
+
+/// Whose size follows when a write is complete.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Size {
+    /// The one on disk: the size in memory was raised when the page cache was written.
+    Disk,
+    /// The one on disk and the one in memory: direct I/O.
+    Both,
+}
+
+/// Makes the file show `ranges`, whose data is on the device, in as few transactions as possible.
+fn commit(node: &Node, ranges: impl Iterator<Item = Range>, size: Size) -> Result {
+    let _nofs = NofsScope::enter();
+    let data = node.data();
+    let volume = data.volume();
+    let bits = volume.layout.block_size().bits();
+    let mut handle = None;
+    for range in ranges {
+        let blocks = Blocks::touched(volume, range.pos, range.len)?;
+        let mut at = blocks.start;
+        loop {
+            // Enough for the worst that one run can need; what fits besides is done too.
+            let granted = FileMap::commit_credits(volume, data.snapshot().depth());
+            let credits = granted.blocks.saturating_add(Core::WRITE_CREDITS);
+            let tx = match &mut handle {
+                Some(tx) => {
+                    Transaction::ensure(tx, credits, granted.revokes)?;
+                    tx
+                }
+                none => none.insert(volume.store.begin(credits, granted.revokes)?),
+            };
+            let mut core = data.core().lock();
+            let progress = if range.unwritten {
+                let len = blocks.end().saturating_distance_from(at);
+                core.map.commit(volume, tx, at, len, granted)?
+            } else {
+                Progress::Done
+            };
+            let end = match progress {
+                Progress::Done => range.end(),
+                Progress::Again(next) => (u64::from(next.get()) << bits).min(range.end()),
+            };
+            core.disk_size = core.disk_size.max(end);
+            data.write_core(node, &core, tx)?;
+            if size == Size::Both && end > node.size() {
+                node.set_size(end);
+            }
+            match progress {
+                Progress::Done => break,
+                Progress::Again(next) => at = next,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Direct writes.
+pub(super) struct DirectWrite;
+
+impl dio::Write for DirectWrite {
+    type Ops = super::begin::Direct;
+
+    fn end_io(node: &Node, written: &dio::Written) -> Result {
+        let range = Range {
+            pos: written.pos,
+            len: written.len,
+            unwritten: written.unwritten,
+        };
+        commit(node, core::iter::once(range), Size::Both)
+    }
+}
+
+/// Writeback of the page cache.
+pub(super) struct Cached;
+
+impl Completion for Cached {
+    type Fs = Fs;
+
+    fn queue(node: &Node) -> &Queue<Self> {
+        node.data().ioends()
+    }
+
+    fn workqueue(node: &Node) -> &workqueue::Queue {
+        &node.super_block().data().completions
+    }
+
+    fn complete(node: &Node, batch: &Batch<'_>) -> Result {
+        commit(node, batch.ranges(), Size::Disk)
+    }
+}
+
+impl Writeback for Cached {
+    fn map(node: &Node, pos: u64, len: u64) -> Result<Map> {
+        with_core(node, |volume, core| {
+            let mut blocks = Blocks::touched(volume, pos, len)?;
+            // The mapping is used for the folios that follow too.
+            blocks.len = MAX_RUN;
+            let found = lookup_locked(volume, core, blocks, true)?;
+            let mapping = match found.state {
+                State::Hole | State::Written => found,
+                // What was not reserved when the page cache was written, because a fault wrote to unwritten
+                // blocks, may use what is kept for root: there is nobody to tell that the device is full.
+                _ => {
+                    let bits = volume.layout.block_size().bits();
+                    let end = u64::from(found.end().get()) << bits;
+                    let goal = node.data().goal(end >= node.size());
+                    core.map
+                        .choose(volume, blocks.start, found.len, goal, true)?
+                }
+            };
+            to_map(volume, &mapping, MapFlags::NONE)
+        })
+    }
+
+    fn valid(node: &Node, cookie: u64) -> bool {
+        unchanged(node, cookie)
+    }
+
+    fn discard(node: &Node, pos: u64, end: u64) {
+        discard_delayed(node, pos, end);
+    }
+
+    fn extends(node: &Node, end: u64) -> bool {
+        end > node.data().disk_size_hint()
+    }
+}

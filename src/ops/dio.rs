@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Direct reads and writes.
+//!
+//! # Which lock a write takes
+//!
+//! | write | `i_rwsem` |
+//! |---|---|
+//! | whole blocks: over data, into holes, behind the end | shared, may be asynchronous |
+//! | the same, behind a gap after the end | exclusive while the gap is zeroed, then shared |
+//! | parts of blocks, over data within the file | shared |
+//! | parts of blocks otherwise | exclusive, alone in flight: iomap zeroes the rest of the blocks |
+//! | `O_APPEND` | exclusive, waits: the next one starts where this ends |
+//!
+//! Aligned writes that extend the file run side by side: the size goes up when their blocks are mapped, so
+//! nobody sees what is not there, and a gap that a slower one leaves for a while is a hole.
+//!
+//! What the device cannot take, offsets or memory that are not aligned to its sectors, iomap refuses with
+//! `EINVAL`.
+
+use super::begin::Read;
+use super::complete::DirectWrite;
+use super::write::{self, prepare};
+use super::Fs;
+use crate::linux::file::{IterDest, IterSource, Kiocb};
+use crate::linux::iomap::dio::{self, Flags, Outcome};
+use crate::linux::lock::Held;
+use kernel::error::{code::*, Result};
+
+/// Reads.
+pub(super) fn read(iocb: Kiocb<'_, Fs>, mut to: IterDest<'_>) -> Result<usize> {
+    let node = iocb.inode();
+    let file = iocb.file();
+    let lock = Held::shared(node, !iocb.is_nowait()).ok_or(EAGAIN)?;
+    let ret = dio::read::<Read>(iocb, &mut to, &lock).result();
+    drop(lock);
+    file.accessed();
+    ret
+}
+
+/// How a write that has to be tried another way ended.
+enum Tried<'a> {
+    Outcome(Outcome<'a, Fs>),
+    /// It needs the lock exclusively.
+    Exclusive(Kiocb<'a, Fs>),
+}
+
+/// Writes whole or parts of blocks, with the lock as the table says.
+fn write_direct<'a>(
+    mut iocb: Kiocb<'a, Fs>,
+    from: &mut IterSource<'_>,
+    parts: bool,
+    exclusive: bool,
+) -> Tried<'a> {
+    let node = iocb.inode();
+    let nowait = iocb.is_nowait();
+    let (lock, count) = match prepare(&mut iocb, from, exclusive) {
+        Ok(prepared) => prepared,
+        Err(e) => return Tried::Outcome(Outcome::Done(iocb, Err(e))),
+    };
+    if count == 0 {
+        return Tried::Outcome(Outcome::Done(iocb, Ok(0)));
+    }
+    let (lock, flags) = if !exclusive {
+        let flags = if parts {
+            Flags::OVERWRITE_ONLY
+        } else {
+            Flags::NONE
+        };
+        (lock.downgrade(), flags)
+    } else {
+        // iomap zeroes the rest of a new block: nobody may be writing to it.
+        if node.dio_in_flight() {
+            if nowait {
+                return Tried::Outcome(Outcome::Done(iocb, Err(EAGAIN)));
+            }
+            node.dio_wait();
+        }
+        (lock, Flags::FORCE_WAIT)
+    };
+    let outcome = dio::write::<DirectWrite>(iocb, from, flags, &lock);
+    drop(lock);
+    match outcome {
+        Outcome::Done(iocb, Err(e)) if e == EAGAIN && parts && !exclusive && !nowait => {
+            Tried::Exclusive(iocb)
+        }
+        outcome => Tried::Outcome(outcome),
+    }
+}
+
+/// Writes; what direct I/O cannot do goes through the page cache, and from there to the device at once.
+pub(super) fn write(mut iocb: Kiocb<'_, Fs>, from: &mut IterSource<'_>) -> Result<usize> {
+    let node = iocb.inode();
+    let pos = iocb.pos() as u64;
+    let len = from.len() as u64;
+    let block = u64::from(node.super_block().block_size());
+    let parts = (pos | len) & block.wrapping_sub(1) != 0;
+    let extends = pos.saturating_add(len) >= node.size();
+    let mut exclusive = iocb.is_append() || parts && extends;
+    let outcome = loop {
+        match write_direct(iocb, from, parts, exclusive) {
+            Tried::Outcome(outcome) => break outcome,
+            Tried::Exclusive(back) => {
+                iocb = back;
+                exclusive = true;
+            }
+        }
+    };
+    match outcome {
+        Outcome::Done(iocb, Ok(written)) if from.len() != 0 => write_fallback(iocb, from, written),
+        outcome => outcome.result(),
+    }
+}
+
+/// Writes the rest through the page cache, after `direct` bytes.
+fn write_fallback(
+    mut iocb: Kiocb<'_, Fs>,
+    from: &mut IterSource<'_>,
+    direct: usize,
+) -> Result<usize> {
+    iocb.clear_direct();
+    let buffered = write::write(&mut iocb, from);
+    iocb.direct_write_fallback(from, direct, buffered)
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Between iomap's bytes and the core's blocks: looks mappings up, reserves and chooses blocks.
+//!
+//! # Locks
+//!
+//! Takes the map lock of the inode, if the lock-free copy of the last mapping does not answer. The caller may
+//! hold a folio lock, which is why memory is allocated with `GFP_NOFS` here.
+
+use super::{Core, Node, Volume};
+use crate::disk::LogicalBlock;
+use crate::linux::iomap::{Extent, Map, MapFlags};
+use crate::linux::memalloc::NofsScope;
+use crate::linux::task::may_use_reserves;
+use crate::map::{Mapping, State};
+use kernel::error::{code::*, Result};
+
+/// The most blocks that one mapping for writeback takes: as long as an extent can be.
+pub(super) const MAX_RUN: u32 = 32768;
+
+/// File blocks, at least one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Blocks {
+    /// The first.
+    pub(super) start: LogicalBlock,
+    /// How many.
+    pub(super) len: u32,
+}
+
+impl Blocks {
+    /// The blocks that bytes `pos..pos + len` touch, at least the one of `pos`; cut where a file can have no
+    /// more blocks.
+    ///
+    /// # Errors
+    ///
+    /// `EFBIG` where a file cannot have a block at `pos`.
+    pub(super) fn touched(volume: &Volume, pos: u64, len: u64) -> Result<Self> {
+        let bits = volume.layout.block_size().bits();
+        let start = u32::try_from(pos >> bits).map_err(|_| EFBIG)?;
+        let last = pos.saturating_add(len.max(1)).saturating_sub(1) >> bits;
+        let limit = LogicalBlock::LIMIT.get();
+        if start >= limit {
+            return Err(EFBIG);
+        }
+        let last = u32::try_from(last).map_or(limit, |last| last.min(limit.saturating_sub(1)));
+        Ok(Self {
+            start: LogicalBlock::new(start),
+            len: last
+                .saturating_sub(start)
+                .saturating_add(1)
+                .min(limit.saturating_sub(start)),
+        })
+    }
+
+    /// The block after the last.
+    pub(super) fn end(&self) -> LogicalBlock {
+        self.start.saturating_add(self.len)
+    }
+}
+
+/// The blocks that lie wholly within bytes `pos..end`, where `end` may be within the last block of a file.
+pub(super) fn byte_range(volume: &Volume, mapping: &Mapping) -> (u64, u64) {
+    let bits = volume.layout.block_size().bits();
+    (
+        u64::from(mapping.start.get()) << bits,
+        u64::from(mapping.len) << bits,
+    )
+}
+
+/// iomap's form of a mapping.
+pub(super) fn to_map(volume: &Volume, mapping: &Mapping, flags: MapFlags) -> Result<Map> {
+    let bits = volume.layout.block_size().bits();
+    let (start, len) = byte_range(volume, mapping);
+    let place = || mapping.phys.map(|phys| phys.get() << bits).ok_or(EIO);
+    let extent = match mapping.state {
+        State::Hole => Extent::Hole,
+        State::Delayed => Extent::Delayed,
+        State::Pending | State::Unwritten => Extent::Unwritten(place()?),
+        State::Written => Extent::Mapped(place()?),
+    };
+    Ok(Map {
+        start,
+        len,
+        extent,
+        flags,
+        cookie: u64::from(mapping.seq),
+    })
+}
+
+/// Runs `f` with the map lock.
+pub(super) fn with_core<R>(node: &Node, f: impl FnOnce(&Volume, &mut Core) -> R) -> R {
+    let _nofs = NofsScope::enter();
+    let data = node.data();
+    let mut core = data.core().lock();
+    f(data.volume(), &mut core)
+}
+
+/// Runs `f` with the map lock.
+///
+/// # Errors
+///
+/// `EAGAIN` where it is not free and `wait` is unset.
+pub(super) fn try_with_core<R>(
+    node: &Node,
+    wait: bool,
+    f: impl FnOnce(&Volume, &mut Core) -> Result<R>,
+) -> Result<R> {
+    if wait {
+        return with_core(node, f);
+    }
+    let _nofs = NofsScope::enter();
+    let data = node.data();
+    let mut core = data.core().try_lock().ok_or(EAGAIN)?;
+    f(data.volume(), &mut core)
+}
+
+/// The mapping at the first of `blocks`.
+///
+/// # Errors
+///
+/// `EAGAIN` where it is not in memory and `wait` is unset; else those of reading metadata.
+pub(super) fn lookup(node: &Node, blocks: Blocks, wait: bool) -> Result<Mapping> {
+    if let Some(mapping) = node.data().snapshot().get(blocks.start, blocks.len) {
+        return Ok(mapping);
+    }
+    try_with_core(node, wait, |volume, core| {
+        lookup_locked(volume, core, blocks, wait)
+    })
+}
+
+/// As [`lookup`], by somebody who has the map lock.
+pub(super) fn lookup_locked(
+    volume: &Volume,
+    core: &mut Core,
+    blocks: Blocks,
+    wait: bool,
+) -> Result<Mapping> {
+    match core.map.lookup_cached(blocks.start, blocks.len) {
+        Some(mapping) => Ok(mapping),
+        None if wait => core.map.lookup(volume, blocks.start, blocks.len),
+        None => Err(EAGAIN),
+    }
+}
+
+/// Whether the map is still as it was when `cookie` was taken.
+pub(super) fn unchanged(node: &Node, cookie: u64) -> bool {
+    u64::from(node.data().snapshot().seq()) == cookie
+}
+
+/// Asks for space with `f`: first without the blocks that are kept for the administrator, and where that is not
+/// enough with them, if the task may.
+pub(super) fn with_reserves<R>(mut f: impl FnMut(bool) -> Result<R>) -> Result<R> {
+    match f(false) {
+        Err(e) if e == ENOSPC && may_use_reserves() => f(true),
+        other => other,
+    }
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Regular files: which functions serve which operation of the VFS.
+
+use super::begin::{self, Buffered, Read, Swap};
+use super::complete::Cached;
+use super::{dio, fsync, write, Fs, Node};
+use crate::linux::address_space::{self, AddressSpace};
+use crate::linux::file::{self, File, FileOperations, IterDest, IterSource, Kiocb};
+use crate::linux::inode::{FileTable, MappingTable};
+use crate::linux::mmap::Mmap;
+use kernel::error::{code::*, Result};
+
+/// The operations of open files.
+pub(super) fn file_table() -> FileTable<Fs> {
+    file::table::<Regular>()
+}
+
+/// The operations of the page cache.
+pub(super) fn mapping_table() -> MappingTable<Fs> {
+    address_space::table::<Regular>()
+}
+
+struct Regular;
+
+impl AddressSpace for Regular {
+    type Fs = Fs;
+    type Read = Read;
+    type Swap = Swap;
+    type Writeback = Cached;
+}
+
+impl Mmap for Regular {
+    type Fs = Fs;
+    type Write = Buffered;
+}
+
+impl FileOperations for Regular {
+    type Fs = Fs;
+    type Mmap = Self;
+
+    fn open(_file: File<'_, Fs>) -> Result {
+        Ok(())
+    }
+
+    /// The last writer gives back the blocks that were chosen ahead of it.
+    fn release(file: File<'_, Fs>) {
+        if file.is_last_writer() {
+            super::extents::with_core(file.inode(), |volume, core| {
+                core.map.release_window(volume);
+            });
+        }
+    }
+
+    fn read_iter(mut iocb: Kiocb<'_, Fs>, mut to: IterDest<'_>) -> Result<usize> {
+        if iocb.is_direct() {
+            dio::read(iocb, to)
+        } else {
+            iocb.read_buffered(&mut to)
+        }
+    }
+
+    fn write_iter(iocb: Kiocb<'_, Fs>, from: IterSource<'_>) -> Result<usize> {
+        write::write_iter(iocb, from)
+    }
+
+    fn fsync(file: File<'_, Fs>, start: i64, end: i64, data_only: bool) -> Result {
+        fsync::fsync(file, start, end, data_only)
+    }
+
+    fn seek_data(node: &Node, pos: i64) -> Result<i64> {
+        begin::seek_data(node, pos)
+    }
+
+    fn seek_hole(node: &Node, pos: i64) -> Result<i64> {
+        begin::seek_hole(node, pos)
+    }
+
+    fn fallocate(_file: File<'_, Fs>, _mode: u32, _pos: i64, _len: i64) -> Result {
+        Err(EOPNOTSUPP)
+    }
+
+    fn ioctl(_file: File<'_, Fs>, _cmd: u32, _arg: usize) -> Result<i64> {
+        Err(ENOTTY)
+    }
+}

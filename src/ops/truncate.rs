@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Changing the size of a regular file, and freeing what a file has when it goes away.
+//!
+//! # Crash safety
+//!
+//! A file that shrinks in one transaction needs nothing more. If its blocks do not fit into one, the inode
+//! is an orphan from the first to the last: recovery then cuts the file off at its size, which is the first
+//! thing that was made durable.
+//!
+//! # Locks
+//!
+//! `i_rwsem` exclusively by the caller; here the invalidate lock, and direct I/O is waited for. So nothing is in
+//! flight beyond the new size, and nothing comes: reservations and chosen blocks there may be taken back. What
+//! locks folios is done before the first handle (law 1).
+
+use super::begin::Buffered;
+use super::extents::with_core;
+use super::inode::number;
+use super::orphan::Orphans;
+use super::{Core, Node};
+use crate::disk::LogicalBlock;
+use crate::linux::iomap::{truncate_page, zero_range};
+use crate::linux::lock::Invalidate;
+use crate::linux::memalloc::NofsScope;
+use crate::map::{FileMap, Progress};
+use crate::store::{Store, Transaction};
+use kernel::error::Result;
+
+/// Sets the size of a regular file to `new` bytes. The caller holds `i_rwsem` exclusively.
+pub(super) fn set_size(node: &Node, new: u64) -> Result {
+    node.check_new_size(new)?;
+    node.dio_wait();
+    let _invalidate = Invalidate::lock(node);
+    let old = node.size();
+    let zeroed = if new > old {
+        zero_range::<Buffered>(node, old, new.saturating_sub(old))?
+    } else {
+        truncate_page::<Buffered>(node, new)?
+    };
+    // What is before the new end and is not on disk yet, the zeros just made included, must be there before
+    // the size on disk says that it is.
+    let disk_size = with_core(node, |_, core| core.disk_size);
+    if new > disk_size && (zeroed || old != disk_size) {
+        node.write_and_wait(disk_size, new.saturating_sub(1))?;
+    }
+    node.set_size(new);
+    if new > old {
+        node.size_extended(old, new);
+        return grow(node, new);
+    }
+    node.truncate_pagecache(new);
+    shrink(node, new)
+}
+
+/// Raises the size on disk.
+fn grow(node: &Node, new: u64) -> Result {
+    let _nofs = NofsScope::enter();
+    let data = node.data();
+    let mut tx = data.volume().store.begin(Core::WRITE_CREDITS, 0)?;
+    let mut core = data.core().lock();
+    core.disk_size = new;
+    data.write_core(node, &core, &mut tx)
+}
+
+/// Cuts the file off at `new` bytes. The page cache has nothing behind it.
+fn shrink(node: &Node, new: u64) -> Result {
+    let data = node.data();
+    let blocks = data.volume().layout.block_size().blocks_for(new);
+    let from = u32::try_from(blocks).map_or(LogicalBlock::LIMIT, LogicalBlock::new);
+    with_core(node, |volume, core| core.map.release_window(volume));
+    remove(node, from, new)
+}
+
+/// Makes everything from block `from` on a hole, in as many transactions as it takes, the first of which sets the
+/// size on disk to `size`. No I/O is in flight there.
+fn remove(node: &Node, from: LogicalBlock, size: u64) -> Result {
+    let _nofs = NofsScope::enter();
+    let data = node.data();
+    let volume = data.volume();
+    let orphans = &node.super_block().data().mounted.orphans;
+    let mut to = LogicalBlock::LIMIT;
+    let mut handle = None;
+    let mut asked = false;
+    let mut ours = false;
+    loop {
+        let granted = FileMap::remove_credits(volume, data.snapshot().depth());
+        let credits = granted
+            .blocks
+            .saturating_add(Core::WRITE_CREDITS)
+            .saturating_add(Orphans::CREDITS);
+        let tx = match &mut handle {
+            Some(tx) => {
+                Transaction::ensure(tx, credits, granted.revokes)?;
+                tx
+            }
+            none => none.insert(volume.store.begin(credits, granted.revokes)?),
+        };
+        let mut core = data.core().lock();
+        core.disk_size = size;
+        let progress = core.map.remove(volume, tx, from, to, granted)?;
+        data.write_core(node, &core, tx)?;
+        drop(core);
+        match progress {
+            Progress::Done => {
+                if ours {
+                    orphans.remove(volume, tx, number(node))?;
+                }
+                return Ok(());
+            }
+            Progress::Again(next) => {
+                to = next;
+                if !asked {
+                    ours = orphans.add(volume, tx, number(node))?;
+                    asked = true;
+                }
+            }
+        }
+    }
+}
+
+/// Frees all blocks of an inode without links, an orphan until the caller has freed the inode. Its page cache is
+/// empty.
+pub(super) fn evict(node: &Node) -> Result {
+    remove(node, LogicalBlock::ZERO, 0)
+}
+
+/// The inode leaves memory and its page cache is empty: gives back what it has in memory only.
+pub(super) fn forget_all(node: &Node) {
+    with_core(node, |volume, core| core.map.evict(volume));
+}

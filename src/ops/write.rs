@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Writing: the checks that all writes share, and writes through the page cache.
+//!
+//! # Locks
+//!
+//! A write through the page cache holds `i_rwsem` exclusively, a direct one mostly shared ([`super::dio`]).
+//! Whoever may change the size while it is not the only one does so under the map lock
+//! ([`super::complete`]); a buffered write that extends the file waits for direct I/O first, so that it
+//! does not set the size back.
+
+use super::begin::Buffered;
+use super::{dio, Fs, Node, SuperBlock};
+use crate::linux::file::{IterSource, Kiocb};
+use crate::linux::iomap::{buffered, zero_range};
+use crate::linux::lock::{Held, Invalidate};
+use kernel::error::{code::*, Result};
+
+/// Writes, one way or the other.
+pub(super) fn write_iter(iocb: Kiocb<'_, Fs>, mut from: IterSource<'_>) -> Result<usize> {
+    if from.len() == 0 {
+        return Ok(0);
+    }
+    iocb.inode().data().volume().store.check_writable()?;
+    if iocb.is_direct() {
+        return dio::write(iocb, &mut from);
+    }
+    let mut iocb = iocb;
+    write(&mut iocb, &mut from)
+}
+
+/// Takes the lock, or `EAGAIN` where the request must not wait.
+fn held<'a>(node: &'a Node, exclusive: bool, wait: bool) -> Result<Held<'a, Fs>> {
+    let lock = if exclusive {
+        Held::exclusive(node, wait)
+    } else {
+        Held::shared(node, wait)
+    };
+    lock.ok_or(EAGAIN)
+}
+
+/// The checks before any write, with the lock that they and the write need: at least shared, exclusive if
+/// `exclusive`, or where there is a set-user-id bit to take away or a gap behind the end of the file to be
+/// zeroed. Returns the lock and how many bytes may be written, which may be none.
+pub(super) fn prepare<'a>(
+    iocb: &mut Kiocb<'a, Fs>,
+    from: &mut IterSource<'_>,
+    exclusive: bool,
+) -> Result<(Held<'a, Fs>, usize)> {
+    let node = iocb.inode();
+    let wait = !iocb.is_nowait();
+    let mut lock = held(node, exclusive, wait)?;
+    let mut drained = false;
+    loop {
+        from.uncut();
+        let count = iocb.write_checks(from)?;
+        if count == 0 {
+            return Ok((lock, 0));
+        }
+        let (pos, size) = (iocb.pos() as u64, node.size());
+        let gap = pos > size;
+        if !lock.is_exclusive() && (gap || !node.is_nosec()) {
+            drop(lock);
+            lock = held(node, true, wait)?;
+            continue;
+        }
+        if gap && !drained {
+            // With the lock no new direct write starts, but one in flight may yet move the end.
+            if node.dio_in_flight() {
+                if !wait {
+                    return Err(EAGAIN);
+                }
+                node.dio_wait();
+            }
+            drained = true;
+            continue;
+        }
+        if gap {
+            if !wait {
+                return Err(EAGAIN);
+            }
+            let _invalidate = Invalidate::lock(node);
+            zero_range::<Buffered>(node, size, pos.saturating_sub(size))?;
+        }
+        iocb.modified()?;
+        return Ok((lock, count));
+    }
+}
+
+/// Writes through the page cache, once.
+fn write_once(iocb: &mut Kiocb<'_, Fs>, from: &mut IterSource<'_>) -> Result<usize> {
+    let node = iocb.inode();
+    loop {
+        let (lock, count) = prepare(iocb, from, true)?;
+        let Held::Exclusive(lock) = lock else {
+            return Err(EIO);
+        };
+        if count == 0 {
+            return Ok(0);
+        }
+        let end = (iocb.pos() as u64).saturating_add(count as u64);
+        if end > node.size() && node.dio_in_flight() {
+            if iocb.is_nowait() {
+                return Err(EAGAIN);
+            }
+            // The end may move, and with it the place of an append: check again.
+            node.dio_wait();
+            continue;
+        }
+        return buffered::write::<Buffered>(iocb, from, &lock);
+    }
+}
+
+/// Makes space: writes back what was reserved for more than it needs, and commits what was freed. What fails here
+/// fails again, and is reported, where the space is used.
+fn reclaim_space(sb: &SuperBlock) {
+    sb.try_to_write_back();
+    let _ = sb.data().mounted.reclaim_freed();
+}
+
+/// Writes through the page cache. Where there is no space, waits until what was freed is free and what was
+/// reserved too much is given back, and tries again.
+pub(super) fn write(iocb: &mut Kiocb<'_, Fs>, from: &mut IterSource<'_>) -> Result<usize> {
+    let node = iocb.inode();
+    let written = match write_once(iocb, from) {
+        Err(e) if e == ENOSPC && !iocb.is_nowait() => {
+            reclaim_space(node.super_block());
+            write_once(iocb, from)?
+        }
+        other => other?,
+    };
+    if written == 0 {
+        return Ok(0);
+    }
+    iocb.write_sync(written)
+}
