@@ -94,6 +94,11 @@ pub trait Directory<S: Store> {
     fn append(&mut self, tx: &mut S::Tx<'_>) -> Result<(LogicalBlock, PhysBlock)>;
 }
 
+/// Whether the directory is hashed: the flag counts only with the feature, as in ext4.
+pub(super) fn has_tree<S: Store>(dir: &impl Directory<S>) -> bool {
+    dir.is_indexed() && dir.params().dir_index
+}
+
 pub(super) fn leaf_format<S: Store>(dir: &impl Directory<S>, allow_index: bool) -> DirLeafFormat {
     DirLeafFormat {
         ino: dir.ino(),

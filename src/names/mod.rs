@@ -43,10 +43,11 @@ use crate::disk::hash::HashVersion;
 use crate::disk::{Ino, LogicalBlock};
 use crate::store::{Block, Store, Transaction};
 use access::{
-    bad_entry, bad_index, dx_format, leaf_format, need_leaf, read_index, read_leaf, Fault,
+    bad_entry, bad_index, dx_format, has_tree, leaf_format, need_leaf, read_index, read_leaf, Fault,
 };
 use kernel::error::{code::*, Result};
-use leaf::{Found, NewEntry, Room};
+use leaf::{NewEntry, Room};
+use tree::Located;
 
 pub use crate::disk::dirent::FileType;
 
@@ -116,11 +117,8 @@ pub fn lookup<S: Store>(dir: &impl Directory<S>, name: &[u8]) -> Result<Option<E
 }
 
 /// Finds `name`, which is not `.` or `..`.
-fn find<S: Store>(
-    dir: &impl Directory<S>,
-    name: &[u8],
-) -> Result<Option<(Block<S, DirLeafFormat>, Found)>> {
-    if dir.is_indexed() && !dir.index_failed() {
+fn find<S: Store>(dir: &impl Directory<S>, name: &[u8]) -> Result<Option<Located<S>>> {
+    if has_tree(dir) && !dir.index_failed() {
         match tree::find(dir, name) {
             Ok(found) => return Ok(found),
             Err(Fault::Index) => dir.set_index_failed(),
@@ -147,7 +145,7 @@ fn read_linear<S: Store>(
     dir: &impl Directory<S>,
     at: u32,
 ) -> Result<Option<Block<S, DirLeafFormat>>> {
-    let indexed = dir.is_indexed();
+    let indexed = has_tree(dir);
     match at {
         0 => need_leaf(dir, LogicalBlock::ZERO, indexed).map(Some),
         at => read_leaf(dir, LogicalBlock::new(at), indexed),
@@ -164,7 +162,7 @@ fn read_ahead<S: Store>(dir: &impl Directory<S>, at: u32) {
         let Ok(Some(nr)) = dir.map(LogicalBlock::new(at)) else {
             continue;
         };
-        let format = leaf_format(dir, dir.is_indexed());
+        let format = leaf_format(dir, has_tree(dir));
         if at % READAHEAD == 0 && dir.store().read_cached(nr, format).is_some() {
             return;
         }
@@ -175,11 +173,11 @@ fn read_ahead<S: Store>(dir: &impl Directory<S>, at: u32) {
 /// `.` and `..`.
 fn dots<S: Store>(dir: &impl Directory<S>) -> Result<Dots> {
     let find = |bytes: &[u8]| Dots::find(bytes, dir.ino(), dir.params().inodes_count);
-    let (nr, dots) = if dir.is_indexed() && !dir.index_failed() {
+    let (nr, dots) = if has_tree(dir) && !dir.index_failed() {
         let block = read_index(dir, LogicalBlock::ZERO)?;
         (block.nr(), block.with(find))
     } else {
-        let block = need_leaf(dir, LogicalBlock::ZERO, dir.is_indexed())?;
+        let block = need_leaf(dir, LogicalBlock::ZERO, has_tree(dir))?;
         (block.nr(), block.with(find))
     };
     dots.map_err(|bad| bad_entry(dir, nr, bad))
@@ -209,7 +207,7 @@ pub fn insert<S: Store, D: Directory<S>>(
         file_type: params.file_type(file_type),
     };
     let mut may_convert = params.new_tree();
-    if dir.is_indexed() {
+    if has_tree(dir) {
         let done = match dir.index_failed() {
             true => Err(Fault::Index),
             false => tree::insert(dir, tx, new),
@@ -323,7 +321,7 @@ pub fn replace<S: Store, D: Directory<S>>(
 /// `EUCLEAN` where a block is bad or `.` or `..` is missing; `EIO`.
 pub fn is_empty<S: Store>(dir: &impl Directory<S>) -> Result<bool> {
     // Not by the tree: a name that no hash leads to counts as well.
-    let first = need_leaf(dir, LogicalBlock::ZERO, dir.is_indexed())?;
+    let first = need_leaf(dir, LogicalBlock::ZERO, has_tree(dir))?;
     let dots = first
         .with(|bytes| Dots::find(bytes, dir.ino(), dir.params().inodes_count))
         .map_err(|bad| bad_entry(dir, first.nr(), bad))?;
@@ -387,7 +385,7 @@ pub fn set_dotdot<S: Store, D: Directory<S>>(
     let at = dots(dir)?.parent_at;
     let file_type = dir.params().file_type(FileType::Directory);
     let set = |bytes: &mut [u8]| set_target(bytes, at, parent, file_type);
-    let done = if !dir.is_indexed() {
+    let done = if !has_tree(dir) {
         tx.edit(&need_leaf(dir, LogicalBlock::ZERO, false)?, set)?
     } else {
         // With a bad node below it, the root is still one.

@@ -10,7 +10,7 @@
 //! A position cannot tell names of equal hash apart. Where a listing stops between two of them, the
 //! [`Cursor`] remembers the name that it stopped at; `seekdir` forgets it and begins with the first of them.
 
-use super::access::{bad_entry, need_leaf, Directory, Fault};
+use super::access::{bad_entry, has_tree, need_leaf, Directory, Fault};
 use super::sort::sort_by;
 use super::tree::{copy_of, Next, Path};
 use super::{dots, read_ahead, read_linear};
@@ -22,9 +22,9 @@ use kernel::alloc::flags::GFP_KERNEL;
 use kernel::alloc::KVec;
 use kernel::error::{code::*, Result};
 
-/// Most bytes of names that are gathered at once, beyond which only the first in order are kept: any number of
+/// Bytes of names beyond which only the first in order are kept before another leaf is taken in: any number of
 /// leaves may share a hash.
-const GATHER_MAX: usize = 64 * 1024;
+const GATHER_MAX: usize = 16 * 1024;
 
 /// Hash that `.` counts as.
 const DOT: NameHash = NameHash { major: 0, minor: 0 };
@@ -165,7 +165,7 @@ pub fn readdir<S: Store>(
     mut emit: impl FnMut(Listed<'_>) -> bool,
 ) -> Result<Progress> {
     let params = dir.params();
-    if dir.is_indexed() && !dir.index_failed() {
+    if has_tree(dir) && !dir.index_failed() {
         match list_tree(dir, cursor, &mut emit) {
             Ok(progress) => return Ok(progress),
             Err(Fault::Index) => dir.set_index_failed(),
@@ -175,7 +175,7 @@ pub fn readdir<S: Store>(
             // A hash is no place in a linear scan.
             return Err(EUCLEAN);
         }
-    } else if let (Some(version), 1, false) = (params.new_tree(), dir.blocks(), dir.is_indexed()) {
+    } else if let (Some(version), 1, false) = (params.new_tree(), dir.blocks(), has_tree(dir)) {
         return list_block(dir, cursor, params.hasher(version), &mut emit);
     }
     list_linear(dir, cursor, &mut emit)
@@ -353,10 +353,9 @@ fn list_tree<S: Store>(
     let next = loop {
         let at = path.leaf(dir).map_err(Fault::in_index)?;
         gathered.add_block(dir, &need_leaf(dir, at, false)?)?;
-        gathered.limit()?;
         // Bit 0: names of the last leaf's last hash are in the next one too.
         match path.next(dir, |start| start & 1 != 0) {
-            Ok(Next::Moved) => {}
+            Ok(Next::Moved) => gathered.limit()?,
             Ok(Next::Unwanted(start)) => {
                 break cursor.pos_of(NameHash {
                     major: start,

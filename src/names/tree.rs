@@ -151,11 +151,14 @@ fn child<S: Store>(dir: &impl Directory<S>, step: Step) -> Result<LogicalBlock> 
     }
 }
 
+/// A leaf, and where in it a name was found.
+pub(super) type Located<S> = (Block<S, DirLeafFormat>, Found);
+
 /// Looks for `name`.
 pub(super) fn find<S: Store>(
     dir: &impl Directory<S>,
     name: &[u8],
-) -> Result<Option<(Block<S, DirLeafFormat>, Found)>, Fault> {
+) -> Result<Option<Located<S>>, Fault> {
     let mut hash = 0;
     let path = Path::find(dir, |hasher| {
         hash = hasher.hash(name).major;

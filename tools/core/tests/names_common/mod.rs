@@ -13,16 +13,24 @@ use iomapfs_core::store::Store;
 use kernel::error::{code::*, Result};
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+
+/// Names in the order in which they are listed.
+pub type Names = Vec<(Vec<u8>, Ino)>;
 
 /// Credits for any one change: [`FlatDir::append`] needs none.
 pub const CREDITS: u32 = names::insert_credits(0);
 
 /// The geometry of an image.
 pub fn layout(image: &Image) -> Layout {
-    let bytes = std::fs::read(image.path()).unwrap();
+    let mut bytes = [0; 2048];
+    let mut file = File::open(image.path()).unwrap();
+    file.read_exact(&mut bytes).unwrap();
+    let len = file.metadata().unwrap().len();
     let raw = RawSuper::from_block(&bytes, 1024).unwrap();
     let size = Layout::probe_block_size(raw).unwrap();
-    Layout::new(raw, bytes.len() as u64 / u64::from(size.bytes()), false).unwrap()
+    Layout::new(raw, len / u64::from(size.bytes()), false).unwrap()
 }
 
 /// A store over an image.
@@ -203,12 +211,8 @@ impl<'s> FlatDir<'s> {
     }
 
     /// The next names, at most `room`.
-    pub fn list_part(
-        &self,
-        cursor: &mut Cursor,
-        room: usize,
-    ) -> Result<(Progress, Vec<(Vec<u8>, Ino)>)> {
-        let mut part = Vec::new();
+    pub fn list_part(&self, cursor: &mut Cursor, room: usize) -> Result<(Progress, Names)> {
+        let mut part = Names::new();
         loop {
             let mut last = cursor.pos();
             let progress = names::readdir(self, cursor, |listed: Listed<'_>| {

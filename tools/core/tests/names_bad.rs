@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Directories that are broken: what is said, what still works, and that nothing panics or loops.
+
+mod names_common;
+
+use iomapfs_core::disk::dirent::DirLeafFormat;
+use iomapfs_core::disk::dx::{DxFormat, Part};
+use iomapfs_core::disk::{Ino, LogicalBlock, PhysBlock};
+use iomapfs_core::host::{HostStore, Image, Mkfs};
+use iomapfs_core::names::{self, Cursor, Directory, Progress};
+use iomapfs_core::store::{Flaw, Format, Kind, Store, Transaction};
+use kernel::error::code::*;
+use names_common::*;
+use proptest::prelude::*;
+
+/// Any block, sealed as `F` is when it is written.
+#[derive(Clone)]
+struct Unchecked<F: Format>(Option<F>);
+
+impl<F: Format> Format for Unchecked<F> {
+    const KIND: Kind = Kind::Symlink;
+
+    fn verify(&self, _nr: PhysBlock, _bytes: &[u8]) -> Result<(), Flaw> {
+        Ok(())
+    }
+
+    fn seal(&self, nr: PhysBlock, bytes: &mut [u8]) {
+        if let Some(format) = &self.0 {
+            format.seal(nr, bytes);
+        }
+    }
+}
+
+/// Writes into a block; with a good checksum if there is a format.
+fn scribble<F: Format>(
+    store: &HostStore,
+    nr: PhysBlock,
+    format: Option<F>,
+    f: impl FnOnce(&mut [u8]),
+) {
+    let block = store.read(nr, Unchecked(format)).unwrap();
+    let mut tx = store.begin(1, 0).unwrap();
+    tx.edit(&block, f).unwrap();
+    drop(tx);
+    store.drop_cache();
+}
+
+fn dx(dir: &FlatDir<'_>, part: Part) -> Option<DxFormat> {
+    Some(DxFormat {
+        ino: dir.ino(),
+        seed: dir.seed(),
+        part,
+    })
+}
+
+fn leaf(dir: &FlatDir<'_>) -> Option<DirLeafFormat> {
+    Some(DirLeafFormat {
+        ino: dir.ino(),
+        seed: dir.seed(),
+        inodes_count: dir.params().inodes_count,
+        allow_index: false,
+    })
+}
+
+fn name(n: u32) -> Vec<u8> {
+    format!("name-{n:05}").into_bytes()
+}
+
+/// An image with `/d` of `count` names, hashed; two levels at 1 KiB with more than about 4000.
+fn hashed(features: &str, count: u32) -> (World, Image) {
+    let world = World::new(&Mkfs::new(32 << 20, 1024).features(features));
+    let image = world.build(|dir| {
+        for n in 0..count {
+            dir.insert(&name(n), world.file).unwrap();
+        }
+    });
+    (world, image)
+}
+
+fn nr(dir: &FlatDir<'_>, at: u32) -> PhysBlock {
+    dir.map(LogicalBlock::new(at)).unwrap().unwrap()
+}
+
+fn put16(bytes: &mut [u8], at: usize, value: u16) {
+    bytes[at..at + 2].copy_from_slice(&value.to_le_bytes());
+}
+
+fn put32(bytes: &mut [u8], at: usize, value: u32) {
+    bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+}
+
+type Damage = fn(&mut [u8]);
+
+/// Roots that must not be used, all with a good checksum: names are found by a scan, it is said once, and what
+/// `insert` does leaves the directory no worse for e2fsck.
+#[test]
+fn a_bad_root_is_passed_by() {
+    let damages: [(&str, Damage); 9] = [
+        ("hash version", |b| b[0x1c] = 9),
+        ("siphash", |b| b[0x1c] = 6),
+        ("info length", |b| b[0x1d] = 16),
+        ("levels", |b| b[0x1e] = 2),
+        ("flags", |b| b[0x1f] = 1),
+        ("limit", |b| put16(b, 0x20, 500)),
+        ("count 0", |b| put16(b, 0x22, 0)),
+        ("order", |b| put32(b, 0x28, u32::MAX)),
+        ("back to the root", |b| {
+            for at in (0x24..0x100).step_by(8) {
+                put32(b, at, 0);
+            }
+        }),
+    ];
+    let count = 200;
+    for features in ["metadata_csum", "^metadata_csum"] {
+        let (world, image) = hashed(features, count);
+        for (what, damage) in damages {
+            let image = image.copy();
+            let store = open(&image);
+            let mut dir = FlatDir::open(&store, &image, "d");
+            assert!(dir.is_indexed());
+            scribble(&store, nr(&dir, 0), dx(&dir, Part::Root), damage);
+
+            for n in 0..count {
+                assert_eq!(dir.lookup(&name(n)), Ok(Some(world.file)), "{what}");
+            }
+            let reports = store.take_reports();
+            assert_eq!(reports.len(), 1, "{what}: {reports:?}");
+            assert!(reports[0].contains("inode"), "{what}: {reports:?}");
+            assert_eq!(dir.lookup(b"not there"), Ok(None));
+            assert_eq!(dir.list(10).unwrap().len(), count as usize, "{what}");
+            assert_eq!(dir.lookup(b".."), Ok(Some(Ino::ROOT)));
+            assert_eq!(names::is_empty(&dir), Ok(false));
+            dir.remove(&name(3), world.file).unwrap();
+            dir.replace(&name(4), world.file).unwrap();
+
+            let inserted = dir.insert(b"new", world.file);
+            if dir.seed().is_some() {
+                assert_eq!(inserted, Err(EUCLEAN), "{what}");
+                assert!(dir.is_indexed());
+            } else {
+                assert_eq!(inserted, Ok(()), "{what}");
+                assert!(!dir.is_indexed());
+                assert_eq!(dir.lookup(b"new"), Ok(Some(world.file)));
+                let names = dir.list(9).unwrap().len();
+                assert_eq!(names, count as usize);
+                store.save(image.path()).unwrap();
+                finish(&image, names, false);
+                image
+                    .fsck()
+                    .unwrap_or_else(|error| panic!("{what}: {error}"));
+            }
+            assert_eq!(store.take_reports(), Vec::<String>::new(), "{what}");
+        }
+    }
+}
+
+/// A checksum that is not looked at, in each kind of block.
+#[test]
+fn wrong_checksums_are_found() {
+    let (world, image) = hashed("metadata_csum", 6000);
+    let store = open(&image);
+    let dir = FlatDir::open(&store, &image, "d");
+    let none: Option<DirLeafFormat> = None;
+    let mut roots = 0;
+    let mut nodes = 0;
+    let mut leaves = 0;
+    for at in 0..dir.blocks() {
+        let nr = nr(&dir, at);
+        // In the unused part of a root or node only the last 8 bytes are covered.
+        scribble(&store, nr, none, |bytes| bytes[1017] ^= 1);
+        let listed = dir.list(usize::MAX);
+        let reports = store.take_reports();
+        // Without the index from the begin, or not at all.
+        match &reports[..] {
+            [one] if one.contains("DirIndex") && at == 0 => {
+                assert_eq!(listed.unwrap().len(), 6000);
+                roots += 1;
+            }
+            [one] if one.contains("DirIndex") => nodes += 1,
+            [one] if one.contains("DirLeaf") => {
+                assert_eq!(listed, Err(EUCLEAN));
+                leaves += 1;
+            }
+            other => panic!("block {at}: {other:?}"),
+        }
+        scribble(&store, nr, none, |bytes| bytes[1017] ^= 1);
+        dir.forget_failure();
+    }
+    assert!(
+        roots == 1 && nodes >= 2 && leaves > 100,
+        "{roots} {nodes} {leaves}"
+    );
+    assert_eq!(dir.lookup(&name(1)), Ok(Some(world.file)));
+}
+
+/// A bad leaf: its names are not said to be missing, the others are found.
+#[test]
+fn a_bad_leaf_is_no_missing_name() {
+    let damages: [(&str, Damage); 7] = [
+        ("rec_len 0", |b| put16(b, 4, 0)),
+        ("rec_len 8", |b| put16(b, 4, 8)),
+        ("rec_len odd", |b| put16(b, 4, 21)),
+        ("rec_len past the end", |b| put16(b, 4, 2000)),
+        ("rec_len into the tail", |b| put16(b, 4, 1016)),
+        ("name_len", |b| b[6] = 255),
+        ("inode", |b| put32(b, 0, 0x7fff_ffff)),
+    ];
+    let count = 200;
+    let (world, image) = hashed("metadata_csum", count);
+    for (what, damage) in damages {
+        let image = image.copy();
+        let store = open(&image);
+        let mut dir = FlatDir::open(&store, &image, "d");
+        scribble(&store, nr(&dir, 1), leaf(&dir), damage);
+        let mut bad = 0;
+        for n in 0..count {
+            match dir.lookup(&name(n)) {
+                Ok(Some(ino)) => assert_eq!(ino, world.file),
+                Err(error) => {
+                    assert_eq!(error, EUCLEAN, "{what}");
+                    bad += 1;
+                }
+                Ok(None) => panic!("{what}: {n} is said to be missing"),
+            }
+        }
+        assert!(bad > 0 && bad < count, "{what}: {bad}");
+        let reports = store.take_reports();
+        assert!(
+            reports[0].contains(&format!("inode {}", dir.ino().get())),
+            "{reports:?}"
+        );
+        assert_eq!(names::is_empty(&dir), Err(EUCLEAN));
+        assert_eq!(dir.list(5).err(), Some(EUCLEAN));
+        // None of its names can be removed, and nothing is put there.
+        for n in 0..count {
+            let removed = dir.remove(&name(n), world.file);
+            assert!(
+                removed == Ok(()) || removed == Err(EUCLEAN),
+                "{what}: {removed:?}"
+            );
+        }
+    }
+}
+
+/// Anything anywhere: no panic, no loop, no other errors, and each `EUCLEAN` was reported.
+fn abuse(dir: &mut FlatDir<'_>, count: u32, file: Ino) {
+    let mut failed = false;
+    let mut check = |error: kernel::error::Error| {
+        assert!(
+            [EUCLEAN, ENOENT, EEXIST, ENOSPC].contains(&error),
+            "{error:?}"
+        );
+        failed |= error == EUCLEAN;
+    };
+    for n in (0..count).step_by(7) {
+        let _ = dir.lookup(&name(n)).map_err(&mut check);
+        let _ = dir.remove(&name(n), file).map_err(&mut check);
+        let _ = dir.insert(&name(n + count), file).map_err(&mut check);
+    }
+    let _ = dir.lookup(b"..").map_err(&mut check);
+    let _ = names::is_empty(dir).map_err(&mut check);
+    let mut cursor = Cursor::new(false);
+    for _ in 0..4 * count {
+        match names::readdir(dir, &mut cursor, |_| true) {
+            Ok(Progress::More) => {}
+            Ok(_) => break,
+            Err(error) => {
+                check(error);
+                break;
+            }
+        }
+    }
+    let set = dir.change(|dir, tx| names::set_dotdot(dir, tx, Ino::ROOT));
+    let _ = set.map_err(&mut check);
+    let reports = dir.store().take_reports();
+    assert!(!failed || !reports.is_empty(), "EUCLEAN and nothing said");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 20, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_panics(
+        count in prop_oneof![Just(20_u32), Just(300), Just(6000)],
+        csum in any::<bool>(),
+        rounds in proptest::collection::vec(
+            proptest::collection::vec((any::<u32>(), any::<u16>(), any::<u8>(), any::<bool>()), 1..6),
+            1..40,
+        ),
+    ) {
+        let features = if csum { "metadata_csum" } else { "^metadata_csum" };
+        let (world, image) = hashed(features, count);
+        for round in rounds {
+            let store = open(&image);
+            let mut dir = FlatDir::open(&store, &image, "d");
+            let free = (store.blocks() / 2..store.blocks()).map(PhysBlock::new);
+            dir.extend_pool(&free.take(50).collect::<Vec<_>>());
+            for (block, at, value, index) in round {
+                // The first blocks and bytes more often than others.
+                let block = block % (1 + (block >> 16) % dir.blocks());
+                let nr = nr(&dir, block);
+                let part = if block == 0 { Part::Root } else { Part::Node };
+                let at = at % (1 + (at >> 4) % 1024);
+                let change = |bytes: &mut [u8]| bytes[usize::from(at)] = value;
+                if index {
+                    scribble(&store, nr, dx(&dir, part), change);
+                } else {
+                    scribble(&store, nr, leaf(&dir), change);
+                }
+            }
+            abuse(&mut dir, count, world.file);
+        }
+    }
+}

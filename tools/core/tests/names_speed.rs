@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How long names take: run by hand, `cargo test --release --test names_speed -- --ignored --nocapture`.
+
+mod names_common;
+
+use iomapfs_core::disk::PhysBlock;
+use iomapfs_core::host::Mkfs;
+use iomapfs_core::names::{self, Cursor, FileType, Progress};
+use iomapfs_core::store::Store;
+use names_common::*;
+use std::hint::black_box;
+use std::time::Instant;
+
+#[test]
+#[ignore = "a measurement"]
+fn names_per_second() {
+    let count = 10_000_u32;
+    for block_size in [1024, 4096] {
+        let world = World::new(&Mkfs::new(64 << 20, block_size));
+        let store = open(&world.image);
+        let free = store.blocks() / 4..store.blocks();
+        let mut dir =
+            FlatDir::open(&store, &world.image, "d").with_pool(free.map(PhysBlock::new).collect());
+        make_empty(&mut dir);
+        let names: Vec<_> = (0..count).map(|n| format!("file-{n:06}.dat")).collect();
+        let per_name = |start: Instant| start.elapsed().as_nanos() / u128::from(count);
+
+        let mut tx = store.begin(4096, 0).unwrap();
+        let start = Instant::now();
+        for name in &names {
+            names::insert(
+                &mut dir,
+                &mut tx,
+                name.as_bytes(),
+                world.file,
+                FileType::Regular,
+            )
+            .unwrap();
+        }
+        let insert = per_name(start);
+
+        let start = Instant::now();
+        for name in &names {
+            black_box(dir.lookup(name.as_bytes()).unwrap().unwrap());
+        }
+        let lookup = per_name(start);
+
+        let start = Instant::now();
+        for name in &names {
+            black_box(dir.lookup(&name.as_bytes()[1..]).unwrap());
+        }
+        let miss = per_name(start);
+
+        let start = Instant::now();
+        let mut cursor = Cursor::new(false);
+        while names::readdir(&dir, &mut cursor, |listed| {
+            black_box(listed);
+            true
+        }) != Ok(Progress::End)
+        {}
+        let list = per_name(start);
+
+        let start = Instant::now();
+        for name in &names {
+            names::remove(&mut dir, &mut tx, name.as_bytes(), world.file).unwrap();
+        }
+        let remove = per_name(start);
+        println!(
+            "blocks of {block_size}, ns a name: insert {insert}, lookup {lookup}, miss {miss}, \
+             readdir {list}, remove {remove}"
+        );
+    }
+}
