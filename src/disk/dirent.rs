@@ -368,6 +368,40 @@ impl DirLeafFormat {
         self.entries_from(block, 0)
     }
 
+    /// Finds the record in use with this name.
+    ///
+    /// For a block that was checked: only what is found is checked again, and that the chain ends where it has to.
+    pub fn find<'a>(&self, block: &'a [u8], name: &[u8]) -> Result<Option<Entry<'a>>, BadEntry> {
+        let end = self.end(block);
+        let records = block.get(..end).unwrap_or(&[]);
+        let mut at = 0;
+        while let Some((header, rest)) = records
+            .get(at..)
+            .and_then(|record| record.split_first_chunk::<HEADER_LEN>())
+        {
+            let &[i0, i1, i2, i3, r0, r1, name_len, _] = header;
+            let rec_len = rec_len_from_disk(u16::from_le_bytes([r0, r1]), block.len());
+            if rec_len < LEAST_REC_LEN {
+                break;
+            }
+            if name_len as usize == name.len()
+                && rest.get(..name.len()) == Some(name)
+                && [i0, i1, i2, i3] != [0; 4]
+            {
+                return self.entries_from(block, at).next().transpose();
+            }
+            at = at.saturating_add(rec_len);
+        }
+        match at == end {
+            true => Ok(None),
+            // Says what is wrong there.
+            false => self
+                .entries(block)
+                .find_map(Result::err)
+                .map_or(Ok(None), Err),
+        }
+    }
+
     /// Makes `block` one free record, with a tail if blocks have one.
     pub fn clear(&self, block: &mut [u8]) {
         block.fill(0);

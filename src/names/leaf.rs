@@ -44,17 +44,14 @@ pub(super) fn find(
     if format.allow_index && format.is_index(block) {
         return Ok(None);
     }
-    for entry in format.entries(block) {
-        let entry = entry?;
-        if let (Some(ino), true) = (entry.ino, entry.name == name) {
-            return Ok(Some(Found {
-                at: entry.at,
-                ino,
-                file_type: entry.file_type,
-            }));
-        }
-    }
-    Ok(None)
+    let found = format.find(block, name)?;
+    Ok(found.and_then(|entry| {
+        Some(Found {
+            at: entry.at,
+            ino: entry.ino?,
+            file_type: entry.file_type,
+        })
+    }))
 }
 
 /// Whether any name but `.` and `..` is in the block; the records before byte `from` are not looked at.
