@@ -132,7 +132,8 @@ impl BlockSize {
 
     /// Base-two logarithm of the size in bytes.
     pub const fn bits(self) -> u32 {
-        self.bits as u32
+        // The mask changes nothing, but tells the compiler that no shift by this overflows.
+        (self.bits & 0x1f) as u32
     }
 
     /// The size in bytes.
