@@ -152,7 +152,7 @@ impl<S: Store> Space<S> {
             })
         };
         let mut seen = look();
-        if matches!(seen, Look::NotLoaded) && self.ensure_index(store, group)? {
+        while matches!(seen, Look::NotLoaded) && self.ensure_index(store, group)? {
             seen = look();
         }
         Ok(match seen {
@@ -170,9 +170,9 @@ impl<S: Store> Space<S> {
             // The longest run that a group seemed to have that was passed over.
             let mut most = 0;
             let mut looks = LOOKS;
-            for group in self.around(first) {
+            'groups: for group in self.around(first) {
                 let Some(info) = self.groups.get(group) else {
-                    continue;
+                    continue 'groups;
                 };
                 looks = looks.saturating_sub(1);
                 if most > 0 && looks == 0 {
@@ -181,15 +181,15 @@ impl<S: Store> Space<S> {
                 if info.room() >= need {
                     let from = if group == first { from } else { 0 };
                     let mut seen = self.look(group, from, need, ask);
-                    if matches!(seen, Look::NotLoaded) && (reads > 0 || most == 0) {
+                    while matches!(seen, Look::NotLoaded) && (reads > 0 || most == 0) {
                         reads = reads.saturating_sub(1);
-                        match self.ensure_index(store, group) {
-                            Ok(_) => seen = self.look(group, from, need, ask),
+                        seen = match self.ensure_index(store, group) {
+                            Ok(_) => self.look(group, from, need, ask),
                             Err(e) => {
                                 no_memory = Some(e);
-                                continue;
+                                continue 'groups;
                             }
-                        }
+                        };
                     }
                     if let Look::Taken(run) = seen {
                         return Ok(Some(run));
@@ -197,11 +197,12 @@ impl<S: Store> Space<S> {
                 }
                 most = info.room().max(most);
             }
-            // `need` gets smaller with each round: first to what seems to be there, then, as that may be more than
-            // there is, by half.
+            // `need` gets smaller with each round: to what seems to be there, which may be more than there is; to what is
+            // wanted now, the same once more; from then on by half.
             need = match most.min(need.saturating_sub(1)) {
                 0 => return no_memory.map_or(Ok(None), Err),
-                next if need == ask.room => next,
+                next if need == ask.room || need == ask.want => next,
+                next if need > ask.want => next.min(ask.want),
                 next => next.min(need.div_ceil(2)),
             };
         }
@@ -288,10 +289,10 @@ impl<S: Store> Space<S> {
             let Some(index) = slot else {
                 return false;
             };
-            let run = index.give(extent);
+            index.give(extent);
             let count = count(index);
             *count = count.saturating_sub(extent.len);
-            self.groups.given(info, extent.len, run)
+            self.groups.given(info, index, extent)
         });
         if given == Some(true) {
             self.counters.returned(extent.len);

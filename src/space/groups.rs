@@ -19,7 +19,7 @@
 //! power of two; nobody ever holds two disk locks or two index locks. Buffer locks are taken inside disk locks, never
 //! inside index locks.
 
-use super::index::FreeIndex;
+use super::index::{Extent, FreeIndex};
 use crate::disk::group_desc::GroupDesc;
 use crate::disk::{Group, PhysBlock};
 use core::pin::Pin;
@@ -91,15 +91,25 @@ pub(super) struct Groups {
     mask: u32,
     shift: u32,
     index: KVec<Pin<KBox<SpinLock<Stripe>>>>,
+    /// How many indexes are in memory.
+    loaded: Atomic<u32>,
+    /// The group that [`Groups::shrink`] looks at next.
+    hand: Atomic<u32>,
     disk: KVec<Pin<KBox<Mutex<()>>>>,
 }
 
 impl Groups {
     pub(super) fn new(info: KVVec<GroupInfo>) -> Result<Self> {
-        let stripes = info.len().clamp(1, MAX_STRIPES).next_power_of_two();
+        let stripes = info
+            .len()
+            .checked_next_power_of_two()
+            .unwrap_or(1)
+            .min(MAX_STRIPES);
+        let mask = (stripes as u32).wrapping_sub(1);
+        let shift = mask.count_ones();
         let mut index = KVec::with_capacity(stripes, GFP_KERNEL)?;
         let mut disk = KVec::with_capacity(stripes, GFP_KERNEL)?;
-        let each = info.len().div_ceil(stripes.max(1));
+        let each = info.len().wrapping_shr(shift).saturating_add(1);
         for _ in 0..stripes {
             let mut slots = KVVec::with_capacity(each, GFP_KERNEL)?;
             for _ in 0..each {
@@ -114,12 +124,13 @@ impl Groups {
                 GFP_KERNEL,
             )?;
         }
-        let mask = (stripes as u32).wrapping_sub(1);
         Ok(Self {
             info,
             mask,
-            shift: mask.count_ones(),
+            shift,
             index,
+            loaded: Atomic::new(0),
+            hand: Atomic::new(0),
             disk,
         })
     }
@@ -157,21 +168,54 @@ impl Groups {
         Some(f(info, stripe.get_mut(slot)?))
     }
 
+    /// Puts an index in its slot.
+    pub(super) fn load(&self, group: Group, index: FreeIndex) {
+        let old = self.with_index(group, |_, slot| slot.replace(index));
+        if let Some(None) = old {
+            self.loaded.add(1, Relaxed);
+        }
+    }
+
+    /// How many indexes are in memory.
+    pub(super) fn loaded(&self) -> u32 {
+        self.loaded.load(Relaxed)
+    }
+
+    /// Gives up to `nr` indexes up that are the same as the bitmaps on the device. Gives how many these were.
+    pub(super) fn shrink(&self, nr: u32) -> u32 {
+        let mut gone = 0_u32;
+        for _ in 0..self.count() {
+            if gone >= nr {
+                break;
+            }
+            let hand = self.hand.fetch_add(1, Relaxed);
+            let group = Group::new(hand.checked_rem(self.count()).unwrap_or(0));
+            let index = self.with_index(group, |_, slot| slot.take_if(|index| index.is_clean()));
+            if let Some(Some(_)) = index {
+                self.loaded.fetch_sub(1, Relaxed);
+                gone = gone.saturating_add(1);
+            }
+        }
+        gone
+    }
+
     /// `n` blocks of the group were marked as used in the index. Under the index lock.
     pub(super) fn taken(&self, info: &GroupInfo, n: u32) {
         info.free.fetch_sub(n, Full);
     }
 
-    /// `n` blocks of the group were marked as free in the index, which made a free run of `run` blocks. Under the
-    /// index lock. `false` for a bad group, which gets nothing back.
-    pub(super) fn given(&self, info: &GroupInfo, n: u32, run: u32) -> bool {
+    /// `run` was marked as free in the index. Under the index lock. `false` for a bad group, which gets nothing back.
+    pub(super) fn given(&self, info: &GroupInfo, index: &FreeIndex, run: Extent) -> bool {
         if info.is_bad() {
             return false;
         }
-        if run > info.longest.load(Relaxed) {
-            info.longest.store(run, Relaxed);
+        let free = info.free.fetch_add(run.len, Full).wrapping_add(run.len);
+        // Most of the time the bound is as loose as it can be, and the group need not be looked at.
+        let longest = info.longest.load(Relaxed);
+        if longest < free {
+            let now = index.run_around(run.start).max(longest);
+            info.longest.store(now, Relaxed);
         }
-        info.free.fetch_add(n, Full);
         true
     }
 

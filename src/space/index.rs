@@ -92,6 +92,11 @@ impl FreeIndex {
         }
     }
 
+    /// Whether it has nothing that the bitmap on the device does not have.
+    pub(super) fn is_clean(&self) -> bool {
+        self.chosen == 0 && self.pending == 0
+    }
+
     /// Free blocks, counted.
     pub(super) fn count_free(&self) -> u32 {
         self.words
@@ -217,12 +222,16 @@ impl FreeIndex {
         self.change(run, |word, mask| *word |= mask);
     }
 
-    /// Marks a used run as free. Returns the length of the free run that it is now part of.
-    pub(super) fn give(&mut self, run: Extent) -> u32 {
+    /// Marks a used run as free.
+    pub(super) fn give(&mut self, run: Extent) {
         self.change(run, |word, mask| *word &= !mask);
         self.first = self.first.min(run.start / BITS);
-        let after = self.next(run.start, self.blocks, true);
-        after.saturating_sub(self.free_before(run.start))
+    }
+
+    /// Length of the free run around free block `block`.
+    pub(super) fn run_around(&self, block: u32) -> u32 {
+        let after = self.next(block, self.blocks, true);
+        after.saturating_sub(self.free_before(block))
     }
 
     /// Start of the free run that ends before `block`; `block` itself if there is none.

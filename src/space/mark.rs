@@ -67,53 +67,45 @@ impl<S: Store> Space<S> {
                 run.start.get()
             )));
         }
-        let tid = tx.tid();
         for (group, extent) in self.parts(run) {
-            match self.ensure_index(&vol.store, group) {
-                Ok(true) => self.free_part(&vol.store, tx, tid, group, extent)?,
-                Ok(false) => (),
-                Err(e) => return Err(e),
-            }
+            self.free_part(&vol.store, tx, group, extent)?;
         }
         Ok(())
     }
 
-    fn free_part(
-        &self,
-        store: &S,
-        tx: &mut S::Tx<'_>,
-        tid: Tid,
-        group: Group,
-        extent: Extent,
-    ) -> Result {
+    fn free_part(&self, store: &S, tx: &mut S::Tx<'_>, group: Group, extent: Extent) -> Result {
         let Some(start) = self.block_of(group, extent.start) else {
             return Err(EUCLEAN);
         };
-        self.deferred.prepare(tid)?;
         // Before the bitmap changes: from here on the index differs from it and has to stay.
-        self.count_pending(group, |pending| pending.saturating_add(extent.len));
-        if let Err(e) = self.change(store, tx, group, extent, Change::Free) {
-            self.count_pending(group, |pending| pending.saturating_sub(extent.len));
-            self.deferred.withdraw(tid);
+        let pending = |f: &dyn Fn(u32) -> u32| {
+            let counted = self.groups.with_index(group, |info, slot| match slot {
+                Some(index) if !info.is_bad() => {
+                    index.pending = f(index.pending);
+                    true
+                }
+                _ => false,
+            });
+            counted == Some(true)
+        };
+        while !pending(&|n| n.saturating_add(extent.len)) {
+            if !self.ensure_index(store, group)? {
+                return Ok(());
+            }
+        }
+        let tid = tx.tid();
+        let freed = self.deferred.prepare(tid).and_then(|()| {
+            self.change(store, tx, group, extent, Change::Free)
+                .inspect_err(|_| self.deferred.withdraw(tid))
+        });
+        if let Err(e) = freed {
+            pending(&|n| n.saturating_sub(extent.len));
             return Err(e);
         }
         self.counters.freed(extent.len);
-        self.deferred.add(
-            tid,
-            Run {
-                start,
-                len: extent.len,
-            },
-        );
+        let len = extent.len;
+        self.deferred.add(tid, Run { start, len });
         Ok(())
-    }
-
-    fn count_pending(&self, group: Group, f: impl FnOnce(u32) -> u32) {
-        self.groups.with_index(group, |_, slot| {
-            if let Some(index) = slot {
-                index.pending = f(index.pending);
-            }
-        });
     }
 
     /// Transaction `tid` has committed: what it freed can be chosen again. `on_free` is told each run before that, while
@@ -237,7 +229,7 @@ impl<S: Store> Space<S> {
         }
         match self.read_index(store, group) {
             Ok(index) => {
-                self.groups.with_index(group, |_, slot| *slot = Some(index));
+                self.groups.load(group, index);
                 Ok(true)
             }
             Err(e) if e == ENOMEM => Err(e),

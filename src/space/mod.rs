@@ -237,6 +237,17 @@ impl<S: Store> Space<S> {
         }
     }
 
+    /// Groups whose free blocks are known in memory, for the shrinker: each has a bit for each of its blocks.
+    pub fn cached(&self) -> u32 {
+        self.groups.loaded()
+    }
+
+    /// Forgets the free blocks of up to `nr` groups, which are read again when they are needed. Gives how many these were.
+    /// Never sleeps.
+    pub fn shrink(&self, nr: u32) -> u32 {
+        self.groups.shrink(nr)
+    }
+
     /// Blocks that become free when the running transaction commits: after `ENOSPC`, whether it is worth to wait for that.
     pub fn pending_free(&self) -> u64 {
         self.counters.pending()

@@ -46,7 +46,8 @@ impl<S: Store> Space<S> {
         if !is_dir {
             return home;
         }
-        let flexes = self.groups.count().div_ceil(self.flex_groups());
+        let last = Group::new(self.groups.count().saturating_sub(1));
+        let flexes = self.layout.flex_group_of(last).saturating_add(1);
         let counts = self.counts();
         let share = |n: u64| n.checked_div(flexes.into()).unwrap_or(0);
         let average = Room {

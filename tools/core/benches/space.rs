@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the allocator costs: nanoseconds per operation on the host, without a journal's I/O.
+//!
+//! `cargo bench -p iomapfs-core --bench space`
+
+use iomapfs_core::disk::superblock::{RawSuper, SUPER_OFFSET, SUPER_SIZE};
+use iomapfs_core::disk::{Group, Layout, PhysBlock};
+use iomapfs_core::host::{HostStore, Mkfs};
+use iomapfs_core::space::{Claim, Goal, Run, Space};
+use iomapfs_core::store::Store;
+use iomapfs_core::volume::Volume;
+use std::os::unix::fs::FileExt;
+use std::time::Instant;
+
+type Vol = Volume<HostStore>;
+
+/// Best of several rounds of `n` operations.
+fn time(what: &str, n: u32, mut f: impl FnMut()) {
+    let best = (0..5)
+        .map(|_| {
+            let start = Instant::now();
+            (0..n).for_each(|_| f());
+            start.elapsed()
+        })
+        .min()
+        .unwrap_or_default();
+    println!(
+        "{what:<58} {:>9.1} ns",
+        best.as_nanos() as f64 / f64::from(n)
+    );
+}
+
+fn mount(gib: u64) -> Vol {
+    let image = Mkfs::new(gib << 30, 4096).features("^has_journal").make();
+    let mut bytes = [0; SUPER_SIZE];
+    let file = std::fs::File::open(image.path()).unwrap();
+    file.read_exact_at(&mut bytes, SUPER_OFFSET).unwrap();
+    let layout = Layout::new(RawSuper::from_block(&bytes, 0).unwrap(), gib << 18, false).unwrap();
+    let store = HostStore::open(image.path(), 4096).unwrap();
+    let space = Space::load(&store, &layout).unwrap();
+    Volume {
+        store,
+        layout,
+        space,
+    }
+}
+
+fn goal(near: Option<u64>) -> Goal {
+    Goal {
+        near: near.map(PhysBlock::new),
+        group: Group::new(1),
+        stream: false,
+    }
+}
+
+fn choose(vol: &Vol, goal: Goal, want: u32) -> Run {
+    vol.space.choose(vol, goal, want, Claim::Free).unwrap()
+}
+
+fn main() {
+    for gib in [1, 256] {
+        println!("{gib} GiB, blocks of 4 KiB, {} groups", gib * 8);
+        let start = Instant::now();
+        let vol = mount(gib);
+        println!("  mkfs and load: {:?}", start.elapsed());
+        let base = choose(&vol, goal(None), 1);
+        let at = base.start.get() + 100;
+        for want in [1, 256, 2048] {
+            time(
+                &format!("  choose {want} at the goal, unchoose"),
+                100_000,
+                || {
+                    vol.space.unchoose(choose(&vol, goal(Some(at)), want));
+                },
+            );
+        }
+        time("  choose 1 in the group, unchoose", 100_000, || {
+            vol.space.unchoose(choose(&vol, goal(None), 1));
+        });
+        time("  reserve 1, unreserve", 100_000, || {
+            vol.space.reserve(1, 0, false).unwrap();
+            vol.space.unreserve(1, 0);
+        });
+        let mut next = at;
+        time("  append 1 after 1, then give all back", 4000, || {
+            next = choose(&vol, goal(Some(next)), 1).end().get();
+        });
+
+        // All of it in pieces of 63 blocks.
+        let mut vol = vol;
+        let fresh = mount(gib);
+        vol.space = fresh.space;
+        while let Ok(run) = vol.space.choose(&vol, goal(None), 32768, Claim::Privileged) {
+            for nr in (run.start.get()..run.end().get().saturating_sub(64)).step_by(64) {
+                vol.space.unchoose(Run {
+                    start: PhysBlock::new(nr),
+                    len: 63,
+                });
+            }
+            if vol.space.counts().free_blocks > 60_000 * gib {
+                break;
+            }
+        }
+        time("  fragmented: choose 63, unchoose", 20_000, || {
+            vol.space.unchoose(choose(&vol, goal(None), 63));
+        });
+        time(
+            "  fragmented: choose 64 of which there is none",
+            2_000,
+            || {
+                let run = vol
+                    .space
+                    .choose(&vol, goal(None), 4096, Claim::Privileged)
+                    .unwrap();
+                vol.space.unchoose(run);
+            },
+        );
+
+        let vol = mount(gib);
+        let run = choose(&vol, goal(None), 8);
+        time("  mark 8 used, free them", 20_000, || {
+            let mut tx = vol.store.begin(4, 0).unwrap();
+            vol.space.mark_used(&vol, &mut tx, run).unwrap();
+            vol.space.free(&vol, &mut tx, run).unwrap();
+        });
+        let bits = vec![0x5a_u8; 4096];
+        time("  (checksum of a bitmap)", 20_000, || {
+            std::hint::black_box(iomapfs_core::crc32c(!0, std::hint::black_box(&bits)));
+        });
+    }
+}
