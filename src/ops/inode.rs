@@ -11,8 +11,11 @@
 //!
 //! The map lock ([`Data::core`]) guards [`Core`]. It is taken inside a handle, never the other way round.
 
+use super::complete::Cached;
 use super::orphan::Orphans;
-use super::{dir, names, symlink, xattr, Core, Fs, Node, SuperBlock, Tx, Volume};
+use super::{
+    dir, names, regular, symlink, truncate, xattr, Core, Fs, Node, SuperBlock, Tx, Volume,
+};
 use crate::disk::inode::{FileKind, InodeFlags, Time as DiskTime};
 use crate::disk::{CsumSeed, Group, Ino, LogicalBlock};
 use crate::inode::{set_dtime, Attrs, Inode};
@@ -21,6 +24,7 @@ use crate::linux::dentry::Entry;
 use crate::linux::fs::Wait;
 use crate::linux::inode::{flags, Got, Kind, New, Time};
 use crate::linux::inode_ops::{InodeTable, Operations};
+use crate::linux::iomap::ioend::Queue;
 use crate::linux::memalloc::NofsScope;
 use crate::linux::printk;
 use crate::linux::time::Timestamp;
@@ -58,6 +62,9 @@ pub(crate) struct Data {
     flags: Atomic<u32>,
     /// Whether the directory's index was found to be bad, 1 or 0.
     index_failed: Atomic<u32>,
+    /// Writeback that has ended.
+    #[pin]
+    ioends: Queue<Cached>,
 }
 
 impl Data {
@@ -84,6 +91,7 @@ impl Data {
             sync_tid: Atomic::new(tid),
             data_tid: Atomic::new(tid),
             index_failed: Atomic::new(0),
+            ioends <- Queue::new(),
         })
     }
 
@@ -119,6 +127,11 @@ impl Data {
     /// The last extent that was found, to be read without the lock.
     pub(crate) fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    /// Writeback that has ended.
+    pub(super) fn ioends(&self) -> &Queue<Cached> {
+        &self.ioends
     }
 
     /// The flags of the inode; they may be changing.
@@ -279,6 +292,8 @@ pub(super) fn set_operations(new: &New<Fs>, core: &Core, attrs: &Attrs) -> Resul
     match attrs.kind() {
         FileKind::Regular => {
             new.set_operations(InodeTable::of::<Regular>());
+            new.set_file_operations(regular::file_table());
+            new.set_mapping_operations(regular::mapping_table());
             new.set_large_folios();
         }
         FileKind::Directory => {
@@ -369,7 +384,7 @@ pub(super) fn set_attributes(
         if size != node.size() {
             attr.touch(node);
         }
-        return Err(EOPNOTSUPP);
+        truncate::set_size(node, size)?;
     }
     attr.copy_to(idmap, node);
     node.raise_version();
@@ -454,6 +469,7 @@ pub(super) fn evict(node: &Node) {
     } else {
         Ok(())
     };
+    truncate::forget_all(node);
     if let Err(error) = result {
         data.volume.store.fail(
             error,
@@ -466,7 +482,11 @@ pub(super) fn evict(node: &Node) {
 /// recovery would do the rest.
 fn free(node: &Node) -> Result {
     let _nofs = NofsScope::enter();
-    free_metadata_blocks(node)?;
+    if node.kind() == Kind::Regular {
+        truncate::evict(node)?;
+    } else {
+        free_metadata_blocks(node)?;
+    }
     let data = node.data();
     let volume = data.volume();
     let ino = number(node);

@@ -8,6 +8,14 @@
 //! | [`inode`] | inodes: how they come into memory, are written and leave it; attributes |
 //! | [`dir`] | directories as the core sees them, and open ones |
 //! | [`create`] | new inodes |
+//! | [`regular`] | regular files: which of the following serves what |
+//! | [`write`](mod@write) | writing: checks, the page cache |
+//! | [`dio`] | direct reads and writes |
+//! | [`begin`] | how iomap finds, reserves and chooses blocks |
+//! | [`extents`] | between iomap's bytes and the core's blocks |
+//! | [`complete`] | after the data is on the device: the file shows it |
+//! | [`truncate`] | changing the size, freeing blocks |
+//! | [`fsync`] | making a file durable |
 //! | [`names`] | lookup, and all that changes a directory but `rename` |
 //! | [`rename`] | `rename` |
 //! | [`symlink`] | symbolic links |
@@ -30,19 +38,27 @@
 //! can fail.
 
 pub(crate) mod background;
+mod begin;
+mod complete;
 mod create;
+mod dio;
 mod dir;
 pub(crate) mod errors;
+mod extents;
+mod fsync;
 mod inode;
 pub(crate) mod journal;
 mod mount;
 pub(crate) mod mounted;
 mod names;
 pub(crate) mod orphan;
+mod regular;
 mod rename;
 pub(crate) mod store;
 pub(crate) mod superblock;
 mod symlink;
+mod truncate;
+mod write;
 mod xattr;
 
 use crate::linux::{inode::INode, super_block};

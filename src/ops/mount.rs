@@ -5,7 +5,7 @@
 //! What a mounted file system is below the VFS is in [`super::mounted`]; here that meets the VFS.
 
 use super::mounted::{self, Mounted, Options};
-use super::{errors, inode, superblock, Node, SuperBlock};
+use super::{errors, inode, superblock, truncate, Node, SuperBlock};
 use crate::disk::inode::Time as DiskTime;
 use crate::disk::superblock::{ErrorPolicy, RawSuper, SUPER_MAGIC};
 use crate::disk::{Ino, Layout};
@@ -16,6 +16,7 @@ use crate::linux::printk::{self, Level};
 use crate::linux::statfs::{Blocks, StatFs};
 use crate::linux::super_block::{self, Limits};
 use crate::linux::time::Timestamp;
+use crate::linux::workqueue::OwnedQueue;
 use crate::names::Params;
 use crate::store::Store;
 use core::pin::Pin;
@@ -37,6 +38,8 @@ pub(crate) struct Super {
     pub(crate) params: Params,
     /// How it is mounted.
     options: Pin<KBox<Mutex<Options>>>,
+    /// Where the completions of writeback run.
+    pub(super) completions: OwnedQueue,
 }
 
 const ERRORS: u8 = 1;
@@ -163,6 +166,7 @@ impl FileSystem for Fs {
             mounted,
             params,
             options,
+            completions: OwnedQueue::new(c"iomapfs-io", sb.id())?,
         };
         Ok(Arc::new(data, GFP_KERNEL)?)
     }
@@ -311,6 +315,10 @@ fn finish_orphans(sb: &SuperBlock) -> Result {
         if node.links() == 0 {
             // Giving it up frees it.
             freed = freed.saturating_add(1);
+        } else if let Err(error) = truncate::recover(&node) {
+            volume
+                .store
+                .fail(error, fmt!("orphan inode {}: cannot be cut off", ino.get()));
         } else {
             cut = cut.saturating_add(1);
         }

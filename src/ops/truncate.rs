@@ -20,6 +20,7 @@ use super::inode::number;
 use super::orphan::Orphans;
 use super::{Core, Node};
 use crate::disk::LogicalBlock;
+use crate::linux::inode::Kind;
 use crate::linux::iomap::{truncate_page, zero_range};
 use crate::linux::lock::Invalidate;
 use crate::linux::memalloc::NofsScope;
@@ -117,6 +118,19 @@ fn remove(node: &Node, from: LogicalBlock, size: u64) -> Result {
             }
         }
     }
+}
+
+/// A crash came when the file was being cut off: cuts it off at its size, and it is no orphan any more.
+pub(super) fn recover(node: &Node) -> Result {
+    let _lock = node.lock();
+    if node.kind() == Kind::Regular {
+        set_size(node, node.size())?;
+    }
+    let data = node.data();
+    let volume = data.volume();
+    let mut tx = volume.store.begin(Orphans::CREDITS, 0)?;
+    let orphans = &node.super_block().data().mounted.orphans;
+    orphans.remove(volume, &mut tx, number(node))
 }
 
 /// Frees all blocks of an inode without links, an orphan until the caller has freed the inode. Its page cache is
