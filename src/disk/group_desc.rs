@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Group descriptors (`Documentation/filesystems/ext4/group_descr.rst`): where the bitmaps and the inode table of
-//! a group are, how much of it is free, and the checksums of its bitmaps.
+//! Group descriptors (`Documentation/filesystems/ext4/group_descr.rst`): where the bitmaps and the inode
+//! table of a group are, how much of it is free, and the checksums of its bitmaps.
 //!
-//! A descriptor has 32 bytes, or 64 and more with the feature `64bit`; the second half has the high parts of the
-//! fields of the first.
+//! A descriptor has 32 bytes, or 64 and more with the feature `64bit`; the second half has the high parts of
+//! the fields of the first.
 //!
 //! # Invariants
 //!
@@ -225,8 +225,8 @@ impl DescCsum {
 
 /// A block of the group descriptor table.
 ///
-/// It has a checksum for each descriptor, which [`GroupDesc::store`] sets for the one that it changes: there is nothing
-/// left to seal.
+/// It has a checksum for each descriptor, which [`GroupDesc::store`] sets for the one that it changes: there
+/// is nothing left to seal.
 #[derive(Clone, Copy)]
 pub struct GroupDescFormat {
     /// How descriptors are checked.

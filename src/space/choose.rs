@@ -4,16 +4,16 @@
 //!
 //! In this order:
 //!
-//! 1. the block that is wanted most, as a rule the one behind the file's last extent, and as many free ones behind it as
-//!    are wanted. This is the common case and costs one lock and a look at a few words;
+//! 1. the block that is wanted most, as a rule the one behind the file's last extent, and as many free ones
+//!    behind it as are wanted. This is the common case and costs one lock and a look at a few words;
 //! 2. a long enough run in the group of that block, or else of the inode, searched from there on;
-//! 3. the other groups of the same flex group, then all others. Groups that have too little are passed over by
-//!    looking at their counters, without a lock;
+//! 3. the other groups of the same flex group, then all others. Groups that have too little are passed over
+//!    by looking at their counters, without a lock;
 //! 4. the longest run that there is.
 //!
 //! A file that is being appended to (`Goal::stream`) begins in another group than the streams before it, and
-//! where there is room to go on, so that streams that are written at the same time do not get each other's blocks in
-//! between. From then on it follows its own last block.
+//! where there is room to go on, so that streams that are written at the same time do not get each other's
+//! blocks in between. From then on it follows its own last block.
 
 use super::groups::GroupInfo;
 use super::index::{Extent, Found, FreeIndex};
@@ -55,11 +55,12 @@ enum Look {
 }
 
 impl<S: Store> Space<S> {
-    /// Chooses up to `want` contiguous free blocks of one group; at least one. They are used in memory from now on, and
-    /// still free on the device: they become used by [`Space::mark_used`] or free again by [`Space::unchoose`].
+    /// Chooses up to `want` contiguous free blocks of one group; at least one. They are used in memory from
+    /// now on, and still free on the device: they become used by [`Space::mark_used`] or free again by
+    /// [`Space::unchoose`].
     ///
-    /// With [`Claim::Reserved`] the caller has reserved at least `want` blocks, and each chosen block uses up one of
-    /// them.
+    /// With [`Claim::Reserved`] the caller has reserved at least `want` blocks, and each chosen block uses up
+    /// one of them.
     ///
     /// May read bitmaps: no spinning lock. A group whose bitmap is bad or cannot be read is passed over.
     ///
@@ -115,8 +116,8 @@ impl<S: Store> Space<S> {
         }
     }
 
-    /// Where a stream begins: in turn in one of the groups around `home`, not in `home` itself where the directory and small
-    /// files are.
+    /// Where a stream begins: in turn in one of the groups around `home`, not in `home` itself where the
+    /// directory and small files are.
     fn stream_group(&self, home: Group, room: u32) -> Group {
         let count = self.groups.count();
         let size = self.flex_groups().max(SPREAD).min(count);
@@ -197,8 +198,8 @@ impl<S: Store> Space<S> {
                 }
                 most = info.room().max(most);
             }
-            // `need` gets smaller with each round: to what seems to be there, which may be more than there is; to what is
-            // wanted now, the same once more; from then on by half.
+            // `need` gets smaller with each round: to what seems to be there, which may be more than there
+            // is; to what is wanted now, the same once more; from then on by half.
             need = match most.min(need.saturating_sub(1)) {
                 0 => return no_memory.map_or(Ok(None), Err),
                 next if need == ask.room || need == ask.want => next,

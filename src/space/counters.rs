@@ -2,14 +2,15 @@
 
 //! Free blocks of the whole file system: what may still be promised.
 //!
-//! `available` counts the blocks that are free in memory and not reserved. A reservation takes from it, and the blocks
-//! that are later chosen from the reservation change it no more. So at any time there are at least as many free
-//! blocks in the groups as are reserved, and a claim from a reservation finds one.
+//! `available` counts the blocks that are free in memory and not reserved. A reservation takes from it, and
+//! the blocks that are later chosen from the reservation change it no more. So at any time there are at least
+//! as many free blocks in the groups as are reserved, and a claim from a reservation finds one.
 //!
 //! # Invariants
 //!
-//! * `available` + reservations <= sum of `free` over all groups. Blocks are added to a group first and to `available`
-//!   then; they leave in the opposite order. It is negative only after a group turned out to be bad.
+//! * `available` + reservations <= sum of `free` over all groups. Blocks are added to a group first and to
+//!   `available` then; they leave in the opposite order. It is negative only after a group turned out to be
+//!   bad.
 
 use super::Claim;
 use kernel::error::{code::*, Result};

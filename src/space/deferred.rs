@@ -2,12 +2,12 @@
 
 //! Blocks that a transaction freed and that may be used again once it has committed.
 //!
-//! Room for an entry is made before the bitmap is changed ([`Deferred::prepare`]), so that adding it and the commit
-//! itself need no memory. jbd2 has at most three transactions at a time, so there are few batches.
+//! Room for an entry is made before the bitmap is changed ([`Deferred::prepare`]), so that adding it and the
+//! commit itself need no memory. jbd2 has at most three transactions at a time, so there are few batches.
 //!
 //! # Locks
 //!
-//! The list has a mutex of its own, taken inside a group's disk lock or alone; the blocks are given back with the
+//! The list has a mutex of its own, under which no other lock is taken; the blocks are given back with the
 //! list unlocked.
 
 use super::Run;

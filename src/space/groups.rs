@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What memory knows of each group: where its metadata is, counts that can be looked at without a lock, and the
-//! index of its free blocks, read from the device when the group is first used.
+//! What memory knows of each group: where its metadata is, counts that can be looked at without a lock, and
+//! the index of its free blocks, read from the device when the group is first used.
 //!
 //! # Invariants
 //!
@@ -9,15 +9,16 @@
 //!   descriptor says.
 //! * `longest` is not less than the group's longest free run.
 //! * A bad group has `free` zero, and nothing is added to it any more.
-//! * An index is given up only while it is the same as the bitmap on the device: nothing chosen, nothing pending.
+//! * An index is given up only while it is the same as the bitmap on the device: nothing chosen, nothing
+//!   pending.
 //!
 //! # Locks
 //!
-//! The *disk lock* of a group (a mutex) is held while its bitmaps and descriptor are changed or compared. Journal
-//! and device may be waited for under it: a commit never needs a disk lock. The *index lock* (spinning) guards the
-//! index; it is taken inside the disk lock or alone. Both are shared by groups whose numbers are equal modulo a
-//! power of two; nobody ever holds two disk locks or two index locks. Buffer locks are taken inside disk locks, never
-//! inside index locks.
+//! The *disk lock* of a group (a mutex) is held while its bitmaps and descriptor are changed or compared.
+//! Journal and device may be waited for under it: a commit never needs a disk lock. The *index lock*
+//! (spinning) guards the index; it is taken inside the disk lock or alone. Both are shared by groups whose
+//! numbers are equal modulo a power of two; nobody ever holds two disk locks or two index locks. Buffer locks
+//! are taken inside disk locks, never inside index locks.
 
 use super::index::{Extent, FreeIndex};
 use crate::disk::group_desc::GroupDesc;
@@ -204,7 +205,8 @@ impl Groups {
         info.free.fetch_sub(n, Full);
     }
 
-    /// `run` was marked as free in the index. Under the index lock. `false` for a bad group, which gets nothing back.
+    /// `run` was marked as free in the index. Under the index lock. `false` for a bad group, which gets
+    /// nothing back.
     pub(super) fn given(&self, info: &GroupInfo, index: &FreeIndex, run: Extent) -> bool {
         if info.is_bad() {
             return false;
@@ -224,7 +226,8 @@ impl Groups {
         info.longest.store(longest, Relaxed);
     }
 
-    /// Nothing more is to be allocated from the group. Gives the number of blocks that were free there so far.
+    /// Nothing more is to be allocated from the group. Gives the number of blocks that were free there so
+    /// far.
     pub(super) fn spoil(&self, group: Group) -> u32 {
         self.with_index(group, |info, _| {
             info.bad_blocks.store(true, Relaxed);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which blocks of one group are free in memory: a bit a block in 64-bit words, set where the block is used on the
-//! device, chosen, or freed in a transaction that has not committed.
+//! Which blocks of one group are free in memory: a bit a block in 64-bit words, set where the block is used
+//! on the device, chosen, or freed in a transaction that has not committed.
 //!
-//! Positions are block numbers within the group. Once made, an index never allocates and none of its operations
-//! fails for lack of anything.
+//! Positions are block numbers within the group. Once made, an index never allocates and none of its
+//! operations fails for lack of anything.
 //!
 //! # Invariants
 //!
@@ -141,8 +141,8 @@ impl FreeIndex {
         self.next(run.start, limit, false) < limit.min(self.blocks)
     }
 
-    /// Searches for `want` contiguous blocks: from `from` to the end, then from the beginning to `from`. The first
-    /// run that is long enough is taken.
+    /// Searches for `want` contiguous blocks: from `from` to the end, then from the beginning to `from`. The
+    /// first run that is long enough is taken.
     pub(super) fn find(&mut self, from: u32, want: u32) -> Found {
         let mut best = Extent { start: 0, len: 0 };
         let from = if from < self.blocks { from } else { 0 };
@@ -187,8 +187,8 @@ impl FreeIndex {
         }
     }
 
-    /// Where in the free run that begins at `start` a stream begins: there, unless another stream goes on there.
-    /// That one keeps the first half of the run, unless what is `want`ed does not fit into the second.
+    /// Where in the free run that begins at `start` a stream begins: there, unless another stream goes on
+    /// there. That one keeps the first half of the run, unless what is `want`ed does not fit into the second.
     pub(super) fn stream_start(&self, start: u32, want: u32) -> u32 {
         if !self.heads.contains(&start) {
             return start;

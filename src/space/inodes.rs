@@ -3,8 +3,9 @@
 //! Allocation of inodes: bits of the inode bitmaps, and counts, flags and checksums of the group descriptors.
 //!
 //! There is no copy in memory: a bit is looked for and set in the bitmap itself, inside a transaction. An
-//! inode that was freed may be taken again at once. That is safe across a crash, as both changes and everything
-//! else about inodes goes through the journal in the same order, and its blocks wait for the commit on their own.
+//! inode that was freed may be taken again at once. That is safe across a crash, as both changes and
+//! everything else about inodes goes through the journal in the same order, and its blocks wait for the
+//! commit on their own.
 //!
 //! # Locks
 //!
@@ -25,11 +26,13 @@ impl<S: Store> Space<S> {
     /// Allocates an inode for a directory or another file in directory `parent`.
     ///
     /// Its bit is set and its group's descriptor counts it. The block of the inode table that it is in can be
-    /// read in any case: where it was never written it is made here. Costs [`Space::credits_alloc_inode`] credits.
+    /// read in any case: where it was never written it is made here. Costs [`Space::credits_alloc_inode`]
+    /// credits.
     ///
     /// # Errors
     ///
-    /// `ENOSPC`, `ENOMEM`, and what the journal says. Groups whose bitmaps are bad or cannot be read are passed over.
+    /// `ENOSPC`, `ENOMEM`, and what the journal says. Groups whose bitmaps are bad or cannot be read are
+    /// passed over.
     pub fn alloc_inode(
         &self,
         vol: &Volume<S>,
@@ -52,13 +55,13 @@ impl<S: Store> Space<S> {
         Err(ENOSPC)
     }
 
-    /// Frees an inode that [`Space::alloc_inode`] gave with the same `is_dir`. Costs [`Space::credits_free_inode`]
-    /// credits.
+    /// Frees an inode that [`Space::alloc_inode`] gave with the same `is_dir`. Costs
+    /// [`Space::credits_free_inode`] credits.
     ///
     /// # Errors
     ///
-    /// `EUCLEAN` for an inode that is free already, or one of the file system's own; `EIO`, and what the journal
-    /// says.
+    /// `EUCLEAN` for an inode that is free already, or one of the file system's own; `EIO`, and what the
+    /// journal says.
     pub fn free_inode(
         &self,
         vol: &Volume<S>,
@@ -103,7 +106,8 @@ impl<S: Store> Space<S> {
         Ok(())
     }
 
-    /// Takes the first free inode of a group. `None` where there is none, or the group is bad, which was reported.
+    /// Takes the first free inode of a group. `None` where there is none, or the group is bad, which was
+    /// reported.
     fn take_inode(
         &self,
         store: &S,
@@ -141,7 +145,8 @@ impl<S: Store> Space<S> {
             None => Some(reserved),
         };
         let Some(bit) = first.filter(|bit| *bit < per_group) else {
-            // All are used, although the descriptor counts free ones: reserved inodes that are marked as free.
+            // All are used, although the descriptor counts free ones: reserved inodes that are marked as
+            // free.
             return Ok(None);
         };
         let flaw = if bit > used {
@@ -212,8 +217,9 @@ impl<S: Store> Space<S> {
         Ok(Some(ino))
     }
 
-    /// The block of the table with inode `bit` of the group, where that and all others in the block were never used: what
-    /// the device has there is not known. With `bit` at most `used`, the number of inodes that were.
+    /// The block of the table with inode `bit` of the group, where that and all others in the block were
+    /// never used: what the device has there is not known. With `bit` at most `used`, the number of inodes
+    /// that were.
     fn fresh_table_block(&self, desc: &GroupDesc, bit: u32, used: u32) -> Option<PhysBlock> {
         let per_block = self.layout.inodes_per_block();
         let first = bit.checked_rem(per_block)? == 0;

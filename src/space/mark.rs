@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The device's side of block allocation: bits of the block bitmaps, and counts, flags and checksums of the group
-//! descriptors.
+//! The device's side of block allocation: bits of the block bitmaps, and counts, flags and checksums of the
+//! group descriptors.
 //!
 //! # Locks
 //!
-//! One group's disk lock at a time. [`Transaction::edit`] is called under it and may wait until the journal has written
-//! an older version of the buffer; that cannot deadlock, as no commit takes a disk lock.
+//! One group's disk lock at a time. [`Transaction::edit`] is called under it and may wait until the journal
+//! has written an older version of the buffer; that cannot deadlock, as no commit takes a disk lock.
 
 use super::index::{Extent, FreeIndex};
 use super::zone::Range;
@@ -29,11 +29,13 @@ enum Change {
 impl<S: Store> Space<S> {
     /// Marks chosen blocks as used on the device.
     ///
-    /// Costs [`Space::credits_run`] credits, or for runs that were not chosen yet [`Space::credits_mark_used`].
+    /// Costs [`Space::credits_run`] credits, or for runs that were not chosen yet
+    /// [`Space::credits_mark_used`].
     ///
     /// # Errors
     ///
-    /// `EUCLEAN` where the bitmap has one of them as used already; `EIO`, `ENOMEM`, and what the journal says.
+    /// `EUCLEAN` where the bitmap has one of them as used already; `EIO`, `ENOMEM`, and what the journal
+    /// says.
     pub fn mark_used(&self, vol: &Volume<S>, tx: &mut S::Tx<'_>, run: Run) -> Result {
         self.check_run(&vol.store, run)?;
         for (group, extent) in self.parts(run) {
@@ -52,7 +54,8 @@ impl<S: Store> Space<S> {
     ///
     /// Costs [`Space::credits_run`] credits. The caller revokes metadata blocks ([`Transaction::forget`]).
     ///
-    /// In a group whose bitmap is bad nothing is changed: that only leaks blocks, until the file system is checked.
+    /// In a group whose bitmap is bad nothing is changed: that only leaks blocks, until the file system is
+    /// checked.
     ///
     /// # Errors
     ///
@@ -108,8 +111,8 @@ impl<S: Store> Space<S> {
         Ok(())
     }
 
-    /// Transaction `tid` has committed: what it freed can be chosen again. `on_free` is told each run before that, while
-    /// nobody can get it, for discards.
+    /// Transaction `tid` has committed: what it freed can be chosen again. `on_free` is told each run before
+    /// that, while nobody can get it, for discards.
     ///
     /// For the commit callback; never fails or allocates. Sleeps for a mutex.
     pub fn committed(&self, tid: Tid, mut on_free: impl FnMut(Run)) {
@@ -184,8 +187,8 @@ impl<S: Store> Space<S> {
         ))
     }
 
-    /// Writes the first bitmap of a group that has had none: its metadata and the padding are in use. Gives its
-    /// checksum. The block is zero before.
+    /// Writes the first bitmap of a group that has had none: its metadata and the padding are in use. Gives
+    /// its checksum. The block is zero before.
     pub(super) fn fill_uninit(&self, group: Group, bytes: &mut [u8]) -> Option<u32> {
         for extent in self.zone_of(group) {
             // Parts of the zone do not overlap, so none of the bits is set yet.
@@ -201,8 +204,8 @@ impl<S: Store> Space<S> {
         BlockBitmapFormat::new(sum, self.layout.blocks_in_group(group), desc.free_blocks)
     }
 
-    /// Makes sure that the group's index is in memory; `false` for a group that is bad, which was reported when that was
-    /// found. Reads the bitmap: no spinning lock.
+    /// Makes sure that the group's index is in memory; `false` for a group that is bad, which was reported
+    /// when that was found. Reads the bitmap: no spinning lock.
     ///
     /// # Errors
     ///

@@ -16,15 +16,15 @@
 //! # The life of a block
 //!
 //! *free* -> [`Space::choose`] -> *chosen*: used in memory, free on the device, lost by a crash without trace
-//! -> [`Space::mark_used`], in the transaction that maps it -> *used* -> [`Space::free`], in the transaction that unmaps
-//! it -> *pending*: free on the device, used in memory -> [`Space::committed`] -> *free*.
+//! -> [`Space::mark_used`], in the transaction that maps it -> *used* -> [`Space::free`], in the transaction
+//! that unmaps it -> *pending*: free on the device, used in memory -> [`Space::committed`] -> *free*.
 //!
 //! A block can be promised before it is chosen: [`Space::reserve`].
 //!
 //! # Locks
 //!
-//! See `groups` and `deferred`. Disk lock of a group (mutex) -> the list of deferred blocks (mutex); disk lock -> index lock
-//! (spinning) or buffer lock (spinning). No function keeps one when it returns.
+//! See `groups` and `deferred`. Disk lock of a group (mutex) -> its index lock (spinning) or a buffer lock
+//! (spinning). The list of deferred blocks (mutex) is taken alone. No function keeps a lock when it returns.
 
 mod choose;
 mod counters;
@@ -133,8 +133,8 @@ impl<S: Store> Space<S> {
     ///
     /// # Errors
     ///
-    /// `EUCLEAN`, reported, where a checksum is wrong, a count is more than the group has, or a piece of metadata lies outside
-    /// its bounds or overlaps another; `EIO`, `ENOMEM`.
+    /// `EUCLEAN`, reported, where a checksum is wrong, a count is more than the group has, or a piece of
+    /// metadata lies outside its bounds or overlaps another; `EIO`, `ENOMEM`.
     pub fn load(store: &S, layout: &Layout) -> Result<Self> {
         let desc_csum = match layout.csum_seed() {
             Some(seed) => DescCsum::Crc32c(seed),
@@ -203,8 +203,9 @@ impl<S: Store> Space<S> {
         })
     }
 
-    /// Whether one of the blocks holds metadata of the file system itself (super block, group descriptors, bitmaps, inode
-    /// tables, what was added by [`Space::add_system`]), so that no inode may map it. Takes no lock.
+    /// Whether one of the blocks holds metadata of the file system itself (super block, group descriptors,
+    /// bitmaps, inode tables, what was added by [`Space::add_system`]), so that no inode may map it. Takes no
+    /// lock.
     pub fn is_system(&self, start: PhysBlock, len: u32) -> bool {
         self.zone.overlaps(Range::new(start, len))
     }
@@ -242,19 +243,20 @@ impl<S: Store> Space<S> {
         self.groups.loaded()
     }
 
-    /// Forgets the free blocks of up to `nr` groups, which are read again when they are needed. Gives how many these were.
-    /// Never sleeps.
+    /// Forgets the free blocks of up to `nr` groups, which are read again when they are needed. Gives how
+    /// many these were. Never sleeps.
     pub fn shrink(&self, nr: u32) -> u32 {
         self.groups.shrink(nr)
     }
 
-    /// Blocks that become free when the running transaction commits: after `ENOSPC`, whether it is worth to wait for that.
+    /// Blocks that become free when the running transaction commits: after `ENOSPC`, whether it is worth to
+    /// wait for that.
     pub fn pending_free(&self) -> u64 {
         self.counters.pending()
     }
 
-    /// Promises `data` and `meta` blocks to the caller, who later chooses them with [`Claim::Reserved`] or gives them
-    /// back. Never sleeps.
+    /// Promises `data` and `meta` blocks to the caller, who later chooses them with [`Claim::Reserved`] or
+    /// gives them back. Never sleeps.
     ///
     /// # Errors
     ///
@@ -301,8 +303,8 @@ impl<S: Store> Space<S> {
         groups.saturating_add(tables)
     }
 
-    /// Blocks that change at most when an inode is allocated: its bitmap, the descriptor, the block of the table if that is
-    /// new, and the block bitmap if that is.
+    /// Blocks that change at most when an inode is allocated: its bitmap, the descriptor, the block of the
+    /// table if that is new, and the block bitmap if that is.
     pub fn credits_alloc_inode(&self) -> u32 {
         4
     }
@@ -356,7 +358,8 @@ impl<S: Store> Space<S> {
         })
     }
 
-    /// Whether the descriptor has a flag for something that was never written; without checksums there are no such flags.
+    /// Whether the descriptor has a flag for something that was never written; without checksums there are no
+    /// such flags.
     fn uninit(&self, desc: &GroupDesc, flag: GroupFlags) -> bool {
         self.desc_csum.is_some() && desc.flags.has(flag)
     }

@@ -2,11 +2,11 @@
 
 //! Which group a new inode begins to look in.
 //!
-//! Files go where their directory is, so that what is used together lies together. Directories would then pile
-//! up in one place, and with them all files: those in the root directory are each put somewhere else, as they are
-//! likely to have nothing to do with each other; others stay near their parent as long as there is room for what
-//! will be in them (the idea is Orlov's, for the BSD file system). The unit is the flex group, whose inode tables lie side by
-//! side.
+//! Files go where their directory is, so that what is used together lies together. Directories would then
+//! pile up in one place, and with them all files: those in the root directory are each put somewhere else, as
+//! they are likely to have nothing to do with each other; others stay near their parent as long as there is
+//! room for what will be in them (the idea is Orlov's, for the BSD file system). The unit is the flex group,
+//! whose inode tables lie side by side.
 //!
 //! All is decided by looking at counters without a lock: a hint, not a promise.
 
@@ -74,8 +74,8 @@ impl<S: Store> Space<S> {
             .fold(Room::default(), Room::add)
     }
 
-    /// For a directory in the root: from a place that moves on with each, the flex group with the fewest directories among
-    /// those with hardly less room than the average.
+    /// For a directory in the root: from a place that moves on with each, the flex group with the fewest
+    /// directories among those with hardly less room than the average.
     fn spread_flex(&self, flexes: u32, average: Room) -> Option<u32> {
         // A step that is odd and large visits everything, far apart.
         let turn = self.spread.fetch_add(1, Relaxed).wrapping_mul(0x9e37_79b1);
@@ -95,8 +95,8 @@ impl<S: Store> Space<S> {
         best.map(|(_, flex)| flex)
     }
 
-    /// For other directories: the parent's flex group or the next one that has some room left and not much more
-    /// directories than the others.
+    /// For other directories: the parent's flex group or the next one that has some room left and not much
+    /// more directories than the others.
     fn near_flex(&self, home: u32, flexes: u32, average: Room) -> Option<u32> {
         let per_flex =
             u64::from(self.layout.inodes_per_group()).saturating_mul(self.flex_groups().into());

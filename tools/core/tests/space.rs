@@ -16,9 +16,9 @@ fn run(start: u64, len: u32) -> Run {
     Run { start, len }
 }
 
-/// Would catch: wrong reading of descriptors, wrong synthesis of bitmaps that were never written, wrong checksums,
-/// counts or flags after changes, padding that is given out, and wrong credits: every block of the file system is
-/// used and freed once.
+/// Would catch: wrong reading of descriptors, wrong synthesis of bitmaps that were never written, wrong
+/// checksums, counts or flags after changes, padding that is given out, and wrong credits: every block of the
+/// file system is used and freed once.
 #[test]
 fn fills_and_empties_every_kind() {
     for (name, mkfs) in kinds() {
@@ -357,8 +357,8 @@ fn streams_do_not_interleave() {
     }
 }
 
-/// Would catch: a large request that is torn although there is a place for it, and the longest run that is passed over where
-/// there is none.
+/// Would catch: a large request that is torn although there is a place for it, and the longest run that is
+/// passed over where there is none.
 #[test]
 fn large_requests_get_the_best_place() {
     let image = Mkfs::new(40 << 20, 1024).make();

@@ -28,8 +28,8 @@ fn group_of(vol: &Vol, ino: Ino) -> u32 {
     vol.layout.inode_slot(ino).unwrap().group.get()
 }
 
-/// Would catch: an inode given twice or never, reserved inodes given, wrong counts, flags, checksums or number of unused
-/// inodes, a bitmap without padding, wrong credits: every inode is allocated and freed once.
+/// Would catch: an inode given twice or never, reserved inodes given, wrong counts, flags, checksums or
+/// number of unused inodes, a bitmap without padding, wrong credits: every inode is allocated and freed once.
 #[test]
 fn takes_and_frees_all_of_every_kind() {
     for (name, mkfs) in kinds() {
@@ -79,8 +79,8 @@ fn takes_and_frees_all_of_every_kind() {
     }
 }
 
-/// Would catch: an inode table block that was never written and is read as if it had been, or one with inodes in
-/// it that is wiped.
+/// Would catch: an inode table block that was never written and is read as if it had been, or one with inodes
+/// in it that is wiped.
 #[test]
 fn table_blocks_that_were_never_written_are_made() {
     let image = Mkfs::new(40 << 20, 1024).make();
@@ -146,7 +146,8 @@ fn files_stay_and_directories_spread() {
     assert!(moved);
 }
 
-/// Would catch: a bad inode bitmap that stops everything, is used all the same, or fills the log; a wrong free.
+/// Would catch: a bad inode bitmap that stops everything, is used all the same, or fills the log; a wrong
+/// free.
 #[test]
 fn a_bad_bitmap_costs_one_group() {
     let image = Mkfs::new(40 << 20, 1024).make();

@@ -318,8 +318,9 @@ fn play(mkfs: Mkfs, ops: &[Op]) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Would catch: a block with two owners, one that is lost, counters that drift, a short run where there is a longer
-    /// one, reuse before a commit, reservations that are not good, and bitmaps that differ from all that.
+    /// Would catch: a block with two owners, one that is lost, counters that drift, a short run where there
+    /// is a longer one, reuse before a commit, reservations that are not good, and bitmaps that differ from
+    /// all that.
     #[test]
     fn small_groups(ops in proptest::collection::vec(op(), 1..150)) {
         play(Mkfs::new(6 << 20, 1024).arg("-g").arg("1024").arg("-N").arg("256").arg("-m").arg("3"), &ops);

@@ -38,8 +38,8 @@ impl Owners {
     }
 }
 
-/// Would catch: a block with two owners or reused before its commit, a reservation that is not good although the space is short,
-/// counts that drift, a deadlock, bitmaps and descriptors apart.
+/// Would catch: a block with two owners or reused before its commit, a reservation that is not good although
+/// the space is short, counts that drift, a deadlock, bitmaps and descriptors apart.
 #[test]
 fn blocks() {
     let image = Mkfs::new(12 << 20, 1024)
