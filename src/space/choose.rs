@@ -99,10 +99,11 @@ impl<S: Store> Space<S> {
             want,
             stream: goal.stream,
         };
-        let (first, from) = match goal.near.and_then(|near| self.layout.group_of(near)) {
-            Some((group, bit)) => (group, bit),
-            None if goal.stream => (self.stream_group(goal.group, ask.room), 0),
-            None => (goal.group, 0),
+        let near = goal.near.and_then(|near| self.layout.group_of(near));
+        let (first, from) = match near {
+            Some((group, bit)) if !goal.stream || self.is_stream(group, bit) => (group, bit),
+            None if !goal.stream => (goal.group, 0),
+            _ => (self.stream_group(goal.group, ask.room), 0),
         };
         loop {
             let returns = self.counters.returns();
@@ -114,6 +115,12 @@ impl<S: Store> Space<S> {
                 return Err(ENOSPC);
             }
         }
+    }
+
+    /// Whether a stream chose the blocks before this one: it goes on then, and does not begin.
+    fn is_stream(&self, group: Group, bit: u32) -> bool {
+        let look = |slot: &Option<FreeIndex>| slot.as_ref().is_some_and(|i| i.is_stream(bit));
+        self.groups.with_index(group, |_, slot| look(slot)) == Some(true)
     }
 
     /// Where a stream begins: in turn in one of the groups around `home`, not in `home` itself where the

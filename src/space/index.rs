@@ -190,11 +190,16 @@ impl FreeIndex {
     /// Where in the free run that begins at `start` a stream begins: there, unless another stream goes on
     /// there. That one keeps the first half of the run, unless what is `want`ed does not fit into the second.
     pub(super) fn stream_start(&self, start: u32, want: u32) -> u32 {
-        if !self.heads.contains(&start) {
+        if !self.is_stream(start) {
             return start;
         }
         let half = self.run_at(start, self.blocks) / 2;
         start.saturating_add(if half >= want { half } else { 0 })
+    }
+
+    /// Whether a stream goes on at `start`.
+    pub(super) fn is_stream(&self, start: u32) -> bool {
+        self.heads.contains(&start)
     }
 
     /// A stream chose `run`.

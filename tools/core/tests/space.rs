@@ -321,21 +321,22 @@ fn no_space_is_exact() {
     vol.space.reserve(0, 0, true).unwrap();
 }
 
-/// Would catch: streams that get each other's blocks in between.
+/// Would catch: streams that get each other's blocks in between, whether they are known as streams from their
+/// first block on or only from the second.
 #[test]
 fn streams_do_not_interleave() {
-    for (name, mkfs) in kinds().into_iter().take(2) {
+    for ((name, mkfs), begins) in kinds().into_iter().take(2).zip([true, false]) {
         let image = mkfs.make();
         let vol = mount(&image);
         let streams = 4;
         let mut files: Vec<Vec<Run>> = vec![Vec::new(); streams];
         let rounds = vol.space.counts().free_blocks as usize / streams / 16 / 2;
-        for _ in 0..rounds {
+        for round in 0..rounds {
             for file in &mut files {
                 let goal = Goal {
                     near: file.last().map(Run::end),
                     group: Group::new(0),
-                    stream: true,
+                    stream: round > 0 || begins,
                 };
                 let got = vol.space.choose(&vol, goal, 16, Claim::Free).unwrap();
                 match file.last_mut() {
@@ -344,16 +345,23 @@ fn streams_do_not_interleave() {
                 }
             }
         }
+        let per_group = vol.layout.blocks_per_group();
         for file in &files {
             let blocks: u32 = file.iter().map(|r| r.len).sum();
             // A new extent where the group ends, or a copy of the super block is in the way.
-            let groups = blocks / vol.layout.blocks_per_group() + 1;
             assert!(
-                file.len() as u32 <= 3 * groups,
+                file.len() as u32 <= 3 * (blocks / per_group + 1),
                 "{name}: {} extents for {blocks} blocks",
                 file.len()
             );
         }
+        // While there are as many groups as streams each has one of its own.
+        let groups: Vec<u64> = files
+            .iter()
+            .map(|f| f.iter().max_by_key(|r| r.len).unwrap().start.get() / u64::from(per_group))
+            .collect();
+        let distinct: std::collections::BTreeSet<_> = groups.iter().collect();
+        assert_eq!(distinct.len(), streams, "{name}: {groups:?}");
     }
 }
 
