@@ -282,10 +282,6 @@ impl Orphans {
             }
         }
         self.read_list(vol, raw.last_orphan.get(), &mut found)?;
-        if !found.is_empty() {
-            vol.store
-                .log(Level::Info, fmt!("{} orphans are left over", found.len()));
-        }
         Ok(found)
     }
 
