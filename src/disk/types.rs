@@ -118,39 +118,57 @@ impl Ino {
 /// File system block size: 1 KiB to 64 KiB, a power of two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockSize {
-    bits: u8,
+    bits: Bits,
+}
+
+/// The logarithms that there are. As an enumeration they tell the compiler that a shift by them, or by them less
+/// nine, is in range, wherever that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Bits {
+    B10 = 10,
+    B11,
+    B12,
+    B13,
+    B14,
+    B15,
+    B16,
 }
 
 impl BlockSize {
     /// From the base-two logarithm of the size in bytes, 10 to 16.
     pub fn from_bits(bits: u32) -> Option<Self> {
-        match bits {
-            10..=16 => Some(Self { bits: bits as u8 }),
-            _ => None,
-        }
+        let bits = match bits {
+            10 => Bits::B10,
+            11 => Bits::B11,
+            12 => Bits::B12,
+            13 => Bits::B13,
+            14 => Bits::B14,
+            15 => Bits::B15,
+            16 => Bits::B16,
+            _ => return None,
+        };
+        Some(Self { bits })
     }
 
     /// Base-two logarithm of the size in bytes.
     pub const fn bits(self) -> u32 {
-        // The mask changes nothing, but tells the compiler that no shift by this overflows.
-        (self.bits & 0x1f) as u32
+        self.bits as u32
     }
 
     /// The size in bytes.
     pub const fn bytes(self) -> u32 {
-        1u32.wrapping_shl(self.bits as u32)
+        1 << self.bits()
     }
 
     /// Blocks that `bytes` fill, the last one perhaps in part.
     pub const fn blocks_for(self, bytes: u64) -> u64 {
-        let whole = bytes.wrapping_shr(self.bits as u32);
-        let rest = bytes & (self.bytes() as u64).wrapping_sub(1);
-        // Cannot wrap: a block has at least 1024 bytes.
-        whole.wrapping_add((rest != 0) as u64)
+        let rest = bytes & (self.bytes() as u64 - 1);
+        (bytes >> self.bits()) + (rest != 0) as u64
     }
 
     /// The 512-byte sectors of one block (`i_blocks` counts these).
     pub const fn sectors(self) -> u64 {
-        1u64.wrapping_shl(self.bits.wrapping_sub(9) as u32)
+        1 << (self.bits() - 9)
     }
 }

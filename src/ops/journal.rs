@@ -249,7 +249,7 @@ impl Finder<'_> {
         let mut i = 0;
 
         while let Some((extent, index)) = entry(i) {
-            i += 1;
+            i = i.saturating_add(1);
             let Some(below) = depth.checked_sub(1) else {
                 let start = extent.start.get();
 
