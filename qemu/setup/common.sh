@@ -7,6 +7,8 @@
 # it is in a folder that the next run continues or throws away, so a set-up can be interrupted at any point.
 
 set -uo pipefail
+# What make was told is in variables of their own; the kernel's make must not get it a second time.
+unset MAKEFLAGS MFLAGS MAKEOVERRIDES
 
 setup=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 qemu=$(dirname "$setup")
@@ -66,10 +68,12 @@ as_root() {
 long() {
 	local log=$1 progress=$2 began=$SECONDS pid tick=0
 	shift 2
-	"$@" >"$log" 2>&1 </dev/null &
+	# In a process group of its own, so that an interrupt can end all of it, and not only this script.
+	set -m
+	"$@" >"$log" 2>&1 </dev/null 9>&- &
 	pid=$!
-	# An interrupt ends the command as well, not only this script.
-	trap 'kill "$pid" 2>/dev/null; wait "$pid"; exit 130' INT TERM
+	set +m
+	trap 'kill -- "-$pid" 2>/dev/null; wait "$pid"; say "interrupted; run it again to continue"; exit 130' INT TERM
 	while kill -0 "$pid" 2>/dev/null; do
 		sleep 1
 		tick=$((tick + 1))
