@@ -146,8 +146,11 @@ impl FileMap {
         which: impl Fn(Kind) -> bool,
     ) {
         let mut at = from;
-        while let Some(piece) = self.cache.next(at).filter(|piece| piece.start < to) {
-            let part = piece.clip(from, to);
+        while at < to {
+            let Some(piece) = self.cache.next(at).filter(|piece| piece.start < to) else {
+                break;
+            };
+            let part = piece.clip(at, to);
             at = part.end();
             if !which(piece.kind()) {
                 continue;

@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the tests of file maps share.
+
+#![allow(dead_code)]
+
+use iomapfs_core::disk::superblock::{RawSuper, SUPER_OFFSET};
+use iomapfs_core::disk::{Group, Ino, Layout, LogicalBlock};
+use iomapfs_core::host::{HostStore, Image};
+use iomapfs_core::inode::{Attrs, Inode};
+use iomapfs_core::map::{Credits, FileMap, Mapping, Progress, State};
+use iomapfs_core::space::{Goal, Space};
+use iomapfs_core::store::{Store, Transaction};
+use iomapfs_core::volume::Volume;
+use kernel::error::Result;
+use zerocopy::FromBytes;
+
+pub type Vol = Volume<HostStore>;
+
+/// A volume over an image, as after a mount.
+#[track_caller]
+pub fn mount(image: &Image) -> Vol {
+    let bytes = std::fs::read(image.path()).unwrap();
+    let (raw, _) = RawSuper::ref_from_prefix(&bytes[SUPER_OFFSET as usize..]).unwrap();
+    let size = Layout::probe_block_size(raw).unwrap();
+    let layout = Layout::new(raw, bytes.len() as u64 / u64::from(size.bytes()), false).unwrap();
+    let store = HostStore::open(image.path(), size.bytes()).unwrap();
+    let space = Space::load(&store, &layout)
+        .unwrap_or_else(|e| panic!("{e:?}: {:?}", store.take_reports()));
+    Volume {
+        store,
+        layout,
+        space,
+    }
+}
+
+pub fn block(nr: u32) -> LogicalBlock {
+    LogicalBlock::new(nr)
+}
+
+pub fn goal() -> Goal {
+    Goal {
+        near: None,
+        group: Group::new(0),
+        stream: false,
+    }
+}
+
+/// Makes empty files with debugfs; gives their inode numbers.
+#[track_caller]
+pub fn make_files(image: &Image, names: &[&str]) -> Vec<Ino> {
+    let empty = std::env::temp_dir().join(format!("iomapfs-empty-{}", std::process::id()));
+    std::fs::write(&empty, b"").unwrap();
+    let commands: Vec<String> = names
+        .iter()
+        .map(|name| format!("write {} {name}", empty.display()))
+        .collect();
+    image.debugfs(&commands);
+    names
+        .iter()
+        .map(|name| {
+            let out = image.debugfs(&[format!("stat {name}")]);
+            let nr = out
+                .split("Inode: ")
+                .nth(1)
+                .unwrap()
+                .split_whitespace()
+                .next();
+            Ino::new(nr.unwrap().parse().unwrap()).unwrap()
+        })
+        .collect()
+}
+
+/// A file in use.
+pub struct File {
+    pub inode: Inode,
+    pub attrs: Attrs,
+}
+
+impl File {
+    #[track_caller]
+    pub fn open(vol: &Vol, ino: Ino) -> Self {
+        let (inode, attrs) = Inode::read(vol, ino)
+            .unwrap_or_else(|e| panic!("{e:?}: {:?}", vol.store.take_reports()));
+        Self { inode, attrs }
+    }
+
+    pub fn map(&mut self) -> &mut FileMap {
+        &mut self.inode.map
+    }
+
+    pub fn lookup(&mut self, vol: &Vol, at: u32, len: u32) -> Mapping {
+        self.inode.map.lookup(vol, block(at), len).unwrap()
+    }
+
+    /// Runs steps in a handle with just what `credits` says, and the inode, until all is done.
+    fn steps(
+        &mut self,
+        vol: &Vol,
+        credits: impl Fn(u16) -> Credits,
+        mut step: impl FnMut(
+            &mut FileMap,
+            &mut <HostStore as Store>::Tx<'_>,
+            Credits,
+        ) -> Result<Progress>,
+    ) -> Result {
+        let mut granted = credits(self.inode.map.snapshot().depth());
+        let mut tx = vol
+            .store
+            .begin(granted.blocks + Inode::WRITE_CREDITS, granted.revokes)?;
+        for _ in 0..1_000_000 {
+            match step(&mut self.inode.map, &mut tx, granted) {
+                Ok(Progress::Done) => return self.inode.write(vol, &mut tx, &self.attrs),
+                Ok(Progress::Again(_)) => {
+                    self.inode.write(vol, &mut tx, &self.attrs)?;
+                    granted = credits(self.inode.map.snapshot().depth());
+                    tx.ensure(granted.blocks + Inode::WRITE_CREDITS, granted.revokes)?;
+                }
+                Err(error) => {
+                    self.inode.write(vol, &mut tx, &self.attrs)?;
+                    return Err(error);
+                }
+            }
+        }
+        panic!("no progress");
+    }
+
+    /// Commits a range, and raises the size to its end.
+    pub fn commit(&mut self, vol: &Vol, at: u32, len: u32) -> Result {
+        self.commit_with(vol, at, len, 1)
+    }
+
+    /// Like [`Self::commit`], with credits for `many` runs at once.
+    pub fn commit_with(&mut self, vol: &Vol, at: u32, len: u32, many: u32) -> Result {
+        let end = (u64::from(at) + u64::from(len)) << vol.layout.block_size().bits();
+        self.inode.disk_size = self.inode.disk_size.max(end);
+        let mut next = block(at);
+        let to = block(at).saturating_add(len);
+        let credits = |depth| {
+            let one = FileMap::commit_credits(vol, depth);
+            Credits {
+                blocks: one.blocks * many,
+                ..one
+            }
+        };
+        self.steps(vol, credits, |map, tx, granted| {
+            let progress = map.commit(vol, tx, next, to.saturating_distance_from(next), granted)?;
+            if let Progress::Again(at) = progress {
+                next = at;
+            }
+            Ok(progress)
+        })
+    }
+
+    /// Removes a range.
+    pub fn remove(&mut self, vol: &Vol, from: u32, to: u32) -> Result {
+        self.remove_with(vol, from, to, 0)
+    }
+
+    /// Like [`Self::remove`], with `more` credits than the least.
+    pub fn remove_with(&mut self, vol: &Vol, from: u32, to: u32, more: u32) -> Result {
+        let mut end = block(to);
+        let credits = |depth| {
+            let least = FileMap::remove_credits(vol, depth);
+            Credits {
+                blocks: least.blocks + more,
+                revokes: least.revokes + more,
+            }
+        };
+        self.steps(vol, credits, |map, tx, granted| {
+            let progress = map.remove(vol, tx, block(from), end, granted)?;
+            if let Progress::Again(at) = progress {
+                end = at;
+            }
+            Ok(progress)
+        })
+    }
+
+    /// Allocates up to `len` blocks, written at once. Gives what was got.
+    pub fn allocate(&mut self, vol: &Vol, at: u32, len: u32) -> Result<Mapping> {
+        let credits = FileMap::commit_credits(vol, self.inode.map.depth());
+        let mut tx = vol
+            .store
+            .begin(credits.blocks + Inode::WRITE_CREDITS, credits.revokes)?;
+        let run = self
+            .inode
+            .map
+            .allocate(vol, &mut tx, block(at), len, goal(), true)?;
+        let end = (u64::from(at) + u64::from(run.len)) << vol.layout.block_size().bits();
+        self.inode.disk_size = self.inode.disk_size.max(end);
+        self.inode.write(vol, &mut tx, &self.attrs)?;
+        Ok(Mapping {
+            start: block(at),
+            len: run.len,
+            state: State::Written,
+            phys: Some(run.start),
+            seq: self.inode.map.seq(),
+        })
+    }
+
+    /// Preallocates up to `len` blocks. Gives what is there then.
+    pub fn preallocate(&mut self, vol: &Vol, at: u32, len: u32) -> Result<Mapping> {
+        let credits = FileMap::commit_credits(vol, self.inode.map.depth());
+        let mut tx = vol
+            .store
+            .begin(credits.blocks + Inode::WRITE_CREDITS, credits.revokes)?;
+        let map = &mut self.inode.map;
+        let got = map.preallocate(vol, &mut tx, block(at), len, goal(), true, credits)?;
+        self.inode.write(vol, &mut tx, &self.attrs)?;
+        Ok(got.expect("credits were enough"))
+    }
+
+    /// All runs that are no holes.
+    pub fn runs(&mut self, vol: &Vol) -> Vec<(u32, u32, State, Option<u64>)> {
+        let mut runs: Vec<(u32, u32, State, Option<u64>)> = Vec::new();
+        let mut at = LogicalBlock::ZERO;
+        while at < LogicalBlock::LIMIT {
+            let mapping = self.inode.map.lookup(vol, at, u32::MAX).unwrap();
+            assert_eq!(mapping.start, at);
+            assert!(mapping.len > 0);
+            if mapping.state != State::Hole {
+                let phys = mapping.phys.map(|phys| phys.get());
+                match runs.last_mut() {
+                    Some(last)
+                        if last.0 + last.1 == at.get()
+                            && last.2 == mapping.state
+                            && last.3.map(|phys| phys + u64::from(last.1)) == phys =>
+                    {
+                        last.1 += mapping.len;
+                    }
+                    _ => runs.push((at.get(), mapping.len, mapping.state, phys)),
+                }
+            }
+            at = mapping.end();
+        }
+        runs
+    }
+}
+
+/// Commits the running transaction; its freed blocks can be used again.
+pub fn commit_journal(vol: &Vol) {
+    let tid = vol.store.commit().unwrap();
+    vol.space.committed(tid, |_| ());
+}
+
+/// Saves the image. The free counts in the super block are those of the bitmaps, as after an unmount.
+pub fn save(vol: &Vol, image: &Image) {
+    commit_journal(vol);
+    vol.store.save(image.path()).unwrap();
+    let counts = vol.space.counts();
+    image.debugfs(&[
+        format!("ssv free_blocks_count {}", counts.free_blocks_on_disk),
+        format!("ssv free_inodes_count {}", counts.free_inodes),
+    ]);
+}
+
+/// What debugfs says of the extents of a file: joined runs (start, length, unwritten, device block).
+pub fn dump_extents(image: &Image, name: &str) -> Vec<(u32, u32, State, Option<u64>)> {
+    let out = image.debugfs(&[format!("dump_extents -n {name}"), format!("ex -l {name}")]);
+    let mut runs: Vec<(u32, u32, State, Option<u64>)> = Vec::new();
+    let mut seen = 0;
+    for line in out.lines() {
+        seen += usize::from(line.starts_with("Level"));
+        // The second list has the leaves: "level/ depth  n/ max  from - to  phys - phys  len  flags".
+        if seen != 2 || line.starts_with("Level") {
+            continue;
+        }
+        let line = line.replace(['-', '/'], " ");
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if words.len() < 8 || words[0].parse::<u32>().is_err() {
+            continue;
+        }
+        let number = |i: usize| words[i].parse::<u64>().unwrap();
+        let (start, len, phys) = (number(4) as u32, number(8) as u32, number(6));
+        let state = match words.get(9) {
+            Some(&"Uninit") => State::Unwritten,
+            _ => State::Written,
+        };
+        match runs.last_mut() {
+            Some(last)
+                if last.0 + last.1 == start
+                    && last.2 == state
+                    && last.3 == phys.checked_sub(u64::from(last.1)) =>
+            {
+                last.1 += len;
+            }
+            _ => runs.push((start, len, state, Some(phys))),
+        }
+    }
+    runs
+}
