@@ -127,7 +127,7 @@ impl Operations for Directory {
             let credits = insert_credits(volume, dir)
                 .saturating_add(Core::WRITE_CREDITS)
                 .saturating_add(Orphans::CREDITS);
-            let mut tx = volume.store.begin(credits, 0)?;
+            let mut tx = volume.store.begin(credits, INSERT_REVOKES)?;
             let inserted = insert(dir, &mut tx, name, node);
             // Whatever it came to, the directory may have changed.
             dir.data().write_core_now(dir, &mut tx)?;
@@ -208,7 +208,7 @@ fn add(idmap: &Idmap, dir: &Node, name: &[u8], make: Make<'_>) -> Result<Ready<F
         .saturating_add(append_credits(volume, 0))
         .saturating_add(insert_credits(volume, dir))
         .saturating_add(Orphans::CREDITS);
-    let mut tx = volume.store.begin(credits, 0)?;
+    let mut tx = volume.store.begin(credits, INSERT_REVOKES)?;
     let node = create::make(idmap, dir, &mut tx, make.mode, make.links, make.what)?;
     let named = fill(&node, dir, &mut tx, make.what)
         .and_then(|()| node.data().write_core_now(&node, &mut tx))
@@ -323,6 +323,10 @@ pub(super) fn insert_credits(volume: &Volume, dir: &Node) -> u32 {
     let depth = dir.data().core().lock().map.depth().saturating_add(1);
     names::insert_credits(append_credits(volume, depth)).saturating_add(Core::WRITE_CREDITS)
 }
+
+/// Revokes for a name that is inserted: with each of the two blocks that it may add, the extent tree of a directory
+/// that others made may become lower.
+pub(super) const INSERT_REVOKES: u32 = 2;
 
 /// Credits for a name that is removed, with the inodes of the directory and of what it led to.
 pub(super) const fn remove_credits() -> u32 {

@@ -10,7 +10,7 @@ use super::create::{self, What};
 use super::dir::Dir;
 use super::names::{
     add_dir_link, buried, changed, check_dir_links, drop_dir_link, file_type, insert,
-    insert_credits, with_retry,
+    insert_credits, with_retry, INSERT_REVOKES,
 };
 use super::orphan::Orphans;
 use super::{inode, Core, Fs, Node, Tx, Volume};
@@ -68,7 +68,7 @@ fn replace(idmap: &Idmap, how: &Rename<'_, Fs>, whiteout: bool) -> Result {
             .saturating_add(create::credits(volume))
             .saturating_add(Orphans::CREDITS);
     }
-    let mut tx = volume.store.begin(credits, 0)?;
+    let mut tx = volume.store.begin(credits, INSERT_REVOKES)?;
     let left = match whiteout {
         true => {
             let what = What::Special { device: 0 };
