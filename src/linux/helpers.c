@@ -10,6 +10,7 @@
 #include <linux/blkdev.h>
 #include <linux/buffer_head.h>
 #include <linux/compat.h>
+#include <linux/fileattr.h>
 #include <linux/fs.h>
 #include <linux/fs_context.h>
 #include <linux/iomap.h>
@@ -115,6 +116,13 @@ void iomapfs_helper_set_buffer_uptodate(struct buffer_head *bh)
 void iomapfs_helper_wait_on_buffer(struct buffer_head *bh)
 {
 	wait_on_buffer(bh);
+}
+
+/* linux/fileattr.h */
+
+bool iomapfs_helper_fileattr_has_fsx(struct file_kattr *fa)
+{
+	return fileattr_has_fsx(fa);
 }
 
 /* linux/fs.h */
@@ -223,6 +231,16 @@ bool iomapfs_helper_inode_is_new(struct inode *inode)
 bool iomapfs_helper_inode_is_symlink(struct inode *inode)
 {
 	return S_ISLNK(inode->i_mode);
+}
+
+bool iomapfs_helper_inode_is_dirsync(struct inode *inode)
+{
+	return IS_DIRSYNC(inode);
+}
+
+bool iomapfs_helper_inode_is_sync(struct inode *inode)
+{
+	return IS_SYNC(inode);
 }
 
 void iomapfs_helper_inode_lock(struct inode *inode)

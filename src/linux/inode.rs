@@ -351,6 +351,18 @@ impl<T: FileSystem> INode<T> {
         unsafe { ptr::addr_of!((*self.as_raw()).i_flags).read_volatile() & any != 0 }
     }
 
+    /// Whether a change of the inode's data must be durable when the system call returns.
+    pub(crate) fn is_sync(&self) -> bool {
+        // SAFETY: Valid by the type's invariants.
+        unsafe { bindings::inode_is_sync(self.as_raw()) }
+    }
+
+    /// Whether a change of the directory must be durable when the system call returns.
+    pub(crate) fn is_directory_sync(&self) -> bool {
+        // SAFETY: Valid by the type's invariants.
+        unsafe { bindings::inode_is_dirsync(self.as_raw()) }
+    }
+
     /// Marks the inode dirty, which calls [`FileSystem::dirty_inode`].
     pub(crate) fn mark_dirty(&self) {
         // SAFETY: Valid by the type's invariants.

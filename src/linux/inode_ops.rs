@@ -12,6 +12,7 @@ use super::{
     bindings,
     dentry::Entry,
     fiemap::ExtentInfo,
+    fileattr::FileAttr,
     fs::FileSystem,
     inode::{INode, IntoRawInode, Ready},
 };
@@ -169,6 +170,16 @@ pub(crate) trait Operations: Sized + 'static {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
+    /// Tells the flags of a file.
+    fn get_flags(_inode: &INode<Self::FileSystem>, _to: &mut FileAttr) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Changes the flags of a file, under `i_rwsem` held exclusively. The VFS has checked that the task may.
+    fn set_flags(_inode: &INode<Self::FileSystem>, _wanted: &FileAttr) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
     /// Reads the target of a symbolic link that the VFS does not know ([`super::inode::New::set_link`]).
     fn read_link(_inode: &INode<Self::FileSystem>) -> Result<KVec<u8>> {
         build_error!(VTABLE_DEFAULT_ERROR)
@@ -300,6 +311,16 @@ impl<O: Operations> Table<O> {
         },
         fiemap: if O::HAS_FIEMAP {
             Some(Self::fiemap)
+        } else {
+            None
+        },
+        fileattr_get: if O::HAS_GET_FLAGS {
+            Some(Self::fileattr_get)
+        } else {
+            None
+        },
+        fileattr_set: if O::HAS_SET_FLAGS {
+            Some(Self::fileattr_set)
         } else {
             None
         },
@@ -539,6 +560,35 @@ impl<O: Operations> Table<O> {
                 let inode = INode::from_raw((*(*path).dentry).d_inode);
                 let wanted = Wanted(wanted);
                 O::getattr(Idmap::from_raw(idmap), inode, wanted, Stat::from_raw(stat))?;
+            }
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn fileattr_get(
+        dentry: *mut bindings::dentry,
+        attr: *mut kernel::bindings::file_kattr,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The VFS gives a dentry with its inode, and a structure that is ours to fill.
+            unsafe {
+                let inode = INode::from_raw((*dentry).d_inode);
+                O::get_flags(inode, FileAttr::from_raw(attr.cast()))?;
+            }
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn fileattr_set(
+        _idmap: *mut bindings::mnt_idmap,
+        dentry: *mut bindings::dentry,
+        attr: *mut kernel::bindings::file_kattr,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The VFS gives a dentry with its inode, which is locked, and what is wanted.
+            unsafe {
+                let inode = INode::from_raw((*dentry).d_inode);
+                O::set_flags(inode, FileAttr::from_raw(attr.cast()))?;
             }
             Ok(0)
         })

@@ -36,6 +36,7 @@ pub(crate) mod dentry;
 pub(crate) mod dir;
 pub(crate) mod fiemap;
 pub(crate) mod file;
+pub(crate) mod fileattr;
 pub(crate) mod fs;
 pub(crate) mod fs_context;
 pub(crate) mod inode;

@@ -21,6 +21,7 @@ use crate::disk::{CsumSeed, Group, Ino, LogicalBlock};
 use crate::inode::{set_dtime, Attrs, Inode};
 use crate::linux::attr::{attributes, Attr, Idmap, Stat, Wanted};
 use crate::linux::dentry::Entry;
+use crate::linux::fileattr::FileAttr;
 use crate::linux::fs::Wait;
 use crate::linux::inode::{flags, Got, Kind, New, Time};
 use crate::linux::inode_ops::{InodeTable, Operations};
@@ -341,6 +342,15 @@ impl Operations for Special {
         set_attributes(idmap, entry, node, attr)
     }
 
+    fn get_flags(node: &Node, to: &mut FileAttr) -> Result {
+        get_flags(node, to);
+        Ok(())
+    }
+
+    fn set_flags(node: &Node, wanted: &FileAttr) -> Result {
+        set_flags(node, wanted)
+    }
+
     fn getattr(idmap: &Idmap, node: &Node, wanted: Wanted, to: &mut Stat) -> Result {
         get_attributes(idmap, node, wanted, to);
         Ok(())
@@ -356,6 +366,15 @@ impl Operations for Regular {
 
     fn setattr(idmap: &Idmap, entry: &Entry<'_, Fs>, node: &Node, attr: &mut Attr) -> Result {
         set_attributes(idmap, entry, node, attr)
+    }
+
+    fn get_flags(node: &Node, to: &mut FileAttr) -> Result {
+        get_flags(node, to);
+        Ok(())
+    }
+
+    fn set_flags(node: &Node, wanted: &FileAttr) -> Result {
+        set_flags(node, wanted)
     }
 
     fn getattr(idmap: &Idmap, node: &Node, wanted: Wanted, to: &mut Stat) -> Result {
@@ -388,7 +407,15 @@ pub(super) fn set_attributes(
     }
     attr.copy_to(idmap, node);
     node.raise_version();
-    write_back(node)
+    write_back(node)?;
+    match node.is_sync() {
+        true => node
+            .super_block()
+            .data()
+            .mounted
+            .commit(node.data().sync_tid()),
+        false => Ok(()),
+    }
 }
 
 /// `getattr`.
@@ -424,6 +451,55 @@ pub(super) fn mark_orphan(node: &Node, tx: &mut Tx<'_>) -> Result<bool> {
 pub(super) fn unmark_orphan(node: &Node, tx: &mut Tx<'_>) -> Result {
     let mounted = &node.super_block().data().mounted;
     mounted.orphans.remove(&mounted.volume, tx, number(node))
+}
+
+/// Flags that `chattr` shows.
+const VISIBLE_FLAGS: u32 = 0x705b_dfff;
+
+/// Flags that `chattr` can change here: those that we act upon, and those that are for others to act upon.
+const CHANGEABLE_FLAGS: InodeFlags = InodeFlags::SYNC
+    .with(InodeFlags::IMMUTABLE)
+    .with(InodeFlags::APPEND)
+    .with(InodeFlags::NODUMP)
+    .with(InodeFlags::NOATIME)
+    .with(InodeFlags::DIRSYNC)
+    .with(InodeFlags::TOPDIR);
+
+/// `fileattr_get`.
+pub(super) fn get_flags(node: &Node, to: &mut FileAttr) {
+    to.fill(node.data().flags().bits() & VISIBLE_FLAGS);
+}
+
+/// `fileattr_set`. The VFS holds `i_rwsem` exclusively.
+pub(super) fn set_flags(node: &Node, wanted: &FileAttr) -> Result {
+    if wanted.has_more() {
+        return Err(EOPNOTSUPP);
+    }
+    let data = node.data();
+    let old = data.flags().bits();
+    if (old ^ wanted.flags()) & VISIBLE_FLAGS & !CHANGEABLE_FLAGS.bits() != 0 {
+        return Err(EOPNOTSUPP);
+    }
+    let mut tx = data.volume.store.begin(Core::WRITE_CREDITS, 0)?;
+    let mut core = data.core.lock();
+    let mask = CHANGEABLE_FLAGS.bits();
+    core.flags = InodeFlags::from_bits((core.flags.bits() & !mask) | (wanted.flags() & mask));
+    node.set_flags(vfs_flags(core.flags));
+    node.set_change_time_now();
+    node.raise_version();
+    data.write_core(node, &core, &mut tx)
+}
+
+/// Makes what was done to a directory durable, where the directory or the mount wants that.
+pub(super) fn settle(dir: &Node) -> Result {
+    match dir.is_directory_sync() {
+        true => dir
+            .super_block()
+            .data()
+            .mounted
+            .commit(dir.data().sync_tid()),
+        false => Ok(()),
+    }
 }
 
 /// Writes what the VFS knows of the inode, in a transaction of its own.

@@ -14,11 +14,13 @@
 use super::create::{self, What};
 use super::dir::Dir;
 use super::orphan::Orphans;
+use super::rename::rename;
 use super::{inode, symlink, Core, Fs, JournalStore, Node, Tx, Volume};
 use crate::disk::inode::InodeFlags;
 use crate::disk::Ino;
 use crate::linux::attr::{Attr, Idmap, Stat, Wanted};
 use crate::linux::dentry::Entry;
+use crate::linux::fileattr::FileAttr;
 use crate::linux::inode::{Kind, Ready};
 use crate::linux::inode_ops::{Operations, Rename};
 use crate::map::FileMap;
@@ -64,7 +66,7 @@ impl Operations for Directory {
             links: 1,
             what: What::Plain,
         };
-        with_retry(dir, || add(idmap, dir, name, make))
+        make_named(idmap, dir, name, make)
     }
 
     fn mknod(idmap: &Idmap, dir: &Node, name: &[u8], mode: u16, device: u32) -> Result<Ready<Fs>> {
@@ -77,7 +79,7 @@ impl Operations for Directory {
             links: 1,
             what,
         };
-        with_retry(dir, || add(idmap, dir, name, make))
+        make_named(idmap, dir, name, make)
     }
 
     fn symlink(idmap: &Idmap, dir: &Node, name: &[u8], target: &[u8]) -> Result<Ready<Fs>> {
@@ -90,7 +92,7 @@ impl Operations for Directory {
             links: 1,
             what: What::Link { target },
         };
-        with_retry(dir, || add(idmap, dir, name, make))
+        make_named(idmap, dir, name, make)
     }
 
     fn mkdir(idmap: &Idmap, dir: &Node, name: &[u8], mode: u16) -> Result<Ready<Fs>> {
@@ -100,7 +102,7 @@ impl Operations for Directory {
             links: 2,
             what: What::Plain,
         };
-        with_retry(dir, || add(idmap, dir, name, make))
+        make_named(idmap, dir, name, make)
     }
 
     fn tmpfile(idmap: &Idmap, dir: &Node, mode: u16) -> Result<Ready<Fs>> {
@@ -140,47 +142,37 @@ impl Operations for Directory {
             node.set_change_time_now();
             node.raise_version();
             node.data().write_attrs(node, &mut tx)
-        })
+        })?;
+        inode::settle(dir)
     }
 
     fn unlink(dir: &Node, name: &[u8], node: &Node) -> Result {
-        let volume = dir.data().volume();
-        let mut tx = volume.store.begin(remove_credits(), 0)?;
-        names::remove(&mut Dir::new(dir), &mut tx, name, inode::number(node))?;
-        changed(dir);
-        dir.data().write_attrs(dir, &mut tx)?;
-        if node.links() == 0 {
-            // The count was too low. The name is gone, which was what was wanted.
-            return Ok(());
-        }
-        node.set_links(node.links().saturating_sub(1));
-        node.set_change_time_now();
-        node.raise_version();
-        if node.links() == 0 {
-            inode::mark_orphan(node, &mut tx)?;
-        }
-        node.data().write_attrs(node, &mut tx)
+        unlink(dir, name, node)?;
+        inode::settle(dir)
     }
 
     fn rmdir(dir: &Node, name: &[u8], node: &Node) -> Result {
-        let volume = dir.data().volume();
-        if !names::is_empty(&Dir::new(node))? {
-            return Err(ENOTEMPTY);
-        }
-        let mut tx = volume.store.begin(remove_credits(), 0)?;
-        names::remove(&mut Dir::new(dir), &mut tx, name, inode::number(node))?;
-        drop_dir_link(dir);
-        changed(dir);
-        dir.data().write_attrs(dir, &mut tx)?;
-        buried(node, &mut tx)
+        rmdir(dir, name, node)?;
+        inode::settle(dir)
     }
 
     fn rename(idmap: &Idmap, how: &Rename<'_, Fs>) -> Result {
-        super::rename::rename(idmap, how)
+        rename(idmap, how)?;
+        inode::settle(how.old_dir)?;
+        inode::settle(how.new_dir)
     }
 
     fn setattr(idmap: &Idmap, entry: &Entry<'_, Fs>, node: &Node, attr: &mut Attr) -> Result {
         inode::set_attributes(idmap, entry, node, attr)
+    }
+
+    fn get_flags(node: &Node, to: &mut FileAttr) -> Result {
+        inode::get_flags(node, to);
+        Ok(())
+    }
+
+    fn set_flags(node: &Node, wanted: &FileAttr) -> Result {
+        inode::set_flags(node, wanted)
     }
 
     fn getattr(idmap: &Idmap, node: &Node, wanted: Wanted, to: &mut Stat) -> Result {
@@ -200,7 +192,14 @@ struct Make<'a> {
     what: What<'a>,
 }
 
-/// Makes an inode and gives it a name, in one transaction.
+/// Makes an inode and gives it a name.
+fn make_named(idmap: &Idmap, dir: &Node, name: &[u8], make: Make<'_>) -> Result<Ready<Fs>> {
+    let node = with_retry(dir, || add(idmap, dir, name, make))?;
+    inode::settle(dir)?;
+    Ok(node)
+}
+
+/// [`make_named`] in one transaction.
 fn add(idmap: &Idmap, dir: &Node, name: &[u8], make: Make<'_>) -> Result<Ready<Fs>> {
     let volume = dir.data().volume();
     // What the inode costs, its first block, its name, and its way out if it cannot have one.
@@ -225,6 +224,40 @@ fn add(idmap: &Idmap, dir: &Node, name: &[u8], make: Make<'_>) -> Result<Ready<F
     }
     drop(tx);
     written.map(|()| node)
+}
+
+/// Takes a name from an inode that is no directory, in one transaction.
+fn unlink(dir: &Node, name: &[u8], node: &Node) -> Result {
+    let volume = dir.data().volume();
+    let mut tx = volume.store.begin(remove_credits(), 0)?;
+    names::remove(&mut Dir::new(dir), &mut tx, name, inode::number(node))?;
+    changed(dir);
+    dir.data().write_attrs(dir, &mut tx)?;
+    if node.links() == 0 {
+        // The count was too low. The name is gone, which was what was wanted.
+        return Ok(());
+    }
+    node.set_links(node.links().saturating_sub(1));
+    node.set_change_time_now();
+    node.raise_version();
+    if node.links() == 0 {
+        inode::mark_orphan(node, &mut tx)?;
+    }
+    node.data().write_attrs(node, &mut tx)
+}
+
+/// Removes an empty directory, in one transaction.
+fn rmdir(dir: &Node, name: &[u8], node: &Node) -> Result {
+    let volume = dir.data().volume();
+    if !names::is_empty(&Dir::new(node))? {
+        return Err(ENOTEMPTY);
+    }
+    let mut tx = volume.store.begin(remove_credits(), 0)?;
+    names::remove(&mut Dir::new(dir), &mut tx, name, inode::number(node))?;
+    drop_dir_link(dir);
+    changed(dir);
+    dir.data().write_attrs(dir, &mut tx)?;
+    buried(node, &mut tx)
 }
 
 /// Gives a new inode its first block, if it needs one.
@@ -260,34 +293,35 @@ pub(super) fn changed(dir: &Node) {
 /// A directory, which is empty, has lost its name: it becomes an orphan.
 pub(super) fn buried(node: &Node, tx: &mut Tx<'_>) -> Result {
     node.set_links(0);
-    // A task that is in it sees an empty directory; one of size zero cannot get new names.
     node.set_change_time_now();
     node.raise_version();
     inode::mark_orphan(node, tx)?;
     node.data().write_attrs(node, tx)
 }
 
+/// Whether `dir` may have more directories than can be counted.
+fn may_stop_counting(dir: &Node) -> bool {
+    let data = dir.data();
+    data.volume().layout.has_dir_nlink() && data.flags().has(InodeFlags::INDEX)
+}
+
 /// Whether one more directory can be made in `dir`.
 pub(super) fn check_dir_links(dir: &Node) -> Result {
-    let data = dir.data();
-    let unlimited = data.volume().layout.has_dir_nlink() && data.flags().has(InodeFlags::INDEX);
     match dir.links() {
-        LINK_MAX.. if !unlimited => Err(EMLINK),
+        LINK_MAX.. if !may_stop_counting(dir) => Err(EMLINK),
         _ => Ok(()),
     }
 }
 
 /// There is one more directory in `dir`.
 pub(super) fn add_dir_link(dir: &Node) {
-    match dir.links() {
-        // Not counted any more.
-        1 => {}
-        links
-            if links.saturating_add(1) >= LINK_MAX && dir.data().flags().has(InodeFlags::INDEX) =>
-        {
-            dir.set_links(1);
-        }
-        links => dir.set_links(links.saturating_add(1)),
+    let links = dir.links();
+    let more = links.saturating_add(1);
+    // 1 stands for not counted.
+    if links == 1 || (more >= LINK_MAX && may_stop_counting(dir)) {
+        dir.set_links(1);
+    } else {
+        dir.set_links(more);
     }
 }
 
