@@ -470,14 +470,19 @@ impl Cache {
             let Some(chunk) = self.chunks.get_mut(self.hand) else {
                 break;
             };
-            let totals = &mut self.totals;
-            chunk.pieces.retain(|piece| {
-                let keep = !piece.kind().evictable();
-                if !keep {
-                    totals.with(piece, u32::wrapping_sub);
+            let mut kept = 0;
+            for i in 0..chunk.pieces.len() {
+                let Some(piece) = chunk.pieces.get(i).copied() else {
+                    break;
+                };
+                if piece.kind().evictable() {
+                    self.totals.with(&piece, u32::wrapping_sub);
+                } else if let Some(slot) = chunk.pieces.get_mut(kept) {
+                    *slot = piece;
+                    kept = kept.saturating_add(1);
                 }
-                keep
-            });
+            }
+            chunk.pieces.truncate(kept);
             match chunk.pieces.first() {
                 Some(first) => {
                     chunk.start = first.start;

@@ -152,12 +152,15 @@ pub(super) struct Cost {
 /// Blocks for new nodes, marked used, not in the tree yet.
 pub(super) struct NewNodes {
     blocks: [Option<PhysBlock>; MAX_NEW],
+    /// For what moves from one node to another.
+    moved: KVec<Slot>,
 }
 
 impl NewNodes {
     pub(super) fn none() -> Self {
         Self {
             blocks: [None; MAX_NEW],
+            moved: KVec::new(),
         }
     }
 
@@ -206,7 +209,7 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// `ENOSPC`, `EIO`, `EUCLEAN`: nothing is taken then, but what came from the pool is no longer reserved.
+    /// `ENOSPC`, `EIO`, `EUCLEAN`, `ENOMEM`: nothing is taken then, but what came from the pool is no longer reserved.
     pub(super) fn take_nodes<S: Store>(
         &mut self,
         vol: &Volume<S>,
@@ -217,6 +220,9 @@ impl Tree {
         beyond: Claim,
     ) -> Result<NewNodes> {
         let mut nodes = NewNodes::none();
+        // The larger half of a node. Allocated now: later it is too late to fail.
+        let half = usize::from(self.format.entries_per_block() / 2).saturating_add(1);
+        nodes.moved.reserve(half, GFP_KERNEL)?;
         let mut goal = goal;
         for slot in nodes.blocks.iter_mut().take(count as usize) {
             let rest = pool.checked_sub(1);
@@ -300,7 +306,8 @@ impl Tree {
             if i == 0 {
                 self.grow(vol, tx, block)?;
             } else {
-                self.split(vol, tx, &path, i, block, change.start(), dense)?;
+                let moved = &mut nodes.moved;
+                self.split(vol, tx, &path, i, block, moved, change.start(), dense)?;
             }
         }
         Err(self.corrupt(vol, "splitting nodes makes no room"))
@@ -454,16 +461,15 @@ impl Tree {
         path: &Path<S>,
         i: usize,
         block: PhysBlock,
+        moved: &mut KVec<Slot>,
         at: LogicalBlock,
         dense: bool,
     ) -> Result {
         let (Some(old), Some(above)) = (path.block(i), i.checked_sub(1)) else {
             return Err(self.corrupt(vol, "root split"));
         };
-        let len = path.step(i).map_or(0, |step| step.len);
-        // Allocated first: under the buffer lock nothing may sleep.
-        let mut moved: KVec<Slot> = KVec::with_capacity(len, GFP_KERNEL)?;
-        let (keep, depth) = self.with_node(vol, path, i, |node| {
+        moved.clear();
+        let half = self.with_node(vol, path, i, |node| {
             let last = node.len().saturating_sub(1);
             let at_end = path.is_rightmost(i) && node.key(last).is_some_and(|key| key < at);
             let keep = if dense && at_end {
@@ -472,12 +478,13 @@ impl Tree {
                 node.len() / 2
             };
             for slot in node.slots().iter().skip(keep) {
-                let _ = moved.push_within_capacity(*slot);
+                moved.push_within_capacity(*slot).ok()?;
             }
-            (keep, node.depth())
+            Some((keep, node.depth()))
         })?;
+        let (keep, depth) = half.ok_or_else(|| self.corrupt(vol, "node changed on its own"))?;
         let (_, first) = tx.create(block, self.format, |bytes| {
-            NodeMut::init(bytes, depth)?.splice(0, 0, &moved)?;
+            NodeMut::init(bytes, depth)?.splice(0, 0, moved)?;
             Node::parse(bytes).ok()?.first_key()
         })?;
         let Some(start) = first else {

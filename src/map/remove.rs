@@ -18,6 +18,7 @@ use crate::disk::{Group, LogicalBlock};
 use crate::space::Run;
 use crate::store::Store;
 use crate::volume::Volume;
+use core::ops::Range;
 use kernel::error::Result;
 
 /// Extents that are unmapped by one edit of a leaf.
@@ -115,9 +116,9 @@ impl FileMap {
                 break;
             }
             let done = if last.start < from || last.end() > to {
-                self.remove_part(vol, tx, last.clip(from, to), &mut left)?
+                self.remove_part(vol, tx, last.clip(from, to), to, &mut left)?
             } else {
-                self.remove_whole(vol, tx, &path, slot, from, &mut left)?
+                self.remove_whole(vol, tx, &path, slot, from..to, &mut left)?
             };
             let Some(start) = done else {
                 self.settle(vol);
@@ -125,17 +126,20 @@ impl FileMap {
             };
             to = start;
         }
+        // What was known of holes between the extents is now one hole. Without memory it stays as it is.
+        let _ = self.cache.forget(from, to);
         self.lower(vol, tx, &mut left)?;
         self.settle(vol);
         Ok(Progress::Done)
     }
 
-    /// Removes a part of one extent. `None` where the credits are too few.
+    /// Removes a part of one extent, behind which there is nothing up to `to`. `None` where the credits are too few.
     fn remove_part<S: Store>(
         &mut self,
         vol: &Volume<S>,
         tx: &mut S::Tx<'_>,
         part: Extent,
+        to: LogicalBlock,
         left: &mut Credits,
     ) -> Result<Option<LogicalBlock>> {
         let change = Change::Punch(part.start, part.end());
@@ -157,20 +161,20 @@ impl FileMap {
         let mut nodes = self.take_nodes(vol, tx, &cost, part.phys)?;
         self.tree.apply(vol, tx, &change, &mut nodes, false)?;
         left.blocks = rest;
-        self.unmapped(part.start, part.end())?;
+        self.unmapped(part.start, to)?;
         self.free(vol, tx, run)?;
         Ok(Some(part.start))
     }
 
-    /// Removes whole extents of a leaf, `slot` and before it, that lie behind `from`. `None` where the credits are too few
-    /// for the first.
+    /// Removes whole extents of a leaf, `slot` and before it, that lie in `range`; behind the first there is nothing in it.
+    /// `None` where the credits are too few for one.
     fn remove_whole<S: Store>(
         &mut self,
         vol: &Volume<S>,
         tx: &mut S::Tx<'_>,
         path: &Path<S>,
         slot: usize,
-        from: LogicalBlock,
+        range: Range<LogicalBlock>,
         left: &mut Credits,
     ) -> Result<Option<LogicalBlock>> {
         // Nodes on the way are changed or, each with its bitmap, freed.
@@ -187,28 +191,27 @@ impl FileMap {
             return Ok(None);
         };
         let mut batch = Batch::new();
-        let (mut first, mut bounds) = (slot, None);
+        let (mut first, mut start) = (slot, None);
         for i in (0..=slot).rev() {
             let extent = self
                 .tree
                 .with_node(vol, path, path.depth(), |node| node.extent(i))?;
-            let Some(extent) = extent.filter(|extent| extent.start >= from) else {
+            let Some(extent) = extent.filter(|extent| extent.start >= range.start) else {
                 break;
             };
             if !batch.add(vol, &extent, &mut blocks) {
                 break;
             }
-            first = i;
-            let end = bounds.map_or(extent.end(), |(_, end)| end);
-            bounds = Some((extent.start, end));
+            (first, start) = (i, Some(extent.start));
         }
-        let Some((start, end)) = bounds else {
+        let Some(start) = start else {
             return Ok(None);
         };
+        self.cache.prepare(start)?;
         self.tree.cut(vol, tx, path, first, batch.len)?;
         // Most often no node was freed.
         (left.blocks, left.revokes) = (blocks, revokes);
-        self.unmapped(start, end)?;
+        self.unmapped(start, range.end)?;
         let mut result = Ok(());
         for run in batch.runs.iter().flatten() {
             let freed = self.free(vol, tx, *run);
@@ -217,7 +220,7 @@ impl FileMap {
         result.map(|()| Some(start))
     }
 
-    /// The tree maps nothing in `from..to` any more.
+    /// The tree maps nothing in `from..to` any more. There is room in the cache for that.
     fn unmapped(&mut self, from: LogicalBlock, to: LogicalBlock) -> Result {
         self.changed(None);
         self.cache.forget(from, to)

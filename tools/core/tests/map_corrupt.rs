@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Extent trees that are not what they should be: an error and a report, no panic, no endless loop, no access to what does not
+//! belong to the file.
+
+mod map_common;
+
+use iomapfs_core::disk::{Ino, LogicalBlock, PhysBlock};
+use iomapfs_core::host::{Image, Mkfs};
+use iomapfs_core::map::State;
+use kernel::error::{code::*, Result};
+use map_common::*;
+use proptest::prelude::*;
+use std::sync::OnceLock;
+
+const BLOCK: usize = 1024;
+const INO: u32 = 12;
+/// File block of the first extent; they lie at every second block.
+const FIRST: u32 = 100;
+const EXTENTS: u32 = 400;
+
+/// A file with three levels.
+fn template() -> &'static Image {
+    static TEMPLATE: OnceLock<Image> = OnceLock::new();
+    TEMPLATE.get_or_init(|| {
+        let image = Mkfs::new(8 << 20, BLOCK as u32).make();
+        assert_eq!(make_files(&image, &["a"])[0].get(), INO);
+        let vol = mount(&image);
+        let mut file = File::open(&vol, Ino::new(INO).unwrap());
+        for i in 0..EXTENTS {
+            file.allocate(&vol, FIRST + 2 * i, 1).unwrap();
+        }
+        assert_eq!(file.map().depth(), 2);
+        file.map().evict(&vol);
+        save(&vol, &image);
+        image.fsck().unwrap();
+        image
+    })
+}
+
+struct Case {
+    vol: Vol,
+    file: File,
+    /// Device block of the index node, and of the leaves.
+    index: u64,
+    leaves: Vec<u64>,
+}
+
+impl Case {
+    fn new() -> Self {
+        let vol = mount(template());
+        let mut file = File::open(&vol, Ino::new(INO).unwrap());
+        let child = |slot: &[u8]| u64::from(u32::from_le_bytes(slot[4..8].try_into().unwrap()));
+        let index = child(&file.map().root()[12..24]);
+        let node = vol.store.read_data(PhysBlock::new(index));
+        let count = usize::from(node[2]);
+        let leaves = (1..=count).map(|i| child(&node[12 * i..])).collect();
+        Self {
+            vol,
+            file,
+            index,
+            leaves,
+        }
+    }
+
+    /// Changes a node on the device; the checksum is right afterwards.
+    fn change(&self, nr: u64, f: impl FnOnce(&mut [u8])) {
+        let nr = PhysBlock::new(nr);
+        let mut bytes = self.vol.store.read_data(nr).to_vec();
+        f(&mut bytes);
+        let tail = BLOCK - 4;
+        let sum = self.file.inode.seed.unwrap().checksum(&bytes[..tail]);
+        bytes[tail..].copy_from_slice(&sum.to_le_bytes());
+        self.vol.store.write_data(nr, &bytes);
+    }
+
+    /// Looks up all of the file.
+    fn walk(&mut self) -> Result<u32> {
+        let mut at = LogicalBlock::ZERO;
+        let mut extents = 0;
+        while at < LogicalBlock::LIMIT {
+            let found = self.file.map().lookup(&self.vol, at, u32::MAX)?;
+            extents += u32::from(found.state != State::Hole);
+            assert!(found.end() > at);
+            at = found.end();
+        }
+        Ok(extents)
+    }
+
+    /// Every way to read and change the file finds the damage, and reports it in one line each.
+    #[track_caller]
+    fn expect_bad(mut self, what: &str) {
+        assert_eq!(self.walk(), Err(EUCLEAN), "{what}");
+        let reports = self.vol.store.take_reports();
+        assert_eq!(reports.len(), 1, "{what}: {reports:?}");
+        assert!(reports[0].contains("inode 12"), "{what}: {reports:?}");
+        assert!(reports[0].contains(what), "{what}: {reports:?}");
+        assert_eq!(
+            self.file.remove(&self.vol, 0, u32::MAX),
+            Err(EUCLEAN),
+            "{what}"
+        );
+    }
+}
+
+fn put16(bytes: &mut [u8], at: usize, value: u16) {
+    bytes[at..at + 2].copy_from_slice(&value.to_le_bytes());
+}
+
+fn put32(bytes: &mut [u8], at: usize, value: u32) {
+    bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+}
+
+#[test]
+fn template_is_good() {
+    let mut case = Case::new();
+    assert_eq!(case.walk(), Ok(EXTENTS));
+    case.change(case.leaves[2], |_| ());
+    assert_eq!(case.leaves.len(), 5);
+    assert_eq!(case.vol.store.take_reports(), [""; 0]);
+}
+
+/// Would catch a check that is missing or that accepts too much, one by one.
+#[test]
+fn every_check_of_a_node() {
+    type Change = fn(&mut [u8]);
+    let leaf: [(&str, Change); 10] = [
+        ("magic", |b| put16(b, 0, 0xf30b)),
+        ("more extent entries than", |b| put16(b, 2, 85)),
+        ("wrong maximum", |b| put16(b, 4, 83)),
+        ("too deep", |b| put16(b, 6, 6)),
+        ("empty", |b| put16(b, 2, 0)),
+        ("no length", |b| put16(b, 12 + 4, 0)),
+        ("overlap", |b| put16(b, 12 + 4, 3)),
+        ("outside the device", |b| put32(b, 12 + 8, 0x7fff_ffff)),
+        ("outside the device", |b| put16(b, 12 + 6, 1)),
+        ("first key", |b| {
+            let key = u32::from_le_bytes(b[12..16].try_into().unwrap());
+            put32(b, 12, key - 1);
+        }),
+    ];
+    for (what, change) in leaf {
+        let case = Case::new();
+        case.change(case.leaves[2], change);
+        case.expect_bad(what);
+    }
+    let index: [(&str, Change); 6] = [
+        ("out of order", |b| put32(b, 24, 0)),
+        ("outside the device", |b| put32(b, 12 + 4, 0x7fff_ffff)),
+        ("outside the device", |b| put32(b, 12 + 4, 0)),
+        ("beyond its parent", |b| put32(b, 24, FIRST + 1)),
+        ("first key", |b| {
+            let key = u32::from_le_bytes(b[24..28].try_into().unwrap());
+            put32(b, 24, key + 1);
+        }),
+        ("depth", |b| put16(b, 6, 2)),
+    ];
+    for (what, change) in index {
+        let case = Case::new();
+        case.change(case.index, change);
+        case.expect_bad(what);
+    }
+}
+
+#[test]
+fn wrong_checksum() {
+    let case = Case::new();
+    let nr = PhysBlock::new(case.leaves[1]);
+    let mut bytes = case.vol.store.read_data(nr).to_vec();
+    bytes[12 + 8] ^= 1;
+    case.vol.store.write_data(nr, &bytes);
+    case.expect_bad("checksum");
+}
+
+/// A leaf whose last extent reaches into the range of the next leaf.
+#[test]
+fn leaf_beyond_its_range() {
+    let case = Case::new();
+    case.change(case.leaves[1], |b| {
+        let last = 12 * usize::from(b[2]);
+        put16(b, last + 4, 40);
+    });
+    case.expect_bad("beyond its parent");
+}
+
+/// Nodes that are their own children, or children of two parents, do not make a descent endless.
+#[test]
+fn loops() {
+    let case = Case::new();
+    let index = case.index as u32;
+    case.change(case.index, |b| put32(b, 12 + 4, index));
+    case.expect_bad("depth");
+
+    let case = Case::new();
+    let leaf = case.leaves[0] as u32;
+    case.change(case.index, |b| put32(b, 24 + 4, leaf));
+    case.expect_bad("first key");
+}
+
+/// Blocks that hold metadata of the file system are neither data nor nodes of a file.
+#[test]
+fn metadata_is_not_mapped() {
+    let case = Case::new();
+    case.change(case.leaves[0], |b| put32(b, 12 + 8, 3));
+    case.expect_bad("over the file system's own metadata");
+
+    let case = Case::new();
+    case.change(case.index, |b| put32(b, 12 + 4, 3));
+    case.expect_bad("block of the file system's own metadata");
+}
+
+/// A root that is wrong is found when the inode is read.
+#[test]
+fn bad_roots() {
+    let vol = mount(template());
+    let ino = Ino::new(INO).unwrap();
+    let good = *File::open(&vol, ino).map().root();
+    type Change = fn(&mut [u8; 60]);
+    let changes: [(&str, Change); 5] = [
+        ("magic", |b| b[0] = 0),
+        ("maximum", |b| b[4] = 5),
+        ("entries", |b| b[2] = 5),
+        ("empty", |b| b[2] = 0),
+        ("too deep", |b| b[6] = 6),
+    ];
+    for (what, change) in changes {
+        let mut root = good;
+        change(&mut root);
+        let map = iomapfs_core::map::FileMap::from_root(&vol, ino, None, &root, 0);
+        assert_eq!(map.err(), Some(EUCLEAN), "{what}");
+        let reports = vol.store.take_reports();
+        assert!(reports[0].contains(what), "{reports:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 200,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    /// Any bytes of any nodes, with good checksums: whatever is done ends, with or without an error.
+    #[test]
+    fn random_damage(
+        changes in prop::collection::vec((0..6_usize, 0..BLOCK - 4, any::<u8>()), 1..6),
+        header in prop::collection::vec((0..6_usize, 0..24_usize, any::<u8>()), 0..2),
+        ops in prop::collection::vec((0..5_u8, FIRST - 20..FIRST + 2 * EXTENTS + 20, 1..60_u32), 1..20),
+    ) {
+        let mut case = Case::new();
+        for (node, at, byte) in changes.into_iter().chain(header) {
+            let nr = case.leaves.get(node).copied().unwrap_or(case.index);
+            case.change(nr, |b| b[at] = byte);
+        }
+        let _ = case.walk();
+        let (vol, file) = (&case.vol, &mut case.file);
+        for (op, at, len) in ops {
+            let result = match op {
+                0 => file.map().choose(vol, block(at), len, goal(), true).map(drop),
+                1 => file.commit(vol, at, len),
+                2 => file.allocate(vol, at, len).map(drop),
+                3 => file.remove(vol, at, at + len),
+                _ => file.preallocate(vol, at, len).map(drop),
+            };
+            if let Err(error) = result {
+                prop_assert!([EUCLEAN, EIO, EEXIST, ENOSPC].contains(&error), "{error:?}");
+            }
+        }
+        let _ = file.remove(vol, 0, u32::MAX);
+        file.map().evict(vol);
+        prop_assert_eq!(file.inode.map.reserved(), (0, 0));
+        let _ = case.walk();
+    }
+}

@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! File maps when memory, blocks or the device fail, under load from many threads, and with very many extents.
+
+mod map_common;
+
+use iomapfs_core::disk::PhysBlock;
+use iomapfs_core::host::{Image, Mkfs, Restart};
+use iomapfs_core::inode::Inode;
+use iomapfs_core::map::{FileMap, State};
+use iomapfs_core::space::Claim;
+use iomapfs_core::store::Store;
+use kernel::error::code::*;
+use kernel::host::fail_allocation;
+use map_common::*;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+fn setup(block_size: u32, size: u64) -> (Image, Vol, File) {
+    let image = Mkfs::new(size, block_size).arg("-N").arg("32").make();
+    let ino = make_files(&image, &["a"])[0];
+    let vol = mount(&image);
+    let file = File::open(&vol, ino);
+    (image, vol, file)
+}
+
+/// Free blocks, and what the file holds.
+fn total(vol: &Vol, file: &File) -> u64 {
+    let map = &file.inode.map;
+    let (data, nodes) = map.reserved();
+    vol.space.counts().free_blocks
+        + map.sectors() / vol.layout.block_size().sectors()
+        + u64::from(data + nodes)
+        + u64::from(map.outstanding() - data)
+}
+
+/// Would catch: a step that fails for lack of memory and has changed something by then.
+#[test]
+fn no_memory() {
+    let (image, vol, mut file) = setup(1024, 16 << 20);
+    let all = total(&vol, &file);
+    let mut failures = 0;
+    for i in 0..300 {
+        let at = 7 * (i * 37 % 300);
+        let before = file.runs(&vol);
+        for n in 0..40 {
+            let step = i % 3;
+            fail_allocation(Some(n));
+            let result = match step {
+                0 => file
+                    .map()
+                    .choose(&vol, block(at), 3, goal(), true)
+                    .map(drop),
+                1 => file.map().reserve(&vol, block(at), 3, true).map(drop),
+                _ => {
+                    let credits = FileMap::commit_credits(&vol, file.map().depth());
+                    let mut tx = vol
+                        .store
+                        .begin(credits.blocks + Inode::WRITE_CREDITS, credits.revokes)
+                        .unwrap();
+                    file.inode
+                        .map
+                        .allocate(&vol, &mut tx, block(at), 3, goal(), true)
+                        .map(drop)
+                }
+            };
+            fail_allocation(None);
+            match result {
+                Ok(()) => break,
+                Err(error) => {
+                    failures += 1;
+                    assert_eq!(error, ENOMEM);
+                    // The failed step has changed nothing, and nothing is lost or held.
+                    assert_eq!(file.runs(&vol), before);
+                }
+            }
+        }
+        file.map().release_window(&vol);
+        assert_eq!(total(&vol, &file), all);
+    }
+    assert!(failures > 10, "only {failures} failures");
+    for (at, len, state, _) in file.runs(&vol) {
+        if state == State::Delayed {
+            for at in at..at + len {
+                file.map().choose(&vol, block(at), 1, goal(), true).unwrap();
+            }
+        }
+        for n in 0..40 {
+            fail_allocation(Some(n));
+            let credits = FileMap::commit_credits(&vol, file.map().depth());
+            let mut tx = vol.store.begin(20 * credits.blocks, 5).unwrap();
+            let granted = iomapfs_core::map::Credits {
+                blocks: 19 * credits.blocks,
+                revokes: 5,
+            };
+            let result = file
+                .inode
+                .map
+                .commit(&vol, &mut tx, block(at), len, granted);
+            fail_allocation(None);
+            match result {
+                Ok(_) => break,
+                Err(error) => assert_eq!(error, ENOMEM),
+            }
+        }
+        file.commit(&vol, at, len).unwrap();
+    }
+    let runs = file.runs(&vol);
+    assert!(runs.iter().all(|run| run.2 == State::Written));
+    assert!(file.map().depth() > 0);
+    file.map().evict(&vol);
+    file.commit(&vol, runs[0].0, 1).unwrap();
+    assert_eq!(total(&vol, &file), all);
+    save(&vol, &image);
+    image.fsck().unwrap();
+    assert_eq!(dump_extents(&image, "a"), runs);
+}
+
+/// Would catch: a commit that has changed the tree or marked blocks when it finds that a bitmap cannot be read.
+#[test]
+fn bad_bitmap() {
+    let (image, vol, mut file) = setup(1024, 64 << 20);
+    let out = image.dumpe2fs();
+    let bitmaps: Vec<u64> = out
+        .split("Block bitmap at ")
+        .skip(1)
+        .map(|rest| rest.split([' ', ',']).next().unwrap().parse().unwrap())
+        .collect();
+    for i in 0..4 {
+        file.allocate(&vol, 10 * i, 1).unwrap();
+    }
+    // The next extent makes the tree grow; its blocks are chosen, then no bitmap can be read.
+    file.map().choose(&vol, block(50), 5, goal(), true).unwrap();
+    commit_journal(&vol);
+    vol.store.checkpoint();
+    vol.store.drop_cache();
+    let before = file.runs(&vol);
+    let root = *file.map().root();
+    for nr in &bitmaps {
+        vol.store.set_bad_block(PhysBlock::new(*nr), true);
+    }
+    assert_eq!(file.commit(&vol, 50, 5), Err(EIO));
+    assert_eq!(*file.map().root(), root);
+    assert_eq!(file.runs(&vol), before);
+    for nr in &bitmaps {
+        vol.store.set_bad_block(PhysBlock::new(*nr), false);
+    }
+    file.commit(&vol, 50, 5).unwrap();
+    let runs = file.runs(&vol);
+    file.map().evict(&vol);
+    save(&vol, &image);
+    image.fsck().unwrap();
+    assert_eq!(dump_extents(&image, "a"), runs);
+}
+
+/// Would catch: a lock-free copy that is a mixture of two mappings, or that shows an old mapping with a new sequence
+/// number.
+#[test]
+fn snapshot_under_load() {
+    const BLOCKS: u32 = 64;
+    let (_image, vol, mut file) = setup(1024, 32 << 20);
+    for i in 0..BLOCKS {
+        // Holes between, and lengths and places that differ.
+        file.allocate(&vol, 100 * i, 1 + i % 7).unwrap();
+    }
+    // For each change of block 0: the sequence number from which on it is true, and where the block is then.
+    type History = Vec<(u32, Option<u64>)>;
+    let here = |file: &mut File| {
+        let found = file.lookup(&vol, 0, 1);
+        (found.seq, found.phys.map(|phys| phys.get()))
+    };
+    let history: Mutex<History> = Mutex::new(vec![here(&mut file)]);
+    let fixed: Vec<_> = (0..BLOCKS)
+        .map(|i| file.lookup(&vol, 100 * i, 100))
+        .collect();
+    let snapshot = file.map().snapshot().clone();
+    let stop = AtomicBool::new(false);
+    let seen = std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut seen: Vec<(u32, Option<u64>)> = Vec::new();
+                    let (mut hits, mut i) = (0_u64, 0);
+                    while !stop.load(Ordering::Relaxed) {
+                        i = (i + 1) % BLOCKS;
+                        if i == 0 {
+                            std::thread::yield_now();
+                        }
+                        if i > 0 {
+                            let at = fixed[i as usize].start;
+                            if let Some(found) = snapshot.get(at, 100) {
+                                assert_eq!(found.phys, fixed[i as usize].phys);
+                                assert_eq!(found.len, fixed[i as usize].len);
+                                hits += 1;
+                            }
+                        }
+                        if let Some(found) = snapshot.get(block(0), 1) {
+                            let now = (found.seq, found.phys.map(|phys| phys.get()));
+                            if seen.last() != Some(&now) {
+                                seen.push(now);
+                            }
+                        }
+                    }
+                    (hits, seen)
+                })
+            })
+            .collect();
+        let until = Instant::now() + Duration::from_secs(2);
+        let mut n = 0;
+        while Instant::now() < until {
+            n += 1;
+            if n % 4 == 0 {
+                file.remove(&vol, 0, 1).unwrap();
+                history.lock().unwrap().push(here(&mut file));
+                // Another block than before: that one is free again only after a commit.
+                file.map().choose(&vol, block(0), 1, goal(), true).unwrap();
+                history.lock().unwrap().push(here(&mut file));
+                file.commit(&vol, 0, 1).unwrap();
+                history.lock().unwrap().push(here(&mut file));
+            }
+            if n % 1000 == 0 {
+                commit_journal(&vol);
+            }
+            file.lookup(&vol, 100 * (n % BLOCKS), 100);
+            if n % 3 == 0 {
+                file.lookup(&vol, 0, 1);
+            }
+            if n % 7 == 0 {
+                std::thread::yield_now();
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        readers
+            .into_iter()
+            .map(|r| r.join().unwrap())
+            .collect::<Vec<_>>()
+    });
+    let history = history.into_inner().unwrap();
+    // On a machine with little to spare a single thread may see few changes.
+    assert!(seen.iter().map(|(hits, _)| hits).sum::<u64>() > 100);
+    assert!(seen.iter().map(|(_, seen)| seen.len()).sum::<usize>() > 10);
+    for (_, seen) in seen {
+        for (seq, phys) in seen {
+            let next = history.partition_point(|entry| entry.0 <= seq);
+            // At a number between two entries either is right, as it was noted a little after the change.
+            let before = history[..next].last().map(|entry| entry.1);
+            let after = history.get(next).map(|entry| entry.1);
+            assert!(
+                before == Some(phys) || after == Some(phys),
+                "{seq}: {phys:?}"
+            );
+        }
+    }
+}
+
+/// Fifty thousand extents: deep trees, and no step that costs more the more there are.
+///
+/// Would catch: work per operation that grows with the number of extents; a bound of tree blocks that is too low for
+/// adversary orders in a deep tree; nodes that are not freed.
+#[test]
+fn very_many_extents() {
+    const N: u32 = 50_000;
+    let (image, vol, mut file) = setup(1024, 160 << 20);
+    vol.store.set_restart(Restart::Every(3));
+    let all = total(&vol, &file);
+    let start = Instant::now();
+    // Every second block, in an order that splits everywhere.
+    for i in 0..N {
+        let at = 2 * (i * 7919 % N);
+        file.map().choose(&vol, block(at), 1, goal(), true).unwrap();
+        file.commit(&vol, at, 1).unwrap();
+    }
+    assert_eq!(file.map().depth(), 3);
+    assert!(file.map().evictable() >= 2 * N as usize - 1000);
+    let held = file.map().evictable();
+    assert!(file.map().shrink(1000) >= 1000);
+    assert!(file.map().evictable() < held);
+    file.map().shrink(usize::MAX);
+    assert_eq!(file.map().evictable(), 0);
+    let runs = file.runs(&vol);
+    assert_eq!(runs.iter().map(|run| run.1).sum::<u32>(), N);
+    let filled = start.elapsed();
+
+    // Delayed blocks everywhere between, then no other free block: all can be committed, in any order.
+    for i in 0..2000 {
+        file.map()
+            .reserve(&vol, block(2 * (i * 13 % N) + 1), 1, true)
+            .unwrap();
+    }
+    let mut taken = Vec::new();
+    commit_journal(&vol);
+    while let Ok(run) = vol.space.choose(&vol, goal(), 10_000, Claim::Privileged) {
+        taken.push(run);
+    }
+    for i in 0..2000 {
+        let at = 2 * (i * 13 % N) + 1;
+        file.map().choose(&vol, block(at), 1, goal(), true).unwrap();
+        file.commit(&vol, at, 1).unwrap();
+    }
+    for run in taken {
+        vol.space.unchoose(run);
+    }
+    let committed = start.elapsed();
+    save(&vol, &image);
+    image.fsck().unwrap();
+    assert_eq!(dump_extents(&image, "a"), file.runs(&vol));
+
+    let start = Instant::now();
+    file.remove(&vol, 30_001, 60_000).unwrap();
+    let hole = file.lookup(&vol, 30_001, u32::MAX);
+    assert_eq!((hole.state, hole.len), (State::Hole, 29_999));
+    file.inode.disk_size = 0;
+    file.remove(&vol, 0, u32::MAX).unwrap();
+    let removed = start.elapsed();
+    assert_eq!((file.map().depth(), file.map().sectors()), (0, 0));
+    file.map().evict(&vol);
+    assert_eq!(total(&vol, &file), all);
+    save(&vol, &image);
+    image.fsck().unwrap();
+    // Generous: a machine that is busy with other things must not fail this.
+    assert!(filled < Duration::from_secs(60), "{filled:?}");
+    assert!(committed < Duration::from_secs(90), "{committed:?}");
+    assert!(removed < Duration::from_secs(60), "{removed:?}");
+}
