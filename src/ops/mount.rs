@@ -309,6 +309,8 @@ fn finish_orphans(sb: &SuperBlock) -> Result {
                 volume
                     .store
                     .fail(error, fmt!("orphan inode {}: cannot be read", ino.get()));
+                // It must not stay in the way. If that fails, an error has stopped everything.
+                let _ = mounted.orphans.disown(volume, ino);
                 continue;
             }
         };

@@ -198,6 +198,13 @@ impl Orphans {
         }
     }
 
+    /// `ino`, a left-over, is no inode that could be looked after: it is left to e2fsck.
+    pub(crate) fn disown(&self, vol: &Vol, ino: Ino) -> Result {
+        let mut tx = vol.store.begin(Self::CREDITS, 0)?;
+
+        self.remove(vol, &mut tx, ino)
+    }
+
     /// Takes a slot of the orphan file; `None` where there is none.
     fn add_to_file(&self, tx: &mut Tx<'_>, ino: Ino) -> Result<Option<(usize, usize)>> {
         let count = self.file.len();
