@@ -11,7 +11,8 @@
 //! * [`set`] and [`clear`] change all bits of a range, or none where one of them is not as it must be.
 //! * The bits behind the last block or inode of the group are set in a bitmap that was verified.
 
-use crate::disk::{CsumSeed, PhysBlock};
+use crate::disk::bitmap_sum::Sum;
+use crate::disk::PhysBlock;
 use crate::store::{Flaw, Format, Kind};
 
 /// The bytes that a range of bits touches: a first one in part, whole ones, a last one in part.
@@ -70,12 +71,6 @@ impl Span {
             f(tail, self.tail);
         }
     }
-}
-
-/// Whether bit `bit` is set; bits outside the bitmap count as set.
-pub fn is_set(bits: &[u8], bit: u32) -> bool {
-    bits.get((bit >> 3) as usize)
-        .is_none_or(|b| b & 1_u8.wrapping_shl(bit & 7) != 0)
 }
 
 /// Sets `len` bits from `start` on. `false`, and nothing changed, where one is set already or outside.
@@ -154,33 +149,6 @@ pub fn first_clear(bits: &[u8], from: u32) -> Option<u32> {
         (*rest.get(n)?, skip.wrapping_add(1).wrapping_add(n as u32))
     };
     at.checked_mul(8)?.checked_add(byte.trailing_ones())
-}
-
-/// What the checksum of a bitmap is made with.
-#[derive(Clone, Copy)]
-pub struct Sum {
-    seed: CsumSeed,
-    bytes: usize,
-    mask: u32,
-}
-
-impl Sum {
-    /// `bits` = blocks or inodes of a whole group, of which every eighth part is a byte in the checksum;
-    /// `wide` where the descriptor has room for all 32 bits of it (`s_desc_size` >= 64).
-    pub fn new(seed: CsumSeed, bits: u32, wide: bool) -> Self {
-        Self {
-            seed,
-            bytes: (bits >> 3) as usize,
-            mask: if wide { !0 } else { 0xffff },
-        }
-    }
-
-    /// The checksum, as far as the descriptor can hold it.
-    pub fn of(&self, bitmap: &[u8]) -> u32 {
-        self.seed
-            .checksum(bitmap.get(..self.bytes).unwrap_or(bitmap))
-            & self.mask
-    }
 }
 
 /// What a bitmap on the device must be like.

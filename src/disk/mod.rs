@@ -3,6 +3,7 @@
 //! The on-disk format: one file a structure, with its checks and checksum. No I/O, no locks.
 
 pub mod bitmap;
+pub mod bitmap_sum;
 pub mod checksum;
 pub mod dirent;
 pub mod dx;

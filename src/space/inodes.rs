@@ -85,8 +85,12 @@ impl<S: Store> Space<S> {
             return Err(bad());
         }
         let block = store.read(desc.inode_bitmap, self.inode_bitmap_format(&desc))?;
+        let old = desc.inode_bitmap_csum;
         let sum = tx.edit(&block, |bytes| {
-            bitmap::clear(bytes, bit, 1).then(|| self.inode_sum.map(|sum| sum.of(bytes)))
+            bitmap::clear(bytes, bit, 1).then(|| {
+                let sum = self.inode_sum?;
+                Some(sum.after(old, &self.powers, bit, 1, bytes))
+            })
         })?;
         let Some(sum) = sum else {
             return Err(bad());
@@ -180,16 +184,21 @@ impl<S: Store> Space<S> {
             desc.flags = desc.flags.without(GroupFlags::BLOCK_UNINIT);
         }
 
-        let take = |bytes: &mut [u8]| {
-            bitmap::set(bytes, bit, 1).then(|| self.inode_sum.map(|sum| sum.of(bytes)))
-        };
         let sum = match bitmap {
-            Some(block) => tx.edit(&block, take)?,
+            Some(block) => {
+                let old = desc.inode_bitmap_csum;
+                tx.edit(&block, |bytes| {
+                    bitmap::set(bytes, bit, 1).then(|| {
+                        let sum = self.inode_sum?;
+                        Some(sum.after(old, &self.powers, bit, 1, bytes))
+                    })
+                })?
+            }
             None => {
                 let format = self.inode_bitmap_format(&desc);
                 let (_, sum) = tx.create(desc.inode_bitmap, format, |bytes| {
                     bitmap::pad(bytes, per_group);
-                    take(bytes)
+                    bitmap::set(bytes, bit, 1).then(|| self.inode_sum.map(|sum| sum.of(bytes)))
                 })?;
                 sum
             }

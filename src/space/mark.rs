@@ -145,23 +145,27 @@ impl<S: Store> Space<S> {
         let Some(free) = free.filter(|free| *free <= self.layout.blocks_in_group(group)) else {
             return Err(self.spoiled(store, group, extent, what));
         };
-        let edit = |bytes: &mut [u8]| {
-            let done = match what {
-                Change::Use => bitmap::set(bytes, extent.start, extent.len),
-                Change::Free => bitmap::clear(bytes, extent.start, extent.len),
-            };
-            done.then(|| self.block_sum.map(|sum| sum.of(bytes)))
+        let (start, len) = (extent.start, extent.len);
+        let edit = |bytes: &mut [u8]| match what {
+            Change::Use => bitmap::set(bytes, start, len),
+            Change::Free => bitmap::clear(bytes, start, len),
         };
         let sum = if self.uninit(&desc, GroupFlags::BLOCK_UNINIT) {
             let format = self.block_bitmap_format(group, &desc);
             let (_, sum) = tx.create(desc.block_bitmap, format, |bytes| {
                 self.fill_uninit(group, bytes);
-                edit(bytes)
+                edit(bytes).then(|| self.block_sum.map(|sum| sum.of(bytes)))
             })?;
             sum
         } else {
             let block = store.read(desc.block_bitmap, self.block_bitmap_format(group, &desc))?;
-            tx.edit(&block, edit)?
+            let old = desc.block_bitmap_csum;
+            tx.edit(&block, |bytes| {
+                edit(bytes).then(|| {
+                    let sum = self.block_sum?;
+                    Some(sum.after(old, &self.powers, start, len, bytes))
+                })
+            })?
         };
         let Some(sum) = sum else {
             return Err(self.spoiled(store, group, extent, what));

@@ -36,7 +36,7 @@ mod mark;
 mod spread;
 mod zone;
 
-use crate::disk::bitmap::Sum;
+use crate::disk::bitmap_sum::{Powers, Sum};
 use crate::disk::group_desc::{DescCsum, GroupDesc, GroupDescFormat, GroupFlags};
 use crate::disk::{Group, Layout, PhysBlock};
 use crate::store::{Block, Store, Transaction};
@@ -122,6 +122,7 @@ pub struct Space<S: Store> {
     desc_csum: DescCsum,
     block_sum: Option<Sum>,
     inode_sum: Option<Sum>,
+    powers: Powers,
     /// Streams that were begun so far.
     streams: Atomic<u32>,
     /// Directories that were spread so far.
@@ -188,6 +189,10 @@ impl<S: Store> Space<S> {
                 "group descriptors: two pieces of metadata share block {block}"
             ))
         })?;
+        let bits = match layout.csum_seed() {
+            Some(_) => layout.blocks_per_group().max(layout.inodes_per_group()),
+            None => 0,
+        };
         Ok(Self {
             layout: layout.clone(),
             gdt,
@@ -198,6 +203,7 @@ impl<S: Store> Space<S> {
             desc_csum,
             block_sum: sum(layout.blocks_per_group()),
             inode_sum: sum(layout.inodes_per_group()),
+            powers: Powers::new(bits)?,
             streams: Atomic::new(0),
             spread: Atomic::new(0),
         })
