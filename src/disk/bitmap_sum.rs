@@ -94,7 +94,7 @@ impl Powers {
         let mut powers = KVVec::with_capacity(count, GFP_KERNEL)?;
         let mut power = ONE;
         for _ in 0..count {
-            powers.push(power, GFP_KERNEL)?;
+            powers.push_within_capacity(power)?;
             power = crc32c(power, &[0]);
         }
         Ok(Self(powers))

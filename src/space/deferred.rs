@@ -3,7 +3,12 @@
 //! Blocks that a transaction freed and that may be used again once it has committed.
 //!
 //! Room for an entry is made before the bitmap is changed ([`Deferred::prepare`]), so that adding it and the
-//! commit itself need no memory. jbd2 has at most three transactions at a time, so there are few batches.
+//! commit itself need no memory.
+//!
+//! # Invariants
+//!
+//! * The batches are in the order of their transactions. What a transaction freed is in its own batch, or in
+//!   that of a later one where there were too many batches: it then waits longer than it needs to.
 //!
 //! # Locks
 //!
@@ -18,7 +23,11 @@ use kernel::error::Result;
 use kernel::prelude::*;
 use kernel::sync::{new_mutex, Mutex};
 
-/// What one transaction freed.
+/// More transactions than jbd2 has under way. There are more batches only if the blocks are given back more
+/// slowly than transactions commit, as discards are slow.
+const MAX_BATCHES: usize = 8;
+
+/// What one transaction freed, perhaps also earlier ones.
 struct Batch {
     tid: Tid,
     runs: KVVec<Run>,
@@ -29,33 +38,36 @@ struct Batch {
 /// The list of a volume.
 pub(super) struct Deferred(Pin<KBox<Mutex<KVec<Batch>>>>);
 
+/// The batch for what `tid` frees.
+fn find(batches: &mut [Batch], tid: Tid) -> Option<&mut Batch> {
+    batches.iter_mut().find(|batch| tid_geq(batch.tid, tid))
+}
+
 impl Deferred {
     pub(super) fn new() -> Result<Self> {
-        Ok(Self(KBox::pin_init(
-            new_mutex!(KVec::new(), "iomapfs_deferred"),
-            GFP_KERNEL,
-        )?))
+        let batches: KVec<Batch> = KVec::with_capacity(MAX_BATCHES, GFP_KERNEL)?;
+        let lock = new_mutex!(batches, "iomapfs_deferred");
+        Ok(Self(KBox::pin_init(lock, GFP_KERNEL)?))
     }
 
     /// Makes room for one entry of transaction `tid`. A handle of `tid` is open until [`Self::add`] or
     /// [`Self::withdraw`] is called, so the batch stays.
     pub(super) fn prepare(&self, tid: Tid) -> Result {
         let mut batches = self.0.lock();
-        if !batches.iter().any(|b| b.tid == tid) {
-            batches.push(
-                Batch {
-                    tid,
-                    runs: KVVec::new(),
-                    promised: 0,
-                },
-                GFP_KERNEL,
-            )?;
+        if find(&mut batches, tid).is_none() {
+            let new = Batch {
+                tid,
+                runs: KVVec::new(),
+                promised: 0,
+            };
+            if let (Err(_), Some(last)) = (batches.push_within_capacity(new), batches.last_mut()) {
+                last.tid = tid;
+            }
         }
-        if let Some(batch) = batches.iter_mut().find(|b| b.tid == tid) {
-            batch
-                .runs
-                .reserve(batch.promised.saturating_add(1), GFP_KERNEL)?;
-            batch.promised = batch.promised.saturating_add(1);
+        if let Some(batch) = find(&mut batches, tid) {
+            let promised = batch.promised.saturating_add(1);
+            batch.runs.reserve(promised, GFP_KERNEL)?;
+            batch.promised = promised;
         }
         Ok(())
     }
@@ -63,7 +75,7 @@ impl Deferred {
     /// Adds the entry that there is room for.
     pub(super) fn add(&self, tid: Tid, run: Run) {
         let mut batches = self.0.lock();
-        let Some(batch) = batches.iter_mut().find(|b| b.tid == tid) else {
+        let Some(batch) = find(&mut batches, tid) else {
             return;
         };
         batch.promised = batch.promised.saturating_sub(1);
@@ -79,7 +91,7 @@ impl Deferred {
 
     /// The entry that there is room for will not come.
     pub(super) fn withdraw(&self, tid: Tid) {
-        if let Some(batch) = self.0.lock().iter_mut().find(|b| b.tid == tid) {
+        if let Some(batch) = find(&mut self.0.lock(), tid) {
             batch.promised = batch.promised.saturating_sub(1);
         }
     }

@@ -114,16 +114,12 @@ impl Groups {
         for _ in 0..stripes {
             let mut slots = KVVec::with_capacity(each, GFP_KERNEL)?;
             for _ in 0..each {
-                slots.push(None, GFP_KERNEL)?;
+                slots.push_within_capacity(None)?;
             }
-            index.push(
-                KBox::pin_init(new_spinlock!(slots, "iomapfs_index"), GFP_KERNEL)?,
-                GFP_KERNEL,
-            )?;
-            disk.push(
-                KBox::pin_init(new_mutex!((), "iomapfs_group"), GFP_KERNEL)?,
-                GFP_KERNEL,
-            )?;
+            let lock = KBox::pin_init(new_spinlock!(slots, "iomapfs_index"), GFP_KERNEL)?;
+            index.push_within_capacity(lock)?;
+            let lock = KBox::pin_init(new_mutex!((), "iomapfs_group"), GFP_KERNEL)?;
+            disk.push_within_capacity(lock)?;
         }
         Ok(Self {
             info,

@@ -179,9 +179,9 @@ impl<S: Store> Space<S> {
                 free_blocks = free_blocks.saturating_add(desc.free_blocks.into());
                 free_inodes = free_inodes.saturating_add(desc.free_inodes.into());
                 dirs = dirs.saturating_add(desc.used_dirs.into());
-                info.push(GroupInfo::new(&desc), GFP_KERNEL)?;
+                info.push_within_capacity(GroupInfo::new(&desc))?;
             }
-            gdt.push(block, GFP_KERNEL)?;
+            gdt.push_within_capacity(block)?;
         }
         let zone = zone.build()?.map_err(|block| {
             let block = block.get();

@@ -36,7 +36,7 @@ impl Range {
 pub(super) struct Builder(KVVec<Range>);
 
 impl Builder {
-    /// With room for `capacity` ranges.
+    /// For up to `capacity` ranges.
     pub(super) fn new(capacity: usize) -> Result<Self> {
         Ok(Self(KVVec::with_capacity(capacity, GFP_KERNEL)?))
     }
@@ -44,7 +44,7 @@ impl Builder {
     /// Adds `range` if it is not empty.
     pub(super) fn add(&mut self, range: Range) -> Result {
         if range.start < range.end {
-            self.0.push(range, GFP_KERNEL)?;
+            self.0.push_within_capacity(range)?;
         }
         Ok(())
     }
@@ -68,14 +68,14 @@ impl Builder {
                     end: next.end,
                 }),
                 Some(range) => {
-                    ranges.push(range, GFP_KERNEL)?;
+                    ranges.push_within_capacity(range)?;
                     Some(next)
                 }
                 None => Some(next),
             };
         }
         if let Some(range) = open {
-            ranges.push(range, GFP_KERNEL)?;
+            ranges.push_within_capacity(range)?;
         }
         Ok(Ok(Zone(ranges)))
     }

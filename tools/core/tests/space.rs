@@ -120,6 +120,37 @@ fn freed_blocks_wait_for_their_commit() {
     assert_eq!(choose(), Ok(second));
 }
 
+/// Would catch: blocks that are lost, or come back too early, when commits are faster than the giving back.
+#[test]
+fn many_commits_before_blocks_are_given_back() {
+    let image = Mkfs::new(8 << 20, 1024).make();
+    let vol = mount(&image);
+    let got = vol
+        .space
+        .choose(&vol, anywhere(), 300, Claim::Free)
+        .unwrap();
+    assert_eq!(got.len, 300);
+    mark(&vol, got).unwrap();
+    commit(&vol);
+    let mut tids = Vec::new();
+    for n in 0..20 {
+        for part in 0..3 {
+            free(&vol, run(got.start.get() + 15 * n + 2 * part, 1)).unwrap();
+        }
+        tids.push(vol.store.commit().unwrap());
+    }
+    let mut back = 0;
+    for (n, tid) in tids.iter().enumerate() {
+        vol.space.committed(*tid, |r| {
+            back += 1;
+            let of = (r.start.get() - got.start.get()) / 15;
+            assert!(of <= n as u64, "given back by an earlier commit");
+        });
+    }
+    assert_eq!(back, 60);
+    assert_eq!(vol.space.pending_free(), 0);
+}
+
 /// Would catch: damage that goes on silently after the map and the bitmap have come to differ.
 #[test]
 fn what_is_not_as_it_must_be_is_an_error() {
