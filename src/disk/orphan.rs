@@ -23,6 +23,11 @@ fn get(slot: &[u8]) -> u32 {
     slot.first_chunk().map_or(0, |b| u32::from_le_bytes(*b))
 }
 
+/// How many orphans there are in a block.
+pub fn used_slots(bytes: &[u8]) -> usize {
+    orphans(bytes).fold(0, |n: usize, _| n.saturating_add(1))
+}
+
 /// The orphans in a block, each with its slot. What is no inode of the file system is for the caller to find out.
 pub fn orphans(bytes: &[u8]) -> impl Iterator<Item = (usize, Ino)> + '_ {
     let slots = bytes
@@ -31,8 +36,8 @@ pub fn orphans(bytes: &[u8]) -> impl Iterator<Item = (usize, Ino)> + '_ {
     slots
         .unwrap_or_default()
         .chunks_exact(SLOT_SIZE)
-        .enumerate()
-        .filter_map(|(i, slot)| Some((i, Ino::new(get(slot))?)))
+        .zip(0..usize::MAX)
+        .filter_map(|(slot, i)| Some((i, Ino::new(get(slot))?)))
 }
 
 fn slots_mut(bytes: &mut [u8]) -> impl Iterator<Item = &mut [u8]> {
@@ -44,9 +49,9 @@ fn slots_mut(bytes: &mut [u8]) -> impl Iterator<Item = &mut [u8]> {
 
 /// Puts an orphan into a free slot, if there is one. Gives the slot.
 pub fn insert(bytes: &mut [u8], ino: Ino) -> Option<usize> {
-    let (i, slot) = slots_mut(bytes)
-        .enumerate()
-        .find(|(_, slot)| get(slot) == 0)?;
+    let (slot, i) = slots_mut(bytes)
+        .zip(0..usize::MAX)
+        .find(|(slot, _)| get(slot) == 0)?;
     *slot.first_chunk_mut()? = ino.get().to_le_bytes();
     Some(i)
 }

@@ -216,7 +216,11 @@ impl BufferHead {
 
         // The byte lock allows no allocation that sleeps.
         copy.resize(Bytes::lock(self).len(), 0u8, GFP_KERNEL)?;
-        self.with(|bytes| copy.copy_from_slice(bytes));
+        self.with(|bytes| {
+            for (to, from) in copy.iter_mut().zip(bytes) {
+                *to = *from;
+            }
+        });
         f(&mut copy);
 
         // SAFETY: The buffer is valid. `BH_Lock` keeps the device from reading the bytes while they change, the byte

@@ -124,6 +124,7 @@ impl Parameter {
 }
 
 /// Checks at build time that a list has its end.
+#[inline]
 pub(super) const fn check_parameters(list: &[Parameter]) {
     match list {
         [.., last] if last.0.name.is_null() => {}

@@ -101,7 +101,7 @@ impl Orphans {
                     .filter(|_| mapping.state == State::Written)
                     .ok_or_else(|| bad("has a hole"))?;
                 let block = vol.store.read(phys, format)?;
-                let used = block.with(|bytes| format::orphans(bytes).count());
+                let used = block.with(|bytes| format::used_slots(bytes));
                 let free = slots.saturating_sub(used);
 
                 file.push(
@@ -214,7 +214,12 @@ impl Orphans {
             .checked_rem(count)
             .unwrap_or(0);
 
-        for (nr, block) in self.file.iter().enumerate().cycle().skip(start).take(count) {
+        for step in 0..count {
+            let nr = start.wrapping_add(step).checked_rem(count).unwrap_or(0);
+            let Some(block) = self.file.get(nr) else {
+                break;
+            };
+
             if !block.take() {
                 continue;
             }
