@@ -171,6 +171,17 @@ expect_mount_errno() {
 	[ "$got" = "$1" ] || fail "mount of $2 (${3:-no options} ${4:-}) gave $got, expected $1"
 }
 
+# expect_remount_errno NAME|OK ro|rw [OPTIONS [DIR]]: what mount(2) says to a remount; mount(8) has words of its own.
+expect_remount_errno() {
+	local got
+	got=$(perl -MErrno -e '
+		my ($dir, $ro, $data) = @ARGV;
+		my $flags = 32 | ($ro eq "ro" ? 1 : 0); my $none = "none\0"; $data = "$data\0";
+		if (syscall(165, $none, $dir, $none, $flags, $data) == 0) { print "OK\n"; exit }
+		for (keys %!) { if ($!{$_}) { print "$_\n"; exit } }' "${4:-$MNT}" "$2" "${3:-}")
+	[ "$got" = "$1" ] || fail "remount $2 (${3:-no options}) gave $got, expected $1"
+}
+
 # log_mark, log_since RE: does the kernel's log since log_mark have a line that matches the extended expression RE?
 log_mark() { echo "iomapfs-test mark $BASHPID $RANDOM" | tee .mark >/dev/kmsg; }
 log_since() {
