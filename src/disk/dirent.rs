@@ -178,11 +178,6 @@ impl<'a> Entries<'a> {
         if rec_len > room {
             return Err(Flaw("directory entry crosses the end of the block"));
         }
-        if rec_len != room && room.saturating_sub(rec_len) < LEAST_REC_LEN {
-            return Err(Flaw(
-                "directory entry ends too close to the end of the block",
-            ));
-        }
         let ino = u32::from_le_bytes([i0, i1, i2, i3]);
         if ino > self.inodes_count {
             return Err(Flaw("inode number of a directory entry is out of range"));

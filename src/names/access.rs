@@ -48,7 +48,7 @@ impl Params {
         NameHasher::new(version, self.hash.unsigned, &self.hash.seed)
     }
 
-    /// What an entry is to say of the type: nothing without the feature.
+    /// What an entry says of the type: nothing without the feature.
     pub(super) fn file_type(&self, file_type: FileType) -> FileType {
         match self.filetype {
             true => file_type,

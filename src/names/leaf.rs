@@ -236,12 +236,6 @@ impl<'a> Sorted<'a> {
         })
     }
 
-    /// Whether all the records fit into one block with a quarter of it to spare.
-    pub(super) fn fits_well(&self) -> bool {
-        let end = self.format.end(self.block);
-        self.total <= end.saturating_sub(end / 4)
-    }
-
     /// Divides the records in two, about equal in bytes.
     pub(super) fn divide(&self) -> Option<Division> {
         let end = self.format.end(self.block);
@@ -264,11 +258,6 @@ impl<'a> Sorted<'a> {
             last = Some(item);
         }
         None
-    }
-
-    /// Writes all the records to `to`.
-    pub(super) fn write_all(&self, to: &mut [u8]) -> Result {
-        self.write(to, &self.items)
     }
 
     /// Writes the records below the division to `lower` and the others to `upper`.

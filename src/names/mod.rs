@@ -111,7 +111,7 @@ pub fn lookup<S: Store>(dir: &impl Directory<S>, name: &[u8]) -> Result<Option<E
     }
     let found = find(dir, name)?.map(|(_, found)| Entry {
         ino: found.ino,
-        file_type: found.file_type,
+        file_type: dir.params().file_type(found.file_type),
     });
     Ok(found)
 }

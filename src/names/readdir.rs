@@ -165,6 +165,12 @@ pub fn readdir<S: Store>(
     mut emit: impl FnMut(Listed<'_>) -> bool,
 ) -> Result<Progress> {
     let params = dir.params();
+    let mut emit = |listed: Listed<'_>| {
+        emit(Listed {
+            file_type: params.file_type(listed.file_type),
+            ..listed
+        })
+    };
     if has_tree(dir) && !dir.index_failed() {
         match list_tree(dir, cursor, &mut emit) {
             Ok(progress) => return Ok(progress),
@@ -343,6 +349,7 @@ fn list_tree<S: Store>(
     let bound = from.bound();
     let path = Path::find(dir, |_| bound.0.major);
     let mut path = path.map_err(Fault::in_index)?;
+    path.read_ahead(dir);
     let mut gathered = Gathered::new(path.hasher, bound);
     if bound.0 <= DOTDOT {
         let (own, parent) = (dir.ino(), dots(dir)?.parent);

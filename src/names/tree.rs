@@ -11,6 +11,7 @@ use super::access::{
     bad_entry, bad_index, dx_format, leaf_format, need_leaf, read_index, Directory, Fault,
 };
 use super::leaf::{self, Found, NewEntry, Room, SortError, Sorted};
+use super::READAHEAD;
 use crate::disk::dirent::{BadEntry, DirLeafFormat, Dots, FileType};
 use crate::disk::dx::{DxFormat, Part, Step, LEVELS};
 use crate::disk::hash::{HashVersion, NameHasher};
@@ -108,6 +109,27 @@ impl<S: Store> Path<S> {
     /// The leaf.
     pub(super) fn leaf(&self, dir: &impl Directory<S>) -> Result<LogicalBlock> {
         child(dir, self.parent().step)
+    }
+
+    /// Asks for the leaf and those behind it under the same index block, if the leaf is not in memory.
+    pub(super) fn read_ahead(&self, dir: &impl Directory<S>) {
+        let parent = self.parent();
+        let index = parent.block.format();
+        for n in 0..READAHEAD {
+            let at = parent.step.at.saturating_add(n as usize);
+            let step = parent.block.with(|bytes| index.step(bytes, at));
+            let Some(step) = step.filter(|step| step.block.get() < dir.blocks()) else {
+                return;
+            };
+            let Ok(Some(nr)) = dir.map(step.block) else {
+                return;
+            };
+            let format = leaf_format(dir, false);
+            if n == 0 && dir.store().read_cached(nr, format).is_some() {
+                return;
+            }
+            dir.store().readahead(nr, 1);
+        }
     }
 
     /// Goes on to the next leaf if it is wanted: `want` gets the hash that it begins with, bit 0 of which says
@@ -224,7 +246,10 @@ fn copy_to(to: &mut [u8], from: &[u8]) {
     }
 }
 
-/// Inserts a name into a full leaf by dividing it, or by packing it where it is only full of gaps.
+/// Inserts a name into a full leaf by dividing it.
+///
+/// Also where the leaf is only full of gaps: packing such leaves instead was tried, and a directory whose names
+/// come and go grows as much (300 names replaced 40 times: 71 to 74 blocks of 1 KiB).
 fn divide_leaf<S: Store, D: Directory<S>>(
     dir: &mut D,
     tx: &mut S::Tx<'_>,
@@ -240,11 +265,6 @@ fn divide_leaf<S: Store, D: Directory<S>>(
         Err(SortError::Bad(bad)) => return Err(bad_entry(dir, block.nr(), bad)),
     };
     let mut lower = KVec::from_elem(0, old.len(), GFP_KERNEL)?;
-    if sorted.fits_well() {
-        sorted.write_all(&mut lower)?;
-        return tx.edit(block, |bytes| copy_to(bytes, &lower));
-    }
-
     let mut upper = KVec::from_elem(0, old.len(), GFP_KERNEL)?;
     let Some(division) = sorted.divide() else {
         return Err(bad_index(dir, "leaf cannot be divided"));

@@ -7,7 +7,7 @@ mod names_common;
 use iomapfs_core::disk::hash::{HashVersion, NameHasher};
 use iomapfs_core::disk::Ino;
 use iomapfs_core::host::Mkfs;
-use iomapfs_core::names;
+use iomapfs_core::names::{self, Cursor, FileType};
 use kernel::error::code::*;
 use names_common::*;
 use proptest::prelude::*;
@@ -363,4 +363,47 @@ fn blocks_of_64_kib() {
             assert_eq!(dir.list(77).unwrap().len(), 4000);
         });
     }
+}
+
+/// Room that comes in pieces: removed records must be joined with those before them.
+#[test]
+fn removed_records_are_joined() {
+    let world = World::new(&Mkfs::new(16 << 20, 1024).features("^dir_index"));
+    world.build(|dir| {
+        for n in 0..35 {
+            dir.insert(&numbered(n), world.file).unwrap();
+        }
+        for n in 0..35 {
+            dir.remove(&numbered(n), world.file).unwrap();
+        }
+        for n in 0..3_u8 {
+            dir.insert(&[b'a' + n; 255], world.file).unwrap();
+        }
+        assert_eq!(dir.len(), 1);
+    });
+}
+
+/// Types that are left in the entries of a file system that has no longer the feature for them.
+#[test]
+fn types_need_the_feature() {
+    let world = World::new(&Mkfs::new(16 << 20, 1024));
+    let image = world.build(|dir| dir.insert(b"name", world.file).unwrap());
+    let types = || {
+        let store = open(&image);
+        let dir = FlatDir::open(&store, &image, "d");
+        let found = names::lookup(&dir, b"name").unwrap().unwrap();
+        let mut types = vec![found.file_type];
+        let listed = names::readdir(&dir, &mut Cursor::new(false), |listed| {
+            types.push(listed.file_type);
+            true
+        });
+        listed.unwrap();
+        types
+    };
+    use FileType::{Directory, Regular, Unknown};
+    let mut with = types();
+    with.sort_by_key(|file_type| *file_type as u8);
+    assert_eq!(with, [Regular, Regular, Directory, Directory]);
+    image.debugfs(&["feature -filetype"]);
+    assert_eq!(types(), [Unknown; 4]);
 }

@@ -44,7 +44,7 @@ fn name(n: u16) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// A name that is there all the time is listed once and only once, whatever comes and goes, leaves divided and
     /// the directory becoming hashed in between. Hashed or to be hashed only: offsets promise no such thing.
