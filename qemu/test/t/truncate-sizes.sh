@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# catches: old bytes that come back when a file grows again, blocks that stay behind, sizes that differ on disk
+
+mkimg img
+mount_fs img
+free() { stat -f -c %f "$MNT"; }
+sync
+before=$(free)
+fill "$MNT/f" 3M
+text 3M >.f
+for size in 2999999 1000001 $((BS * 3)) $((BS * 3 + 1)) 2M 1 0 1M 100 5000000 4097 "$BS"; do
+	truncate -s "$size" "$MNT/f" .f
+	cmp .f "$MNT/f" || fail "size $size"
+	printf tail >>"$MNT/f"
+	printf tail >>.f
+	cmp .f "$MNT/f" || fail "appended at size $size"
+	[ "$size" != 2M ] || sync "$MNT/f"
+	[ "$size" != 100 ] || drop_caches
+	cmp .f "$MNT/f" || fail "size $size, read again"
+done
+# Many extents, so that one transaction does not do.
+perl -e 'open my $f, ">", $ARGV[0] or die; for (1 .. 1000) { sysseek $f, $_ * 2 * $ARGV[1], 0; syswrite $f, "x" or die }' "$MNT/many" "$BS"
+sync
+truncate -s $((BS * 500)) "$MNT/many"
+sync
+truncate -s 0 "$MNT/many"
+rm "$MNT/many" "$MNT/f"
+sync
+# What was freed is free when the transaction has committed.
+for _ in 1 2 3 4 5; do
+	[ "$(free)" -ge $((before - 4)) ] && break
+	sync
+	sleep 0.2
+done
+[ "$(free)" -ge $((before - 4)) ] || fail "$(free) blocks free, before $before"
+crosscheck img
