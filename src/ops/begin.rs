@@ -20,6 +20,7 @@ use super::extents::{
     lookup, lookup_locked, to_map, try_with_core, unchanged, with_core, with_reserves, Blocks,
 };
 use super::{Fs, Node};
+use crate::linux::fiemap::ExtentInfo;
 use crate::linux::iomap::{self, Done, Extent, Map, MapFlags, Op, Ops};
 use crate::map::State;
 use kernel::error::{code::*, Result};
@@ -185,4 +186,10 @@ pub(super) fn seek_hole(node: &Node, pos: i64) -> Result<i64> {
 pub(super) fn seek_data(node: &Node, pos: i64) -> Result<i64> {
     let _lock = node.lock_shared();
     iomap::seek_data::<Read>(node, pos)
+}
+
+/// The extents of bytes `start..start + len`, those that are only in memory too.
+pub(super) fn fiemap(node: &Node, to: &mut ExtentInfo, start: u64, len: u64) -> Result {
+    let _lock = node.lock_shared();
+    iomap::fiemap::<Read>(node, to, start, len)
 }

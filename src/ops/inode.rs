@@ -14,7 +14,7 @@
 use super::complete::Cached;
 use super::orphan::Orphans;
 use super::{
-    dir, names, regular, symlink, truncate, xattr, Core, Fs, Node, SuperBlock, Tx, Volume,
+    begin, dir, names, regular, symlink, truncate, xattr, Core, Fs, Node, SuperBlock, Tx, Volume,
 };
 use crate::disk::inode::{FileKind, InodeFlags, Time as DiskTime};
 use crate::disk::{CsumSeed, Group, Ino, LogicalBlock};
@@ -22,6 +22,7 @@ use crate::inode::{set_dtime, Attrs, Inode};
 use crate::linux::attr::{attributes, Attr, Idmap, Stat, Wanted};
 use crate::linux::dentry::Entry;
 use crate::linux::fileattr::FileAttr;
+use crate::linux::fiemap::ExtentInfo;
 use crate::linux::fs::Wait;
 use crate::linux::inode::{flags, Got, Kind, New, Time};
 use crate::linux::inode_ops::{InodeTable, Operations};
@@ -384,6 +385,10 @@ impl Operations for Regular {
             to.set_direct_alignment(align, align);
         }
         Ok(())
+    }
+
+    fn fiemap(node: &Node, to: &mut ExtentInfo, start: u64, len: u64) -> Result {
+        begin::fiemap(node, to, start, len)
     }
 }
 

@@ -5,7 +5,7 @@
 
 mkimg -s 256M img
 mount_fs img
-common=(--verify=crc32c --verify_fatal=1 --randseed="$SEED" --size=12M --verify_state_save=0)
+common=(--verify=crc32c --verify_fatal=1 --randseed="$SEED" --size=3M --verify_state_save=0)
 run() {
 	local name=$1
 	shift
@@ -14,11 +14,11 @@ run() {
 run dio-seq --rw=write --bs=64K --direct=1 --ioengine=libaio --iodepth=16
 run dio-rand --rw=randwrite --bs=4K --direct=1 --ioengine=libaio --iodepth=32
 run dio-sync --rw=randwrite --bs=8K --direct=1 --ioengine=psync
-run dio-sector --rw=randwrite --bs=512-7K --bs_unaligned=0 --direct=1 --ioengine=libaio --iodepth=8 --size=4M
-run dio-jobs --rw=randwrite --bs=4K --direct=1 --ioengine=libaio --iodepth=8 --numjobs=4 --size=4M
+run dio-sector --rw=randwrite --bs=512-7K --bs_unaligned=0 --direct=1 --ioengine=libaio --iodepth=8 --size=2M
+run dio-jobs --rw=randwrite --bs=4K --direct=1 --ioengine=libaio --iodepth=8 --numjobs=4 --size=2M
 run buf-seq --rw=write --bs=128K --ioengine=psync --end_fsync=1
 run buf-rand --rw=randwrite --bs=1K-40K --bs_unaligned=1 --ioengine=psync
-run buf-fsync --rw=randwrite --bs=4K --ioengine=psync --fsync=32 --size=4M
+run buf-fsync --rw=randwrite --bs=4K --ioengine=psync --fsync=32 --size=2M
 run mmap --rw=randwrite --bs=4K --ioengine=mmap
 run prealloc --rw=randwrite --bs=4K --direct=1 --ioengine=libaio --iodepth=16 --fallocate=none
 run osync --rw=write --bs=4K --direct=1 --sync=dsync --ioengine=psync --size=1M
