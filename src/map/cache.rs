@@ -319,7 +319,7 @@ impl Cache {
         self.prepare(piece.start)?;
         self.carve(piece.start, piece.end());
         self.insert(piece);
-        self.count();
+        self.count(piece.start);
         Ok(())
     }
 
@@ -332,7 +332,7 @@ impl Cache {
         if !self.chunks.is_empty() && from < to {
             self.prepare(from)?;
             self.carve(from, to);
-            self.count();
+            self.count(from);
         }
         Ok(())
     }
@@ -340,7 +340,7 @@ impl Cache {
     /// Takes `from..to` out of all pieces. There is room for one more in the chunk of `from`.
     fn carve(&mut self, from: LogicalBlock, to: LogicalBlock) {
         let totals = &mut self.totals;
-        let mut c = match self.chunks.len() {
+        let prepared = match self.chunks.len() {
             0 => return,
             1 => 0,
             _ => self
@@ -348,8 +348,8 @@ impl Cache {
                 .partition_point(|chunk| chunk.start <= from)
                 .saturating_sub(1),
         };
+        let mut c = prepared;
         loop {
-            let only = self.chunks.len() == 1;
             let Some(chunk) = self.chunks.get_mut(c).filter(|chunk| chunk.start < to) else {
                 break;
             };
@@ -387,8 +387,9 @@ impl Cache {
                     chunk.start = first.start;
                     c = c.saturating_add(1);
                 }
-                // The last chunk stays, for `insert`; `count` drops it if it is still empty then.
-                None if only => break,
+                // There is room in this chunk, and perhaps in no other: it stays for `insert`. `count` drops it if
+                // it is still empty then.
+                None if c == prepared => c = c.saturating_add(1),
                 None => {
                     let _ = self.chunks.remove(c);
                 }
@@ -442,14 +443,15 @@ impl Cache {
         }
     }
 
-    /// Drops a chunk that was emptied and brings the count of all caches up to date.
-    fn count(&mut self) {
+    /// Drops the chunk of `at` if it was emptied, and brings the count of all caches up to date.
+    fn count(&mut self, at: LogicalBlock) {
+        let c = self.chunk_for(at);
         if self
             .chunks
-            .first()
+            .get(c)
             .is_some_and(|chunk| chunk.pieces.is_empty())
         {
-            let _ = self.chunks.remove(0);
+            let _ = self.chunks.remove(c);
         }
         let delta = i64::from(self.totals.evictable).wrapping_sub(self.counted.into());
         if delta != 0 {
@@ -493,7 +495,7 @@ impl Cache {
                 }
             }
         }
-        self.count();
+        self.count(LogicalBlock::ZERO);
         before.wrapping_sub(self.totals.evictable) as usize
     }
 }
