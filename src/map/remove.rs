@@ -22,7 +22,7 @@ use core::ops::Range;
 use kernel::error::Result;
 
 /// Extents that are unmapped by one edit of a leaf.
-const BATCH: usize = 32;
+const BATCH: usize = 16;
 
 /// Extents that go out of a leaf together.
 struct Batch {
