@@ -39,7 +39,7 @@ impl FileMap {
     /// written stays. The data is on the device already.
     ///
     /// `granted` is what the handle has left for this; each run is committed only if that is enough. The caller writes the
-    /// inode in the same handle (`i_block`, `i_blocks`, perhaps the size).
+    /// inode in the same handle (`i_block`, `i_blocks`, perhaps the size), after an error too: runs before it are committed.
     ///
     /// # Errors
     ///

@@ -92,6 +92,8 @@ impl FileMap {
     /// Makes `from..to` a hole: takes back what is delayed or pending there, and frees what is mapped, as far as `granted`
     /// reaches. On [`Progress::Again`] all from the returned block on is done.
     ///
+    /// The caller writes the inode in the same handle, after an error too: a part may have been done.
+    ///
     /// The caller has made sure that no I/O to these blocks is in flight and that the inode's size, or its place on the orphan
     /// list, makes a crash between two steps harmless.
     ///

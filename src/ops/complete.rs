@@ -57,7 +57,12 @@ fn commit(node: &Node, ranges: impl Iterator<Item = Range>, size: Size) -> Resul
             let mut core = data.core().lock();
             let progress = if range.unwritten {
                 let len = blocks.end().saturating_distance_from(at);
-                core.map.commit(volume, tx, at, len, granted)?
+                core.map
+                    .commit(volume, tx, at, len, granted)
+                    .inspect_err(|_| {
+                        // What was done before the error belongs to the inode all the same.
+                        let _ = data.write_core(node, &core, tx);
+                    })?
             } else {
                 Progress::Done
             };

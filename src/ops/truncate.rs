@@ -99,10 +99,11 @@ fn remove(node: &Node, from: LogicalBlock, size: u64) -> Result {
         };
         let mut core = data.core().lock();
         core.disk_size = size;
-        let progress = core.map.remove(volume, tx, from, to, granted)?;
+        let progress = core.map.remove(volume, tx, from, to, granted);
+        // After an error too: a part may have been done.
         data.write_core(node, &core, tx)?;
         drop(core);
-        match progress {
+        match progress? {
             Progress::Done => {
                 if ours {
                     orphans.remove(volume, tx, number(node))?;

@@ -254,6 +254,46 @@ fn snapshot_under_load() {
     }
 }
 
+/// Would catch: a step that ends, and lets its transaction commit, with tree, bitmaps and inode not in agreement.
+#[test]
+fn crash_between_steps() {
+    let (image, vol, mut file) = setup(1024, 16 << 20);
+    vol.store.set_restart(Restart::Always);
+    let image = std::rc::Rc::new(image);
+    let crashes = std::rc::Rc::new(std::cell::Cell::new(0));
+    file.restarted = Some({
+        let (image, crashes) = (image.clone(), crashes.clone());
+        Box::new(move |vol| {
+            crashes.set(crashes.get() + 1);
+            crashed(vol, &image).fsck().unwrap();
+        })
+    });
+    file.inode.disk_size = 1400 * 1024;
+    // Extents in an order that splits nodes, then many of them committed at once.
+    for i in 0..350 {
+        file.allocate(&vol, 4 * (i * 37 % 350), 1).unwrap();
+    }
+    for i in 0..12 {
+        file.map()
+            .choose(&vol, block(400 + 4 * i + 2), 1, goal(), true)
+            .unwrap();
+        file.map()
+            .choose(&vol, block(400 + 4 * i + 1), 1, goal(), true)
+            .unwrap();
+        file.map()
+            .choose(&vol, block(400 + 4 * i + 3), 1, goal(), true)
+            .unwrap();
+    }
+    file.commit(&vol, 400, 48).unwrap();
+    file.preallocate(&vol, 2000, 40).unwrap();
+    assert!(file.map().depth() > 1);
+    file.remove(&vol, 500, 900).unwrap();
+    file.remove(&vol, 2010, 2020).unwrap();
+    // What is left is beyond the size on disk, as for a truncate, while the inode is an orphan.
+    file.remove(&vol, 0, u32::MAX).unwrap();
+    assert!(crashes.get() > 10, "only {} restarts", crashes.get());
+}
+
 /// Fifty thousand extents: deep trees, and no step that costs more the more there are.
 ///
 /// Would catch: work per operation that grows with the number of extents; a bound of tree blocks that is too low for

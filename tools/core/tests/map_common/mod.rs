@@ -75,6 +75,8 @@ pub fn make_files(image: &Image, names: &[&str]) -> Vec<Ino> {
 pub struct File {
     pub inode: Inode,
     pub attrs: Attrs,
+    /// Called whenever a handle was restarted: the transaction before may be the last one before a crash.
+    pub restarted: Option<Box<dyn FnMut(&Vol)>>,
 }
 
 impl File {
@@ -82,7 +84,11 @@ impl File {
     pub fn open(vol: &Vol, ino: Ino) -> Self {
         let (inode, attrs) = Inode::read(vol, ino)
             .unwrap_or_else(|e| panic!("{e:?}: {:?}", vol.store.take_reports()));
-        Self { inode, attrs }
+        Self {
+            inode,
+            attrs,
+            restarted: None,
+        }
     }
 
     pub fn map(&mut self) -> &mut FileMap {
@@ -114,7 +120,12 @@ impl File {
                 Ok(Progress::Again(_)) => {
                     self.inode.write(vol, &mut tx, &self.attrs)?;
                     granted = credits(self.inode.map.snapshot().depth());
-                    tx.ensure(granted.blocks + Inode::WRITE_CREDITS, granted.revokes)?;
+                    let credits = granted.blocks + Inode::WRITE_CREDITS;
+                    if tx.ensure(credits, granted.revokes)? {
+                        if let Some(restarted) = &mut self.restarted {
+                            restarted(vol);
+                        }
+                    }
                 }
                 Err(error) => {
                     self.inode.write(vol, &mut tx, &self.attrs)?;
@@ -252,6 +263,19 @@ pub fn save(vol: &Vol, image: &Image) {
         format!("ssv free_blocks_count {}", counts.free_blocks_on_disk),
         format!("ssv free_inodes_count {}", counts.free_inodes),
     ]);
+}
+
+/// The image as recovery leaves it after a crash now.
+pub fn crashed(vol: &Vol, image: &Image) -> Image {
+    let copy = image.copy();
+    vol.store.recovered().save(copy.path()).unwrap();
+    // The free counts of the super block are written at an unmount; recovery adds them up.
+    let counts = mount(&copy).space.counts();
+    copy.debugfs(&[
+        format!("ssv free_blocks_count {}", counts.free_blocks_on_disk),
+        format!("ssv free_inodes_count {}", counts.free_inodes),
+    ]);
+    copy
 }
 
 /// What debugfs says of the extents of a file: joined runs (start, length, unwritten, device block).
