@@ -264,9 +264,6 @@ impl FileSystem for Fs {
         if options.noload {
             seq_print!(to, ",noload");
         }
-        if sb.data().mounted.volume.store.errors().is_stopped() {
-            seq_print!(to, ",emergency_ro");
-        }
     }
 
     fn dirty_inode(inode: &Node) {
