@@ -196,7 +196,11 @@ impl FileSystem for Fs {
             return Err(EINVAL);
         }
         if options.read_only {
-            sb.write_out()?;
+            let written = sb.write_out();
+            // After an error has stopped writing, that is all that can be had.
+            if !data.mounted.volume.store.errors().is_stopped() {
+                written?;
+            }
         }
         data.mounted.set_options(&options);
         if options.read_only {
