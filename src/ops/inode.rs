@@ -21,8 +21,8 @@ use crate::disk::{CsumSeed, Group, Ino, LogicalBlock};
 use crate::inode::{set_dtime, Attrs, Inode};
 use crate::linux::attr::{attributes, Attr, Idmap, Stat, Wanted};
 use crate::linux::dentry::Entry;
-use crate::linux::fileattr::FileAttr;
 use crate::linux::fiemap::ExtentInfo;
+use crate::linux::fileattr::FileAttr;
 use crate::linux::fs::Wait;
 use crate::linux::inode::{flags, Got, Kind, New, Time};
 use crate::linux::inode_ops::{InodeTable, Operations};
@@ -563,12 +563,14 @@ pub(super) fn evict(node: &Node) {
 /// recovery would do the rest.
 fn free(node: &Node) -> Result {
     let _nofs = NofsScope::enter();
-    if node.kind() == Kind::Regular {
+    let data = node.data();
+    if data.core.lock().map.sectors() == 0 {
+        // Nothing is mapped: no transaction is needed for that.
+    } else if node.kind() == Kind::Regular {
         truncate::evict(node)?;
     } else {
         free_metadata_blocks(node)?;
     }
-    let data = node.data();
     let volume = data.volume();
     let ino = number(node);
     let credits = Core::WRITE_CREDITS

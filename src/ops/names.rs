@@ -209,9 +209,8 @@ fn add(idmap: &Idmap, dir: &Node, name: &[u8], make: Make<'_>) -> Result<Ready<F
         .saturating_add(Orphans::CREDITS);
     let mut tx = volume.store.begin(credits, INSERT_REVOKES)?;
     let node = create::make(idmap, dir, &mut tx, make.mode, make.links, make.what)?;
-    let named = fill(&node, dir, &mut tx, make.what)
-        .and_then(|()| node.data().write_core_now(&node, &mut tx))
-        .and_then(|()| insert(dir, &mut tx, name, &node));
+    let named =
+        fill(&node, dir, &mut tx, make.what).and_then(|()| insert(dir, &mut tx, name, &node));
     if named.is_ok() && node.is_directory() {
         add_dir_link(dir);
     }
@@ -263,12 +262,13 @@ fn rmdir(dir: &Node, name: &[u8], node: &Node) -> Result {
 /// Gives a new inode its first block, if it needs one.
 fn fill(node: &Node, dir: &Node, tx: &mut Tx<'_>, what: What<'_>) -> Result {
     match what {
-        What::Link { target } if what.is_slow_link() => symlink::fill(node, tx, target),
+        What::Link { target } if what.is_slow_link() => symlink::fill(node, tx, target)?,
         What::Plain if node.is_directory() => {
-            names::make_empty(&mut Dir::new(node), tx, inode::number(dir))
+            names::make_empty(&mut Dir::new(node), tx, inode::number(dir))?;
         }
-        _ => Ok(()),
+        _ => return Ok(()),
     }
+    node.data().write_core_now(node, tx)
 }
 
 /// Inserts a name that the VFS has looked up and not found. The caller writes the directory, whatever this returns.
