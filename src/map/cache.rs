@@ -19,7 +19,7 @@
 //! None: the inode's map lock guards it.
 
 use crate::disk::{LogicalBlock, PhysBlock};
-use kernel::error::Result;
+use kernel::error::{code::*, Result};
 use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};
 
@@ -318,9 +318,9 @@ impl Cache {
         }
         self.prepare(piece.start)?;
         self.carve(piece.start, piece.end());
-        self.insert(piece);
+        let done = self.insert(piece);
         self.count(piece.start);
-        Ok(())
+        done
     }
 
     /// Makes a range unknown.
@@ -349,10 +349,7 @@ impl Cache {
                 .saturating_sub(1),
         };
         let mut c = prepared;
-        loop {
-            let Some(chunk) = self.chunks.get_mut(c).filter(|chunk| chunk.start < to) else {
-                break;
-            };
+        while let Some(chunk) = self.chunks.get_mut(c).filter(|chunk| chunk.start < to) {
             let mut i = chunk.pieces.partition_point(|piece| piece.end() <= from);
             while let Some(slot) = chunk.pieces.get_mut(i) {
                 let old = *slot;
@@ -397,12 +394,11 @@ impl Cache {
         }
     }
 
-    /// Puts in a piece where nothing is known; joins it with its neighbours.
-    fn insert(&mut self, piece: Piece) {
+    /// Puts in a piece where nothing is known; joins it with its neighbours. `ENOMEM` without a place for it, which
+    /// [`Cache::prepare`] makes: never in silence, as nothing else knows of a pending piece.
+    fn insert(&mut self, piece: Piece) -> Result {
         let c = self.chunk_for(piece.start);
-        let Some(chunk) = self.chunks.get_mut(c) else {
-            return;
-        };
+        let chunk = self.chunks.get_mut(c).ok_or(ENOMEM)?;
         let next = chunk
             .pieces
             .partition_point(|other| other.start < piece.start);
@@ -424,11 +420,11 @@ impl Cache {
             joined = joined.extended(other.len);
             self.totals.with(&other, u32::wrapping_sub);
         }
-        self.totals.with(&joined, u32::wrapping_add);
         match (at < next, follows.is_some()) {
-            (false, false) => {
-                let _ = chunk.pieces.insert_within_capacity(at, joined);
-            }
+            (false, false) => chunk
+                .pieces
+                .insert_within_capacity(at, joined)
+                .map_err(|_| ENOMEM)?,
             (both, other) => {
                 if both && other {
                     let _ = chunk.pieces.remove(next);
@@ -438,9 +434,11 @@ impl Cache {
                 }
             }
         }
+        self.totals.with(&joined, u32::wrapping_add);
         if let Some(first) = chunk.pieces.first() {
             chunk.start = first.start;
         }
+        Ok(())
     }
 
     /// Drops the chunk of `at` if it was emptied, and brings the count of all caches up to date.

@@ -71,12 +71,15 @@ pub fn make_files(image: &Image, names: &[&str]) -> Vec<Ino> {
         .collect()
 }
 
+/// What is called when a handle was restarted.
+pub type Restarted = Box<dyn FnMut(&Vol)>;
+
 /// A file in use.
 pub struct File {
     pub inode: Inode,
     pub attrs: Attrs,
     /// Called whenever a handle was restarted: the transaction before may be the last one before a crash.
-    pub restarted: Option<Box<dyn FnMut(&Vol)>>,
+    pub restarted: Option<Restarted>,
 }
 
 impl File {
