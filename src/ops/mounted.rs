@@ -339,8 +339,12 @@ impl Mounted {
         }
         self.check_alive()?;
         let flush = journal.has_barrier() && !journal.will_flush(tid);
-        let result = journal.complete(tid);
+        let mut result = journal.complete(tid);
 
+        // jbd2 counts a transaction as done that an abort has ended.
+        if journal.is_aborted() {
+            result = result.and(Err(EIO));
+        }
         if flush {
             return result.and(store.cache().device().flush());
         }
