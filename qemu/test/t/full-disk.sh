@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# catches: space that is lost or given out twice when the file system is full, or freed and not to be had at once
+# seconds: 240
+
+mkimg -s 32M -m 0 img
+mount_fs img
+free() { stat -f -c %f "$MNT"; }
+empty=$(free)
+
+for round in 1 2; do
+	# Direct and buffered, until nothing is left.
+	expect_errno ENOSPC dd if=/dev/zero of="$MNT/direct" bs=64k oflag=direct
+	expect_errno ENOSPC dd if=/dev/zero of="$MNT/rest" bs=1k conv=fsync
+	sync
+	left=$(free)
+	[ "$left" -le 16 ] || fail "round $round: $left blocks are left of $empty"
+	# What was just freed is there for the next write, without waiting for a commit that nobody asks for.
+	rm "$MNT/direct"
+	fill "$MNT/direct" 12M
+	same "$MNT/direct" 12M
+	rm "$MNT/direct" "$MNT/rest"
+	sync
+	now=$(free)
+	[ "$now" = "$empty" ] || fail "round $round: $now blocks are free of $empty"
+done
+
+# Many small files until blocks or inodes run out, and all gone again.
+mkdir "$MNT/d"
+expect_errno ENOSPC split -a 5 -b 5000 /dev/zero "$MNT/d/"
+sync
+n=$(find "$MNT/d" -type f | wc -l)
+[ "$n" -gt 1000 ] || fail "only $n small files fit"
+rm -r "$MNT/d"
+sync
+now=$(free)
+[ "$now" = "$empty" ] || fail "after $n small files $now blocks are free of $empty"
+unmount
+fsck_clean img
