@@ -11,9 +11,9 @@
 //!    by looking at their counters, without a lock;
 //! 4. the longest run that there is.
 //!
-//! A file that is being appended to (`Goal::stream`) begins in another group than the streams before it, and
-//! where there is room to go on, so that streams that are written at the same time do not get each other's
-//! blocks in between. From then on it follows its own last block.
+//! A file that is being appended to (`Goal::stream`), and is not just new and small, begins in another group
+//! than the streams before it, and where there is room to go on, so that streams that are written at the same
+//! time do not get each other's blocks in between. From then on it follows its own last block.
 
 use super::groups::GroupInfo;
 use super::index::{Extent, Found, FreeIndex};
@@ -26,6 +26,8 @@ use kernel::sync::atomic::Relaxed;
 
 /// Blocks that a stream wants to find free in one piece where it begins.
 const STREAM_ROOM: u32 = 2048;
+/// Blocks that a new file wants at once if it begins as a stream.
+const STREAM_START: u32 = 256;
 /// Groups over which streams are spread, where a flex group has fewer.
 const SPREAD: u32 = 16;
 /// Bitmaps that one search reads from the device, while other groups have something to offer.
@@ -86,6 +88,13 @@ impl<S: Store> Space<S> {
     }
 
     fn find(&self, store: &S, goal: Goal, want: u32) -> Result<Run> {
+        // The first write of every file is at its end. A small one stays with its directory; it is a stream
+        // when it goes on.
+        let begins = goal.near.is_some() || want >= STREAM_START;
+        let goal = Goal {
+            stream: goal.stream && begins,
+            ..goal
+        };
         if let Some(run) = self.take_near(store, goal, want)? {
             return Ok(run);
         }

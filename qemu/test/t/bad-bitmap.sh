@@ -4,8 +4,8 @@
 # catches: a bad block bitmap of one group that stops all writing, or is used all the same
 
 only_iomapfs
-# Several groups, whatever the block size.
-mkimg -s $((BS * 75))K img
+# Several groups, whatever the block size, and few inodes: their tables would fill the first group.
+mkimg -s $((BS * 75))K -N 512 img
 at=$(dumpe2fs img 2>/dev/null | sed -n 's/.*Block bitmap at \([0-9]*\).*/\1/p' | head -n 1)
 printf '\125' | dd of=img bs=1 seek=$((at * BS + BS / 16)) conv=notrunc status=none
 no_fsck img

@@ -396,6 +396,22 @@ fn streams_do_not_interleave() {
     }
 }
 
+/// Would catch: small new files that are scattered over the groups, each with a bitmap to be written.
+#[test]
+fn small_new_files_stay_with_their_directory() {
+    let image = Mkfs::new(600 << 20, 4096).make();
+    let vol = mount(&image);
+    let goal = Goal {
+        stream: true,
+        ..anywhere()
+    };
+    let runs: Vec<Run> = (0..100)
+        .map(|_| vol.space.choose(&vol, goal, 4, Claim::Free).unwrap())
+        .collect();
+    assert!(runs.iter().all(|r| r.start.get() < 32768), "another group");
+    assert!(runs.windows(2).all(|w| w[0].end() == w[1].start), "gaps");
+}
+
 /// Would catch: a large request that is torn although there is a place for it, and the longest run that is
 /// passed over where there is none.
 #[test]
