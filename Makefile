@@ -6,8 +6,7 @@
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
 
-# Handed on to the scripts when given on the command line or in the environment.
-export KSRC KDIR LLVM RUSTC BINDGEN MEM CPUS FS FSES N SEED V
+# What is given on the command line or in the environment (KSRC=, KDIR=, ...) make hands on to the scripts by itself.
 
 .DEFAULT_GOAL := help
 
