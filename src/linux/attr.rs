@@ -61,11 +61,6 @@ impl Attr {
             .then(|| unsafe { (*self.0.get()).ia_size })
     }
 
-    /// Whether the times of the last change of data or inode are set by the caller of the system call.
-    pub(crate) fn sets_times(&self) -> bool {
-        self.has(bindings::ATTR_MTIME | bindings::ATTR_CTIME)
-    }
-
     /// Adds that the times of the last change of data and inode become the present.
     pub(crate) fn touch<T: FileSystem>(&mut self, inode: &INode<T>) {
         // SAFETY: Valid by the types' invariants.
@@ -90,12 +85,6 @@ impl Attr {
         // SAFETY: Valid by the types' invariants.
         unsafe { bindings::setattr_copy(idmap.as_raw(), inode.as_raw(), self.0.get()) };
     }
-
-    /// Checks that a file may have this size: `EFBIG`, `ETXTBSY`, or a signal where it may not.
-    pub(crate) fn check_new_size<T: FileSystem>(inode: &INode<T>, size: i64) -> Result {
-        // SAFETY: Valid by the type's invariants.
-        to_result(unsafe { bindings::inode_newsize_ok(inode.as_raw(), size) })
-    }
 }
 
 /// Attributes that `statx(2)` can tell of a file.
@@ -108,8 +97,6 @@ pub(crate) mod attributes {
     pub(crate) const NODUMP: u64 = bindings::STATX_ATTR_NODUMP as u64;
     /// Nothing can be changed.
     pub(crate) const IMMUTABLE: u64 = bindings::STATX_ATTR_IMMUTABLE as u64;
-    /// Stored compressed.
-    pub(crate) const COMPRESSED: u64 = bindings::STATX_ATTR_COMPRESSED as u64;
 }
 
 /// The answer to `statx(2)`.

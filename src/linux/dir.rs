@@ -14,7 +14,7 @@ use kernel::{
     error::from_result,
     ffi::{c_int, c_uint},
     prelude::*,
-    types::{ForeignOwnable, Opaque},
+    types::ForeignOwnable,
 };
 
 /// The operations of open directories.

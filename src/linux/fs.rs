@@ -125,9 +125,6 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
 
     /// The inode leaves memory; its page cache is empty already. If it has no links, it is freed here.
     fn evict_inode(inode: &INode<Self>);
-
-    /// Called before the page cache of an inode that leaves memory is emptied.
-    fn evict_inode_start(_inode: &INode<Self>) {}
 }
 
 /// A registered filesystem type.

@@ -176,12 +176,6 @@ impl FsContext {
         unsafe { (*self.0.get()).sb_flags & bindings::SB_SILENT as u32 != 0 }
     }
 
-    /// From now on a read-only mount is wanted.
-    pub(crate) fn set_read_only(&self) {
-        // SAFETY: Valid by the type's invariants.
-        unsafe { (*self.0.get()).sb_flags |= bindings::SB_RDONLY as u32 };
-    }
-
     fn log(&self, level: u8, message: fmt::Arguments<'_>) {
         // SAFETY: Valid by the type's invariants; `%pA` prints the `fmt::Arguments` that is given.
         unsafe {
@@ -198,11 +192,6 @@ impl FsContext {
     /// Tells whoever mounts why it does not work.
     pub(crate) fn error(&self, message: fmt::Arguments<'_>) {
         self.log(b'e', message);
-    }
-
-    /// Tells whoever mounts what is odd.
-    pub(crate) fn warn(&self, message: fmt::Arguments<'_>) {
-        self.log(b'w', message);
     }
 }
 

@@ -290,11 +290,6 @@ void iomapfs_helper_inode_unlock_shared(struct inode *inode)
 	inode_unlock_shared(inode);
 }
 
-void iomapfs_helper_mark_inode_dirty(struct inode *inode)
-{
-	mark_inode_dirty(inode);
-}
-
 void iomapfs_helper_sb_end_intwrite(struct super_block *sb)
 {
 	sb_end_intwrite(sb);
@@ -303,15 +298,6 @@ void iomapfs_helper_sb_end_intwrite(struct super_block *sb)
 void iomapfs_helper_sb_end_pagefault(struct super_block *sb)
 {
 	sb_end_pagefault(sb);
-}
-
-/* Who sets other flags holds s_umount; an error that sets this one does not. */
-void iomapfs_helper_sb_set_read_only(struct super_block *sb, bool read_only)
-{
-	if (read_only)
-		sb->s_flags |= SB_RDONLY;
-	else
-		sb->s_flags &= ~SB_RDONLY;
 }
 
 void iomapfs_helper_sb_start_intwrite(struct super_block *sb)
@@ -383,12 +369,6 @@ void iomapfs_helper_journal_state_write_unlock(journal_t *journal)
 loff_t iomapfs_helper_folio_next_pos(struct folio *folio)
 {
 	return folio_next_pos(folio);
-}
-
-void iomapfs_helper_mapping_set_gfp_nofs(struct address_space *mapping)
-{
-	mapping_set_gfp_mask(mapping,
-			     mapping_gfp_mask(mapping) & ~__GFP_FS);
 }
 
 void iomapfs_helper_mapping_set_large_folios(struct address_space *mapping)

@@ -217,12 +217,6 @@ impl<T: FileSystem> INode<T> {
         self.kind() == Kind::Directory
     }
 
-    /// Sets the mode. The caller holds `i_rwsem` exclusively, or the inode is not known yet.
-    pub(crate) fn set_mode(&self, mode: u16) {
-        // SAFETY: Valid by the type's invariants.
-        unsafe { ptr::addr_of_mut!((*self.as_raw()).i_mode).write_volatile(mode) };
-    }
-
     /// The owner's id, as the filesystem stores it.
     pub(crate) fn uid(&self) -> u32 {
         // SAFETY: Valid by the type's invariants.
@@ -259,12 +253,6 @@ impl<T: FileSystem> INode<T> {
     pub(crate) fn device(&self) -> u32 {
         // SAFETY: Valid by the type's invariants; set before the inode is ready.
         unsafe { (*self.as_raw()).i_rdev }
-    }
-
-    /// The generation, which tells apart files that have had the same number.
-    pub(crate) fn generation(&self) -> u32 {
-        // SAFETY: Valid by the type's invariants; any value may be read.
-        unsafe { ptr::addr_of!((*self.as_raw()).i_generation).read_volatile() }
     }
 
     /// The size in bytes.
@@ -345,12 +333,6 @@ impl<T: FileSystem> INode<T> {
         unsafe { bindings::inode_set_flags(self.as_raw(), set, flags::ALL) };
     }
 
-    /// Whether one of [`flags`] is set.
-    pub(crate) fn has_flags(&self, any: u32) -> bool {
-        // SAFETY: Valid by the type's invariants; any value may be read.
-        unsafe { ptr::addr_of!((*self.as_raw()).i_flags).read_volatile() & any != 0 }
-    }
-
     /// Whether a change of the inode's data must be durable when the system call returns.
     pub(crate) fn is_sync(&self) -> bool {
         // SAFETY: Valid by the type's invariants.
@@ -361,12 +343,6 @@ impl<T: FileSystem> INode<T> {
     pub(crate) fn is_directory_sync(&self) -> bool {
         // SAFETY: Valid by the type's invariants.
         unsafe { bindings::inode_is_dirsync(self.as_raw()) }
-    }
-
-    /// Marks the inode dirty, which calls [`FileSystem::dirty_inode`].
-    pub(crate) fn mark_dirty(&self) {
-        // SAFETY: Valid by the type's invariants.
-        unsafe { bindings::mark_inode_dirty(self.as_raw()) };
     }
 
     /// Locks `i_rwsem` exclusively.
@@ -461,14 +437,10 @@ impl<T: FileSystem> INode<T> {
         // SAFETY: The VFS gives an inode without references. It may never have got its data, or, where
         // something went wrong, have outlived the super block's: then it is no `INode` for safe code.
         let ready = unsafe { *(*this).has_data.get() && !(*(*inode).i_sb).s_fs_info.is_null() };
-        if ready {
-            // SAFETY: The invariants hold, as was just checked.
-            T::evict_inode_start(unsafe { &*this });
-        }
         // SAFETY: The inode is being evicted.
         unsafe { bindings::truncate_inode_pages_final(&mut (*inode).i_data) };
         if ready {
-            // SAFETY: As above.
+            // SAFETY: The invariants hold, as was just checked.
             T::evict_inode(unsafe { &*this });
         }
         // SAFETY: The last that is done with the inode before it is destroyed; its pages are gone.
@@ -492,11 +464,6 @@ impl<T: FileSystem> IntoRawInode for ARef<INode<T>> {
 pub(crate) struct Exclusive<'a, T: FileSystem>(&'a INode<T>);
 
 impl<'a, T: FileSystem> Exclusive<'a, T> {
-    /// The inode.
-    pub(crate) fn inode(&self) -> &'a INode<T> {
-        self.0
-    }
-
     /// Goes on with the lock shared, without giving it up.
     pub(crate) fn downgrade(self) -> Shared<'a, T> {
         let this = ManuallyDrop::new(self);
@@ -515,13 +482,6 @@ impl<T: FileSystem> Drop for Exclusive<'_, T> {
 
 /// `i_rwsem`, held shared.
 pub(crate) struct Shared<'a, T: FileSystem>(&'a INode<T>);
-
-impl<'a, T: FileSystem> Shared<'a, T> {
-    /// The inode.
-    pub(crate) fn inode(&self) -> &'a INode<T> {
-        self.0
-    }
-}
 
 impl<T: FileSystem> Drop for Shared<'_, T> {
     fn drop(&mut self) {
@@ -544,12 +504,6 @@ unsafe impl<T: FileSystem> Send for New<T> {}
 impl<T: FileSystem> New<T> {
     fn as_raw(&self) -> *mut bindings::inode {
         self.0.as_ptr()
-    }
-
-    /// The number.
-    pub(crate) fn number(&self) -> u64 {
-        // SAFETY: Valid by the type's invariants.
-        unsafe { (*self.as_raw()).i_ino }
     }
 
     /// Gives an inode from [`INode::new`] its number, from which it can be found, locked as new.
@@ -624,12 +578,6 @@ impl<T: FileSystem> New<T> {
     pub(crate) fn set_large_folios(&self) {
         // SAFETY: Valid by the type's invariants; no folio is in the cache of an inode without data.
         unsafe { bindings::mapping_set_large_folios(&mut (*self.as_raw()).i_data) };
-    }
-
-    /// Makes the page cache allocate without entering a filesystem (`GFP_NOFS`).
-    pub(crate) fn set_mapping_nofs(&self) {
-        // SAFETY: Valid by the type's invariants.
-        unsafe { bindings::mapping_set_gfp_nofs(&mut (*self.as_raw()).i_data) };
     }
 
     /// Sets the target of a symbolic link that the VFS can then read by itself.

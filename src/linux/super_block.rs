@@ -62,18 +62,6 @@ impl<T: FileSystem> SuperBlock<T> {
         unsafe { &*ptr::from_ref::<T::SuperData>(&data) }
     }
 
-    /// A reference of its own on the filesystem's data.
-    pub(crate) fn data_arc(&self) -> Arc<T::SuperData> {
-        // SAFETY: As in `data`.
-        unsafe { <Arc<T::SuperData> as ForeignOwnable>::borrow((*self.as_raw()).s_fs_info) }.into()
-    }
-
-    /// The name of the device, for messages.
-    pub(crate) fn id(&self) -> &CStr {
-        // SAFETY: Set once, when the device was opened, and ended by a zero.
-        unsafe { CStr::from_char_ptr((*self.as_raw()).s_id.as_ptr()) }
-    }
-
     /// Whether nothing may be changed.
     pub(crate) fn is_read_only(&self) -> bool {
         // SAFETY: Valid by the type's invariants; other bits of the word may change meanwhile.
@@ -82,23 +70,10 @@ impl<T: FileSystem> SuperBlock<T> {
         }
     }
 
-    /// Forbids or allows changes from now on. For [`FileSystem::reconfigure`], which the VFS calls with the
-    /// necessary lock, the mount itself, and for errors, where it does not matter who comes first.
-    pub(crate) fn set_read_only(&self, read_only: bool) {
-        // SAFETY: Valid by the type's invariants.
-        unsafe { bindings::sb_set_read_only(self.as_raw(), read_only) };
-    }
-
     /// The block size in bytes.
     pub(crate) fn block_size(&self) -> u32 {
         // SAFETY: Valid by the type's invariants, and not changed after the mount.
         unsafe { (*self.as_raw()).s_blocksize as u32 }
-    }
-
-    /// The largest size of a file in bytes.
-    pub(crate) fn max_bytes(&self) -> i64 {
-        // SAFETY: Valid by the type's invariants, and not changed after the mount.
-        unsafe { (*self.as_raw()).s_maxbytes }
     }
 
     /// The device.
@@ -153,11 +128,6 @@ impl<T: FileSystem> Drop for InternalWrite<'_, T> {
 pub(crate) struct New<'a, T: FileSystem>(*mut bindings::super_block, PhantomData<(&'a (), T)>);
 
 impl<T: FileSystem> New<'_, T> {
-    /// The C structure.
-    pub(super) fn as_raw(&self) -> *mut bindings::super_block {
-        self.0
-    }
-
     /// The name of the device, for messages.
     pub(crate) fn id(&self) -> &CStr {
         // SAFETY: Set once, when the device was opened, and ended by a zero.

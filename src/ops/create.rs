@@ -5,7 +5,6 @@
 //! An inode is made in the transaction that gives it its name. If the name cannot be had after all, the inode is
 //! left without links and as an orphan: dropping it frees it, and if the machine stops before, recovery does.
 
-use super::orphan::Orphans;
 use super::{inode, Core, Data, Fs, Node, Tx, Volume};
 use crate::disk::inode::{FileKind, InodeFlags, Time};
 use crate::disk::Ino;

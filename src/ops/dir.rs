@@ -7,11 +7,11 @@
 //! `i_rwsem` of the directory, by the VFS, shared to look and exclusively to change; with it size and map do not
 //! change. The map lock is taken for each block only where the lock-free copy of the last extent does not answer.
 
-use super::{inode, Data, Fs, JournalStore, Node, SuperBlock, Tx, Volume};
+use super::{inode, Data, Fs, JournalStore, Node, Tx};
 use crate::disk::inode::InodeFlags;
 use crate::disk::{CsumSeed, Ino, LogicalBlock, PhysBlock};
 use crate::linux::dir::{self, Emitter, EntryKind};
-use crate::linux::inode::{FileTable, INode};
+use crate::linux::inode::FileTable;
 use crate::linux::memalloc::NofsScope;
 use crate::map::{Mapping, State};
 use crate::names::{self, Cursor, FileType, Params, Progress};

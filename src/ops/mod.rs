@@ -64,7 +64,7 @@ mod xattr;
 use crate::linux::{inode::INode, super_block};
 
 pub(crate) use inode::Data;
-pub(crate) use mount::{Fs, Super};
+pub(crate) use mount::Fs;
 pub(crate) use store::{JournalStore, Tx};
 
 /// A super block of ours.

@@ -7,11 +7,10 @@
 use super::mounted::{self, Mounted, Options};
 use super::{errors, inode, superblock, truncate, Node, SuperBlock};
 use crate::disk::inode::Time as DiskTime;
-use crate::disk::superblock::{ErrorPolicy, RawSuper, SUPER_MAGIC};
+use crate::disk::superblock::{ErrorPolicy, SUPER_MAGIC};
 use crate::disk::{Ino, Layout};
 use crate::linux::fs::{self, FileSystem, Wait};
 use crate::linux::fs_context::{Constant, FsContext, Parameter, Value};
-use crate::linux::inode::INode;
 use crate::linux::printk::{self, Level};
 use crate::linux::statfs::{Blocks, StatFs};
 use crate::linux::super_block::{self, Limits};

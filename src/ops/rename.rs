@@ -13,7 +13,7 @@ use super::names::{
     insert_credits, with_retry, INSERT_REVOKES,
 };
 use super::orphan::Orphans;
-use super::{inode, Core, Fs, Node, Tx, Volume};
+use super::{inode, Core, Fs, Node, Tx};
 use crate::linux::attr::Idmap;
 use crate::linux::inode::Ready;
 use crate::linux::inode_ops::{rename as flags, Rename};
