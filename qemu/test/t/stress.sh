@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# catches: a crash, a hang, a wrong byte or a damaged image when two workers each do file operations without pause
+# seconds: 240
+
+# N seconds of each; 60 by hand.
+: "${N:=2}"
+mkimg -s 256M img
+mount_fs img
+run() { # stressor, options...
+	local status=0
+	mkdir -p "$MNT/$1"
+	log_mark
+	stress-ng --temp-path "$MNT/$1" --timeout "$N" --verify --oomable "--$1" 2 "${@:2}" >"$1.out" 2>&1 || status=$?
+	[ "$status" = 0 ] || {
+		cat "$1.out" >&2
+		fail "stress-ng $1: status $status"
+	}
+	! dmesg | awk -v mark="$(cat .mark)" 'seen { print } index($0, mark) { seen = 1 }' | grep "$FS (" ||
+		fail "stress-ng $1: the kernel's log has words of $FS"
+}
+run hdd --hdd-bytes 8M
+run readahead --readahead-bytes 8M
+run rename
+run link
+run dentry --dentries 400
+run dir --dir-dirs 400
+run mmap --mmap-file --mmap-bytes 4M
+run sync-file --sync-file-bytes 4M
+# Where fallocate is not there yet the stressor says so and ends well.
+run fallocate --fallocate-bytes 4M
+crosscheck img
