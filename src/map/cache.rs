@@ -380,13 +380,13 @@ impl Cache {
                 }
             }
             match chunk.pieces.first() {
+                // There is room in this chunk, and perhaps in no other: `insert` must find it, so it stays where it
+                // is, even if it is empty. `count` does the rest.
+                _ if c == prepared => c = c.saturating_add(1),
                 Some(first) => {
                     chunk.start = first.start;
                     c = c.saturating_add(1);
                 }
-                // There is room in this chunk, and perhaps in no other: it stays for `insert`. `count` drops it if
-                // it is still empty then.
-                None if c == prepared => c = c.saturating_add(1),
                 None => {
                     let _ = self.chunks.remove(c);
                 }
@@ -441,15 +441,17 @@ impl Cache {
         Ok(())
     }
 
-    /// Drops the chunk of `at` if it was emptied, and brings the count of all caches up to date.
+    /// Drops the chunk of `at` if it was emptied, else notes where it starts now, and brings the count of all caches
+    /// up to date.
     fn count(&mut self, at: LogicalBlock) {
         let c = self.chunk_for(at);
-        if self
-            .chunks
-            .get(c)
-            .is_some_and(|chunk| chunk.pieces.is_empty())
-        {
-            let _ = self.chunks.remove(c);
+        if let Some(chunk) = self.chunks.get_mut(c) {
+            match chunk.pieces.first() {
+                Some(first) => chunk.start = first.start,
+                None => {
+                    let _ = self.chunks.remove(c);
+                }
+            }
         }
         let delta = i64::from(self.totals.evictable).wrapping_sub(self.counted.into());
         if delta != 0 {

@@ -22,7 +22,7 @@ use super::extents::{
 use super::{Fs, Node};
 use crate::linux::fiemap::ExtentInfo;
 use crate::linux::iomap::{self, Done, Extent, Map, MapFlags, Op, Ops};
-use crate::map::State;
+use crate::map::{Mapping, State};
 use kernel::error::{code::*, Result};
 
 /// For reading, and for questions about the map.
@@ -158,13 +158,17 @@ impl Ops for Direct {
             _ if op.contains(Op::OVERWRITE_ONLY) => return Err(EAGAIN),
             State::Pending => found,
             _ if !wait => return Err(EAGAIN),
-            State::Hole | State::Delayed | State::Unwritten => with_core(node, |volume, core| {
-                let goal = node.data().goal(end >= node.size());
-                with_reserves(|privileged| {
-                    core.map
-                        .choose(volume, blocks.start, blocks.len, goal, privileged)
-                })
-            })?,
+            State::Hole | State::Delayed | State::Unwritten => {
+                let stream = end >= node.size();
+                match choose(node, blocks, stream) {
+                    // Blocks that were freed can be had again once that has been committed.
+                    Err(e) if e == ENOSPC => {
+                        node.super_block().data().mounted.reclaim_freed()?;
+                        choose(node, blocks, stream)?
+                    }
+                    chosen => chosen?,
+                }
+            }
         };
         // A mapping that is not durable, or a size that will change, rules out the FUA shortcut of O_DSYNC.
         let flags = if end > node.size() || !node.data().is_map_durable() {
@@ -174,6 +178,17 @@ impl Ops for Direct {
         };
         to_map(volume, &mapping, flags)
     }
+}
+
+/// Chooses blocks for a direct write to `blocks`, or for as many of them as there is a run for.
+fn choose(node: &Node, blocks: Blocks, stream: bool) -> Result<Mapping> {
+    let goal = node.data().goal(stream);
+    with_core(node, |volume, core| {
+        with_reserves(|privileged| {
+            core.map
+                .choose(volume, blocks.start, blocks.len, goal, privileged)
+        })
+    })
 }
 
 /// The first hole at or after `pos`.
