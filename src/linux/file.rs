@@ -170,6 +170,18 @@ impl<'a, T: FileSystem> Kiocb<'a, T> {
         self.has(bindings::IOCB_NOWAIT)
     }
 
+    /// Whether somebody else than the caller waits for it.
+    pub(crate) fn is_async(&self) -> bool {
+        // SAFETY: By the invariants.
+        unsafe { (*self.as_ptr()).ki_complete.is_some() }
+    }
+
+    /// Whether what is written must be durable when it is complete.
+    pub(crate) fn is_dsync(&self) -> bool {
+        // SAFETY: By the invariants.
+        unsafe { bindings::iocb_is_dsync(self.as_ptr()) }
+    }
+
     /// Whether it goes to the end of the file, wherever that is.
     pub(crate) fn is_append(&self) -> bool {
         self.has(bindings::IOCB_APPEND)

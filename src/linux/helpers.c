@@ -198,6 +198,11 @@ void iomapfs_helper_i_size_write(struct inode *inode, loff_t size)
 	i_size_write(inode, size);
 }
 
+bool iomapfs_helper_iocb_is_dsync(const struct kiocb *iocb)
+{
+	return iocb_is_dsync(iocb);
+}
+
 uid_t iomapfs_helper_i_uid_read(struct inode *inode)
 {
 	return i_uid_read(inode);

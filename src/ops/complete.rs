@@ -15,7 +15,7 @@ use super::begin::discard_delayed;
 use super::extents::{lookup_locked, to_map, unchanged, with_core, Blocks, MAX_RUN};
 use super::{Core, Fs, Node};
 use crate::linux::iomap::dio;
-use crate::linux::iomap::ioend::{Batch, Completion, Queue, Range};
+use crate::linux::iomap::ioend::{Batch, Completion, Queue, Range, Writer};
 use crate::linux::iomap::writeback::Writeback;
 use crate::linux::iomap::{Map, MapFlags};
 use crate::linux::memalloc::NofsScope;
@@ -24,17 +24,11 @@ use crate::store::{Store, Transaction};
 use kernel::error::{code::*, Result};
 use kernel::workqueue;
 
-/// Whose size follows when a write is complete.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Size {
-    /// The one on disk: the size in memory was raised when the page cache was written.
-    Disk,
-    /// The one on disk and the one in memory: direct I/O.
-    Both,
-}
-
 /// Makes the file show `ranges`, whose data is on the device, in as few transactions as possible.
-fn commit(node: &Node, ranges: impl Iterator<Item = Range>, size: Size) -> Result {
+///
+/// Writeback raises the size on disk only: the size in memory went up when the page cache was written. Of a direct
+/// write that comes in parts, the size waits for the last one, so that no gap is shown.
+fn commit(node: &Node, ranges: impl Iterator<Item = Range>) -> Result {
     let _nofs = NofsScope::enter();
     let data = node.data();
     let volume = data.volume();
@@ -70,9 +64,11 @@ fn commit(node: &Node, ranges: impl Iterator<Item = Range>, size: Size) -> Resul
                 Progress::Done => range.end(),
                 Progress::Again(next) => (u64::from(next.get()) << bits).min(range.end()),
             };
-            core.disk_size = core.disk_size.max(end);
+            if range.writer != Writer::DirectPart {
+                core.disk_size = core.disk_size.max(end);
+            }
             data.write_core(node, &core, tx)?;
-            if size == Size::Both && end > node.size() {
+            if range.writer == Writer::Direct && end > node.size() {
                 node.set_size(end);
             }
             match progress {
@@ -89,21 +85,23 @@ pub(super) struct DirectWrite;
 
 impl dio::Write for DirectWrite {
     type Ops = super::begin::Direct;
+    type Completion = Batched;
 
     fn end_io(node: &Node, written: &dio::Written) -> Result {
         let range = Range {
             pos: written.pos,
             len: written.len,
             unwritten: written.unwritten,
+            writer: Writer::Direct,
         };
-        commit(node, core::iter::once(range), Size::Both)
+        commit(node, core::iter::once(range))
     }
 }
 
-/// Writeback of the page cache.
-pub(super) struct Cached;
+/// Writeback of the page cache, and asynchronous direct writes.
+pub(super) struct Batched;
 
-impl Completion for Cached {
+impl Completion for Batched {
     type Fs = Fs;
 
     fn queue(node: &Node) -> &Queue<Self> {
@@ -115,11 +113,11 @@ impl Completion for Cached {
     }
 
     fn complete(node: &Node, batch: &Batch<'_>) -> Result {
-        commit(node, batch.ranges(), Size::Disk)
+        commit(node, batch.ranges())
     }
 }
 
-impl Writeback for Cached {
+impl Writeback for Batched {
     fn map(node: &Node, pos: u64, len: u64) -> Result<Map> {
         with_core(node, |volume, core| {
             let mut blocks = Blocks::touched(volume, pos, len)?;

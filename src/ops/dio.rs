@@ -20,11 +20,13 @@
 
 use super::begin::Read;
 use super::complete::DirectWrite;
+use super::extents::Blocks;
 use super::write::{self, prepare};
-use super::Fs;
+use super::{Fs, Node};
 use crate::linux::file::{IterDest, IterSource, Kiocb};
 use crate::linux::iomap::dio::{self, Flags, Outcome};
 use crate::linux::lock::Held;
+use crate::map::State;
 use kernel::error::{code::*, Result};
 
 /// Reads.
@@ -78,7 +80,10 @@ fn write_direct<'a>(
         }
         (lock, Flags::FORCE_WAIT)
     };
-    let outcome = dio::write::<DirectWrite>(iocb, from, flags, &lock);
+    // What there is to do at the end goes better together with others, if there is anything.
+    let pos = iocb.pos() as u64;
+    let batch = pos.saturating_add(count as u64) > node.size() || !is_written(node, pos);
+    let outcome = dio::write::<DirectWrite>(iocb, from, flags, batch, &lock);
     drop(lock);
     match outcome {
         Outcome::Done(iocb, Err(e)) if e == EAGAIN && parts && !exclusive && !nowait => {
@@ -86,6 +91,14 @@ fn write_direct<'a>(
         }
         outcome => Tried::Outcome(outcome),
     }
+}
+
+/// Whether there is data at `pos`, going by the last mapping that was found: a guess.
+fn is_written(node: &Node, pos: u64) -> bool {
+    let data = node.data();
+    let at = Blocks::touched(data.volume(), pos, 1).map(|blocks| blocks.start);
+    let found = at.ok().and_then(|at| data.snapshot().get(at, 1));
+    found.is_some_and(|found| found.state == State::Written)
 }
 
 /// Writes; what direct I/O cannot do goes through the page cache, and from there to the device at once.

@@ -11,7 +11,7 @@
 //!
 //! The map lock ([`Data::core`]) guards [`Core`]. It is taken inside a handle, never the other way round.
 
-use super::complete::Cached;
+use super::complete::Batched;
 use super::orphan::Orphans;
 use super::{
     begin, dir, names, regular, symlink, truncate, xattr, Core, Fs, Node, SuperBlock, Tx, Volume,
@@ -66,7 +66,7 @@ pub(crate) struct Data {
     index_failed: Atomic<u32>,
     /// Writeback that has ended.
     #[pin]
-    ioends: Queue<Cached>,
+    ioends: Queue<Batched>,
 }
 
 impl Data {
@@ -132,7 +132,7 @@ impl Data {
     }
 
     /// Writeback that has ended.
-    pub(super) fn ioends(&self) -> &Queue<Cached> {
+    pub(super) fn ioends(&self) -> &Queue<Batched> {
         &self.ioends
     }
 

@@ -3,7 +3,7 @@
 //! Regular files: which functions serve which operation of the VFS.
 
 use super::begin::{self, Buffered, Read, Swap};
-use super::complete::Cached;
+use super::complete::Batched;
 use super::{dio, fsync, write, Fs, Node};
 use crate::linux::address_space::{self, AddressSpace};
 use crate::linux::file::{self, File, FileOperations, IterDest, IterSource, Kiocb};
@@ -27,7 +27,7 @@ impl AddressSpace for Regular {
     type Fs = Fs;
     type Read = Read;
     type Swap = Swap;
-    type Writeback = Cached;
+    type Writeback = Batched;
 }
 
 impl Mmap for Regular {

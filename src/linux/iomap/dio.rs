@@ -16,6 +16,7 @@ use super::super::file::{IterDest, IterSource, Kiocb};
 use super::super::fs::FileSystem;
 use super::super::inode::INode;
 use super::super::lock::Held;
+use super::ioend::{self, Completion};
 use super::{regular, Ops, Table};
 use core::marker::PhantomData;
 use core::ptr::null_mut;
@@ -61,6 +62,8 @@ pub(crate) struct Written {
 pub(crate) trait Write: Sized + 'static {
     /// How blocks are found.
     type Ops: Ops;
+    /// What is done when parts of asynchronous writes are complete.
+    type Completion: Completion<Fs = <Self::Ops as Ops>::Fs>;
 
     /// The data is on the device: make the file show it. Called where there is something to do: blocks that
     /// were unwritten, or an end beyond the file's size. May sleep.
@@ -75,6 +78,63 @@ impl<W: Write> DioTable<W> {
         submit_io: None,
         bio_set: null_mut(),
     };
+
+    /// For asynchronous writes: what completes at about the same time is made visible together.
+    const BATCH_OPS: &'static bindings::iomap_dio_ops = &bindings::iomap_dio_ops {
+        end_io: Some(Self::end_batch_io),
+        submit_io: Some(Self::submit_io),
+        bio_set: &raw mut bindings::iomap_ioend_bioset,
+    };
+
+    /// Sends a bio of an asynchronous write on its way. Where there is nothing to do when it ends, iomap's own
+    /// completion runs, else ours.
+    ///
+    /// # Safety
+    ///
+    /// Called by iomap in [`write`], with a bio from `bio_set` that is ready to be submitted.
+    unsafe extern "C" fn submit_io(
+        iter: *const bindings::iomap_iter,
+        bio: *mut bindings::bio,
+        file_offset: i64,
+    ) {
+        // SAFETY: By the caller; the bio is the last field of an ioend, as all of the set are. `private` points to
+        // the position of the request, as `write` has passed it.
+        unsafe {
+            let inode = INode::<<W::Ops as Ops>::Fs>::from_raw((*iter).inode);
+            let unwritten = u32::from((*iter).iomap.type_) == bindings::IOMAP_UNWRITTEN;
+            let start = file_offset as u64;
+            let end = start.saturating_add(u64::from((*bio).bi_iter.bi_size));
+            if unwritten || end > inode.size() {
+                let mut flags = bindings::IOMAP_IOEND_DIRECT;
+                if unwritten {
+                    flags |= bindings::IOMAP_IOEND_UNWRITTEN;
+                }
+                let ioend =
+                    bindings::iomap_init_ioend((*iter).inode, bio, file_offset, flags as u16);
+                let first = (*iter).private.cast::<i64>().read();
+                let last = ((*iter).pos as u64).saturating_add((*iter).len);
+                if file_offset == first && end == last {
+                    // Any pointer that is not null says that this bio is the whole request.
+                    (*ioend).io_private = ioend.cast();
+                }
+                (*bio).bi_end_io = Some(ioend::end_bio::<W::Completion>);
+            }
+            bindings::submit_bio(bio);
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Self::end_io`], for a write with `BATCH_OPS`, whose unwritten blocks have been seen to.
+    unsafe extern "C" fn end_batch_io(
+        iocb: *mut bindings::kiocb,
+        size: isize,
+        error: core::ffi::c_int,
+        flags: core::ffi::c_uint,
+    ) -> core::ffi::c_int {
+        // SAFETY: By the caller.
+        unsafe { Self::end_io(iocb, size, error, flags & !bindings::IOMAP_DIO_UNWRITTEN) }
+    }
 
     /// # Safety
     ///
@@ -168,24 +228,37 @@ pub(crate) fn read<'a, O: Ops>(
 ///
 /// `Done` with 0 bytes, or fewer than asked, means that the rest is to be written through the page cache:
 /// `ENOTBLK` is turned into this.
+///
+/// If `batch`, what an asynchronous write has to do at its end is done together with others
+/// ([`Write::Completion`]). That pays where there is something to do; it costs plain overwrites a little.
 pub(crate) fn write<'a, W: Write>(
     iocb: Kiocb<'a, <W::Ops as Ops>::Fs>,
     from: &mut IterSource<'_>,
     flags: Flags,
+    batch: bool,
     _lock: &Held<'_, <W::Ops as Ops>::Fs>,
 ) -> Outcome<'a, <W::Ops as Ops>::Fs> {
     if let Err(e) = regular(iocb.inode()) {
         return Outcome::Done(iocb, Err(e));
     }
-    // SAFETY: As in `read`; the completion table fits the file system.
+    // A request that waits does its own work, and one that must be durable waits for a commit of its own: a
+    // batch would wait for one after the other.
+    let batch = batch && !flags.contains(Flags::FORCE_WAIT) && iocb.is_async() && !iocb.is_dsync();
+    let table = if batch {
+        DioTable::<W>::BATCH_OPS
+    } else {
+        DioTable::<W>::OPS
+    };
+    let mut start = iocb.pos();
+    // SAFETY: As in `read`; the completion table fits the file system. `start` is used before the call returns only.
     let ret = unsafe {
         bindings::iomap_dio_rw(
             iocb.as_ptr(),
             from.as_ptr(),
             Table::<W::Ops>::OPS,
-            DioTable::<W>::OPS,
+            table,
             flags.0,
-            null_mut(),
+            (&raw mut start).cast(),
             0,
         )
     };

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Completions of writeback, collected per inode and finished in a workqueue.
+//! Completions of writeback and of asynchronous direct writes, collected per inode and finished in a workqueue.
 //!
 //! A bio ends in interrupt context, where nothing can be done that sleeps. Its ioend is pushed onto the
 //! inode's [`Queue`] without a lock; the one that finds the queue empty starts the work item. The work
 //! takes all there is, sorts and merges it, asks the file system to make the whole batch visible, and then
-//! lets iomap end the writeback of the folios.
+//! lets iomap end the writeback of the folios, or complete the requests.
 //!
 //! # Invariants
 //!
 //! * An ioend is in one queue at most, and in none after it was finished.
 //! * One run of the work item for each time the queue goes from empty to not empty, and each run takes the
 //!   queue once. So between pushing the first ioend and starting the work nobody can take it, and the inode,
-//!   which the unfinished ioend keeps alive through its folios, is still there to hold the work item.
+//!   which the unfinished ioend keeps alive through its folios or its request, is still there to hold the
+//!   work item.
 //! * After the last ioend was finished the inode may be gone: the work does not touch it again.
 
 use super::super::bindings;
@@ -37,7 +38,7 @@ pub(crate) trait Completion: Sized + 'static {
     fn workqueue(inode: &INode<Self::Fs>) -> &kernel::workqueue::Queue;
 
     /// The data of the whole batch is on the device: make the file show it. An error is reported to whoever
-    /// waits for the writeback. No journal handle may be held when this returns.
+    /// waits for the writes. No journal handle may be held when this returns.
     fn complete(inode: &INode<Self::Fs>, batch: &Batch<'_>) -> Result;
 }
 
@@ -181,15 +182,28 @@ unsafe fn io_error(ioend: *const bindings::iomap_ioend) -> core::ffi::c_int {
     unsafe { bindings::blk_status_to_errno((*ioend).io_bio.bi_status) }
 }
 
-/// A run of bytes that writeback brought to the device.
+/// Who wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writer {
+    /// Writeback of the page cache.
+    Cache,
+    /// A whole direct write.
+    Direct,
+    /// A part of a direct write, whose end is told of in [`super::dio::Write::end_io`].
+    DirectPart,
+}
+
+/// A run of bytes that was written to the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Range {
     /// First byte, in the file.
     pub pos: u64,
-    /// Number of bytes, not beyond the file's size as it was when the write was submitted.
+    /// Number of bytes. From the page cache not beyond the file's size as it was when the write was submitted.
     pub len: u64,
     /// Whether the blocks were unwritten.
     pub unwritten: bool,
+    /// Who wrote them.
+    pub writer: Writer,
 }
 
 impl Range {
@@ -232,12 +246,20 @@ impl Iterator for Ranges<'_> {
             // SAFETY: `self.next` is an entry of the batch's list, which does not change while it is borrowed.
             let (range, error, after) = unsafe {
                 let ioend = ioend_of(self.next);
+                let flags = u32::from((*ioend).io_flags);
+                let writer = if flags & bindings::IOMAP_IOEND_DIRECT == 0 {
+                    Writer::Cache
+                } else if (*ioend).io_private.is_null() {
+                    Writer::DirectPart
+                } else {
+                    Writer::Direct
+                };
                 (
                     Range {
                         pos: (*ioend).io_offset as u64,
                         len: (*ioend).io_size as u64,
-                        unwritten: u32::from((*ioend).io_flags) & bindings::IOMAP_IOEND_UNWRITTEN
-                            != 0,
+                        unwritten: flags & bindings::IOMAP_IOEND_UNWRITTEN != 0,
+                        writer,
                     },
                     io_error(ioend),
                     (*self.next).next,
@@ -246,7 +268,10 @@ impl Iterator for Ranges<'_> {
             if error == 0 && range.len != 0 {
                 match &mut found {
                     None => found = Some(range),
-                    Some(run) if run.end() == range.pos && run.unwritten == range.unwritten => {
+                    Some(run)
+                        if run.end() == range.pos
+                            && (run.unwritten, run.writer) == (range.unwritten, range.writer) =>
+                    {
                         run.len = run.len.saturating_add(range.len);
                     }
                     Some(_) => return found,
@@ -258,13 +283,13 @@ impl Iterator for Ranges<'_> {
     }
 }
 
-/// The `bi_end_io` of writeback that [`Completion::complete`] has to be told of.
+/// The `bi_end_io` of writes that [`Completion::complete`] has to be told of.
 ///
 /// # Safety
 ///
 /// `bio` is part of an ioend of an inode of `C::Fs`, has ended, and is given up.
 pub(super) unsafe extern "C" fn end_bio<C: Completion>(bio: *mut bindings::bio) {
-    // SAFETY: By the caller. The inode is alive: its folios are under writeback.
+    // SAFETY: By the caller. The inode is alive: its folios are under writeback, or its file is open for the request.
     unsafe {
         let ioend = kernel::container_of!(bio, bindings::iomap_ioend, io_bio);
         let inode = INode::<C::Fs>::from_raw((*ioend).io_inode);
