@@ -116,6 +116,14 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     /// Writes the options that differ from the defaults, each as `,name` or `,name=value`.
     fn show_options(sb: &SuperBlock<Self>, to: &SeqFile);
 
+    /// How many objects the filesystem keeps in memory that could be had again from the device. Must not sleep.
+    fn cached_objects(sb: &SuperBlock<Self>) -> usize;
+
+    /// Memory is short: gives up `wanted` of them. Returns how many it were.
+    ///
+    /// Whoever needs memory calls this, with whatever locks that `GFP_KERNEL` allows: nothing may be waited for.
+    fn free_cached_objects(sb: &SuperBlock<Self>, wanted: usize) -> usize;
+
     /// The inode was marked dirty for more than a lazy change of times: puts it where it will be durable
     /// with the others.
     fn dirty_inode(inode: &INode<Self>);

@@ -228,6 +228,16 @@ struct timespec64 iomapfs_helper_inode_get_mtime(struct inode *inode)
 	return inode_get_mtime(inode);
 }
 
+void iomapfs_helper_lock_inode_list(struct super_block *sb)
+{
+	spin_lock(&sb->s_inode_list_lock);
+}
+
+void iomapfs_helper_unlock_inode_list(struct super_block *sb)
+{
+	spin_unlock(&sb->s_inode_list_lock);
+}
+
 bool iomapfs_helper_inode_is_new(struct inode *inode)
 {
 	return inode_state_read_once(inode) & I_NEW;

@@ -30,7 +30,10 @@ use core::{
 use kernel::{
     error::to_result,
     prelude::*,
-    sync::aref::{ARef, AlwaysRefCounted},
+    sync::{
+        aref::{ARef, AlwaysRefCounted},
+        atomic::{Acquire, Atomic, Relaxed, Release},
+    },
     types::Opaque,
 };
 
@@ -108,13 +111,13 @@ pub(crate) enum Time {
 pub(crate) struct INode<T: FileSystem> {
     /// First, so that the two have the same address.
     inode: Opaque<bindings::inode>,
-    has_data: UnsafeCell<bool>,
+    has_data: Atomic<bool>,
     data: UnsafeCell<MaybeUninit<T::INodeData>>,
     _p: PhantomData<T>,
 }
 
 // SAFETY: The VFS's fields are guarded by its locks, or are words that anybody may read; `T::INodeData` is
-// `Send + Sync`; `has_data` changes before and after the inode can be shared only.
+// `Send + Sync`; `has_data` is atomic.
 unsafe impl<T: FileSystem> Send for INode<T> {}
 // SAFETY: As above.
 unsafe impl<T: FileSystem> Sync for INode<T> {}
@@ -405,9 +408,21 @@ impl<T: FileSystem> INode<T> {
         if !inode.is_null() {
             let this = inode.cast::<Self>();
             // SAFETY: A new object of the cache: ours alone.
-            unsafe { *(*this).has_data.get() = false };
+            unsafe { ptr::addr_of_mut!((*this).has_data).write(Atomic::new(false)) };
         }
         inode.cast()
+    }
+
+    /// The inode, if it has its data already.
+    ///
+    /// # Safety
+    ///
+    /// `inode` must be an inode of a super block of `T` that is not destroyed while the reference lives.
+    pub(super) unsafe fn if_ready<'a>(inode: *mut bindings::inode) -> Option<&'a Self> {
+        // SAFETY: Valid by the caller's promise.
+        let this = unsafe { &*inode.cast::<Self>() };
+        // INVARIANT: The data was there before this was set.
+        this.has_data.load(Acquire).then_some(this)
     }
 
     pub(super) unsafe extern "C" fn destroy_callback(inode: *mut bindings::inode) {
@@ -415,7 +430,8 @@ impl<T: FileSystem> INode<T> {
         // SAFETY: The VFS gives an inode that nobody can find or refer to any more. Lookups under RCU may
         // still read the VFS's part, but do not come to the filesystem's data.
         unsafe {
-            if core::mem::replace(&mut *(*this).has_data.get(), false) {
+            if (*this).has_data.load(Relaxed) {
+                (*this).has_data.store(false, Relaxed);
                 (*(*this).data.get()).assume_init_drop();
             }
         }
@@ -436,7 +452,8 @@ impl<T: FileSystem> INode<T> {
         let this = inode.cast::<Self>();
         // SAFETY: The VFS gives an inode without references. It may never have got its data, or, where
         // something went wrong, have outlived the super block's: then it is no `INode` for safe code.
-        let ready = unsafe { *(*this).has_data.get() && !(*(*inode).i_sb).s_fs_info.is_null() };
+        let ready =
+            unsafe { (*this).has_data.load(Relaxed) && !(*(*inode).i_sb).s_fs_info.is_null() };
         // SAFETY: The inode is being evicted.
         unsafe { bindings::truncate_inode_pages_final(&mut (*inode).i_data) };
         if ready {
@@ -617,7 +634,8 @@ impl<T: FileSystem> New<T> {
         // not. If the initialiser fails the field stays uninitialised and `has_data` unset.
         unsafe {
             pin_init::raw_try_init((*this.as_ptr()).data.get().cast::<T::INodeData>(), data)?;
-            *(*this.as_ptr()).has_data.get() = true;
+            // Who finds it set, as `SuperBlock::shrink_inodes` may, finds the data.
+            (*this.as_ptr()).has_data.store(true, Release);
         }
         let this = ManuallyDrop::new(self);
         // SAFETY: The invariants of `INode` hold now, and the reference passes on. INVARIANT: As ours.

@@ -13,8 +13,9 @@ use super::{
     statfs::StatFs,
     time::Timestamp,
 };
-use core::{marker::PhantomData, ptr};
+use core::{marker::PhantomData, ops::ControlFlow, ptr};
 use kernel::{
+    container_of,
     error::{from_result, to_result},
     prelude::*,
     seq_file::SeqFile,
@@ -100,6 +101,50 @@ impl<T: FileSystem> SuperBlock<T> {
     pub(crate) fn write_out(&self) -> Result {
         // SAFETY: Valid by the type's invariants.
         to_result(unsafe { bindings::sync_filesystem(self.as_raw()) })
+    }
+
+    /// Gives `f` the inodes in memory, one after the other, until it says that it has had enough.
+    ///
+    /// `f` is called with a spinning lock held, and with inodes that may be on their way out of memory: it must not
+    /// sleep, nor keep or give up a reference.
+    pub(crate) fn for_each_inode(&self, mut f: impl FnMut(&INode<T>) -> ControlFlow<()>) {
+        /// After so many inodes others get the lock.
+        const AT_ONCE: u32 = 256;
+
+        let sb = self.as_raw();
+        let mut anchor: *mut bindings::inode = ptr::null_mut();
+        // SAFETY: Valid by the type's invariants. The list is walked under its lock, and an inode is taken off the list
+        // before it is destroyed; so it lives while the lock is held, or while there is a reference, as to `anchor`.
+        unsafe {
+            let head = ptr::addr_of_mut!((*sb).s_inodes);
+            bindings::lock_inode_list(sb);
+            let mut at = (*head).next;
+            let mut left = AT_ONCE;
+            while at != head {
+                let inode = container_of!(at, bindings::inode, i_sb_list);
+                if let Some(inode) = INode::if_ready(inode) {
+                    if f(inode).is_break() {
+                        break;
+                    }
+                }
+                left = left.saturating_sub(1);
+                if left == 0 {
+                    // The next one may go while the lock is not held; this one may not. One that is on its way out is
+                    // no anchor.
+                    let next = bindings::igrab(inode);
+                    if !next.is_null() {
+                        bindings::unlock_inode_list(sb);
+                        bindings::iput(anchor);
+                        anchor = next;
+                        bindings::lock_inode_list(sb);
+                        left = AT_ONCE;
+                    }
+                }
+                at = (*at).next;
+            }
+            bindings::unlock_inode_list(sb);
+            bindings::iput(anchor);
+        }
     }
 
     /// Keeps the filesystem from being frozen while the guard lives. Waits while it is.
@@ -296,6 +341,8 @@ impl<T: FileSystem> Table<T> {
         unfreeze_fs: Some(Self::unfreeze_fs),
         statfs: Some(Self::statfs),
         show_options: Some(Self::show_options),
+        nr_cached_objects: Some(Self::nr_cached_objects),
+        free_cached_objects: Some(Self::free_cached_objects),
         ..pin_init::zeroed()
     };
 
@@ -383,5 +430,29 @@ impl<T: FileSystem> Table<T> {
         // SAFETY: The VFS gives a valid file, used by one task, and a dentry of a mounted super block.
         unsafe { T::show_options(SuperBlock::from_raw((*root).d_sb), SeqFile::from_raw(seq)) };
         0
+    }
+
+    unsafe extern "C" fn nr_cached_objects(
+        sb: *mut bindings::super_block,
+        _control: *mut bindings::shrink_control,
+    ) -> kernel::ffi::c_long {
+        // SAFETY: The VFS gives a super block that is mounted; it ends shrinking before it unmounts.
+        let objects = T::cached_objects(unsafe { SuperBlock::from_raw(sb) });
+        kernel::ffi::c_long::try_from(objects).unwrap_or(kernel::ffi::c_long::MAX)
+    }
+
+    unsafe extern "C" fn free_cached_objects(
+        sb: *mut bindings::super_block,
+        control: *mut bindings::shrink_control,
+    ) -> kernel::ffi::c_long {
+        // SAFETY: As in `nr_cached_objects`; the VFS gives a valid structure.
+        let (sb, wanted) = unsafe {
+            (
+                SuperBlock::<T>::from_raw(sb),
+                (*control).nr_to_scan as usize,
+            )
+        };
+        let freed = T::free_cached_objects(sb, wanted);
+        kernel::ffi::c_long::try_from(freed).unwrap_or(kernel::ffi::c_long::MAX)
     }
 }

@@ -16,8 +16,10 @@ use crate::linux::statfs::{Blocks, StatFs};
 use crate::linux::super_block::{self, Limits};
 use crate::linux::time::Timestamp;
 use crate::linux::workqueue::OwnedQueue;
+use crate::map::evictable_total;
 use crate::names::Params;
 use crate::store::Store;
+use core::ops::ControlFlow;
 use core::pin::Pin;
 use kernel::fmt;
 use kernel::prelude::*;
@@ -226,6 +228,29 @@ impl FileSystem for Fs {
 
     fn unfreeze_fs(sb: &SuperBlock) -> Result {
         sb.data().mounted.thaw()
+    }
+
+    fn cached_objects(sb: &SuperBlock) -> usize {
+        let groups = sb.data().mounted.volume.space.cached() as usize;
+        // Pieces of all mounts; a mount that has fewer gives up fewer.
+        evictable_total().saturating_add(groups)
+    }
+
+    fn free_cached_objects(sb: &SuperBlock, wanted: usize) -> usize {
+        let mut freed = 0_usize;
+        sb.for_each_inode(|node| {
+            // Somebody who is at work on the map may be the one who needs the memory.
+            if let Some(mut core) = node.data().core().try_lock() {
+                freed = freed.saturating_add(core.map.shrink(wanted.saturating_sub(freed)));
+            }
+            if freed < wanted {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        });
+        let left = u32::try_from(wanted.saturating_sub(freed)).unwrap_or(u32::MAX);
+        freed.saturating_add(sb.data().mounted.volume.space.shrink(left) as usize)
     }
 
     fn statfs(sb: &SuperBlock, to: &mut StatFs) -> Result {
