@@ -3,7 +3,7 @@
 #
 # catches: a feature of the format that mke2fs can set or leave out, and that we or ext4 then read otherwise
 # blocks: 1024 2048 4096
-# seconds: 240
+# seconds: 480
 
 # work DIR SEED: files, names and links that reach inodes, extents, a hashed directory, attributes' place and the orphan list.
 work() {
