@@ -213,6 +213,16 @@ void iomapfs_helper_i_uid_write(struct inode *inode, uid_t uid)
 	i_uid_write(inode, uid);
 }
 
+void iomapfs_helper_inode_dio_begin(struct inode *inode)
+{
+	inode_dio_begin(inode);
+}
+
+void iomapfs_helper_inode_dio_end(struct inode *inode)
+{
+	inode_dio_end(inode);
+}
+
 struct timespec64 iomapfs_helper_inode_get_atime(struct inode *inode)
 {
 	return inode_get_atime(inode);

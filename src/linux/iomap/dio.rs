@@ -17,7 +17,7 @@ use super::super::fs::FileSystem;
 use super::super::inode::INode;
 use super::super::lock::Held;
 use super::ioend::{self, Completion};
-use super::{regular, Ops, Table};
+use super::{regular, Op, Ops, Table};
 use core::marker::PhantomData;
 use core::ptr::null_mut;
 use kernel::error::{code::*, Error, Result};
@@ -199,6 +199,47 @@ fn outcome<T: FileSystem>(iocb: Kiocb<'_, T>, ret: isize) -> Outcome<'_, T> {
     )
 }
 
+/// Reads at most a block that lies in one piece, with less to set up than for a read of any kind. `None` where
+/// the read is not of this sort: nothing was done then.
+fn read_block<O: Ops>(iocb: &Kiocb<'_, O::Fs>, to: &mut IterDest<'_>) -> Option<isize> {
+    let inode = iocb.inode();
+    let len = to.len() as u64;
+    let pos = iocb.pos();
+    let end = u64::try_from(pos).ok()?.checked_add(len)?;
+    if len == 0 || len > u64::from(inode.super_block().block_size()) || end > inode.size() {
+        return None;
+    }
+    // SAFETY: The request is live.
+    let ret = unsafe { bindings::kiocb_write_and_wait(iocb.as_ptr(), to.len()) };
+    if ret != 0 {
+        return Some(ret as isize);
+    }
+    let mut op = Op::DIRECT;
+    if iocb.is_nowait() {
+        op = op.with(Op::NOWAIT);
+    }
+    let mut iter = bindings::iomap_iter {
+        inode: inode.as_raw(),
+        pos,
+        len,
+        flags: op.0,
+        ..Default::default()
+    };
+    // SAFETY: The inode is live. Ended below, or by the callee.
+    unsafe { bindings::inode_dio_begin(inode.as_raw()) };
+    let found = O::begin(inode, pos as u64, len, op)
+        .and_then(|map| map.store(inode, pos as u64, &mut iter.iomap));
+    if let Err(e) = found {
+        // SAFETY: Begun above.
+        unsafe { bindings::inode_dio_end(inode.as_raw()) };
+        return Some(e.to_errno() as isize);
+    }
+    // SAFETY: Request and memory are live and ours, and all that the callee asks of a read was checked. It ends
+    // what was begun, and tells with `ENOTBLK` that it has done nothing else.
+    let ret = unsafe { bindings::__iomap_dio_read_simple(iocb.as_ptr(), to.as_ptr(), &mut iter) };
+    (ret != ENOTBLK.to_errno() as isize).then_some(ret)
+}
+
 /// Reads straight into the caller's memory. Dirty page cache in the range is written back first.
 pub(crate) fn read<'a, O: Ops>(
     iocb: Kiocb<'a, O::Fs>,
@@ -207,6 +248,9 @@ pub(crate) fn read<'a, O: Ops>(
 ) -> Outcome<'a, O::Fs> {
     if let Err(e) = regular(iocb.inode()) {
         return Outcome::Done(iocb, Err(e));
+    }
+    if let Some(ret) = read_block::<O>(&iocb, to) {
+        return outcome(iocb, ret);
     }
     // SAFETY: `iocb` and `to` are live and exclusively ours, the file is a regular file of `O::Fs`. After
     // `EIOCBQUEUED`, `outcome` forgets the request.
