@@ -25,6 +25,8 @@ source_suites='trixie-backports testing unstable'
 # The compilers' oldest versions for this kernel.
 rustc_least=1.85.0
 llvm_least=15
+# The oldest emulator that is not known to run stale code.
+qemu_least=8.1
 
 say() { printf '%s: %s\n' "$step" "$*" >&2; }
 

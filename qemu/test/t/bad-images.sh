@@ -129,16 +129,19 @@ take sums
 dbg 'sif /file block[4] 0'
 broken EUCLEAN 'no length' cat "$MNT/file"
 # A tree whose node leads to itself, to data, outside.
-leaf=$(debugfs -R 'ex /deep' sums 2>/dev/null | awk '$1 == "0/" { print $8 }' | head -n 1)
-[ -n "$leaf" ] || fail "the file has no tree: $(debugfs -R 'ex /deep' sums 2>&1)"
+leaf_of() { # image: the block of the only leaf of /deep's tree
+	debugfs -R 'ex /deep' "$1" 2>/dev/null | awk '$1 == "0/" && !n++ { print $8 }' | grep . ||
+		fail "the file has no tree: $(debugfs -R 'ex /deep' "$1" 2>&1)"
+}
 take plain
-leaf=$(debugfs -R 'ex /deep' img 2>/dev/null | awk '$1 == "0/" { print $8 }' | head -n 1)
+leaf=$(leaf_of img)
 poke $((leaf * BS)) "$(perl -e 'print unpack "H*", pack "v4V4", 0xf30a, 1, ($ARGV[1] - 12) / 12, 1, 0, 0, $ARGV[0], 0' "$leaf" "$BS")"
 broken EUCLEAN 'depth' direct "$MNT/deep"
 take plain
 dbg "sif /deep block[4] $(block_of /keep)"
 broken EUCLEAN 'magic' direct "$MNT/deep"
 take sums
+leaf=$(leaf_of img)
 poke $((leaf * BS + 20)) ee
 broken EUCLEAN '.' direct "$MNT/deep"
 take plain
