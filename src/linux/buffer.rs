@@ -214,8 +214,10 @@ impl BufferHead {
     pub fn write_through(&self, fua: bool, f: impl FnOnce(&mut [u8])) -> Result {
         let mut copy = KVec::new();
 
-        // The byte lock allows no allocation that sleeps.
-        copy.resize(Bytes::lock(self).len(), 0u8, GFP_KERNEL)?;
+        // An allocation may sleep, with the byte lock nobody may: it must be free again after this line.
+        let len = self.with(|bytes| bytes.len());
+
+        copy.resize(len, 0u8, GFP_KERNEL)?;
         self.with(|bytes| {
             for (to, from) in copy.iter_mut().zip(bytes) {
                 *to = *from;

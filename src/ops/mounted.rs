@@ -389,6 +389,7 @@ impl Mounted {
     /// Unmounts: all inodes are gone. What fails is reported and left for a replay.
     pub(crate) fn finish(&self) {
         let store = &self.volume.store;
+        let writable = store.was_writable();
 
         if self.make_read_only().is_err() {
             store.log(
@@ -397,6 +398,19 @@ impl Mounted {
             );
         }
         store.background().unlink();
+        let counts = self.volume.space.counts();
+
+        // All that was reserved or chosen for a file must have gone back with it.
+        if writable && !store.errors().any() && counts.free_blocks != counts.free_blocks_on_disk {
+            store.log(
+                Level::Error,
+                fmt!(
+                    "BUG: {} blocks are free, {} in memory",
+                    counts.free_blocks_on_disk,
+                    counts.free_blocks
+                ),
+            );
+        }
     }
 }
 
