@@ -89,6 +89,9 @@ impl BlockDevice {
 
     /// Tells the device that `len` bytes from byte `start` on hold nothing. Waits; `EOPNOTSUPP` where it cannot.
     pub fn discard(&self, start: u64, len: u64) -> Result {
+        if !self.can_discard() {
+            return Err(EOPNOTSUPP);
+        }
         // SAFETY: The device is open by the type invariant; the range is checked by the callee.
         to_result(unsafe {
             bindings::blkdev_issue_discard(

@@ -14,6 +14,7 @@
 use super::store::JournalStore;
 use super::superblock;
 use crate::disk::PhysBlock;
+use crate::linux::printk::Level;
 use crate::linux::workqueue::OwnedQueue;
 use crate::space::Run;
 use crate::store::Tid;
@@ -170,12 +171,17 @@ fn discard(volume: &Volume<JournalStore>, run: Run) {
         .device()
         .discard(start, u64::from(run.len).saturating_mul(size));
 
-    if let Err(error) = result {
-        if error == EOPNOTSUPP {
-            volume.store.background().set_discard(false);
-        }
+    let Err(error) = result else {
+        return;
+    };
+    if error == EOPNOTSUPP {
+        volume.store.background().set_discard(false);
+        volume
+            .store
+            .log(Level::Warning, fmt!("the device cannot discard"));
+    } else {
         volume.store.log(
-            crate::linux::printk::Level::Warning,
+            Level::Warning,
             fmt!(
                 "blocks {}+{} could not be discarded: error {}",
                 run.start.get(),

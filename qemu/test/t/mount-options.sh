@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# catches: an option that is taken and does nothing, is not shown, or is wrong and taken all the same
+
+only_iomapfs
+
+mkimg img
+options() { awk -v dir="$MNT" '$2 == dir { print $4 }' /proc/self/mounts; }
+shows() { case ,$(options), in *",$1,"*) ;; *) fail "$1 is not in $(options)" ;; esac; }
+hides() { case ,$(options), in *",$1,"*) fail "$1 is in $(options)" ;; esac; }
+
+# What is wrong is refused, and the log names it.
+for bad in frobnicate errors=explode errors commit=soon commit=-1 barrier=perhaps discard=5 data=journal; do
+	log_mark
+	expect_mount_errno EINVAL img "$bad"
+	log_since "iomapfs.*${bad%%=*}"
+done
+# By name, in the log.
+log_mark
+expect_mount_errno EINVAL img frobnicate
+log_since "Unknown parameter 'frobnicate'"
+
+mount_fs img errors=remount-ro,commit=17,nobarrier,discard
+for o in rw errors=remount-ro commit=17 nobarrier discard; do shows "$o"; done
+mount -o remount,errors=continue,commit=3,barrier "$MNT"
+for o in errors=continue commit=3; do shows "$o"; done
+hides nobarrier
+unmount
+mount_fs img
+for o in nobarrier discard noload; do hides "$o"; done
+unmount
+
+# Flushes of the device: with barriers each fsync makes some, without none.
+dev=$(losetup -f --show img)
+flushes() { awk '{ print $16 }' "/sys/block/${dev#/dev/}/stat"; }
+synced() { # option: how many flushes ten fsyncs make
+	local before i
+	mount_fs "$dev" "$1"
+	sync
+	before=$(flushes)
+	for i in 0 1 2 3 4 5 6 7 8 9; do
+		printf '%s' "$i" >"$MNT/f$i"
+		sync "$MNT/f$i"
+	done
+	echo $(($(flushes) - before))
+	unmount
+}
+with=$(synced barrier)
+without=$(synced nobarrier)
+[ "$with" -ge 10 ] || fail "10 fsyncs made $with flushes"
+[ "$without" = 0 ] || fail "with nobarrier 10 fsyncs made $without flushes"
+losetup -d "$dev"
+
+# commit=: how long a change may wait until it is durable by itself.
+there() { # option seconds: is a new name durable after so many?
+	rm -f cut
+	mount_fs img "$1"
+	rm -rf "$MNT/new"
+	sync
+	mkdir "$MNT/new"
+	sleep "$2"
+	snapshot img cut
+	unmount
+	mount_fs cut
+	[ ! -d "$MNT/new" ] || echo yes
+	unmount
+}
+[ -z "$(there commit=300 2)" ] || fail "durable after 2 s with commit=300"
+[ "$(there commit=1 6)" = yes ] || fail "not durable after 6 s with commit=1"
