@@ -99,7 +99,7 @@ impl FileMap {
     ///
     /// # Errors
     ///
-    /// `ENOSPC` where a hole inside an extent needs a new tree block and there is none at all; errors of the journal and of
+    /// `ENOSPC` where a hole inside one extent needs a new tree block and there is none at all: nothing is unmapped then. Errors of the journal and of
     /// bitmaps; `EUCLEAN`, reported. What is left is consistent; blocks may be lost until the next check of the file
     /// system.
     pub fn remove<S: Store>(
@@ -157,8 +157,11 @@ impl FileMap {
         let Some(rest) = left.blocks.checked_sub(need) else {
             return Ok(None);
         };
-        // It may be one entry more for the leaf, which the outstanding writes did not count on.
-        self.hold(vol, 1, true)?;
+        if cost.nodes > 0 {
+            // An entry more, which the outstanding writes did not count on. One that needs no node leaves the shape of the
+            // tree as it is, and so what they need: a truncate works on a device without a free block.
+            self.hold(vol, 1, true)?;
+        }
         self.cache.prepare(part.start)?;
         let mut nodes = self.take_nodes(vol, tx, &cost, part.phys)?;
         self.tree.apply(vol, tx, &change, &mut nodes, false)?;

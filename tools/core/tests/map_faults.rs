@@ -154,6 +154,63 @@ fn bad_bitmap() {
     assert_eq!(dump_extents(&image, "a"), runs);
 }
 
+/// Would catch: a truncate, which makes space, that fails for lack of space; a hole whose tree block is not there and that is
+/// made nevertheless, or by half.
+#[test]
+fn remove_without_space() {
+    for depth in [0, 1, 2] {
+        let (image, vol, mut file) = setup(1024, 16 << 20);
+        // The last leaf is full: it has 4 entries in the root, elsewhere 84, of which the next leaf took one from those before.
+        let n = [4, 3 * 83 + 84, 19 * 83 + 84][depth];
+        for i in 0..n {
+            file.allocate(&vol, 10 * i, 6).unwrap();
+        }
+        assert_eq!(usize::from(file.map().depth()), depth);
+        file.map().release_window(&vol);
+        commit_journal(&vol);
+        let mut taken = Vec::new();
+        while let Ok(run) = vol.space.choose(&vol, goal(), 10_000, Claim::Privileged) {
+            taken.push(run);
+        }
+        let all = total(&vol, &file);
+        assert_eq!(vol.space.counts().free_blocks, 0);
+        let before = file.runs(&vol);
+        let last = 10 * (n - 1);
+
+        // Three extents of one: there is no place in the full leaf.
+        assert_eq!(file.remove(&vol, last + 2, last + 3), Err(ENOSPC));
+        file.check_tree(&vol);
+        assert_eq!(file.runs(&vol), before);
+        assert_eq!(total(&vol, &file), all);
+
+        // From the middle of an extent to the middle of another: both get shorter.
+        file.remove(&vol, last - 20 + 2, last + 3).unwrap();
+        file.check_tree(&vol);
+        let runs = file.runs(&vol);
+        let starts: Vec<_> = runs
+            .iter()
+            .rev()
+            .take(2)
+            .map(|run| (run.0, run.1))
+            .collect();
+        // Where a run that was chosen ahead was at its end, there are fewer than six blocks.
+        let rest = before.last().unwrap().1 - 3;
+        assert_eq!(starts, [(last + 3, rest), (last - 20, 2)]);
+        assert_eq!(runs.len(), before.len() - 1);
+
+        file.inode.disk_size = u64::from(last - 30 + 4) << 10;
+        file.remove(&vol, last - 30 + 4, u32::MAX).unwrap();
+        file.check_tree(&vol);
+        assert_eq!(file.runs(&vol).last().unwrap().1, 4);
+        for run in taken {
+            vol.space.unchoose(run);
+        }
+        file.map().evict(&vol);
+        save(&vol, &image);
+        image.fsck().unwrap();
+    }
+}
+
 /// Would catch: a lock-free copy that is a mixture of two mappings, or that shows an old mapping with a new sequence
 /// number.
 #[test]

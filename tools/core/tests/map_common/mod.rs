@@ -4,8 +4,9 @@
 
 #![allow(dead_code)]
 
+use iomapfs_core::disk::extent::ExtentNodeFormat;
 use iomapfs_core::disk::superblock::{RawSuper, SUPER_OFFSET};
-use iomapfs_core::disk::{Group, Ino, Layout, LogicalBlock};
+use iomapfs_core::disk::{Group, Ino, Layout, LogicalBlock, PhysBlock};
 use iomapfs_core::host::{HostStore, Image};
 use iomapfs_core::inode::{Attrs, Inode};
 use iomapfs_core::map::{Credits, FileMap, Mapping, Progress, State};
@@ -224,6 +225,62 @@ impl File {
         Ok(got.expect("credits were enough"))
     }
 
+    /// Checks the extent tree as it is now, past the cache and without the code that is tested: depths, counts, order; keys
+    /// that are exactly those of the children, which end before the next key; and that `i_blocks` is what the tree holds.
+    #[track_caller]
+    pub fn check_tree(&self, vol: &Vol) {
+        let root = *self.inode.map.root();
+        let depth = u16_at(&root, 6);
+        let mut blocks = 0;
+        self.check_node(vol, &root, depth, None, 1 << 32, &mut blocks);
+        let spb = vol.layout.block_size().sectors();
+        assert_eq!(self.inode.map.sectors(), blocks * spb, "i_blocks");
+    }
+
+    /// Checks a node whose first key is `from`, if it has a parent, and whose range ends at `to`.
+    #[track_caller]
+    fn check_node(
+        &self,
+        vol: &Vol,
+        bytes: &[u8],
+        depth: u16,
+        from: Option<u64>,
+        to: u64,
+        blocks: &mut u64,
+    ) {
+        let (entries, max) = (u16_at(bytes, 2), u16_at(bytes, 4));
+        assert_eq!((u16_at(bytes, 0), u16_at(bytes, 6)), (0xf30a, depth));
+        assert_eq!(usize::from(max), (bytes.len() - 12) / 12);
+        assert!(entries <= max);
+        assert!(entries > 0 || (from.is_none() && depth == 0), "empty node");
+        let slot = |i: u16| (i < entries).then(|| &bytes[12 * (usize::from(i) + 1)..][..12]);
+        let key = |i| slot(i).map(|slot| u64::from(u32_at(slot, 0)));
+        if from.is_some() {
+            assert_eq!(key(0), from, "key of a child");
+        }
+        for i in 0..entries {
+            let (here, slot) = (key(i).unwrap(), slot(i).unwrap());
+            let end = key(i + 1).unwrap_or(to);
+            assert!(here < end, "{here} is not before {end}");
+            if depth > 0 {
+                let child = u64::from(u32_at(slot, 4)) | u64::from(u16_at(slot, 8)) << 32;
+                let ino = self.inode.ino;
+                let format = ExtentNodeFormat::new(&vol.layout, ino, self.inode.seed);
+                let child = vol.store.read(PhysBlock::new(child), format).unwrap();
+                let child = child.with(|bytes| bytes.to_vec());
+                *blocks += 1;
+                self.check_node(vol, &child, depth - 1, Some(here), end, blocks);
+            } else {
+                let len = match u16_at(slot, 4) {
+                    len @ 1..=32768 => u64::from(len),
+                    len => u64::from(len) - 32768,
+                };
+                assert!(len > 0 && here + len <= end, "{here}+{len} beyond {end}");
+                *blocks += len;
+            }
+        }
+    }
+
     /// All runs that are no holes.
     pub fn runs(&mut self, vol: &Vol) -> Vec<(u32, u32, State, Option<u64>)> {
         let mut runs: Vec<(u32, u32, State, Option<u64>)> = Vec::new();
@@ -249,6 +306,14 @@ impl File {
         }
         runs
     }
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes(bytes[at..at + 2].try_into().unwrap())
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
 }
 
 /// Commits the running transaction; its freed blocks can be used again.
