@@ -192,12 +192,12 @@ impl Bench {
         match self.files[f].remove_with(&self.vol, from, to, more) {
             Ok(()) => self.models[f].retain(|at, _| *at < from || *at >= to),
             Err(error) => {
-                // Only where the hole needs a tree block.
+                // Only where a hole inside an extent needs a tree block: nothing is unmapped then.
                 assert_eq!(error, ENOSPC);
-                self.vol.store.take_reports();
-                self.models[f].retain(|at, (state, _)| {
-                    *at < from || *at >= to || !matches!(state, State::Delayed | State::Pending)
-                });
+                for at in from.saturating_sub(1)..=to {
+                    let state = self.state(f, at);
+                    assert!(matches!(state, State::Written | State::Unwritten));
+                }
             }
         }
     }
@@ -347,6 +347,7 @@ impl Bench {
 
     fn check(&mut self) {
         for (file, model) in self.files.iter_mut().zip(&self.models) {
+            file.check_tree(&self.vol);
             assert_eq!(file.runs(&self.vol), runs_of(model));
         }
         let blocks: Vec<u64> = self
@@ -379,10 +380,14 @@ impl Bench {
             assert_eq!(self.files[f].inode.map.reserved(), (0, 0));
             self.models[f]
                 .retain(|_, (state, _)| !matches!(state, State::Delayed | State::Pending));
-            // The size covers all that is written.
+            // The size covers all that is written. Where index nodes lie below the root it covers all that is mapped: e2fsck
+            // takes the size for the end of the root's last entry, and so thinks that what is unwritten behind the size is
+            // outside of its parent, and clears it (e2fsprogs, github issue 145; it is the same for ext4). Whether
+            // the nodes are right `File::check_tree` knows better.
+            let deep = self.files[f].inode.map.depth() > 1;
             let end = self.models[f]
                 .iter()
-                .filter(|(_, (state, _))| *state == State::Written)
+                .filter(|(_, (state, _))| deep || *state == State::Written)
                 .map(|(at, _)| u64::from(*at) + 1)
                 .max();
             self.files[f].inode.disk_size = end.unwrap_or(0) << self.vol.layout.block_size().bits();
@@ -432,6 +437,26 @@ fn play(template: &Image, ops: &[(usize, Op)]) {
         assert_eq!(bench.vol.store.take_reports(), [""; 0], "after {op:?}");
     }
     bench.remount();
+}
+
+/// Leaves and an index node that hold only unwritten blocks behind the size, in a deep tree.
+///
+/// Would catch: a bench that takes what `e2fsck` says of those for a fault of the tree; and keys that are wrong there.
+#[test]
+fn unwritten_behind_the_size() {
+    let far = |i: u32| {
+        Op::Preallocate(Range {
+            at: REGIONS[2] + 2 * i,
+            len: 1,
+        })
+    };
+    let mut ops = vec![(0, Op::Sprinkle(REGIONS[0], 250))];
+    ops.extend((0..250).map(|i| (0, far(i))));
+    ops.push((0, Op::Remount));
+    ops.push((0, Op::Remove(Range { at: 100, len: 300 }, 0)));
+    ops.push((0, Op::Remount));
+    ops.push((0, Op::Truncate(REGIONS[2] + 100)));
+    play(&template(1024, 4000), &ops);
 }
 
 fn config(cases: u32) -> ProptestConfig {
