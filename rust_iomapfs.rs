@@ -8,10 +8,13 @@
 //! |---|---|
 //! | [`linux`] | wrappers of C interfaces that the `kernel` crate lacks; the only `unsafe` |
 //! | [`disk`] | the on-disk format: one file a structure, checksums; no I/O, no locks |
-//! | [`names`] | directories: linear and hashed |
 //! | [`store`] | the interface of the core to metadata blocks and transactions |
-//! | [`space`] | which blocks and inodes are free, and who gets them |
 //! | [`volume`] | what all rooms of the core share of a mounted file system |
+//! | [`space`] | which blocks and inodes are free, and who gets them |
+//! | [`map`] | file offset to device block: extent tree, extent cache, reservations, pending writes |
+//! | [`inode`] | an inode in memory: read from the inode table, checked, written back |
+//! | [`names`] | directories: linear and hashed |
+//! | [`ops`] | the operation tables that the VFS and iomap call: mount, inodes, files, page cache, journal |
 //!
 //! The rooms other than `linux` and `ops` are the *core*: they build on the host too, where they are
 //! simulated and tested (`tools/`).
@@ -33,8 +36,6 @@
 
 // The core is a library on the host, where `pub` is the right word.
 #![allow(unreachable_pub)]
-// The rooms land one after the other; what a room offers is used when the next one is there.
-#![allow(dead_code, unused_imports)]
 
 use kernel::prelude::*;
 

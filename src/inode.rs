@@ -493,43 +493,6 @@ impl Inode {
         })
     }
 
-    /// Gives `f` the part of the inode that holds extended attributes, empty where there is none, under the buffer
-    /// lock (see [`crate::store`]).
-    ///
-    /// # Errors
-    ///
-    /// `EUCLEAN`, reported; `EIO`, `ENOMEM`.
-    pub fn with_xattrs<S: Store, R>(
-        &self,
-        vol: &Volume<S>,
-        f: impl FnOnce(&[u8]) -> R,
-    ) -> Result<R> {
-        let from = inode::xattr_offset(self.extra_isize);
-        Place::of(vol, self.ino)?
-            .with(vol, |bytes| Ok(f(bytes.get(from..).unwrap_or_default())))
-            .map_err(|flaw| corrupt(vol, self.ino, flaw))
-    }
-
-    /// Gives `f` the part of the inode that holds extended attributes, empty where there is none, to change it, under the
-    /// buffer lock (see [`crate::store`]). Costs one credit.
-    ///
-    /// # Errors
-    ///
-    /// `EUCLEAN`, reported; `EIO`, `ENOMEM`; what the journal says.
-    pub fn edit_xattrs<S: Store, R>(
-        &self,
-        vol: &Volume<S>,
-        tx: &mut S::Tx<'_>,
-        f: impl FnOnce(&mut [u8]) -> R,
-    ) -> Result<R> {
-        let from = inode::xattr_offset(self.extra_isize);
-        Place::of(vol, self.ino)?.edit(vol, tx, self.ino, |bytes| {
-            let r = f(bytes.get_mut(from..).unwrap_or_default());
-            inode::seal(&vol.layout, self.ino, bytes);
-            Ok(r)
-        })
-    }
-
     /// The target of a short symbolic link.
     pub fn fast_target(&self) -> Option<&[u8]> {
         let len = usize::try_from(self.disk_size).ok()?;

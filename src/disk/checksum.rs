@@ -44,11 +44,6 @@ impl CsumSeed {
     pub fn checksum(self, bytes: &[u8]) -> u32 {
         self.start().with(bytes).finish()
     }
-
-    /// The seed's value.
-    pub const fn get(self) -> u32 {
-        self.0
-    }
 }
 
 /// A checksum under way, for a structure that is taken in parts.

@@ -11,18 +11,12 @@ use kernel::fmt;
 pub mod compat {
     /// There is a journal.
     pub const HAS_JOURNAL: u32 = 0x4;
-    /// Extended attributes.
-    pub const EXT_ATTR: u32 = 0x8;
-    /// Blocks are reserved for a longer group descriptor table.
-    pub const RESIZE_INODE: u32 = 0x10;
     /// Directories may have a hash tree.
     pub const DIR_INDEX: u32 = 0x20;
     /// At most two backups of the super block, in groups that it names.
     pub const SPARSE_SUPER2: u32 = 0x200;
     /// The journal may hold fast commits.
     pub const FAST_COMMIT: u32 = 0x400;
-    /// Inode numbers and UUID never change.
-    pub const STABLE_INODES: u32 = 0x800;
     /// Orphans are kept in a file.
     pub const ORPHAN_FILE: u32 = 0x1000;
 }
@@ -140,11 +134,6 @@ impl FeatureSet {
             bits,
             names: RO_COMPAT_NAMES,
         }
-    }
-
-    /// The bits.
-    pub fn bits(&self) -> u32 {
-        self.bits
     }
 }
 

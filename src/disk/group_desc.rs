@@ -67,8 +67,6 @@ impl GroupFlags {
     pub const INODE_UNINIT: Self = Self(1);
     /// The block bitmap was never written: only metadata is in use.
     pub const BLOCK_UNINIT: Self = Self(2);
-    /// The inode table was zeroed.
-    pub const INODE_ZEROED: Self = Self(4);
 
     /// Whether `flag` is set.
     pub fn has(self, flag: Self) -> bool {

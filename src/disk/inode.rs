@@ -111,7 +111,6 @@ impl InodeFlags {
     pub const NOATIME: Self = Self(0x80);
     pub const ENCRYPT: Self = Self(0x800);
     pub const INDEX: Self = Self(0x1000);
-    pub const JOURNAL_DATA: Self = Self(0x4000);
     pub const DIRSYNC: Self = Self(0x1_0000);
     pub const TOPDIR: Self = Self(0x2_0000);
     pub const HUGE_FILE: Self = Self(0x4_0000);
@@ -337,11 +336,6 @@ pub fn set_dtime(bytes: &mut [u8], value: u32) {
     if let Some((raw, _)) = split_mut(bytes) {
         raw.dtime.set(value);
     }
-}
-
-/// Where the extended attributes of an inode begin in its bytes; at the end where it has no room for them.
-pub fn xattr_offset(extra_isize: u16) -> usize {
-    BASE_SIZE.saturating_add(extra_isize.into())
 }
 
 impl DiskInode {

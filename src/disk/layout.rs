@@ -482,11 +482,6 @@ impl Layout {
         self.csum_seed.is_none() && self.features.has_ro_compat(ro_compat::GDT_CSUM)
     }
 
-    /// Whether groups may be marked as not initialised: they have checksums of either kind.
-    pub fn has_group_flags(&self) -> bool {
-        self.csum_seed.is_some() || self.features.has_ro_compat(ro_compat::GDT_CSUM)
-    }
-
     /// Whether directory entries have the file's type.
     pub fn has_filetype(&self) -> bool {
         self.features.has_incompat(incompat::FILETYPE)
@@ -515,11 +510,6 @@ impl Layout {
     /// Whether `i_blocks` is wide.
     pub fn has_huge_file(&self) -> bool {
         self.features.has_ro_compat(ro_compat::HUGE_FILE)
-    }
-
-    /// Whether inodes may have extended attributes.
-    pub fn has_xattr(&self) -> bool {
-        self.features.has_compat(compat::EXT_ATTR)
     }
 
     /// The block size.
@@ -600,11 +590,6 @@ impl Layout {
     /// Blocks of the group descriptor table.
     pub fn gdt_blocks(&self) -> u32 {
         self.gdt_blocks
-    }
-
-    /// Blocks that are kept after each copy of the group descriptor table for its growth.
-    pub fn reserved_gdt_blocks(&self) -> u32 {
-        self.reserved_gdt_blocks.into()
     }
 
     /// Base-two logarithm of the number of groups in a flex group; zero for one.
@@ -748,11 +733,6 @@ impl Layout {
         let index = group.get().checked_rem(per_block).unwrap_or(0);
         let offset = index.saturating_mul(self.desc_size.into());
         (self.gdt_block(nr), offset as usize)
-    }
-
-    /// The group of an inode and its bit in the inode bitmap; `None` where there is no such inode.
-    pub fn inode_location(&self, ino: Ino) -> Option<(Group, u32)> {
-        self.inode_slot(ino).map(|slot| (slot.group, slot.index))
     }
 
     /// Where an inode is in the inode table; `None` where there is no such inode.

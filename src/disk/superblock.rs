@@ -29,8 +29,6 @@ pub const STATE_ERROR: u16 = 2;
 
 /// `s_rev_level` of the first revision, which has fixed inode sizes.
 pub const GOOD_OLD_REV: u32 = 0;
-/// `s_flags`: directory hashes take characters as signed.
-pub const FLAG_SIGNED_HASH: u32 = 1;
 /// `s_flags`: directory hashes take characters as unsigned.
 pub const FLAG_UNSIGNED_HASH: u32 = 2;
 
@@ -256,21 +254,6 @@ impl RawSuper {
     /// Blocks that only the privileged may use.
     pub fn reserved_blocks_count(&self) -> u64 {
         self.wide(self.r_blocks_count_lo, self.r_blocks_count_hi)
-    }
-
-    /// Free blocks, as of the last clean unmount.
-    pub fn free_blocks_count(&self) -> u64 {
-        self.wide(self.free_blocks_count_lo, self.free_blocks_count_hi)
-    }
-
-    /// The user that may use the reserved blocks.
-    pub fn reserved_uid(&self) -> u32 {
-        u32::from(self.def_resuid.get()) | u32::from(self.def_resuid_hi.get()) << 16
-    }
-
-    /// The group that may use the reserved blocks.
-    pub fn reserved_gid(&self) -> u32 {
-        u32::from(self.def_resgid.get()) | u32::from(self.def_resgid_hi.get()) << 16
     }
 
     /// What to do after an error, where no mount option says.

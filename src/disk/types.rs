@@ -94,8 +94,6 @@ pub struct Ino(core::num::NonZeroU32);
 impl Ino {
     /// The root directory (`EXT4_ROOT_INO`).
     pub const ROOT: Self = Self::constant(2);
-    /// The journal (`EXT4_JOURNAL_INO`), unless the super block names another.
-    pub const JOURNAL: Self = Self::constant(8);
 
     const fn constant(nr: u32) -> Self {
         match core::num::NonZeroU32::new(nr) {

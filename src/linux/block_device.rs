@@ -7,7 +7,6 @@
 use super::bindings;
 use core::ptr::NonNull;
 use kernel::error::{code::*, to_result, Result};
-use kernel::prelude::*;
 
 /// Sectors are 512 bytes, whatever the device says.
 const SECTOR_SHIFT: u32 = 9;
@@ -99,20 +98,6 @@ impl BlockDevice {
                 start >> SECTOR_SHIFT,
                 len >> SECTOR_SHIFT,
                 bindings::GFP_NOFS,
-            )
-        })
-    }
-
-    /// Zeroes `len` bytes from byte `start` on, on the device itself: no cached copy may exist. Waits.
-    pub fn zero(&self, start: u64, len: u64) -> Result {
-        // SAFETY: The device is open by the type invariant; the range is checked by the callee.
-        to_result(unsafe {
-            bindings::blkdev_issue_zeroout(
-                self.as_raw(),
-                start >> SECTOR_SHIFT,
-                len >> SECTOR_SHIFT,
-                bindings::GFP_NOFS,
-                0,
             )
         })
     }

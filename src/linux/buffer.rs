@@ -29,8 +29,7 @@ use super::block_device::BlockDevice;
 use core::ptr::NonNull;
 use kernel::alloc::{flags::GFP_KERNEL, KVec};
 use kernel::error::{code::*, Result};
-use kernel::prelude::*;
-use kernel::sync::atomic::{Acquire, Atomic, Full, Relaxed, Release};
+use kernel::sync::atomic::{Acquire, Atomic, Full, Relaxed};
 
 /// First of the bits of `b_state` that are free for us.
 const FIRST_BIT: u32 = bindings::jbd_state_bits_BH_JBDPrivateStart;

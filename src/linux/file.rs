@@ -14,7 +14,7 @@ use super::mmap::{self, Mmap};
 use core::ffi::{c_int, c_uint};
 use core::marker::PhantomData;
 use core::ptr::NonNull;
-use kernel::error::{code::*, to_result, Error, Result};
+use kernel::error::{to_result, Error, Result};
 use kernel::ffi::c_long;
 
 /// An open file of a regular file of `T`.
@@ -241,7 +241,7 @@ impl<'a, T: FileSystem> Kiocb<'a, T> {
 }
 
 macro_rules! iter {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident $({ $(#[$field_doc:meta])* $field:ident: $type:ty })?) => {
         $(#[$doc])*
         ///
         /// # Invariants
@@ -249,8 +249,7 @@ macro_rules! iter {
         /// Points to a live `struct iov_iter` of this direction, which nobody else uses.
         pub(crate) struct $name<'a> {
             ptr: NonNull<bindings::iov_iter>,
-            /// Bytes that were cut off the end.
-            cut: usize,
+            $($(#[$field_doc])* $field: $type,)?
             _iter: PhantomData<&'a mut bindings::iov_iter>,
         }
 
@@ -262,7 +261,7 @@ macro_rules! iter {
                 Self {
                     // SAFETY: A valid pointer is not null.
                     ptr: unsafe { NonNull::new_unchecked(ptr) },
-                    cut: 0,
+                    $($field: <$type>::default(),)?
                     _iter: PhantomData,
                 }
             }
@@ -283,7 +282,10 @@ macro_rules! iter {
 
 iter! {
     /// Where the bytes of a write come from.
-    IterSource
+    IterSource {
+        /// Bytes that were cut off the end.
+        cut: usize
+    }
 }
 iter! {
     /// Where the bytes of a read go.

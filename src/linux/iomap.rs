@@ -60,16 +60,6 @@ impl MapFlags {
     pub(crate) const NEW: Self = Self(bindings::IOMAP_F_NEW as u16);
     /// Metadata that is needed to find the data is not durable yet: no FUA shortcut for `O_DSYNC`.
     pub(crate) const DIRTY: Self = Self(bindings::IOMAP_F_DIRTY as u16);
-
-    /// Both.
-    pub(crate) const fn with(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    /// Whether all of `other` is set.
-    pub(crate) const fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
 }
 
 /// What iomap is doing (`IOMAP_*`).
@@ -81,8 +71,6 @@ impl Op {
     pub(crate) const WRITE: Self = Self(bindings::IOMAP_WRITE);
     /// A range is zeroed: holes may stay.
     pub(crate) const ZERO: Self = Self(bindings::IOMAP_ZERO);
-    /// Only a report is wanted.
-    pub(crate) const REPORT: Self = Self(bindings::IOMAP_REPORT);
     /// For a page fault.
     pub(crate) const FAULT: Self = Self(bindings::IOMAP_FAULT);
     /// Direct I/O.

@@ -16,12 +16,10 @@
 use super::bindings;
 use super::block_device::BlockDevice;
 use super::buffer::{BufferCache, BufferHead};
-use core::marker::PhantomData;
 use core::ptr::NonNull;
 use kernel::alloc::{flags::GFP_KERNEL, KBox};
 use kernel::error::{code::*, from_err_ptr, to_result, Error, Result};
 use kernel::ffi;
-use kernel::prelude::*;
 use kernel::types::NotThreadSafe;
 
 /// Who uses a journal: where its blocks are, and what happens when a transaction has committed.
@@ -53,8 +51,6 @@ impl Features {
     pub const CSUM_V2: Self = Self::incompat(bindings::JBD2_FEATURE_INCOMPAT_CSUM_V2);
     /// Checksums of version 3.
     pub const CSUM_V3: Self = Self::incompat(bindings::JBD2_FEATURE_INCOMPAT_CSUM_V3);
-    /// The journal's end is for fast commits.
-    pub const FAST_COMMIT: Self = Self::incompat(bindings::JBD2_FEATURE_INCOMPAT_FAST_COMMIT);
 
     const fn compat(bits: u32) -> Self {
         Self {
@@ -142,19 +138,6 @@ impl<C: Client> Unloaded<C> {
         }
         // INVARIANT: `j_private` was set; a box keeps its contents in place.
         Ok(Self(Raw { raw, client, cache }))
-    }
-
-    /// Whether the journal's super block has all of `features`.
-    pub fn has(&self, features: Features) -> bool {
-        // SAFETY: The journal is valid by the invariant of `Raw`.
-        unsafe {
-            bindings::jbd2_journal_check_used_features(
-                self.0.as_ptr(),
-                features.compat,
-                0,
-                features.incompat,
-            ) != 0
-        }
     }
 
     /// Whether the journal could have all of `features` (one of format version 1 can have none).
@@ -275,12 +258,6 @@ impl<C: Client> Journal<C> {
     pub fn committed_tid(&self) -> u32 {
         // SAFETY: The journal is valid; a word is read at once.
         unsafe { core::ptr::read_volatile(&raw const (*self.0.as_ptr()).j_commit_sequence) }
-    }
-
-    /// Whether transaction `tid` has committed.
-    pub fn has_committed(&self, tid: u32) -> bool {
-        // SAFETY: The journal is valid.
-        unsafe { bindings::jbd2_transaction_committed(self.0.as_ptr(), tid) != 0 }
     }
 
     /// Commits transaction `tid` if it has not committed, and waits. No handle may be open in this task.

@@ -17,7 +17,7 @@ use kernel::types::NotThreadSafe;
 /// `i_rwsem` held one way or the other.
 pub(crate) enum Held<'a, T: FileSystem> {
     /// For reading.
-    Shared(Shared<'a, T>),
+    Shared(#[expect(dead_code, reason = "kept to be dropped")] Shared<'a, T>),
     /// For writing.
     Exclusive(Exclusive<'a, T>),
 }

@@ -135,6 +135,7 @@ impl FileMap {
     ///
     /// `ENOSPC`; as [`FileMap::commit`].
     #[expect(clippy::too_many_arguments)]
+    #[allow(dead_code, reason = "for fallocate")]
     pub fn preallocate<S: Store>(
         &mut self,
         vol: &Volume<S>,

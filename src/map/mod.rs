@@ -221,11 +221,6 @@ impl FileMap {
         totals.delayed.saturating_add(totals.pending)
     }
 
-    /// The sequence number: another one than a mapping's means that the mapping may be no longer true.
-    pub fn seq(&self) -> u32 {
-        self.seq
-    }
-
     /// For lookups without the map lock.
     pub fn snapshot(&self) -> &Arc<Snapshot> {
         &self.snapshot
@@ -304,11 +299,6 @@ impl FileMap {
             self.cache.set(piece)
         };
         debug_assert!(done.is_ok());
-    }
-
-    /// Number of pieces in memory that could be read again.
-    pub fn evictable(&self) -> usize {
-        self.cache.totals().evictable as usize
     }
 
     /// Forgets about `nr` pieces that could be read again. Returns how many.

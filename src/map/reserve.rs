@@ -254,6 +254,10 @@ impl FileMap {
 
     /// Blocks that are reserved for this file, of data and of nodes. Summed over all files it is what
     /// [`Space::reserve`](crate::space::Space::reserve) has promised.
+    #[allow(
+        dead_code,
+        reason = "the host's tests compare it with what is reserved"
+    )]
     pub fn reserved(&self) -> (u32, u32) {
         (self.cache.totals().delayed, self.pool)
     }

@@ -13,7 +13,6 @@
 
 use super::store::JournalStore;
 use super::superblock;
-use crate::disk::PhysBlock;
 use crate::linux::printk::Level;
 use crate::linux::workqueue::OwnedQueue;
 use crate::space::Run;

@@ -21,7 +21,7 @@ use crate::linux::iomap::{Map, MapFlags};
 use crate::linux::memalloc::NofsScope;
 use crate::map::{FileMap, Progress, State};
 use crate::store::{Store, Transaction};
-use kernel::error::{code::*, Result};
+use kernel::error::Result;
 use kernel::workqueue;
 
 /// Makes the file show `ranges`, whose data is on the device, in as few transactions as possible.

@@ -14,7 +14,7 @@ use crate::linux::dir::{self, Emitter, EntryKind};
 use crate::linux::inode::FileTable;
 use crate::linux::memalloc::NofsScope;
 use crate::map::{Mapping, State};
-use crate::names::{self, Cursor, FileType, Params, Progress};
+use crate::names::{self, Cursor, FileType, Listed, Params, Progress};
 use core::pin::Pin;
 use kernel::prelude::*;
 use kernel::sync::{new_mutex, Mutex};
@@ -139,7 +139,7 @@ impl dir::Operations for Open {
         let mut cursor = open.lock();
         cursor.seek(to.pos(), to.is_narrow());
         loop {
-            let progress = names::readdir(&dir, &mut cursor, |listed| {
+            let progress = names::readdir(&dir, &mut cursor, |listed: Listed<'_>| {
                 to.set_pos(listed.pos);
                 to.emit(
                     listed.name,

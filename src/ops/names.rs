@@ -203,7 +203,7 @@ fn add(idmap: &Idmap, dir: &Node, name: &[u8], make: Make<'_>) -> Result<Ready<F
     let volume = dir.data().volume();
     // What the inode costs, its first block, its name, and its way out if it cannot have one.
     let credits = create::credits(volume)
-        .saturating_add(append_credits(volume, 0))
+        .saturating_add(names::make_empty_credits(append_credits(volume, 0)))
         .saturating_add(insert_credits(volume, dir))
         .saturating_add(Orphans::CREDITS);
     let mut tx = volume.store.begin(credits, INSERT_REVOKES)?;

@@ -33,13 +33,6 @@ impl Flags {
     pub(crate) const FORCE_WAIT: Self = Self(bindings::IOMAP_DIO_FORCE_WAIT);
     /// `EAGAIN` rather than allocate or zero part of a block.
     pub(crate) const OVERWRITE_ONLY: Self = Self(bindings::IOMAP_DIO_OVERWRITE_ONLY);
-    /// Copy the data first: the device needs it not to change under it.
-    pub(crate) const BOUNCE: Self = Self(bindings::IOMAP_DIO_BOUNCE);
-
-    /// Both.
-    pub(crate) const fn with(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
 
     /// Whether all of `other` is set.
     pub(crate) const fn contains(self, other: Self) -> bool {

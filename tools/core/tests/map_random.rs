@@ -160,7 +160,7 @@ impl Bench {
     }
 
     fn choose(&mut self, f: usize, at: u32, len: u32) {
-        let seq = self.files[f].inode.map.seq();
+        let seq = self.files[f].inode.map.snapshot().seq();
         let before = self.state(f, at);
         match self.files[f]
             .map()
@@ -328,9 +328,9 @@ impl Bench {
             }
             Op::ReleaseWindow => self.files[f].map().release_window(&self.vol),
             Op::Shrink(n) => {
-                let seq = self.files[f].inode.map.seq();
+                let seq = self.files[f].inode.map.snapshot().seq();
                 self.files[f].map().shrink(n);
-                assert_eq!(self.files[f].inode.map.seq(), seq);
+                assert_eq!(self.files[f].inode.map.snapshot().seq(), seq);
             }
             Op::CommitJournal => commit_journal(&self.vol),
             Op::Remount => self.remount(),

@@ -98,7 +98,7 @@ fn geometry_is_that_of_dumpe2fs() {
             (layout.inode_size().into(), "Inode size"),
             (layout.first_ino(), "First inode"),
             (layout.reserved_blocks() as u32, "Reserved block count"),
-            (raw.free_blocks_count() as u32, "Free blocks"),
+            (raw.free_blocks_count_lo.get(), "Free blocks"),
             (raw.free_inodes_count.get(), "Free inodes"),
         ] {
             assert_eq!(u64::from(ours), dump.number(theirs), "{name}: {theirs}");
@@ -114,7 +114,7 @@ fn geometry_is_that_of_dumpe2fs() {
             "{name}"
         );
         assert_eq!(
-            layout.reserved_gdt_blocks().to_string(),
+            raw.reserved_gdt_blocks.to_string(),
             dump.get("Reserved GDT blocks").unwrap_or("0"),
             "{name}"
         );
@@ -141,7 +141,6 @@ fn geometry_is_that_of_dumpe2fs() {
             (layout.has_dir_nlink(), "dir_nlink"),
             (layout.has_huge_file(), "huge_file"),
             (layout.has_large_file(), "large_file"),
-            (layout.has_xattr(), "ext_attr"),
             (layout.has_journal(), "has_journal"),
         ] {
             assert_eq!(ours, features.contains(&theirs), "{name}: {theirs}");
@@ -207,7 +206,8 @@ fn groups_are_those_of_dumpe2fs() {
             assert_eq!(layout.group_of(last), Some((group, len - 1)));
             for index in [0, layout.inodes_per_group() - 1] {
                 let ino = layout.ino_of(group, index).unwrap();
-                assert_eq!(layout.inode_location(ino), Some((group, index)), "{name}");
+                let slot = layout.inode_slot(ino).unwrap();
+                assert_eq!((slot.group, slot.index), (group, index), "{name}");
             }
             assert_eq!(layout.ino_of(group, layout.inodes_per_group()), None);
         }
@@ -219,7 +219,7 @@ fn groups_are_those_of_dumpe2fs() {
         assert_eq!(layout.blocks_in_group(Group::new(layout.groups())), 0);
         assert_eq!(layout.ino_of(Group::new(layout.groups()), 0), None);
         let past = Ino::new(layout.inodes_count() + 1).unwrap();
-        assert_eq!(layout.inode_location(past), None, "{name}");
+        assert!(layout.inode_slot(past).is_none(), "{name}");
     }
 }
 
@@ -401,7 +401,7 @@ fn edits_are_read_by_others() {
         let layout = image.layout(false).unwrap();
         let (nr, offset) = layout.super_location();
         let store = HostStore::open(image.path(), layout.block_size().bytes()).unwrap();
-        let free = image.read_super().free_blocks_count();
+        let free = image.read_super().free_blocks_count_lo.get().into();
         {
             let mut tx = store.begin(1, 0).unwrap();
             let block = store.read(nr, SuperFormat::new(offset)).unwrap();
@@ -489,8 +489,8 @@ fn checksum_formulas() {
         seed.checksum(b"abc")
     );
     assert_eq!(
-        seed.for_inode(Ino::ROOT, 5).get(),
-        seed.checksum(&[2, 0, 0, 0, 5, 0, 0, 0])
+        seed.for_inode(Ino::ROOT, 5),
+        CsumSeed::new(seed.checksum(&[2, 0, 0, 0, 5, 0, 0, 0]))
     );
 }
 

@@ -118,7 +118,6 @@ fn allocations_fail_when_told() {
     assert!(tree.is_empty());
     // No allocation, so nothing fails.
     fail_allocation(Some(0));
-    let mut vec = vec;
     vec.truncate(1);
     vec.push(3, GFP_KERNEL).unwrap();
     fail_allocation(None);

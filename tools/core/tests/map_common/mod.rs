@@ -209,7 +209,7 @@ impl File {
             len: run.len,
             state: State::Written,
             phys: Some(run.start),
-            seq: self.inode.map.seq(),
+            seq: self.inode.map.snapshot().seq(),
         })
     }
 
