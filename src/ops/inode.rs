@@ -559,8 +559,8 @@ pub(super) fn evict(node: &Node) {
     }
 }
 
-/// Frees an inode without links: its blocks, its attribute block, itself. Until the last step it is an orphan, so that a
-/// recovery would do the rest.
+/// Frees an inode without links: its blocks, its attribute block, itself. Until the last step it is an orphan, so that
+/// a recovery would do the rest.
 fn free(node: &Node) -> Result {
     let _nofs = NofsScope::enter();
     let data = node.data();

@@ -30,7 +30,7 @@ dbg() {
 	! grep -q -i -E 'not found|unknown|usage|invalid' .dbg || fail "debugfs: $(cat .dbg)"
 }
 # poke OFFSET HEX: bytes into img.
-poke() { printf "$(sed 's/../\\x&/g' <<<"$2")" | dd of=img bs=1 seek="$1" conv=notrunc status=none; }
+poke() { perl -e 'print pack "H*", shift' "$2" | dd of=img bs=1 seek="$1" conv=notrunc status=none; }
 block_of() { debugfs -R "bmap $1 ${2:-0}" img 2>/dev/null | grep -o -E '^[0-9]+'; }
 inode_at() { # path: the byte offset of its inode
 	debugfs -R "imap $1" img 2>/dev/null |

@@ -26,5 +26,5 @@ mount_ext4 img ro
 compare "ext4 reads another copy"
 unmount
 mount_fs img
-rm -r "$MNT/${parts%% *}"/*
+rm -r "${MNT:?}/${parts%% *}"/*
 crosscheck img

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a map knows in memory only, when there is much of it: thousands of pieces that come, are joined, cut and taken back.
+//! What a map knows in memory only, when there is much of it: thousands of pieces that come, are joined, cut and taken
+//! back.
 //!
-//! Would catch: a piece that finds no room where it belongs and is lost, as when the chunk that was prepared for it went
-//! away with the piece that it replaces; chunks out of order; pieces that overlap or are joined wrongly.
+//! Would catch: a piece that finds no room where it belongs and is lost, as when the chunk that was prepared for it
+//! went away with the piece that it replaces; chunks out of order; pieces that overlap or are joined wrongly.
 
 mod map_common;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Extent trees that are not what they should be: an error and a report, no panic, no endless loop, no access to what does not
-//! belong to the file.
+//! Extent trees that are not what they should be: an error and a report, no panic, no endless loop, no access to what
+//! does not belong to the file.
 
 mod map_common;
 

@@ -154,13 +154,14 @@ fn bad_bitmap() {
     assert_eq!(dump_extents(&image, "a"), runs);
 }
 
-/// Would catch: a truncate, which makes space, that fails for lack of space; a hole whose tree block is not there and that is
-/// made nevertheless, or by half.
+/// Would catch: a truncate, which makes space, that fails for lack of space; a hole whose tree block is not there and
+/// that is made nevertheless, or by half.
 #[test]
 fn remove_without_space() {
     for depth in [0, 1, 2] {
         let (image, vol, mut file) = setup(1024, 16 << 20);
-        // The last leaf is full: it has 4 entries in the root, elsewhere 84, of which the next leaf took one from those before.
+        // The last leaf is full: it has 4 entries in the root, elsewhere 84, of which the next leaf took one from those
+        // before.
         let n = [4, 3 * 83 + 84, 19 * 83 + 84][depth];
         for i in 0..n {
             file.allocate(&vol, 10 * i, 6).unwrap();

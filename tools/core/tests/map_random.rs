@@ -3,8 +3,8 @@
 //! Random operations on file maps, compared with a model that knows each block by itself, and judged by `e2fsck`
 //! and `debugfs`.
 //!
-//! Would catch: wrong splits, merges and conversions; keys of index nodes that are not those of their children; blocks that
-//! are lost, given out twice or to two files; reservations that are not given back or are too few; a handle that
+//! Would catch: wrong splits, merges and conversions; keys of index nodes that are not those of their children; blocks
+//! that are lost, given out twice or to two files; reservations that are not given back or are too few; a handle that
 //! changes more blocks than the formulas say; anything in memory that does not agree with what is on disk.
 
 mod map_common;
@@ -380,10 +380,10 @@ impl Bench {
             assert_eq!(self.files[f].inode.map.reserved(), (0, 0));
             self.models[f]
                 .retain(|_, (state, _)| !matches!(state, State::Delayed | State::Pending));
-            // The size covers all that is written. Where index nodes lie below the root it covers all that is mapped: e2fsck
-            // takes the size for the end of the root's last entry, and so thinks that what is unwritten behind the size is
-            // outside of its parent, and clears it (e2fsprogs, github issue 145; it is the same for ext4). Whether
-            // the nodes are right `File::check_tree` knows better.
+            // The size covers all that is written. Where index nodes lie below the root it covers all that is mapped:
+            // e2fsck takes the size for the end of the root's last entry, and so thinks that what is unwritten behind
+            // the size is outside of its parent, and clears it (e2fsprogs, github issue 145; it is the same for ext4).
+            // Whether the nodes are right `File::check_tree` knows better.
             let deep = self.files[f].inode.map.depth() > 1;
             let end = self.models[f]
                 .iter()

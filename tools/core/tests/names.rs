@@ -154,7 +154,12 @@ fn play(dir: &mut FlatDir<'_>, ops: &[Op], inos: [Ino; 2]) -> BTreeMap<Vec<u8>, 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 24,
+        max_shrink_iters: 200,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     /// Names lost, found twice, left behind or leading elsewhere; blocks and trees that e2fsck does not take.
     #[test]

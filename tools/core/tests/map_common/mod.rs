@@ -225,8 +225,9 @@ impl File {
         Ok(got.expect("credits were enough"))
     }
 
-    /// Checks the extent tree as it is now, past the cache and without the code that is tested: depths, counts, order; keys
-    /// that are exactly those of the children, which end before the next key; and that `i_blocks` is what the tree holds.
+    /// Checks the extent tree as it is now, past the cache and without the code that is tested: depths, counts, order;
+    /// keys that are exactly those of the children, which end before the next key; and that `i_blocks` is what the tree
+    /// holds.
     #[track_caller]
     pub fn check_tree(&self, vol: &Vol) {
         let root = *self.inode.map.root();

@@ -134,8 +134,8 @@ pub struct Atomic<T: AtomicType>(T::Repr);
 impl<T: AtomicType> Atomic<T> {
     /// With the value `v`.
     pub const fn new(v: T) -> Self {
-        // SAFETY: `T` is one of the types of `atomic_type!`, and `Repr` is its atomic of the standard library, which has
-        // the size and the bit validity of `T`. A trait cannot give this as a constant function.
+        // SAFETY: `T` is one of the types of `atomic_type!`, and `Repr` is its atomic of the standard library, which
+        // has the size and the bit validity of `T`. A trait cannot give this as a constant function.
         #[allow(unsafe_code)]
         Self(unsafe { core::mem::transmute_copy(&v) })
     }
