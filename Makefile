@@ -41,7 +41,7 @@ shell: module
 check:
 	@qemu/check
 
-## doc            the documentation of the crate and of the host programs, below build/doc
+## doc            the documentation of the core and of the host programs, below build/doc
 .PHONY: doc
 doc: setup
 	@qemu/doc
@@ -64,7 +64,7 @@ modules_install: module
 ## rust-analyzer  write rust-project.json for an editor
 .PHONY: rust-analyzer
 rust-analyzer: module
-	@qemu/setup/module plain rust-analyzer >/dev/null
+	@qemu/rust-analyzer
 
 ## paths          print kernel=, build= and module= (absolute), for other harnesses; FLAVOUR=debug for the debug kernel
 .PHONY: paths
