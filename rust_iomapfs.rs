@@ -41,7 +41,7 @@ use kernel::prelude::*;
 
 #[path = "src/disk/mod.rs"]
 mod disk;
-#[path = "src/inode.rs"]
+#[path = "src/inode/mod.rs"]
 mod inode;
 #[path = "src/linux/mod.rs"]
 mod linux;

@@ -6,9 +6,10 @@
 //!
 //! A handle, then the inode's map lock, exclusively. Nothing here waits for a transaction.
 
-use super::cache::{Kind, Piece};
-use super::change::{Change, Cost, NewNodes};
+use super::change::{Cost, NewNodes};
 use super::need;
+use super::piece::{Kind, Piece};
+use super::plan::Change;
 use super::reserve::claim_for;
 use super::{Credits, FileMap, Mapping, Progress};
 use crate::disk::extent::{Extent, MAX_UNWRITTEN, MAX_WRITTEN};

@@ -11,8 +11,10 @@
 //! | `need.rs`     | how many tree blocks outstanding writes may need                                    |
 //! | `window.rs`   | blocks chosen ahead for a file that is written in order                             |
 //! | `tree.rs`     | the extent tree: finding                                                            |
+//! | `plan.rs`     | the extent tree: what a change does to a leaf                                       |
 //! | `change.rs`   | the extent tree: changing                                                           |
-//! | `cache.rs`    | what is known in memory                                                             |
+//! | `piece.rs`    | a run of blocks in one state                                                        |
+//! | `cache.rs`    | what is known in memory: pieces                                                     |
 //! | `snapshot.rs` | the last mapping, for lookups without a lock                                        |
 //!
 //! # Write, then map
@@ -47,6 +49,8 @@ mod cache;
 mod change;
 mod commit;
 mod need;
+mod piece;
+mod plan;
 mod remove;
 mod reserve;
 mod snapshot;
@@ -60,10 +64,11 @@ use crate::disk::extent::{ExtentNodeFormat, NodeMut, ROOT_BYTES};
 use crate::disk::{CsumSeed, Ino, LogicalBlock, PhysBlock};
 use crate::store::Store;
 use crate::volume::Volume;
-use cache::{Cache, Found, Kind, Piece};
+use cache::{Cache, Found};
 use kernel::error::{code::*, Result};
 use kernel::prelude::*;
 use kernel::sync::Arc;
+use piece::{Kind, Piece};
 use tree::{AtBlock, Tree};
 use window::Window;
 

@@ -10,7 +10,7 @@
 //!
 //! A handle, then the inode's map lock, exclusively. Nothing here waits for a transaction.
 
-use super::change::Change;
+use super::plan::Change;
 use super::tree::Path;
 use super::{Credits, FileMap, Progress};
 use crate::disk::extent::{Extent, MAX_WRITTEN};

@@ -8,8 +8,8 @@
 //!
 //! The inode's map lock, exclusively.
 
-use super::cache::{Kind, Piece};
 use super::need::{self, Load, Shape};
+use super::piece::{Kind, Piece};
 use super::{FileMap, Mapping};
 use crate::disk::LogicalBlock;
 use crate::space::{Claim, Goal, Run};

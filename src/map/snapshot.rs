@@ -24,7 +24,7 @@
 //! `publish` that removes a mapping that is no longer true. So a reader that sees the new number does not see
 //! the old mapping with it.
 
-use super::cache::{Kind, Piece};
+use super::piece::{Kind, Piece};
 use super::Mapping;
 use crate::disk::{LogicalBlock, PhysBlock};
 use kernel::sync::atomic::{Acquire, Atomic, Full, Relaxed, Release};

@@ -7,7 +7,7 @@
 
 #[path = "../../../src/disk/mod.rs"]
 pub mod disk;
-#[path = "../../../src/inode.rs"]
+#[path = "../../../src/inode/mod.rs"]
 pub mod inode;
 #[path = "../../../src/map/mod.rs"]
 pub mod map;

@@ -4,7 +4,7 @@
 //! would refuse is refused, and no bytes make it panic.
 
 use iomapfs_core::disk::features::{compat, incompat, ro_compat};
-use iomapfs_core::disk::layout::Refusal;
+use iomapfs_core::disk::layout::check::Refusal;
 use iomapfs_core::disk::superblock::{
     ErrorPolicy, ErrorRecord, RawSuper, SuperFormat, STATE_ERROR, SUPER_SIZE,
 };

@@ -2,7 +2,7 @@
 
 //! Images made by `mke2fs`, and the tools of e2fsprogs that judge them.
 
-use crate::disk::layout::Refusal;
+use crate::disk::layout::check::Refusal;
 use crate::disk::superblock::{RawSuper, SUPER_OFFSET, SUPER_SIZE};
 use crate::disk::Layout;
 use std::fs::{File, OpenOptions};

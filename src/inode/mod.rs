@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An inode as the core has it, and its way from and to the inode table.
+//! An inode as the core has it, and its way from and to the inode table (`place.rs`: its bytes there).
 //!
 //! The VFS inode is the authority for mode, owner, links, times, device number and the size in memory; they
 //! come and go as [`Attrs`]. What the VFS does not know is in [`Inode`].
@@ -17,18 +17,20 @@
 //! An `Inode` is guarded by the inode's map lock. Inside of the functions here the buffer lock of the block of the
 //! inode table is taken, which makes changes of neighbours one after the other.
 
+mod place;
+
+pub use place::{dtime, set_dtime};
+
 use crate::disk::inode::{
-    self, decode_rdev, encode_rdev, DiskInode, FileKind, InodeFlags, InodeTableFormat, Time,
-    I_BLOCK_SIZE,
+    decode_rdev, encode_rdev, DiskInode, FileKind, InodeFlags, Time, I_BLOCK_SIZE,
 };
-use crate::disk::layout::InodeSlot;
 use crate::disk::superblock::SuperFormat;
 use crate::disk::{CsumSeed, Ino, PhysBlock};
 use crate::map::FileMap;
-use crate::store::{Block, Flaw, Store, Transaction};
+use crate::store::{Flaw, Store, Transaction};
 use crate::volume::Volume;
-use kernel::error::{code::*, Error, Result};
-use kernel::prelude::*;
+use kernel::error::{code::*, Result};
+use place::{corrupt, Place};
 
 /// The largest size that old kernels can cope with; files beyond it need the feature `large_file`.
 const SMALL_FILE_MAX: u64 = 0x7fff_ffff;
@@ -111,99 +113,6 @@ pub enum Content<'a> {
     Target(&'a [u8]),
     /// Nothing, or the device number of the attributes: devices, pipes, sockets.
     Special,
-}
-
-/// The block of the inode table with an inode, and where in it that is.
-struct Place<S: Store> {
-    block: Block<S, InodeTableFormat>,
-    slot: InodeSlot,
-}
-
-impl<S: Store> Place<S> {
-    fn of(vol: &Volume<S>, ino: Ino) -> Result<Self> {
-        let nr = |slot: &InodeSlot| {
-            let table = vol.space.inode_table(slot.group)?;
-            table.checked_add(slot.block.into())
-        };
-        let slot = vol.layout.inode_slot(ino);
-        let Some((slot, nr)) = slot.and_then(|slot| Some((slot, nr(&slot)?))) else {
-            return Err(corrupt(vol, ino, Flaw("no such inode")));
-        };
-        Ok(Self {
-            block: vol.store.read(nr, InodeTableFormat)?,
-            slot,
-        })
-    }
-
-    fn bytes<'a>(&self, vol: &Volume<S>, block: &'a [u8]) -> Result<&'a [u8], Flaw> {
-        let end = self
-            .slot
-            .offset
-            .saturating_add(vol.layout.inode_size().into());
-        block.get(self.slot.offset..end).ok_or(Flaw("cut short"))
-    }
-
-    fn bytes_mut<'a>(&self, vol: &Volume<S>, block: &'a mut [u8]) -> Result<&'a mut [u8], Flaw> {
-        let end = self
-            .slot
-            .offset
-            .saturating_add(vol.layout.inode_size().into());
-        block
-            .get_mut(self.slot.offset..end)
-            .ok_or(Flaw("cut short"))
-    }
-
-    /// Gives `f` the whole inode.
-    fn with<R>(
-        &self,
-        vol: &Volume<S>,
-        f: impl FnOnce(&[u8]) -> Result<R, Flaw>,
-    ) -> Result<R, Flaw> {
-        self.block.with(|block| f(self.bytes(vol, block)?))
-    }
-
-    /// Gives `f` the whole inode, to change it.
-    fn edit<R>(
-        &self,
-        vol: &Volume<S>,
-        tx: &mut S::Tx<'_>,
-        ino: Ino,
-        f: impl FnOnce(&mut [u8]) -> Result<R, Flaw>,
-    ) -> Result<R> {
-        tx.edit(&self.block, |block| f(self.bytes_mut(vol, block)?))?
-            .map_err(|flaw| corrupt(vol, ino, flaw))
-    }
-}
-
-/// Reports what is wrong with an inode. Returns the error to give up with.
-fn corrupt<S: Store>(vol: &Volume<S>, ino: Ino, flaw: Flaw) -> Error {
-    let ino = ino.get();
-    let what = flaw.0;
-    vol.store.corrupt(fmt!("inode {ino}: {what}"))
-}
-
-/// Reads `i_dtime` of an inode: when it was deleted, or the next orphan.
-///
-/// # Errors
-///
-/// `EUCLEAN`, reported; `EIO`, `ENOMEM`.
-pub fn dtime<S: Store>(vol: &Volume<S>, ino: Ino) -> Result<u32> {
-    Place::of(vol, ino)?
-        .with(vol, |bytes| inode::dtime(bytes).ok_or(Flaw("cut short")))
-        .map_err(|flaw| corrupt(vol, ino, flaw))
-}
-
-/// Sets `i_dtime` of an inode: when it was deleted, in seconds of Unix time, or the next orphan. Costs one credit.
-///
-/// # Errors
-///
-/// `EUCLEAN`, reported; `EIO`, `ENOMEM`; what the journal says.
-pub fn set_dtime<S: Store>(vol: &Volume<S>, tx: &mut S::Tx<'_>, ino: Ino, value: u32) -> Result {
-    Place::of(vol, ino)?.edit(vol, tx, ino, |bytes| {
-        inode::set_dtime(bytes, value);
-        inode::seal(&vol.layout, ino, bytes);
-        Ok(())
-    })
 }
 
 impl Inode {

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where things are: blocks and inodes in their groups, group descriptors, copies of the super block.
+//!
+//! All of it follows from the values of a [`Layout`] alone, without I/O.
+
+use super::Layout;
+use crate::disk::features::{compat, ro_compat};
+use crate::disk::superblock::SUPER_OFFSET;
+use crate::disk::{Group, Ino, PhysBlock};
+
+/// Where an inode is in the inode table of its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InodeSlot {
+    /// The group.
+    pub group: Group,
+    /// The inode's bit in the inode bitmap.
+    pub index: u32,
+    /// Block of the group's inode table.
+    pub block: u32,
+    /// Where the inode begins in that block, in bytes.
+    pub offset: usize,
+}
+
+impl Layout {
+    /// The block with the super block, and where in it that begins.
+    pub fn super_location(&self) -> (PhysBlock, usize) {
+        let block = SUPER_OFFSET.wrapping_shr(self.block_size.bits());
+        let offset = SUPER_OFFSET & u64::from(self.block_size.bytes()).wrapping_sub(1);
+        (PhysBlock::new(block), offset as usize)
+    }
+
+    /// Whether the device has the `len` blocks from `start` on, within the groups.
+    pub fn contains(&self, start: PhysBlock, len: u32) -> bool {
+        start.get() >= self.first_data_block.into()
+            && start
+                .checked_add(len.into())
+                .is_some_and(|end| end.get() <= self.blocks_count)
+    }
+
+    /// The groups in order.
+    pub fn all_groups(&self) -> impl Iterator<Item = Group> {
+        (0..self.groups).map(Group::new)
+    }
+
+    /// The group of a block and the block's bit in the block bitmap.
+    pub fn group_of(&self, block: PhysBlock) -> Option<(Group, u32)> {
+        if !self.contains(block, 1) {
+            return None;
+        }
+        let n = block.get().checked_sub(self.first_data_block.into())?;
+        let per_group = u64::from(self.blocks_per_group.get());
+        let group = u32::try_from(n.checked_div(per_group)?).ok()?;
+        Some((Group::new(group), n.checked_rem(per_group)? as u32))
+    }
+
+    /// The first block of a group.
+    pub fn group_first_block(&self, group: Group) -> PhysBlock {
+        let before = u64::from(group.get()).saturating_mul(self.blocks_per_group.get().into());
+        PhysBlock::new(before.saturating_add(self.first_data_block.into()))
+    }
+
+    /// How many blocks a group has: fewer in the last one, none past it.
+    pub fn blocks_in_group(&self, group: Group) -> u32 {
+        let rest = self
+            .blocks_count
+            .saturating_sub(self.group_first_block(group).get());
+        rest.min(self.blocks_per_group.get().into()) as u32
+    }
+
+    /// Whether a group begins with a copy of the super block and the group descriptors.
+    pub fn has_super(&self, group: Group) -> bool {
+        let nr = group.get();
+        if nr == 0 {
+            return true;
+        }
+        if self.features.has_compat(compat::SPARSE_SUPER2) {
+            return self.backup_groups.contains(&nr);
+        }
+        if nr == 1 || !self.features.has_ro_compat(ro_compat::SPARSE_SUPER) {
+            return true;
+        }
+        [3, 5, 7].into_iter().any(|base: u32| {
+            core::iter::successors(Some(base), |power| power.checked_mul(base))
+                .take_while(|power| *power <= nr)
+                .any(|power| power == nr)
+        })
+    }
+
+    /// How many blocks at the beginning of a group hold the super block, the group descriptors and the blocks
+    /// kept for more of these.
+    pub fn base_meta_blocks(&self, group: Group) -> u32 {
+        if !self.has_super(group) {
+            return 0;
+        }
+        self.gdt_blocks
+            .saturating_add(self.reserved_gdt_blocks.into())
+            .saturating_add(1)
+    }
+
+    /// Block number `nr` of the group descriptor table.
+    pub fn gdt_block(&self, nr: u32) -> PhysBlock {
+        let (block, _) = self.super_location();
+        PhysBlock::new(block.get().saturating_add(1).saturating_add(nr.into()))
+    }
+
+    /// The block with a group's descriptor, and where in it that begins, in bytes.
+    pub fn desc_location(&self, group: Group) -> (PhysBlock, usize) {
+        let per_block = self.descs_per_block().max(1);
+        let nr = group.get().checked_div(per_block).unwrap_or(0);
+        let index = group.get().checked_rem(per_block).unwrap_or(0);
+        let offset = index.saturating_mul(self.desc_size.into());
+        (self.gdt_block(nr), offset as usize)
+    }
+
+    /// Where an inode is in the inode table; `None` where there is no such inode.
+    pub fn inode_slot(&self, ino: Ino) -> Option<InodeSlot> {
+        if ino.get() > self.inodes_count {
+            return None;
+        }
+        let n = ino.get().wrapping_sub(1);
+        let index = n % self.inodes_per_group;
+        let in_block = index % self.inodes_per_block;
+        Some(InodeSlot {
+            group: Group::new(n / self.inodes_per_group),
+            index,
+            block: index / self.inodes_per_block,
+            offset: in_block.checked_mul(self.inode_size.into())? as usize,
+        })
+    }
+
+    /// The inode of a bit in a group's inode bitmap; `None` where there is no such inode.
+    pub fn ino_of(&self, group: Group, index: u32) -> Option<Ino> {
+        if index >= self.inodes_per_group.get() {
+            return None;
+        }
+        let before = group.get().checked_mul(self.inodes_per_group.get())?;
+        let nr = before.checked_add(index)?.checked_add(1)?;
+        Ino::new(nr).filter(|_| nr <= self.inodes_count)
+    }
+
+    /// Whether an inode is one that users can reach: the root, or past the reserved ones.
+    pub fn is_user_ino(&self, ino: Ino) -> bool {
+        ino == Ino::ROOT || (ino.get() >= self.first_ino && ino.get() <= self.inodes_count)
+    }
+
+    /// Blocks of the file system's own that are there from the beginning, without the journal: what comes before
+    /// the first group, and the super blocks, descriptors, bitmaps and inode tables of all groups.
+    pub fn overhead(&self) -> u64 {
+        let per_group = u64::from(self.inode_table_blocks()) + 2;
+        self.all_groups()
+            .map(|group| per_group + u64::from(self.base_meta_blocks(group)))
+            .fold(u64::from(self.first_data_block), u64::saturating_add)
+    }
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The bytes of an inode in the inode table: where they are, and how they are read and changed.
+//!
+//! The buffer lock of the block of the inode table is held while they are: neighbours change one after the other.
+
+use crate::disk::inode::{self, InodeTableFormat};
+use crate::disk::layout::InodeSlot;
+use crate::disk::Ino;
+use crate::store::{Block, Flaw, Store, Transaction};
+use crate::volume::Volume;
+use kernel::error::{Error, Result};
+use kernel::prelude::*;
+
+/// The block of the inode table with an inode, and where in it that is.
+pub(super) struct Place<S: Store> {
+    block: Block<S, InodeTableFormat>,
+    slot: InodeSlot,
+}
+
+impl<S: Store> Place<S> {
+    pub(super) fn of(vol: &Volume<S>, ino: Ino) -> Result<Self> {
+        let nr = |slot: &InodeSlot| {
+            let table = vol.space.inode_table(slot.group)?;
+            table.checked_add(slot.block.into())
+        };
+        let slot = vol.layout.inode_slot(ino);
+        let Some((slot, nr)) = slot.and_then(|slot| Some((slot, nr(&slot)?))) else {
+            return Err(corrupt(vol, ino, Flaw("no such inode")));
+        };
+        Ok(Self {
+            block: vol.store.read(nr, InodeTableFormat)?,
+            slot,
+        })
+    }
+
+    fn bytes<'a>(&self, vol: &Volume<S>, block: &'a [u8]) -> Result<&'a [u8], Flaw> {
+        let end = self
+            .slot
+            .offset
+            .saturating_add(vol.layout.inode_size().into());
+        block.get(self.slot.offset..end).ok_or(Flaw("cut short"))
+    }
+
+    fn bytes_mut<'a>(&self, vol: &Volume<S>, block: &'a mut [u8]) -> Result<&'a mut [u8], Flaw> {
+        let end = self
+            .slot
+            .offset
+            .saturating_add(vol.layout.inode_size().into());
+        block
+            .get_mut(self.slot.offset..end)
+            .ok_or(Flaw("cut short"))
+    }
+
+    /// Gives `f` the whole inode.
+    pub(super) fn with<R>(
+        &self,
+        vol: &Volume<S>,
+        f: impl FnOnce(&[u8]) -> Result<R, Flaw>,
+    ) -> Result<R, Flaw> {
+        self.block.with(|block| f(self.bytes(vol, block)?))
+    }
+
+    /// Gives `f` the whole inode, to change it.
+    pub(super) fn edit<R>(
+        &self,
+        vol: &Volume<S>,
+        tx: &mut S::Tx<'_>,
+        ino: Ino,
+        f: impl FnOnce(&mut [u8]) -> Result<R, Flaw>,
+    ) -> Result<R> {
+        tx.edit(&self.block, |block| f(self.bytes_mut(vol, block)?))?
+            .map_err(|flaw| corrupt(vol, ino, flaw))
+    }
+}
+
+/// Reports what is wrong with an inode. Returns the error to give up with.
+pub(super) fn corrupt<S: Store>(vol: &Volume<S>, ino: Ino, flaw: Flaw) -> Error {
+    let ino = ino.get();
+    let what = flaw.0;
+    vol.store.corrupt(fmt!("inode {ino}: {what}"))
+}
+
+/// Reads `i_dtime` of an inode: when it was deleted, or the next orphan.
+///
+/// # Errors
+///
+/// `EUCLEAN`, reported; `EIO`, `ENOMEM`.
+pub fn dtime<S: Store>(vol: &Volume<S>, ino: Ino) -> Result<u32> {
+    Place::of(vol, ino)?
+        .with(vol, |bytes| inode::dtime(bytes).ok_or(Flaw("cut short")))
+        .map_err(|flaw| corrupt(vol, ino, flaw))
+}
+
+/// Sets `i_dtime` of an inode: when it was deleted, in seconds of Unix time, or the next orphan. Costs one credit.
+///
+/// # Errors
+///
+/// `EUCLEAN`, reported; `EIO`, `ENOMEM`; what the journal says.
+pub fn set_dtime<S: Store>(vol: &Volume<S>, tx: &mut S::Tx<'_>, ino: Ino, value: u32) -> Result {
+    Place::of(vol, ino)?.edit(vol, tx, ino, |bytes| {
+        inode::set_dtime(bytes, value);
+        inode::seal(&vol.layout, ino, bytes);
+        Ok(())
+    })
+}
