@@ -119,8 +119,8 @@ impl Inode {
     /// Longest target of a symbolic link that `i_block` holds, in bytes; it ends with a zero there.
     pub const MAX_FAST_TARGET: usize = I_BLOCK_SIZE - 1;
 
-    /// Credits that [`Inode::write`] and [`Inode::create`] cost: the block of the inode table, and the super block where
-    /// the first large file has to be marked there.
+    /// Credits that [`Inode::write`] and [`Inode::create`] cost: the block of the inode table, and the super block
+    /// where the first large file has to be marked there.
     pub const WRITE_CREDITS: u32 = 2;
 
     /// Reads an inode that a directory entry or a file handle names.

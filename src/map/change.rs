@@ -88,7 +88,8 @@ impl Tree {
         Ok(nodes)
     }
 
-    /// Chooses and marks used the blocks of `count` new nodes, of the `pool` reserved ones first and then as `beyond` says.
+    /// Chooses and marks used the blocks of `count` new nodes, of the `pool` reserved ones first and then as `beyond`
+    /// says.
     ///
     /// # Errors
     ///

@@ -20,9 +20,9 @@ use crate::volume::Volume;
 use kernel::error::{code::*, Result};
 
 impl FileMap {
-    /// What one run costs at most to commit, without the inode. A handle that was begun with more commits several runs at
-    /// once. `depth` is [`FileMap::depth`] or [`Snapshot::depth`](super::Snapshot::depth); if the tree has become higher
-    /// since, [`FileMap::commit`] does nothing and asks to be called again.
+    /// What one run costs at most to commit, without the inode. A handle that was begun with more commits several runs
+    /// at once. `depth` is [`FileMap::depth`] or [`Snapshot::depth`](super::Snapshot::depth); if the tree has become
+    /// higher since, [`FileMap::commit`] does nothing and asks to be called again.
     pub fn commit_credits<S: Store>(vol: &Volume<S>, depth: u16) -> Credits {
         let depth = u32::from(depth);
         let nodes = depth.saturating_add(1);
@@ -39,14 +39,15 @@ impl FileMap {
     /// Makes what is pending or unwritten in the `len` blocks from `at` on written, on disk, as a part of `tx`. What is
     /// written stays. The data is on the device already.
     ///
-    /// `granted` is what the handle has left for this; each run is committed only if that is enough. The caller writes the
-    /// inode in the same handle (`i_block`, `i_blocks`, perhaps the size), after an error too: runs before it are committed.
+    /// `granted` is what the handle has left for this; each run is committed only if that is enough. The caller writes
+    /// the inode in the same handle (`i_block`, `i_blocks`, perhaps the size), after an error too: runs before it are
+    /// committed.
     ///
     /// # Errors
     ///
     /// `EIO` for a hole or a delayed run: nobody has chosen blocks for what was written. Errors of the journal
-    /// and of bitmaps; `EUCLEAN`, reported. For what was chosen here, `ENOSPC` does not occur (for unwritten blocks that
-    /// were not, it can). What was not committed is as before.
+    /// and of bitmaps; `EUCLEAN`, reported. For what was chosen here, `ENOSPC` does not occur (for unwritten blocks
+    /// that were not, it can). What was not committed is as before.
     pub fn commit<S: Store>(
         &mut self,
         vol: &Volume<S>,
@@ -129,8 +130,8 @@ impl FileMap {
         }
     }
 
-    /// Makes up to `len` blocks from `at` on unwritten, on disk, where there is a hole or a delayed run: `fallocate`. Returns
-    /// what is at `at` then. `None`, and nothing has changed, where `granted` is too little.
+    /// Makes up to `len` blocks from `at` on unwritten, on disk, where there is a hole or a delayed run: `fallocate`.
+    /// Returns what is at `at` then. `None`, and nothing has changed, where `granted` is too little.
     ///
     /// # Errors
     ///

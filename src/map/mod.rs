@@ -311,8 +311,8 @@ impl FileMap {
         self.cache.shrink(nr)
     }
 
-    /// Takes back all that is reserved or chosen, and forgets what is cached: for an inode that leaves memory. There is no
-    /// I/O in flight.
+    /// Takes back all that is reserved or chosen, and forgets what is cached: for an inode that leaves memory. There is
+    /// no I/O in flight.
     pub fn evict<S: Store>(&mut self, vol: &Volume<S>) {
         self.cancel(vol, LogicalBlock::ZERO, LogicalBlock::LIMIT);
         self.release_window(vol);

@@ -12,10 +12,10 @@
 //! (one for each piece of the cache that is delayed, pending or claimed), and a place lies in one node of each level
 //! as long as nothing is added.
 //!
-//! A node is split only when it is full, into halves of at least *h* entries (half of what it holds). So between two splits
-//! of what was one node there are at least *h* new entries, and a level gets at most *K* new nodes for nodes that were full
-//! from the start, and one for each *h* entries that come to it. Each new node is a new entry for the level above. When the
-//! root's four places are used up, the tree grows by one node and the rule goes on above it.
+//! A node is split only when it is full, into halves of at least *h* entries (half of what it holds). So between two
+//! splits of what was one node there are at least *h* new entries, and a level gets at most *K* new nodes for nodes
+//! that were full from the start, and one for each *h* entries that come to it. Each new node is a new entry for the
+//! level above. When the root's four places are used up, the tree grows by one node and the rule goes on above it.
 //!
 //! The bound holds for any tree of this shape, so it is computed anew when something is added, and what is
 //! reserved beyond it is given back. A commit makes neither true again (it may turn one place into two), and

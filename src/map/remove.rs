@@ -2,9 +2,9 @@
 
 //! Unmapping: truncate, punch, evict.
 //!
-//! Goes from the end of the range to its start, so that a truncate that is interrupted by a crash leaves a shorter file.
-//! In each step the tree forgets blocks before they are freed: an error in between leaks blocks, and never leaves a block
-//! both free and mapped.
+//! Goes from the end of the range to its start, so that a truncate that is interrupted by a crash leaves a shorter
+//! file. In each step the tree forgets blocks before they are freed: an error in between leaks blocks, and never leaves
+//! a block both free and mapped.
 //!
 //! # Locks
 //!
@@ -89,19 +89,19 @@ impl FileMap {
         }
     }
 
-    /// Makes `from..to` a hole: takes back what is delayed or pending there, and frees what is mapped, as far as `granted`
-    /// reaches. On [`Progress::Again`] all from the returned block on is done.
+    /// Makes `from..to` a hole: takes back what is delayed or pending there, and frees what is mapped, as far as
+    /// `granted` reaches. On [`Progress::Again`] all from the returned block on is done.
     ///
     /// The caller writes the inode in the same handle, after an error too: a part may have been done.
     ///
-    /// The caller has made sure that no I/O to these blocks is in flight and that the inode's size, or its place on the orphan
-    /// list, makes a crash between two steps harmless.
+    /// The caller has made sure that no I/O to these blocks is in flight and that the inode's size, or its place on the
+    /// orphan list, makes a crash between two steps harmless.
     ///
     /// # Errors
     ///
-    /// `ENOSPC` where a hole inside one extent needs a new tree block and there is none at all: nothing is unmapped then. Errors of the journal and of
-    /// bitmaps; `EUCLEAN`, reported. What is left is consistent; blocks may be lost until the next check of the file
-    /// system.
+    /// `ENOSPC` where a hole inside one extent needs a new tree block and there is none at all: nothing is unmapped
+    /// then. Errors of the journal and of bitmaps; `EUCLEAN`, reported. What is left is consistent; blocks may be lost
+    /// until the next check of the file system.
     pub fn remove<S: Store>(
         &mut self,
         vol: &Volume<S>,
@@ -158,8 +158,8 @@ impl FileMap {
             return Ok(None);
         };
         if cost.nodes > 0 {
-            // An entry more, which the outstanding writes did not count on. One that needs no node leaves the shape of the
-            // tree as it is, and so what they need: a truncate works on a device without a free block.
+            // An entry more, which the outstanding writes did not count on. One that needs no node leaves the shape of
+            // the tree as it is, and so what they need: a truncate works on a device without a free block.
             self.hold(vol, 1, true)?;
         }
         self.cache.prepare(part.start)?;
@@ -171,8 +171,8 @@ impl FileMap {
         Ok(Some(part.start))
     }
 
-    /// Removes whole extents of a leaf, `slot` and before it, that lie in `range`; behind the first there is nothing in it.
-    /// `None` where the credits are too few for one.
+    /// Removes whole extents of a leaf, `slot` and before it, that lie in `range`; behind the first there is nothing in
+    /// it. `None` where the credits are too few for one.
     fn remove_whole<S: Store>(
         &mut self,
         vol: &Volume<S>,

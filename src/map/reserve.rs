@@ -59,8 +59,8 @@ impl FileMap {
         Ok(Mapping::from_piece(&delayed, at, len, self.seq))
     }
 
-    /// Chooses blocks for up to `len` blocks from `at` on, if there is a hole or a delayed run: they become pending. Of an
-    /// unwritten run it reserves what its conversion may need. Returns what is at `at` then, so that data can be
+    /// Chooses blocks for up to `len` blocks from `at` on, if there is a hole or a delayed run: they become pending. Of
+    /// an unwritten run it reserves what its conversion may need. Returns what is at `at` then, so that data can be
     /// written to it: a contiguous run, perhaps shorter than `len`.
     ///
     /// `goal.near`, where it is `None`, is found from the blocks around in the file.
@@ -120,8 +120,8 @@ impl FileMap {
     /// Takes back what was reserved or chosen in `from..to`. On disk nothing changes: delayed and pending blocks
     /// are holes again. The caller makes sure that no I/O to pending blocks is in flight.
     ///
-    /// Without memory to note that only a part of a run is taken back, that run stays as it is until a larger part of it
-    /// is taken back, at the latest in [`FileMap::evict`].
+    /// Without memory to note that only a part of a run is taken back, that run stays as it is until a larger part of
+    /// it is taken back, at the latest in [`FileMap::evict`].
     pub fn cancel<S: Store>(&mut self, vol: &Volume<S>, from: LogicalBlock, to: LogicalBlock) {
         self.take_back(vol, from, to, |kind| {
             matches!(kind, Kind::Delayed | Kind::Pending | Kind::Claimed)

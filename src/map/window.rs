@@ -2,8 +2,8 @@
 
 //! Blocks chosen ahead for a file that is written in order.
 //!
-//! A file that grows by small writes gets each time the next blocks of one run that was chosen in memory: the search for
-//! free blocks is done once for many writes, and files that grow at the same time do not get each other's blocks in
+//! A file that grows by small writes gets each time the next blocks of one run that was chosen in memory: the search
+//! for free blocks is done once for many writes, and files that grow at the same time do not get each other's blocks in
 //! between. Nothing of that is on disk, so a crash or a forgotten file leaves no trace.
 //!
 //! # Invariants
