@@ -66,9 +66,16 @@ impl FileMap {
                 return Err(EIO);
             };
             if kind != Kind::Written {
+                let mut len = piece.len.min(MAX_WRITTEN);
+                if kind != Kind::Pending {
+                    // What is one run in memory may be more than one extent: of two leaves, or of the greatest length.
+                    if let Some((_, _, here)) = self.tree.last_before(vol, at.saturating_add(1))? {
+                        len = len.min(here.end().saturating_distance_from(at)).max(1);
+                    }
+                }
                 let extent = Extent {
                     start: at,
-                    len: piece.len.min(MAX_WRITTEN),
+                    len,
                     phys,
                     written: true,
                 };

@@ -9,8 +9,9 @@
 //! # The bound
 //!
 //! Each outstanding block is at worst an extent of its own: *E* entries come to the leaves. They come to *K* places
-//! (one for each piece of the cache that is delayed, pending or claimed), and a place lies in one node of each level
-//! as long as nothing is added.
+//! (one for each piece of the cache that is delayed or pending), and a place lies in one node of each level
+//! as long as nothing is added. A claimed piece may begin in one leaf and end in another: two places. Leaves between have no
+//! more entries than there are blocks to be written, so these pay for their splits.
 //!
 //! A node is split only when it is full, into halves of at least *h* entries (half of what it holds). So between two
 //! splits of what was one node there are at least *h* new entries, and a level gets at most *K* new nodes for nodes
@@ -59,18 +60,18 @@ impl Load {
             .saturating_add(totals.claimed.into());
         Self {
             entries: blocks.saturating_add(claims),
-            places,
+            places: places.saturating_add(claims),
         }
     }
 
-    /// With one more place of `blocks` blocks.
+    /// With `blocks` blocks more, in one piece.
     pub(super) fn plus(&self, blocks: u32) -> Self {
         Self {
             entries: self
                 .entries
                 .saturating_add(u64::from(blocks))
                 .saturating_add(1),
-            places: self.places.saturating_add(1),
+            places: self.places.saturating_add(2),
         }
     }
 

@@ -215,12 +215,27 @@ impl File {
 
     /// Preallocates up to `len` blocks. Gives what is there then.
     pub fn preallocate(&mut self, vol: &Vol, at: u32, len: u32) -> Result<Mapping> {
+        self.preallocate_near(vol, at, len, None)
+    }
+
+    /// As [`Self::preallocate`], near a device block.
+    pub fn preallocate_near(
+        &mut self,
+        vol: &Vol,
+        at: u32,
+        len: u32,
+        near: Option<u64>,
+    ) -> Result<Mapping> {
+        let goal = Goal {
+            near: near.map(PhysBlock::new),
+            ..goal()
+        };
         let credits = FileMap::commit_credits(vol, self.inode.map.depth());
         let mut tx = vol
             .store
             .begin(credits.blocks + Inode::WRITE_CREDITS, credits.revokes)?;
         let map = &mut self.inode.map;
-        let got = map.preallocate(vol, &mut tx, block(at), len, goal(), true, credits)?;
+        let got = map.preallocate(vol, &mut tx, block(at), len, goal, true, credits)?;
         self.inode.write(vol, &mut tx, &self.attrs)?;
         Ok(got.expect("credits were enough"))
     }
