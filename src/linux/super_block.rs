@@ -83,17 +83,21 @@ impl<T: FileSystem> SuperBlock<T> {
         unsafe { BlockDevice::of_super(self.as_raw()) }
     }
 
-    /// Starts and waits for writeback of all dirty data, which makes `ENOSPC` definite.
+    /// Writes out all dirty data and waits until it is on the device, which makes `ENOSPC` definite: what was reserved
+    /// for it and not needed is given back then. Meanwhile callers pile up here and not on the device.
     ///
-    /// The caller must hold no lock of an inode. Does nothing while an unmount is under way.
+    /// The caller must hold no lock of an inode. Does nothing while a mount, remount or unmount is under way.
     pub(crate) fn try_to_write_back(&self) {
-        // SAFETY: Valid by the type's invariants.
+        // SAFETY: Valid by the type's invariants. The lock that the callee wants is held; as it is only tried, who holds
+        // it and waits for the caller is not waited for.
         unsafe {
-            bindings::try_to_writeback_inodes_sb(
-                self.as_raw(),
-                bindings::wb_reason_WB_REASON_FS_FREE_SPACE,
-            )
-        };
+            let lock = &raw mut (*self.as_raw()).s_umount;
+
+            if bindings::down_read_trylock(lock) != 0 {
+                bindings::sync_inodes_sb(self.as_raw());
+                bindings::up_read(lock);
+            }
+        }
     }
 
     /// Writes out and waits for all that is dirty, as `sync(2)` does. For [`FileSystem::reconfigure`], which the VFS
