@@ -18,7 +18,9 @@
 #include <linux/jbd2.h>
 #include <linux/pagemap.h>
 #include <linux/part_stat.h>
+#include <linux/sched.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/statfs.h>
 #include <linux/uio.h>
 #include <linux/workqueue.h>
@@ -399,6 +401,18 @@ loff_t iomapfs_helper_folio_next_pos(struct folio *folio)
 void iomapfs_helper_mapping_set_large_folios(struct address_space *mapping)
 {
 	mapping_set_large_folios(mapping);
+}
+
+/* linux/sched.h, linux/sched/signal.h */
+
+int iomapfs_helper_cond_resched(void)
+{
+	return cond_resched();
+}
+
+bool iomapfs_helper_current_fatal_signal_pending(void)
+{
+	return fatal_signal_pending(current);
 }
 
 /* linux/sched/mm.h */

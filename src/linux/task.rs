@@ -2,7 +2,9 @@
 
 //! The task that calls.
 //!
-//! C header: [`include/linux/capability.h`](srctree/include/linux/capability.h)
+//! C headers: [`include/linux/capability.h`](srctree/include/linux/capability.h),
+//! [`include/linux/sched.h`](srctree/include/linux/sched.h),
+//! [`include/linux/sched/signal.h`](srctree/include/linux/sched/signal.h)
 
 use super::bindings;
 
@@ -10,4 +12,16 @@ use super::bindings;
 pub(crate) fn may_use_reserves() -> bool {
     // SAFETY: No conditions.
     unsafe { bindings::capable(bindings::CAP_SYS_RESOURCE as i32) }
+}
+
+/// Whether a signal is about to end the task, so that it need not go on with what it does.
+pub(crate) fn is_dying() -> bool {
+    // SAFETY: No conditions; it is about the task that calls.
+    unsafe { bindings::current_fatal_signal_pending() }
+}
+
+/// Lets other tasks run, if one waits for this CPU. For loops that may take long; no spinning lock may be held.
+pub(crate) fn reschedule() {
+    // SAFETY: No conditions; it may sleep, as the caller was told.
+    unsafe { bindings::cond_resched() };
 }

@@ -13,6 +13,7 @@ use crate::disk::{CsumSeed, Ino, LogicalBlock, PhysBlock};
 use crate::linux::dir::{self, Emitter, EntryKind};
 use crate::linux::inode::FileTable;
 use crate::linux::memalloc::NofsScope;
+use crate::linux::task;
 use crate::map::{Mapping, State};
 use crate::names::{self, Cursor, FileType, Listed, Params, Progress};
 use core::pin::Pin;
@@ -139,6 +140,11 @@ impl dir::Operations for Open {
         let mut cursor = open.lock();
         cursor.seek(to.pos(), to.is_narrow());
         loop {
+            // The user's buffer may be large, and blocks may have no names at all.
+            if task::is_dying() {
+                return Err(ERESTARTSYS);
+            }
+            task::reschedule();
             let progress = names::readdir(&dir, &mut cursor, |listed: Listed<'_>| {
                 to.set_pos(listed.pos);
                 to.emit(
