@@ -80,6 +80,41 @@ pub trait Format: Clone {
     fn seal(&self, nr: PhysBlock, bytes: &mut [u8]);
 }
 
+/// What an error is about, if that is one inode or one block: for the record of it in the super block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// The inode.
+    pub ino: Option<Ino>,
+    /// The block.
+    pub block: Option<PhysBlock>,
+}
+
+impl About {
+    /// No inode or block above others.
+    pub const NONE: Self = Self {
+        ino: None,
+        block: None,
+    };
+}
+
+impl From<Ino> for About {
+    fn from(ino: Ino) -> Self {
+        Self {
+            ino: Some(ino),
+            block: None,
+        }
+    }
+}
+
+impl From<PhysBlock> for About {
+    fn from(block: PhysBlock) -> Self {
+        Self {
+            ino: None,
+            block: Some(block),
+        }
+    }
+}
+
 /// A reference to a cached block, as the store has it. Cheap to clone.
 pub trait RawBlock: Clone {
     /// The block's number.
@@ -161,8 +196,10 @@ pub trait Store: Sized + 'static {
     /// more than the journal can ever hold; `ENOMEM`.
     fn begin(&self, credits: u32, revokes: u32) -> Result<Self::Tx<'_>>;
 
-    /// Reports a corruption: one line in the log, the `errors=` policy. Returns `EUCLEAN`.
-    fn corrupt(&self, what: fmt::Arguments<'_>) -> kernel::error::Error;
+    /// Reports a corruption: one line in the log, a record with the place of the call in the super block, the `errors=`
+    /// policy. Returns `EUCLEAN`.
+    #[track_caller]
+    fn corrupt(&self, about: impl Into<About>, what: fmt::Arguments<'_>) -> kernel::error::Error;
 }
 
 /// A live handle on the running transaction. Dropping it stops the handle; an error found then aborts

@@ -75,10 +75,10 @@ impl<S: Store> Place<S> {
 }
 
 /// Reports what is wrong with an inode. Returns the error to give up with.
+#[track_caller]
 pub(super) fn corrupt<S: Store>(vol: &Volume<S>, ino: Ino, flaw: Flaw) -> Error {
-    let ino = ino.get();
-    let what = flaw.0;
-    vol.store.corrupt(fmt!("inode {ino}: {what}"))
+    vol.store
+        .corrupt(ino, fmt!("inode {}: {}", ino.get(), flaw.0))
 }
 
 /// Reads `i_dtime` of an inode: when it was deleted, or the next orphan.

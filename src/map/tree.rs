@@ -137,11 +137,14 @@ impl AtBlock {
 
 impl Tree {
     /// Reports a corruption of this tree. Returns the error to give up with.
+    #[track_caller]
     pub(super) fn corrupt<S: Store>(&self, vol: &Volume<S>, what: &'static str) -> Error {
-        let ino = self.ino.get();
-        vol.store.corrupt(fmt!("inode {ino}: extent tree: {what}"))
+        let ino = self.ino;
+        vol.store
+            .corrupt(ino, fmt!("inode {}: extent tree: {what}", ino.get()))
     }
 
+    #[track_caller]
     pub(super) fn flaw<S: Store>(&self, vol: &Volume<S>, flaw: Flaw) -> Error {
         self.corrupt(vol, flaw.0)
     }

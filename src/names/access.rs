@@ -7,7 +7,7 @@ use crate::disk::dx::{DxFormat, Part};
 use crate::disk::hash::{HashVersion, NameHasher};
 use crate::disk::layout::HashParams;
 use crate::disk::{BlockSize, CsumSeed, Ino, Layout, LogicalBlock, PhysBlock};
-use crate::store::{Block, Store};
+use crate::store::{About, Block, Store};
 use kernel::error::{code::EUCLEAN, Error, Result};
 use kernel::prelude::fmt;
 
@@ -164,42 +164,60 @@ pub(super) fn read_index<S: Store>(
 
 fn map<S: Store>(dir: &impl Directory<S>, at: LogicalBlock) -> Result<Option<PhysBlock>> {
     if at.get() >= dir.blocks() {
-        return Err(dir.store().corrupt(fmt!(
-            "directory inode {}: block {} is past the end",
-            dir.ino().get(),
-            at.get()
-        )));
+        return Err(dir.store().corrupt(
+            dir.ino(),
+            fmt!(
+                "directory inode {}: block {} is past the end",
+                dir.ino().get(),
+                at.get()
+            ),
+        ));
     }
     dir.map(at)
 }
 
+#[track_caller]
 fn hole<S: Store>(dir: &impl Directory<S>, at: LogicalBlock) -> Error {
-    dir.store().corrupt(fmt!(
-        "directory inode {}: block {} is a hole",
-        dir.ino().get(),
-        at.get()
-    ))
+    dir.store().corrupt(
+        dir.ino(),
+        fmt!(
+            "directory inode {}: block {} is a hole",
+            dir.ino().get(),
+            at.get()
+        ),
+    )
 }
 
 /// Reports an entry that is bad although its block was checked: the device's cache was written to.
+#[track_caller]
 pub(super) fn bad_entry<S: Store>(
     dir: &impl Directory<S>,
     nr: PhysBlock,
     BadEntry { at, flaw }: BadEntry,
 ) -> Error {
-    dir.store().corrupt(fmt!(
-        "directory inode {}: device block {}, offset {}: {}",
-        dir.ino().get(),
-        nr.get(),
-        at,
-        flaw.0
-    ))
+    let about = About {
+        ino: Some(dir.ino()),
+        block: Some(nr),
+    };
+    dir.store().corrupt(
+        about,
+        fmt!(
+            "directory inode {}: device block {}, offset {}: {}",
+            dir.ino().get(),
+            nr.get(),
+            at,
+            flaw.0
+        ),
+    )
 }
 
 /// Reports an index that is bad.
+#[track_caller]
 pub(super) fn bad_index<S: Store>(dir: &impl Directory<S>, what: &str) -> Error {
-    dir.store()
-        .corrupt(fmt!("directory inode {}: {}", dir.ino().get(), what))
+    dir.store().corrupt(
+        dir.ino(),
+        fmt!("directory inode {}: {}", dir.ino().get(), what),
+    )
 }
 
 /// What can go wrong on the way through an index.

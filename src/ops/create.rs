@@ -94,10 +94,10 @@ pub(super) fn make(
         .alloc_inode(volume, tx, inode::number(dir), is_dir)?;
     if new.insert(ino.get()).is_err() {
         // Then it must not be freed, either.
-        return Err(volume.store.corrupt(fmt!(
-            "inode {}: is in use, but was marked as free",
-            ino.get()
-        )));
+        return Err(volume.store.corrupt(
+            ino,
+            fmt!("inode {}: is in use, but was marked as free", ino.get()),
+        ));
     }
     let flags = inherited(dir.data().flags(), kind);
     match fill(&new, dir, tx, ino, flags, what) {
@@ -160,6 +160,7 @@ pub(super) fn give_up(new: &Node, tx: &mut Tx<'_>) {
     if let Err(error) = done {
         new.data().volume().store.fail(
             error,
+            inode::number(new),
             fmt!("inode {}: is lost until the next check", new.number()),
         );
     }

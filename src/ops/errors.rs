@@ -11,7 +11,10 @@
 //! A spinning lock, innermost, guards the records; so an error can be reported wherever a line can be logged.
 
 use crate::disk::superblock::{ErrorPolicy, ErrorRecord, RawSuper};
+use crate::disk::{Ino, PhysBlock};
 use crate::linux::printk::{self, Level};
+use crate::store::About;
+use core::panic::Location;
 use core::pin::Pin;
 use kernel::alloc::{flags::GFP_KERNEL, KBox};
 use kernel::error::{Error, Result};
@@ -32,6 +35,9 @@ const PERIOD: i64 = 5;
 struct Found {
     time: i64,
     error: Error,
+    about: About,
+    /// Where in the source it was reported.
+    place: &'static Location<'static>,
 }
 
 /// What the super block does not have yet, and how much was logged.
@@ -92,11 +98,14 @@ impl Errors {
         printk::log(level, &self.prefix, fmt!("{message}\n"));
     }
 
-    /// Logs that an error was found and keeps it for the super block.
-    pub(crate) fn record(&self, error: Error, message: fmt::Arguments<'_>) {
+    /// Logs that an error was found and keeps it for the super block, with the place of the call.
+    #[track_caller]
+    pub(crate) fn record(&self, error: Error, about: About, message: fmt::Arguments<'_>) {
         let found = Found {
             time: printk::unix_time(),
             error,
+            about,
+            place: Location::caller(),
         };
         let (log, suppressed) = {
             let mut records = self.records.lock();
@@ -148,10 +157,10 @@ impl Errors {
         for found in [first, last].into_iter().flatten() {
             raw.record_error(&ErrorRecord {
                 time: found.time,
-                ino: 0,
-                block: 0,
-                func: "iomapfs",
-                line: 0,
+                ino: found.about.ino.map_or(0, Ino::get),
+                block: found.about.block.map_or(0, PhysBlock::get),
+                func: source_file(found.place),
+                line: found.place.line(),
                 error: found.error,
             });
         }
@@ -174,6 +183,12 @@ impl Records {
         self.lines = self.lines.saturating_add(1);
         (true, core::mem::take(&mut self.suppressed))
     }
+}
+
+/// The source file of a place, below `src/`: the super block has 32 bytes for it.
+fn source_file(place: &'static Location<'static>) -> &'static str {
+    let file = place.file();
+    file.rsplit_once("src/").map_or(file, |(_, file)| file)
 }
 
 /// What log lines about the device `name` begin with.

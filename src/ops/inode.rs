@@ -522,6 +522,7 @@ pub(super) fn dirtied(node: &Node) {
         if error != EROFS {
             node.data().volume.store.fail(
                 error,
+                number(node),
                 fmt!("inode {}: attributes are not written", node.number()),
             );
         }
@@ -554,6 +555,7 @@ pub(super) fn evict(node: &Node) {
     if let Err(error) = result {
         data.volume.store.fail(
             error,
+            number(node),
             fmt!("inode {}: is deleted, but not freed", node.number()),
         );
     }

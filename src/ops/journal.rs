@@ -186,9 +186,10 @@ struct Finder<'a> {
 }
 
 impl Finder<'_> {
+    #[track_caller]
     fn corrupt(&self, what: &str) -> Error {
         self.store
-            .corrupt(fmt!("journal, inode {}: {what}", self.ino.get()))
+            .corrupt(self.ino, fmt!("journal, inode {}: {what}", self.ino.get()))
     }
 
     /// Reads the inode.
@@ -225,6 +226,7 @@ impl Finder<'_> {
         let buffer = self.store.cache().read(block.get()).map_err(|error| {
             self.store.fail(
                 error,
+                block,
                 fmt!(
                     "block {} could not be read to find the journal",
                     block.get()

@@ -49,6 +49,7 @@ const BARRIER: u8 = 3;
 const BARRIER_IS: u8 = 4;
 const DISCARD: u8 = 5;
 const NOLOAD: u8 = 6;
+const EMERGENCY_RO: u8 = 7;
 
 const ERRORS_CONTINUE: i32 = 1;
 const ERRORS_READ_ONLY: i32 = 2;
@@ -61,13 +62,14 @@ static ERROR_POLICIES: [Constant; 4] = [
     Constant::END,
 ];
 
-static PARAMETERS: [Parameter; 7] = [
+static PARAMETERS: [Parameter; 8] = [
     Parameter::one_of(c"errors", ERRORS, &ERROR_POLICIES),
     Parameter::u32(c"commit", COMMIT),
     Parameter::flag_no(c"barrier", BARRIER),
     Parameter::u32(c"barrier", BARRIER_IS),
     Parameter::flag_no(c"discard", DISCARD),
     Parameter::flag(c"noload", NOLOAD),
+    Parameter::flag(c"emergency_ro", EMERGENCY_RO),
     Parameter::END,
 ];
 
@@ -124,6 +126,8 @@ impl FileSystem for Fs {
             BARRIER_IS => options.barrier = value.number != 0,
             DISCARD => options.discard = !value.negated,
             NOLOAD => options.noload = true,
+            // Only says what is. But mount(8) gives all that /proc/mounts shows back to a remount.
+            EMERGENCY_RO => {}
             _ => return Err(EINVAL),
         }
         Ok(())
@@ -177,7 +181,7 @@ impl FileSystem for Fs {
         let root = inode::get(sb, Ino::ROOT)?;
         if !root.is_directory() || root.size() == 0 {
             let store = &data.mounted.volume.store;
-            return Err(store.corrupt(fmt!("the root inode is no directory")));
+            return Err(store.corrupt(Ino::ROOT, fmt!("the root inode is no directory")));
         }
         if !data.options.lock().read_only {
             finish_orphans(sb)?;
@@ -292,6 +296,10 @@ impl FileSystem for Fs {
         if options.noload {
             seq_print!(to, ",noload");
         }
+        // As ext4 shows it: an error has stopped all changes, while the mount is still read-write.
+        if sb.data().mounted.volume.store.errors().is_stopped() {
+            seq_print!(to, ",emergency_ro");
+        }
     }
 
     fn dirty_inode(inode: &Node) {
@@ -334,9 +342,11 @@ fn finish_orphans(sb: &SuperBlock) -> Result {
         let node = match inode::get_orphan(sb, ino) {
             Ok(node) => node,
             Err(error) => {
-                volume
-                    .store
-                    .fail(error, fmt!("orphan inode {}: cannot be read", ino.get()));
+                volume.store.fail(
+                    error,
+                    ino,
+                    fmt!("orphan inode {}: cannot be read", ino.get()),
+                );
                 // It must not stay in the way. If that fails, an error has stopped everything.
                 let _ = mounted.orphans.disown(volume, ino);
                 continue;
@@ -346,9 +356,11 @@ fn finish_orphans(sb: &SuperBlock) -> Result {
             // Giving it up frees it.
             freed = freed.saturating_add(1);
         } else if let Err(error) = truncate::recover(&node) {
-            volume
-                .store
-                .fail(error, fmt!("orphan inode {}: cannot be cut off", ino.get()));
+            volume.store.fail(
+                error,
+                ino,
+                fmt!("orphan inode {}: cannot be cut off", ino.get()),
+            );
         } else {
             cut = cut.saturating_add(1);
         }

@@ -173,11 +173,14 @@ impl Mounted {
         if let Some(journal) = store.journal() {
             for piece in journal.client().map().pieces() {
                 space.add_system(piece.start, piece.len).inspect_err(|_| {
-                    store.corrupt(fmt!(
-                        "journal: blocks {}+{} are metadata already",
-                        piece.start.get(),
-                        piece.len
-                    ));
+                    store.corrupt(
+                        piece.start,
+                        fmt!(
+                            "journal: blocks {}+{} are metadata already",
+                            piece.start.get(),
+                            piece.len
+                        ),
+                    );
                 })?;
             }
         }

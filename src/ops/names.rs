@@ -44,10 +44,11 @@ impl Operations for Directory {
         };
         let volume = dir.data().volume();
         let bad = |what| {
-            let (dir, ino) = (dir.number(), found.ino.get());
-            volume
-                .store
-                .corrupt(fmt!("directory {dir}: a name leads to {what}, {ino}"))
+            let (number, ino) = (dir.number(), found.ino.get());
+            volume.store.corrupt(
+                inode::number(dir),
+                fmt!("directory {number}: a name leads to {what}, {ino}"),
+            )
         };
         if found.ino == inode::number(dir) {
             return Err(bad("itself"));

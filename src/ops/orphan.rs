@@ -25,7 +25,7 @@ use crate::disk::{Ino, LogicalBlock};
 use crate::inode::{dtime, set_dtime, Inode};
 use crate::linux::printk::Level;
 use crate::map::State;
-use crate::store::{Block, Store, Transaction};
+use crate::store::{About, Block, Store, Transaction};
 use crate::volume::Volume;
 use core::pin::Pin;
 use kernel::alloc::{flags::GFP_KERNEL, KBox, KVec};
@@ -85,7 +85,7 @@ impl Orphans {
             let blocks = vol.layout.block_size().blocks_for(inode.disk_size);
             let bad = |what: &str| {
                 vol.store
-                    .corrupt(fmt!("orphan file, inode {}: {what}", ino.get()))
+                    .corrupt(ino, fmt!("orphan file, inode {}: {what}", ino.get()))
             };
 
             if blocks > MAX_FILE_BLOCKS {
@@ -248,7 +248,7 @@ impl Orphans {
         if !tx.edit(&block.block, |bytes| format::remove(bytes, slot, ino))? {
             return Err(vol
                 .store
-                .corrupt(fmt!("orphan file: inode {} has gone", ino.get())));
+                .corrupt(ino, fmt!("orphan file: inode {} has gone", ino.get())));
         }
         block.give();
         Ok(())
@@ -286,10 +286,10 @@ impl Orphans {
                     found.push(ino, GFP_KERNEL)?;
                 } else {
                     drop(known);
-                    vol.store.corrupt(fmt!(
-                        "orphan file: inode {} is no possible orphan",
-                        ino.get()
-                    ));
+                    vol.store.corrupt(
+                        ino,
+                        fmt!("orphan file: inode {} is no possible orphan", ino.get()),
+                    );
                 }
             }
         }
@@ -307,8 +307,10 @@ impl Orphans {
         while next != 0 {
             let possible = Ino::new(next).filter(|ino| self.known.lock().is_new_orphan(vol, *ino));
             let Some(ino) = possible else {
-                vol.store
-                    .corrupt(fmt!("orphan list: {next} is no possible orphan"));
+                vol.store.corrupt(
+                    About::NONE,
+                    fmt!("orphan list: {next} is no possible orphan"),
+                );
                 return self.cut_off(vol, newer);
             };
             let older = dtime(vol, ino)?;

@@ -21,7 +21,7 @@ use crate::disk::PhysBlock;
 use crate::linux::buffer::{BufferCache, BufferHead};
 use crate::linux::jbd2::{Handle, Journal};
 use crate::linux::printk::{self, Level};
-use crate::store::{Block, Format, Kind, RawBlock, Store, Tid, Transaction};
+use crate::store::{About, Block, Format, Kind, RawBlock, Store, Tid, Transaction};
 use kernel::error::{code::*, Error, Result};
 
 use kernel::fmt;
@@ -157,8 +157,14 @@ impl JournalStore {
 
     /// Reports an error of the file system or its device: one line in the log, the record for the super block, the
     /// `errors=` policy. Returns `error`. May sleep.
-    pub(crate) fn fail(&self, error: Error, what: fmt::Arguments<'_>) -> Error {
-        self.errors.record(error, what);
+    #[track_caller]
+    pub(crate) fn fail(
+        &self,
+        error: Error,
+        about: impl Into<About>,
+        what: fmt::Arguments<'_>,
+    ) -> Error {
+        self.errors.record(error, about.into(), what);
         match self.errors.policy() {
             ErrorPolicy::Continue => {}
             ErrorPolicy::ReadOnly => self.stop(error, fmt!("an error was found")),
@@ -213,11 +219,19 @@ impl JournalStore {
         });
 
         verified.map_err(|flaw| {
-            let (nr, kind, what) = (nr.get(), kind_name(F::KIND), flaw.0);
+            let (kind, what) = (kind_name(F::KIND), flaw.0);
+            let about = About {
+                ino: format.owner(),
+                block: Some(nr),
+            };
+            let nr = nr.get();
 
-            match format.owner() {
-                Some(ino) => self.corrupt(fmt!("inode {}: block {nr} ({kind}): {what}", ino.get())),
-                None => self.corrupt(fmt!("block {nr} ({kind}): {what}")),
+            match about.ino {
+                Some(ino) => self.corrupt(
+                    about,
+                    fmt!("inode {}: block {nr} ({kind}): {what}", ino.get()),
+                ),
+                None => self.corrupt(about, fmt!("block {nr} ({kind}): {what}")),
             }
         })
     }
@@ -230,11 +244,22 @@ impl Store for JournalStore {
     fn read<F: Format>(&self, nr: PhysBlock, format: F) -> Result<Block<Self, F>> {
         let buffer = self.cache.read(nr.get()).map_err(|error| {
             let kind = kind_name(F::KIND);
+            let about = About {
+                ino: format.owner(),
+                block: Some(nr),
+            };
 
             if nr.get() >= self.cache.blocks() {
-                self.corrupt(fmt!("block {} ({kind}) is past the device's end", nr.get()))
+                self.corrupt(
+                    about,
+                    fmt!("block {} ({kind}) is past the device's end", nr.get()),
+                )
             } else if error == EIO {
-                self.fail(EIO, fmt!("block {} ({kind}) could not be read", nr.get()))
+                self.fail(
+                    EIO,
+                    about,
+                    fmt!("block {} ({kind}) could not be read", nr.get()),
+                )
             } else {
                 error
             }
@@ -262,8 +287,9 @@ impl Store for JournalStore {
         Ok(Tx { handle })
     }
 
-    fn corrupt(&self, what: fmt::Arguments<'_>) -> Error {
-        self.fail(EUCLEAN, what)
+    #[track_caller]
+    fn corrupt(&self, about: impl Into<About>, what: fmt::Arguments<'_>) -> Error {
+        self.fail(EUCLEAN, about, what)
     }
 }
 

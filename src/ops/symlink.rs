@@ -50,9 +50,10 @@ impl Operations for Slow {
         let volume = data.volume();
         let bad = |what| {
             let number = node.number();
-            volume
-                .store
-                .corrupt(fmt!("inode {number}: symbolic link: {what}"))
+            volume.store.corrupt(
+                inode::number(node),
+                fmt!("inode {number}: symbolic link: {what}"),
+            )
         };
         let mapping = {
             let _nofs = NofsScope::enter();

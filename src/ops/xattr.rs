@@ -49,6 +49,6 @@ pub(super) fn release_block(volume: &Volume, tx: &mut Tx<'_>, core: &mut Core) -
         }
         Rest::Bad => Err(volume
             .store
-            .corrupt(fmt!("block {}: attributes that nobody uses", nr.get()))),
+            .corrupt(nr, fmt!("block {}: attributes that nobody uses", nr.get()))),
     }
 }

@@ -16,7 +16,7 @@ use crate::disk::bitmap::{self, InodeBitmapFormat};
 use crate::disk::group_desc::{GroupDesc, GroupFlags};
 use crate::disk::inode::InodeTableFormat;
 use crate::disk::{Group, Ino, PhysBlock};
-use crate::store::{Store, Transaction};
+use crate::store::{About, Store, Transaction};
 use crate::volume::Volume;
 use kernel::error::{code::*, Result};
 use kernel::prelude::*;
@@ -70,7 +70,7 @@ impl<S: Store> Space<S> {
         is_dir: bool,
     ) -> Result {
         let store = &vol.store;
-        let bad = || store.corrupt(fmt!("inode {}: cannot be freed", ino.get()));
+        let bad = || store.corrupt(ino, fmt!("inode {}: cannot be freed", ino.get()));
         let Some(slot) = self.layout.inode_slot(ino) else {
             return Err(bad());
         };
@@ -161,11 +161,10 @@ impl<S: Store> Space<S> {
             None
         };
         let (Some(ino), None) = (self.layout.ino_of(group, bit), flaw) else {
-            store.corrupt(fmt!(
-                "group {}: {}",
-                group.get(),
-                flaw.unwrap_or("no such inode")
-            ));
+            store.corrupt(
+                About::NONE,
+                fmt!("group {}: {}", group.get(), flaw.unwrap_or("no such inode")),
+            );
             return Ok(self.spoil_inodes(group));
         };
 

@@ -14,7 +14,7 @@ use super::{Run, Space};
 use crate::disk::bitmap::{self, BlockBitmapFormat};
 use crate::disk::group_desc::{GroupDesc, GroupFlags};
 use crate::disk::Group;
-use crate::store::{Store, Tid, Transaction};
+use crate::store::{About, Store, Tid, Transaction};
 use crate::volume::Volume;
 use kernel::error::{code::*, Error, Result};
 use kernel::prelude::*;
@@ -64,11 +64,14 @@ impl<S: Store> Space<S> {
     pub fn free(&self, vol: &Volume<S>, tx: &mut S::Tx<'_>, run: Run) -> Result {
         self.check_run(&vol.store, run)?;
         if self.zone.overlaps(Range::new(run.start, run.len)) {
-            return Err(vol.store.corrupt(fmt!(
-                "freeing {} blocks from {}: metadata of the file system",
-                run.len,
-                run.start.get()
-            )));
+            return Err(vol.store.corrupt(
+                run.start,
+                fmt!(
+                    "freeing {} blocks from {}: metadata of the file system",
+                    run.len,
+                    run.start.get()
+                ),
+            ));
         }
         for (group, extent) in self.parts(run) {
             self.free_part(&vol.store, tx, group, extent)?;
@@ -177,18 +180,22 @@ impl<S: Store> Space<S> {
     }
 
     /// The bitmap does not have the blocks as it must: reports it, and allocates nothing more from the group.
+    #[track_caller]
     fn spoiled(&self, store: &S, group: Group, extent: Extent, what: Change) -> Error {
         self.spoil(group);
-        store.corrupt(fmt!(
-            "group {}: blocks {} to {} of the group: {}",
-            group.get(),
-            extent.start,
-            extent.start.saturating_add(extent.len).saturating_sub(1),
-            match what {
-                Change::Use => "already in use",
-                Change::Free => "already free",
-            }
-        ))
+        store.corrupt(
+            About::NONE,
+            fmt!(
+                "group {}: blocks {} to {} of the group: {}",
+                group.get(),
+                extent.start,
+                extent.start.saturating_add(extent.len).saturating_sub(1),
+                match what {
+                    Change::Use => "already in use",
+                    Change::Free => "already free",
+                }
+            ),
+        )
     }
 
     /// Writes the first bitmap of a group that has had none: its metadata and the padding are in use. Gives
@@ -254,23 +261,29 @@ impl<S: Store> Space<S> {
         if self.uninit(&desc, GroupFlags::BLOCK_UNINIT) {
             self.zone_of(group).for_each(|extent| index.take(extent));
             if index.count_free() != desc.free_blocks {
-                return Err(store.corrupt(fmt!(
-                    "group {}: {} blocks free in the descriptor, {} without a bitmap",
-                    group.get(),
-                    desc.free_blocks,
-                    index.count_free()
-                )));
+                return Err(store.corrupt(
+                    About::NONE,
+                    fmt!(
+                        "group {}: {} blocks free in the descriptor, {} without a bitmap",
+                        group.get(),
+                        desc.free_blocks,
+                        index.count_free()
+                    ),
+                ));
             }
         } else {
             self.read_ahead(store, group);
             let block = store.read(desc.block_bitmap, self.block_bitmap_format(group, &desc))?;
             block.with(|bytes| index.fill(bytes));
             if let Some(extent) = self.zone_of(group).find(|extent| index.has_free(*extent)) {
-                return Err(store.corrupt(fmt!(
-                    "group {}: block {} of the group is metadata but not marked as used",
-                    group.get(),
-                    extent.start
-                )));
+                return Err(store.corrupt(
+                    block.nr(),
+                    fmt!(
+                        "group {}: block {} of the group is metadata but not marked as used",
+                        group.get(),
+                        extent.start
+                    ),
+                ));
             }
         }
         Ok(index)

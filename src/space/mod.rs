@@ -167,7 +167,7 @@ impl<S: Store> Space<S> {
                 let desc = block.with(|bytes| format.slot(n, bytes).and_then(GroupDesc::parse));
                 let desc = desc.ok_or(EUCLEAN)?;
                 if let Some(flaw) = check_desc(layout, group, &desc) {
-                    return Err(store.corrupt(fmt!("group {}: {flaw}", group.get())));
+                    return Err(store.corrupt(block.nr(), fmt!("group {}: {flaw}", group.get())));
                 }
                 let base = layout
                     .base_meta_blocks(group)
@@ -184,10 +184,13 @@ impl<S: Store> Space<S> {
             gdt.push_within_capacity(block)?;
         }
         let zone = zone.build()?.map_err(|block| {
-            let block = block.get();
-            store.corrupt(fmt!(
-                "group descriptors: two pieces of metadata share block {block}"
-            ))
+            store.corrupt(
+                block,
+                fmt!(
+                    "group descriptors: two pieces of metadata share block {}",
+                    block.get()
+                ),
+            )
         })?;
         let bits = match layout.csum_seed() {
             Some(_) => layout.blocks_per_group().max(layout.inodes_per_group()),
@@ -345,11 +348,15 @@ impl<S: Store> Space<S> {
     }
 
     /// `EUCLEAN`, reported, for a run that the file system does not have.
+    #[track_caller]
     fn check_run(&self, store: &S, run: Run) -> Result {
         if run.len > 0 && self.layout.contains(run.start, run.len) {
             return Ok(());
         }
-        Err(store.corrupt(fmt!("no such blocks: {} from {}", run.len, run.start.get())))
+        Err(store.corrupt(
+            run.start,
+            fmt!("no such blocks: {} from {}", run.len, run.start.get()),
+        ))
     }
 
     /// The metadata in a group.

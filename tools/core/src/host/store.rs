@@ -20,7 +20,7 @@
 
 use super::Device;
 use crate::disk::{BlockSize, PhysBlock};
-use crate::store::{Block, Flaw, Format, RawBlock, Store, Tid, Transaction};
+use crate::store::{About, Block, Flaw, Format, RawBlock, Store, Tid, Transaction};
 use kernel::error::{code::*, Error, Result};
 use kernel::host::{might_sleep, Spinning};
 use std::cell::Cell;
@@ -378,23 +378,25 @@ impl Store for HostStore {
     fn read<F: Format>(&self, nr: PhysBlock, format: F) -> Result<Block<Self, F>> {
         might_sleep();
         if nr.get() >= self.blocks {
-            return Err(self.corrupt(format_args!(
-                "block {}: {:?}: the device has no such block",
-                nr.get(),
-                F::KIND
-            )));
+            return Err(self.corrupt(
+                nr,
+                format_args!(
+                    "block {}: {:?}: the device has no such block",
+                    nr.get(),
+                    F::KIND
+                ),
+            ));
         }
         let buffer = self.load(nr)?;
         if buffer.checked.load(Ordering::SeqCst) != F::KIND as u8 {
             if let Err(Flaw(what)) = buffer.locked(|b| format.verify(nr, b)) {
                 let kind = F::KIND;
                 return Err(match format.owner() {
-                    Some(ino) => self.corrupt(format_args!(
-                        "inode {}: block {}: {kind:?}: {what}",
-                        ino.get(),
-                        nr.get()
-                    )),
-                    None => self.corrupt(format_args!("block {}: {kind:?}: {what}", nr.get())),
+                    Some(ino) => self.corrupt(
+                        ino,
+                        format_args!("inode {}: block {}: {kind:?}: {what}", ino.get(), nr.get()),
+                    ),
+                    None => self.corrupt(nr, format_args!("block {}: {kind:?}: {what}", nr.get())),
                 });
             }
             buffer.checked.store(F::KIND as u8, Ordering::SeqCst);
@@ -434,7 +436,7 @@ impl Store for HostStore {
         })
     }
 
-    fn corrupt(&self, what: kernel::fmt::Arguments<'_>) -> Error {
+    fn corrupt(&self, _about: impl Into<About>, what: kernel::fmt::Arguments<'_>) -> Error {
         lock(&self.state).reports.push(what.to_string());
         EUCLEAN
     }
@@ -538,11 +540,14 @@ impl Transaction<HostStore> for Tx<'_> {
     ) -> Result<(Block<HostStore, F>, R)> {
         might_sleep();
         if nr.get() >= self.store.blocks {
-            return Err(self.store.corrupt(format_args!(
-                "block {}: {:?}: the device has no such block",
-                nr.get(),
-                F::KIND
-            )));
+            return Err(self.store.corrupt(
+                nr,
+                format_args!(
+                    "block {}: {:?}: the device has no such block",
+                    nr.get(),
+                    F::KIND
+                ),
+            ));
         }
         self.pay(nr.get(), &format!("new {:?}", F::KIND));
         if self.store.aborted.load(Ordering::SeqCst) {
