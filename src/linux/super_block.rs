@@ -88,8 +88,8 @@ impl<T: FileSystem> SuperBlock<T> {
     ///
     /// The caller must hold no lock of an inode. Does nothing while a mount, remount or unmount is under way.
     pub(crate) fn try_to_write_back(&self) {
-        // SAFETY: Valid by the type's invariants. The lock that the callee wants is held; as it is only tried, who holds
-        // it and waits for the caller is not waited for.
+        // SAFETY: Valid by the type's invariants. The lock that the callee wants is held; as it is only tried, who
+        // holds it and waits for the caller is not waited for.
         unsafe {
             let lock = &raw mut (*self.as_raw()).s_umount;
 

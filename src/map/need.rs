@@ -10,8 +10,8 @@
 //!
 //! Each outstanding block is at worst an extent of its own: *E* entries come to the leaves. They come to *K* places
 //! (one for each piece of the cache that is delayed or pending), and a place lies in one node of each level
-//! as long as nothing is added. A claimed piece may begin in one leaf and end in another: two places. Leaves between have no
-//! more entries than there are blocks to be written, so these pay for their splits.
+//! as long as nothing is added. A claimed piece may begin in one leaf and end in another: two places. Leaves between
+//! have no more entries than there are blocks to be written, so these pay for their splits.
 //!
 //! A node is split only when it is full, into halves of at least *h* entries (half of what it holds). So between two
 //! splits of what was one node there are at least *h* new entries, and a level gets at most *K* new nodes for nodes

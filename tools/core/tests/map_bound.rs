@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The orders of commits that need the most tree blocks, on a device where nothing is free but what is reserved; and the
-//! longest extents.
+//! The orders of commits that need the most tree blocks, on a device where nothing is free but what is reserved; and
+//! the longest extents.
 
 mod map_common;
 
@@ -63,8 +63,8 @@ fn finish(image: &Image, vol: &Vol, mut file: File, taken: Vec<Run>) {
     assert_eq!(dump_extents(image, "a"), runs);
 }
 
-/// Would catch: a bound that counts on more than half a node per split, forgets the node that was full from the start, or the
-/// one that the tree grows by. Not one block more is reserved than is used.
+/// Would catch: a bound that counts on more than half a node per split, forgets the node that was full from the start,
+/// or the one that the tree grows by. Not one block more is reserved than is used.
 #[test]
 fn many_in_one_place() {
     let (image, vol, mut file) = one_leaf(FULL);
@@ -107,8 +107,8 @@ fn written_inside_unwritten() {
 
 /// Two extents that continue each other, the last of a full leaf and the first of the next, which is full too.
 ///
-/// Would catch: a conversion that takes them for one extent, and says that the tree is damaged; a bound that counts one leaf for
-/// what is written over the border.
+/// Would catch: a conversion that takes them for one extent, and says that the tree is damaged; a bound that counts one
+/// leaf for what is written over the border.
 #[test]
 fn written_over_two_leaves() {
     for at_once in [false, true] {
