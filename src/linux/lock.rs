@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The locks of a regular file: `i_rwsem` in either mode, and the invalidate lock of its mapping.
+//! The locks of an inode: `i_rwsem` in either mode, and the invalidate lock of its mapping.
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 //!
@@ -11,8 +11,67 @@
 
 use super::bindings;
 use super::fs::FileSystem;
-use super::inode::{Exclusive, INode, Shared};
+use super::inode::INode;
+use core::mem::ManuallyDrop;
 use kernel::types::NotThreadSafe;
+
+impl<T: FileSystem> INode<T> {
+    /// Locks `i_rwsem` exclusively.
+    pub(crate) fn lock(&self) -> Exclusive<'_, T> {
+        // SAFETY: Valid by the type's invariants.
+        unsafe { bindings::inode_lock(self.as_raw()) };
+        Exclusive(self)
+    }
+
+    /// Locks `i_rwsem` exclusively if nobody has it.
+    pub(crate) fn try_lock(&self) -> Option<Exclusive<'_, T>> {
+        // SAFETY: Valid by the type's invariants.
+        (unsafe { bindings::inode_trylock(self.as_raw()) } != 0).then(|| Exclusive(self))
+    }
+
+    /// Locks `i_rwsem` shared.
+    pub(crate) fn lock_shared(&self) -> Shared<'_, T> {
+        // SAFETY: Valid by the type's invariants.
+        unsafe { bindings::inode_lock_shared(self.as_raw()) };
+        Shared(self)
+    }
+
+    /// Locks `i_rwsem` shared if nobody has it exclusively.
+    pub(crate) fn try_lock_shared(&self) -> Option<Shared<'_, T>> {
+        // SAFETY: Valid by the type's invariants.
+        (unsafe { bindings::inode_trylock_shared(self.as_raw()) } != 0).then(|| Shared(self))
+    }
+}
+
+/// `i_rwsem`, held exclusively.
+pub(crate) struct Exclusive<'a, T: FileSystem>(&'a INode<T>);
+
+impl<'a, T: FileSystem> Exclusive<'a, T> {
+    /// Goes on with the lock shared, without giving it up.
+    pub(crate) fn downgrade(self) -> Shared<'a, T> {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: Held exclusively by this guard, which is not dropped.
+        unsafe { bindings::downgrade_write(&mut (*this.0.as_raw()).i_rwsem) };
+        Shared(this.0)
+    }
+}
+
+impl<T: FileSystem> Drop for Exclusive<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: Held exclusively by this guard.
+        unsafe { bindings::inode_unlock(self.0.as_raw()) };
+    }
+}
+
+/// `i_rwsem`, held shared.
+pub(crate) struct Shared<'a, T: FileSystem>(&'a INode<T>);
+
+impl<T: FileSystem> Drop for Shared<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: Held shared by this guard.
+        unsafe { bindings::inode_unlock_shared(self.0.as_raw()) };
+    }
+}
 
 /// `i_rwsem` held one way or the other.
 pub(crate) enum Held<'a, T: FileSystem> {

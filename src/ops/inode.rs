@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Inodes: how they come into memory, are written and leave it; attributes.
+//! Inodes: how they come into memory and are written; below, their attributes, and how they leave it.
 //!
 //! # Who knows what
 //!
@@ -12,31 +12,30 @@
 //! The map lock ([`Data::core`]) guards [`Core`]. It is taken inside a handle, never the other way round.
 
 use super::complete::Batched;
-use super::orphan::Orphans;
-use super::{
-    begin, dir, names, regular, symlink, truncate, xattr, Core, Fs, Node, SuperBlock, Tx, Volume,
-};
+use super::{dir, names, regular, symlink, Core, Fs, Node, SuperBlock, Tx, Volume};
 use crate::disk::inode::{FileKind, InodeFlags, Time as DiskTime};
-use crate::disk::{CsumSeed, Group, Ino, LogicalBlock};
-use crate::inode::{set_dtime, Attrs, Inode};
-use crate::linux::attr::{attributes, Attr, Idmap, Stat, Wanted};
-use crate::linux::dentry::Entry;
-use crate::linux::fiemap::ExtentInfo;
-use crate::linux::fileattr::FileAttr;
+use crate::disk::{CsumSeed, Group, Ino};
+use crate::inode::{Attrs, Inode};
 use crate::linux::fs::Wait;
-use crate::linux::inode::{flags, Got, Kind, New, Time};
-use crate::linux::inode_ops::{InodeTable, Operations};
+use crate::linux::inode::{flags, Got, New, Time};
+use crate::linux::inode_ops::InodeTable;
 use crate::linux::iomap::ioend::Queue;
 use crate::linux::memalloc::NofsScope;
-use crate::linux::printk;
 use crate::linux::time::Timestamp;
-use crate::map::{FileMap, Progress, Snapshot};
+use crate::map::Snapshot;
 use crate::space::Goal;
 use crate::store::{tid_geq, Store, Tid, Transaction};
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
 use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::{new_mutex, Arc, Mutex};
+
+mod attr;
+mod evict;
+
+pub(super) use attr::{get_attributes, get_flags, set_attributes, set_flags};
+use attr::{Regular, Special};
+pub(super) use evict::evict;
 
 /// What we keep of an inode in memory.
 #[pin_data]
@@ -332,119 +331,6 @@ pub(super) fn vfs_flags(disk: InodeFlags) -> u32 {
         .fold(0, |set, (_, flag)| set | flag)
 }
 
-/// The operations of inodes that are neither directories nor have data of their own to look after: attributes.
-struct Special;
-
-#[vtable]
-impl Operations for Special {
-    type FileSystem = Fs;
-
-    fn setattr(idmap: &Idmap, entry: &Entry<'_, Fs>, node: &Node, attr: &mut Attr) -> Result {
-        set_attributes(idmap, entry, node, attr)
-    }
-
-    fn get_flags(node: &Node, to: &mut FileAttr) -> Result {
-        get_flags(node, to);
-        Ok(())
-    }
-
-    fn set_flags(node: &Node, wanted: &FileAttr) -> Result {
-        set_flags(node, wanted)
-    }
-
-    fn getattr(idmap: &Idmap, node: &Node, wanted: Wanted, to: &mut Stat) -> Result {
-        get_attributes(idmap, node, wanted, to);
-        Ok(())
-    }
-}
-
-/// The operations of regular files.
-struct Regular;
-
-#[vtable]
-impl Operations for Regular {
-    type FileSystem = Fs;
-
-    fn setattr(idmap: &Idmap, entry: &Entry<'_, Fs>, node: &Node, attr: &mut Attr) -> Result {
-        set_attributes(idmap, entry, node, attr)
-    }
-
-    fn get_flags(node: &Node, to: &mut FileAttr) -> Result {
-        get_flags(node, to);
-        Ok(())
-    }
-
-    fn set_flags(node: &Node, wanted: &FileAttr) -> Result {
-        set_flags(node, wanted)
-    }
-
-    fn getattr(idmap: &Idmap, node: &Node, wanted: Wanted, to: &mut Stat) -> Result {
-        get_attributes(idmap, node, wanted, to);
-        if wanted.direct_alignment() {
-            let align = node.super_block().block_device()?.logical_block_size();
-            to.set_direct_alignment(align, align);
-        }
-        Ok(())
-    }
-
-    fn fiemap(node: &Node, to: &mut ExtentInfo, start: u64, len: u64) -> Result {
-        begin::fiemap(node, to, start, len)
-    }
-}
-
-/// `setattr`: checks a change of attributes and makes it. The VFS holds `i_rwsem` exclusively.
-pub(super) fn set_attributes(
-    idmap: &Idmap,
-    entry: &Entry<'_, Fs>,
-    node: &Node,
-    attr: &mut Attr,
-) -> Result {
-    attr.prepare(idmap, entry)?;
-    if let Some(size) = attr.size() {
-        let size = u64::try_from(size).map_err(|_| EINVAL)?;
-        if node.kind() != Kind::Regular {
-            return Err(EINVAL);
-        }
-        if size != node.size() {
-            attr.touch(node);
-        }
-        truncate::set_size(node, size)?;
-    }
-    attr.copy_to(idmap, node);
-    node.raise_version();
-    write_back(node)?;
-    match node.is_sync() {
-        true => node
-            .super_block()
-            .data()
-            .mounted
-            .commit(node.data().sync_tid()),
-        false => Ok(()),
-    }
-}
-
-/// `getattr`.
-pub(super) fn get_attributes(idmap: &Idmap, node: &Node, wanted: Wanted, to: &mut Stat) {
-    let data = node.data();
-    let known = attributes::APPEND | attributes::IMMUTABLE | attributes::NODUMP;
-    let flags = data.flags();
-    let has = |flag, attribute| if flags.has(flag) { attribute } else { 0 };
-    to.set_attributes(
-        known,
-        has(InodeFlags::APPEND, attributes::APPEND)
-            | has(InodeFlags::IMMUTABLE, attributes::IMMUTABLE)
-            | has(InodeFlags::NODUMP, attributes::NODUMP),
-    );
-    to.fill(idmap, wanted, node);
-    if wanted.birth_time() {
-        to.set_birth_time(from_disk(data.created));
-    }
-    // What is in memory only takes space as well.
-    let outstanding = data.core.lock().map.outstanding();
-    let sectors = data.volume.layout.block_size().sectors();
-    to.add_blocks(u64::from(outstanding).saturating_mul(sectors));
-}
-
 /// The last link is gone, or the file is cut off in several steps: recovery has to know, if it comes to that. `false`
 /// where it knows already.
 pub(super) fn mark_orphan(node: &Node, tx: &mut Tx<'_>) -> Result<bool> {
@@ -456,43 +342,6 @@ pub(super) fn mark_orphan(node: &Node, tx: &mut Tx<'_>) -> Result<bool> {
 pub(super) fn unmark_orphan(node: &Node, tx: &mut Tx<'_>) -> Result {
     let mounted = &node.super_block().data().mounted;
     mounted.orphans.remove(&mounted.volume, tx, number(node))
-}
-
-/// Flags that `chattr` shows.
-const VISIBLE_FLAGS: u32 = 0x705b_dfff;
-
-/// Flags that `chattr` can change here: those that we act upon, and those that are for others to act upon.
-const CHANGEABLE_FLAGS: InodeFlags = InodeFlags::SYNC
-    .with(InodeFlags::IMMUTABLE)
-    .with(InodeFlags::APPEND)
-    .with(InodeFlags::NODUMP)
-    .with(InodeFlags::NOATIME)
-    .with(InodeFlags::DIRSYNC)
-    .with(InodeFlags::TOPDIR);
-
-/// `fileattr_get`.
-pub(super) fn get_flags(node: &Node, to: &mut FileAttr) {
-    to.fill(node.data().flags().bits() & VISIBLE_FLAGS);
-}
-
-/// `fileattr_set`. The VFS holds `i_rwsem` exclusively.
-pub(super) fn set_flags(node: &Node, wanted: &FileAttr) -> Result {
-    if wanted.has_more() {
-        return Err(EOPNOTSUPP);
-    }
-    let data = node.data();
-    let old = data.flags().bits();
-    if (old ^ wanted.flags()) & VISIBLE_FLAGS & !CHANGEABLE_FLAGS.bits() != 0 {
-        return Err(EOPNOTSUPP);
-    }
-    let mut tx = data.volume.store.begin(Core::WRITE_CREDITS, 0)?;
-    let mut core = data.core.lock();
-    let mask = CHANGEABLE_FLAGS.bits();
-    core.flags = InodeFlags::from_bits((core.flags.bits() & !mask) | (wanted.flags() & mask));
-    node.set_flags(vfs_flags(core.flags));
-    node.set_change_time_now();
-    node.raise_version();
-    data.write_core(node, &core, &mut tx)
 }
 
 /// Makes what was done to a directory durable, where the directory or the mount wants that.
@@ -540,99 +389,3 @@ pub(super) fn write(node: &Node, wait: Wait) -> Result {
             .commit(node.data().sync_tid()),
     }
 }
-
-/// `evict_inode`: the inode leaves memory. If it has no links, it is freed with all that it has.
-pub(super) fn evict(node: &Node) {
-    let data = node.data();
-    let gone = node.links() == 0 && data.volume.store.check_writable().is_ok();
-    let result = if gone {
-        let _writing = node.super_block().internal_write();
-        free(node)
-    } else {
-        Ok(())
-    };
-    truncate::forget_all(node);
-    if let Err(error) = result {
-        data.volume.store.fail(
-            error,
-            number(node),
-            fmt!("inode {}: is deleted, but not freed", node.number()),
-        );
-    }
-}
-
-/// Frees an inode without links: its blocks, its attribute block, itself. Until the last step it is an orphan, so that
-/// a recovery would do the rest.
-fn free(node: &Node) -> Result {
-    let _nofs = NofsScope::enter();
-    let data = node.data();
-    if data.core.lock().map.sectors() == 0 {
-        // Nothing is mapped: no transaction is needed for that.
-    } else if node.kind() == Kind::Regular {
-        truncate::evict(node)?;
-    } else {
-        free_metadata_blocks(node)?;
-    }
-    let volume = data.volume();
-    let ino = number(node);
-    let credits = Core::WRITE_CREDITS
-        .saturating_add(1)
-        .saturating_add(xattr::RELEASE_CREDITS)
-        .saturating_add(volume.space.credits_free(1))
-        .saturating_add(Orphans::CREDITS)
-        .saturating_add(volume.space.credits_free_inode());
-    let mut tx = volume.store.begin(credits, 1)?;
-    {
-        let mut core = data.core.lock();
-        xattr::release_block(volume, &mut tx, &mut core)?;
-        data.write_core(node, &core, &mut tx)?;
-    }
-    unmark_orphan(node, &mut tx)?;
-    set_dtime(volume, &mut tx, ino, printk::unix_time() as u32)?;
-    volume
-        .space
-        .free_inode(volume, &mut tx, ino, node.is_directory())
-}
-
-/// Frees the blocks of a directory or a long symbolic link. They are metadata: replaying the journal must not write
-/// them again.
-fn free_metadata_blocks(node: &Node) -> Result {
-    let data = node.data();
-    let volume = data.volume();
-    let granted = FileMap::remove_credits(volume, data.core.lock().map.depth());
-    let credits = granted.blocks.saturating_add(Core::WRITE_CREDITS);
-    let revokes = granted.revokes.saturating_add(REVOKES);
-    let blocks = volume.layout.block_size().blocks_for(data.disk_size_hint());
-    let mut to = u32::try_from(blocks).unwrap_or(u32::MAX);
-    let mut tx = None;
-    while to > 0 {
-        let tx = match &mut tx {
-            None => tx.insert(volume.store.begin(credits, revokes)?),
-            Some(tx) => {
-                Transaction::ensure(tx, credits, revokes)?;
-                tx
-            }
-        };
-        let from = to.saturating_sub(REVOKES);
-        let mut core = data.core.lock();
-        for at in from..to {
-            let mapping = core.map.lookup(volume, LogicalBlock::new(at), 1)?;
-            if let Some(nr) = mapping.phys {
-                Transaction::forget(tx, nr)?;
-            }
-        }
-        let from_block = LogicalBlock::new(from);
-        let progress = core
-            .map
-            .remove(volume, tx, from_block, LogicalBlock::LIMIT, granted)?;
-        to = match progress {
-            Progress::Done => from,
-            Progress::Again(done) => done.get().min(to),
-        };
-        data.write_core(node, &core, tx)?;
-    }
-    Ok(())
-}
-
-/// Blocks of a directory that are freed, and revoked, in one transaction at most.
-const REVOKES: u32 = 64;

@@ -16,27 +16,28 @@
 
 use super::background::Background;
 use super::errors::{self, Errors};
-use super::journal::{self, JournalClient};
 use super::orphan::Orphans;
 use super::store::JournalStore;
 use super::superblock::{self, Written};
-use crate::disk::features::{compat, incompat};
 use crate::disk::superblock::{ErrorPolicy, RawSuper, STATE_ERROR, STATE_VALID, SUPER_MAGIC};
 use crate::disk::Layout;
 use crate::linux::block_device::BlockDevice;
 use crate::linux::buffer::BufferCache;
-use crate::linux::jbd2::{Features, Journal};
 use crate::linux::printk::{self, Level};
 use crate::space::Space;
 use crate::store::{Store, Tid};
 use crate::volume::Volume;
 use kernel::alloc::KBox;
-use kernel::error::{code::*, Error, Result};
+use kernel::error::{code::*, Result};
 
 use kernel::fmt;
 use kernel::prelude::*;
 use kernel::str::CStr;
 use kernel::sync::Arc;
+
+mod journal;
+
+use journal::{load, note_journal_error, plan, Plan};
 
 /// How a file system is to be mounted.
 #[derive(Clone, Copy, Debug)]
@@ -430,152 +431,4 @@ fn check(errors: &Errors, cache: &BufferCache, raw: &RawSuper, read_only: bool) 
         errors.log(Level::Error, fmt!("{refusal}"));
         refusal.error()
     })
-}
-
-/// What to do with the journal.
-enum Plan {
-    /// Do not touch it.
-    Without,
-    /// Use it, after a replay if need be.
-    Load { replay: bool },
-}
-
-/// Decides what to do with the journal; refuses what cannot be done.
-fn plan(store: &JournalStore, layout: &Layout, raw: &RawSuper, options: &Options) -> Result<Plan> {
-    let refuse = |error: Error, why: &str| {
-        store.log(Level::Error, fmt!("{why}"));
-        Err(error)
-    };
-    let replay = layout.features().has_incompat(incompat::RECOVER);
-    let device_read_only = store.cache().device().is_read_only();
-    let external =
-        layout.has_journal() && (layout.journal_ino().is_none() || raw.journal_dev.get() != 0);
-
-    if options.read_only && options.noload {
-        return Ok(Plan::Without);
-    }
-    if !options.read_only && device_read_only {
-        return refuse(EROFS, "the device is read-only: mount with -o ro");
-    }
-    if !layout.has_journal() {
-        return match (options.read_only, replay) {
-            (_, true) => refuse(
-                EUCLEAN,
-                "a journal must be replayed, but there is none: run e2fsck",
-            ),
-            (false, _) => refuse(
-                EROFS,
-                "there is no journal: mount with -o ro, or make one with tune2fs -j",
-            ),
-            (true, false) => Ok(Plan::Without),
-        };
-    }
-    if external {
-        return match (options.read_only, replay) {
-            (true, false) => Ok(Plan::Without),
-            (true, true) => refuse(
-                EROFS,
-                "the journal, on another device, must be replayed: run e2fsck, or mount with -o ro,noload",
-            ),
-            (false, _) => refuse(
-                EROFS,
-                "the journal is on another device, which is not supported: mount with -o ro",
-            ),
-        };
-    }
-    if replay {
-        if layout.features().has_compat(compat::FAST_COMMIT) {
-            return refuse(
-                EOPNOTSUPP,
-                "the journal must be replayed and may hold fast commits, which is not supported: run e2fsck",
-            );
-        }
-        if options.noload {
-            return refuse(
-                EINVAL,
-                "the journal must be replayed: noload only goes with -o ro",
-            );
-        }
-        if device_read_only {
-            return refuse(
-                EROFS,
-                "the journal must be replayed, but the device is read-only: mount with -o ro,noload",
-            );
-        }
-        store.log(
-            Level::Info,
-            if options.read_only {
-                fmt!("replaying the journal, although the mount is read-only")
-            } else {
-                fmt!("replaying the journal")
-            },
-        );
-    } else if device_read_only {
-        return Ok(Plan::Without);
-    }
-    Ok(Plan::Load { replay })
-}
-
-/// Opens the journal, replays it if need be, and sets it up.
-fn load(
-    store: &JournalStore,
-    layout: &Layout,
-    options: &Options,
-    replay: bool,
-) -> Result<Journal<JournalClient>> {
-    let mut journal = journal::open(store, layout)?;
-
-    if !replay {
-        // The super block says that the journal is empty, whatever it holds.
-        journal.wipe(true)?;
-    }
-    let journal = journal.load().inspect_err(|error| {
-        store.log(
-            Level::Error,
-            fmt!(
-                "the journal could not be loaded: error {}",
-                error.to_errno()
-            ),
-        );
-    })?;
-    let mut on = Features::default();
-    let off = Features::CHECKSUM
-        .with(Features::CSUM_V2)
-        .with(Features::CSUM_V3)
-        .with(Features::ASYNC_COMMIT);
-
-    if layout.has_64bit() {
-        on = on.with(Features::BITS_64);
-    }
-    if layout.csum_seed().is_some() {
-        on = on.with(Features::CSUM_V3);
-    }
-    journal.set_features(on, off).inspect_err(|_| {
-        store.log(
-            Level::Error,
-            fmt!("the journal cannot have the features it needs"),
-        );
-    })?;
-    journal.set_parameters(options.commit_interval, options.barrier);
-    Ok(journal)
-}
-
-/// Takes over the error that the last user of the journal recorded in it.
-fn note_journal_error(store: &JournalStore, layout: &Layout) -> Result {
-    let Some(journal) = store.journal() else {
-        return Ok(());
-    };
-
-    if let Some(error) = journal.recorded_error() {
-        store.log(
-            Level::Warning,
-            fmt!(
-                "an error was found at the last mount: error {}",
-                error.to_errno()
-            ),
-        );
-        superblock::mark_error(store, layout)?;
-        journal.clear_recorded_error();
-    }
-    Ok(())
 }

@@ -9,7 +9,7 @@
 
 use super::super::bindings;
 use super::super::file::{IterSource, Kiocb};
-use super::super::inode::Exclusive;
+use super::super::lock::Exclusive;
 use super::{regular, Ops, Table};
 use core::ptr::null_mut;
 use kernel::error::{Error, Result};

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Attributes of inodes: how they are told and changed, and the operations of those inodes that have no others of their
+//! own.
+
+use super::super::{begin, truncate, Core, Fs, Node};
+use super::{from_disk, vfs_flags, write_back};
+use crate::disk::inode::InodeFlags;
+use crate::linux::attr::{attributes, Attr, Idmap, Stat, Wanted};
+use crate::linux::dentry::Entry;
+use crate::linux::fiemap::ExtentInfo;
+use crate::linux::fileattr::FileAttr;
+use crate::linux::inode::Kind;
+use crate::linux::inode_ops::Operations;
+use crate::store::Store;
+use kernel::prelude::*;
+
+/// The operations of inodes that are neither directories nor have data of their own to look after: attributes.
+pub(super) struct Special;
+
+#[vtable]
+impl Operations for Special {
+    type FileSystem = Fs;
+
+    fn setattr(idmap: &Idmap, entry: &Entry<'_, Fs>, node: &Node, attr: &mut Attr) -> Result {
+        set_attributes(idmap, entry, node, attr)
+    }
+
+    fn get_flags(node: &Node, to: &mut FileAttr) -> Result {
+        get_flags(node, to);
+        Ok(())
+    }
+
+    fn set_flags(node: &Node, wanted: &FileAttr) -> Result {
+        set_flags(node, wanted)
+    }
+
+    fn getattr(idmap: &Idmap, node: &Node, wanted: Wanted, to: &mut Stat) -> Result {
+        get_attributes(idmap, node, wanted, to);
+        Ok(())
+    }
+}
+
+/// The operations of regular files.
+pub(super) struct Regular;
+
+#[vtable]
+impl Operations for Regular {
+    type FileSystem = Fs;
+
+    fn setattr(idmap: &Idmap, entry: &Entry<'_, Fs>, node: &Node, attr: &mut Attr) -> Result {
+        set_attributes(idmap, entry, node, attr)
+    }
+
+    fn get_flags(node: &Node, to: &mut FileAttr) -> Result {
+        get_flags(node, to);
+        Ok(())
+    }
+
+    fn set_flags(node: &Node, wanted: &FileAttr) -> Result {
+        set_flags(node, wanted)
+    }
+
+    fn getattr(idmap: &Idmap, node: &Node, wanted: Wanted, to: &mut Stat) -> Result {
+        get_attributes(idmap, node, wanted, to);
+        if wanted.direct_alignment() {
+            let align = node.super_block().block_device()?.logical_block_size();
+            to.set_direct_alignment(align, align);
+        }
+        Ok(())
+    }
+
+    fn fiemap(node: &Node, to: &mut ExtentInfo, start: u64, len: u64) -> Result {
+        begin::fiemap(node, to, start, len)
+    }
+}
+
+/// `setattr`: checks a change of attributes and makes it. The VFS holds `i_rwsem` exclusively.
+pub(in crate::ops) fn set_attributes(
+    idmap: &Idmap,
+    entry: &Entry<'_, Fs>,
+    node: &Node,
+    attr: &mut Attr,
+) -> Result {
+    attr.prepare(idmap, entry)?;
+    if let Some(size) = attr.size() {
+        let size = u64::try_from(size).map_err(|_| EINVAL)?;
+        if node.kind() != Kind::Regular {
+            return Err(EINVAL);
+        }
+        if size != node.size() {
+            attr.touch(node);
+        }
+        truncate::set_size(node, size)?;
+    }
+    attr.copy_to(idmap, node);
+    node.raise_version();
+    write_back(node)?;
+    match node.is_sync() {
+        true => node
+            .super_block()
+            .data()
+            .mounted
+            .commit(node.data().sync_tid()),
+        false => Ok(()),
+    }
+}
+
+/// `getattr`.
+pub(in crate::ops) fn get_attributes(idmap: &Idmap, node: &Node, wanted: Wanted, to: &mut Stat) {
+    let data = node.data();
+    let known = attributes::APPEND | attributes::IMMUTABLE | attributes::NODUMP;
+    let flags = data.flags();
+    let has = |flag, attribute| if flags.has(flag) { attribute } else { 0 };
+    to.set_attributes(
+        known,
+        has(InodeFlags::APPEND, attributes::APPEND)
+            | has(InodeFlags::IMMUTABLE, attributes::IMMUTABLE)
+            | has(InodeFlags::NODUMP, attributes::NODUMP),
+    );
+    to.fill(idmap, wanted, node);
+    if wanted.birth_time() {
+        to.set_birth_time(from_disk(data.created));
+    }
+    // What is in memory only takes space as well.
+    let outstanding = data.core.lock().map.outstanding();
+    let sectors = data.volume.layout.block_size().sectors();
+    to.add_blocks(u64::from(outstanding).saturating_mul(sectors));
+}
+
+/// Flags that `chattr` shows.
+const VISIBLE_FLAGS: u32 = 0x705b_dfff;
+
+/// Flags that `chattr` can change here: those that we act upon, and those that are for others to act upon.
+const CHANGEABLE_FLAGS: InodeFlags = InodeFlags::SYNC
+    .with(InodeFlags::IMMUTABLE)
+    .with(InodeFlags::APPEND)
+    .with(InodeFlags::NODUMP)
+    .with(InodeFlags::NOATIME)
+    .with(InodeFlags::DIRSYNC)
+    .with(InodeFlags::TOPDIR);
+
+/// `fileattr_get`.
+pub(in crate::ops) fn get_flags(node: &Node, to: &mut FileAttr) {
+    to.fill(node.data().flags().bits() & VISIBLE_FLAGS);
+}
+
+/// `fileattr_set`. The VFS holds `i_rwsem` exclusively.
+pub(in crate::ops) fn set_flags(node: &Node, wanted: &FileAttr) -> Result {
+    if wanted.has_more() {
+        return Err(EOPNOTSUPP);
+    }
+    let data = node.data();
+    let old = data.flags().bits();
+    if (old ^ wanted.flags()) & VISIBLE_FLAGS & !CHANGEABLE_FLAGS.bits() != 0 {
+        return Err(EOPNOTSUPP);
+    }
+    let mut tx = data.volume.store.begin(Core::WRITE_CREDITS, 0)?;
+    let mut core = data.core.lock();
+    let mask = CHANGEABLE_FLAGS.bits();
+    core.flags = InodeFlags::from_bits((core.flags.bits() & !mask) | (wanted.flags() & mask));
+    node.set_flags(vfs_flags(core.flags));
+    node.set_change_time_now();
+    node.raise_version();
+    data.write_core(node, &core, &mut tx)
+}

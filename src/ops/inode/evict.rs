@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The end of an inode: it leaves memory, and the disk too if it has no links.
+
+use super::super::orphan::Orphans;
+use super::super::{truncate, xattr, Core, Node};
+use super::{number, unmark_orphan};
+use crate::disk::LogicalBlock;
+use crate::inode::set_dtime;
+use crate::linux::inode::Kind;
+use crate::linux::memalloc::NofsScope;
+use crate::linux::printk;
+use crate::map::{FileMap, Progress};
+use crate::store::{Store, Transaction};
+use kernel::prelude::*;
+
+/// `evict_inode`: the inode leaves memory. If it has no links, it is freed with all that it has.
+pub(in crate::ops) fn evict(node: &Node) {
+    let data = node.data();
+    let gone = node.links() == 0 && data.volume.store.check_writable().is_ok();
+    let result = if gone {
+        let _writing = node.super_block().internal_write();
+        free(node)
+    } else {
+        Ok(())
+    };
+    truncate::forget_all(node);
+    if let Err(error) = result {
+        data.volume.store.fail(
+            error,
+            number(node),
+            fmt!("inode {}: is deleted, but not freed", node.number()),
+        );
+    }
+}
+
+/// Frees an inode without links: its blocks, its attribute block, itself. Until the last step it is an orphan, so that
+/// a recovery would do the rest.
+fn free(node: &Node) -> Result {
+    let _nofs = NofsScope::enter();
+    let data = node.data();
+    if data.core.lock().map.sectors() == 0 {
+        // Nothing is mapped: no transaction is needed for that.
+    } else if node.kind() == Kind::Regular {
+        truncate::evict(node)?;
+    } else {
+        free_metadata_blocks(node)?;
+    }
+    let volume = data.volume();
+    let ino = number(node);
+    let credits = Core::WRITE_CREDITS
+        .saturating_add(1)
+        .saturating_add(xattr::RELEASE_CREDITS)
+        .saturating_add(volume.space.credits_free(1))
+        .saturating_add(Orphans::CREDITS)
+        .saturating_add(volume.space.credits_free_inode());
+    let mut tx = volume.store.begin(credits, 1)?;
+    {
+        let mut core = data.core.lock();
+        xattr::release_block(volume, &mut tx, &mut core)?;
+        data.write_core(node, &core, &mut tx)?;
+    }
+    unmark_orphan(node, &mut tx)?;
+    set_dtime(volume, &mut tx, ino, printk::unix_time() as u32)?;
+    volume
+        .space
+        .free_inode(volume, &mut tx, ino, node.is_directory())
+}
+
+/// Frees the blocks of a directory or a long symbolic link. They are metadata: replaying the journal must not write
+/// them again.
+fn free_metadata_blocks(node: &Node) -> Result {
+    let data = node.data();
+    let volume = data.volume();
+    let granted = FileMap::remove_credits(volume, data.core.lock().map.depth());
+    let credits = granted.blocks.saturating_add(Core::WRITE_CREDITS);
+    let revokes = granted.revokes.saturating_add(REVOKES);
+    let blocks = volume.layout.block_size().blocks_for(data.disk_size_hint());
+    let mut to = u32::try_from(blocks).unwrap_or(u32::MAX);
+    let mut tx = None;
+    while to > 0 {
+        let tx = match &mut tx {
+            None => tx.insert(volume.store.begin(credits, revokes)?),
+            Some(tx) => {
+                Transaction::ensure(tx, credits, revokes)?;
+                tx
+            }
+        };
+        let from = to.saturating_sub(REVOKES);
+        let mut core = data.core.lock();
+        for at in from..to {
+            let mapping = core.map.lookup(volume, LogicalBlock::new(at), 1)?;
+            if let Some(nr) = mapping.phys {
+                Transaction::forget(tx, nr)?;
+            }
+        }
+        let from_block = LogicalBlock::new(from);
+        let progress = core
+            .map
+            .remove(volume, tx, from_block, LogicalBlock::LIMIT, granted)?;
+        to = match progress {
+            Progress::Done => from,
+            Progress::Again(done) => done.get().min(to),
+        };
+        data.write_core(node, &core, tx)?;
+    }
+    Ok(())
+}
+
+/// Blocks of a directory that are freed, and revoked, in one transaction at most.
+const REVOKES: u32 = 64;
