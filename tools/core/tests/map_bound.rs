@@ -10,6 +10,7 @@ use iomapfs_core::host::{Image, Mkfs};
 use iomapfs_core::map::State;
 use iomapfs_core::space::{Claim, Goal, Run};
 use iomapfs_core::store::Store;
+use kernel::error::code::*;
 use map_common::*;
 
 /// Entries of a node in a block of 1 KiB.
@@ -148,6 +149,26 @@ fn written_over_two_leaves() {
         file.inode.disk_size = u64::from(100 * GAP) << 10;
         finish(&image, &vol, file, taken);
     }
+}
+
+/// Would catch: a conversion that nobody has announced, and that takes a tree block which is reserved for others.
+#[test]
+fn unannounced_conversion() {
+    let (image, vol, mut file) = one_leaf(FULL - 1);
+    file.preallocate(&vol, GAP, 3).unwrap();
+    // The first of these splits the leaf, then both leaves are filled.
+    let lower = (0..FULL / 2).map(|i| 4 * i + 2);
+    let upper = (0..FULL / 2).map(|i| 20 * GAP + 2 * i);
+    for at in lower.chain(upper) {
+        file.allocate(&vol, at, 1).unwrap();
+    }
+    assert_eq!((file.map().depth(), file.map().root()[2]), (1, 2));
+    file.map().release_window(&vol);
+    file.map().choose(&vol, block(1), 1, goal(), true).unwrap();
+    let taken = exhaust(&vol);
+    assert_eq!(file.commit(&vol, GAP + 1, 1), Err(ENOSPC));
+    file.commit(&vol, 1, 1).unwrap();
+    finish(&image, &vol, file, taken);
 }
 
 /// Would catch: a full leaf that is left behind at the end of the file when nothing is reserved for splitting it later.

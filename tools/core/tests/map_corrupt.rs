@@ -209,6 +209,64 @@ fn metadata_is_not_mapped() {
     case.expect_bad("block of the file system's own metadata");
 }
 
+/// A leaf that maps now what was a hole when blocks were chosen for it.
+///
+/// Would catch: extents of a file that overlap, because the map trusts what it knew.
+#[test]
+fn mapped_behind_the_back() {
+    // The extent before gets longer, or the one behind begins earlier.
+    for slot in [12, 24] {
+        let mut case = Case::new();
+        let at = block(FIRST + 1);
+        let chosen = case.file.map().choose(&case.vol, at, 1, goal(), true);
+        assert_eq!(chosen.unwrap().state, State::Pending);
+        commit_journal(&case.vol);
+        case.vol.store.checkpoint();
+        case.vol.store.drop_cache();
+        case.change(case.leaves[0], |b| {
+            put16(b, slot + 4, 2);
+            if slot == 24 {
+                put32(b, slot, FIRST + 1);
+            }
+        });
+        assert_eq!(case.file.commit(&case.vol, FIRST + 1, 1), Err(EUCLEAN));
+        let reports = case.vol.store.take_reports();
+        assert!(reports[0].contains("mapped already"), "{reports:?}");
+    }
+}
+
+/// Would catch: extents that come from a node to the root, which was good when it was checked, and are not checked
+/// there.
+#[test]
+fn metadata_is_not_mapped_after_a_collapse() {
+    let image = Mkfs::new(8 << 20, BLOCK as u32).make();
+    assert_eq!(make_files(&image, &["a"])[0].get(), INO);
+    let vol = mount(&image);
+    let mut file = File::open(&vol, Ino::new(INO).unwrap());
+    for i in 0..5 {
+        file.allocate(&vol, FIRST + 2 * i, 1).unwrap();
+        file.lookup(&vol, FIRST, 1);
+    }
+    assert_eq!(file.map().depth(), 1);
+    let leaf = u32::from_le_bytes(file.map().root()[16..20].try_into().unwrap());
+    file.map().evict(&vol);
+    commit_journal(&vol);
+    vol.store.checkpoint();
+    vol.store.drop_cache();
+    let case = Case {
+        vol,
+        file,
+        index: 0,
+        leaves: vec![leaf.into()],
+    };
+    case.change(leaf.into(), |b| put32(b, 12 + 4 * 12 + 8, 3));
+    let (vol, mut file) = (case.vol, case.file);
+    file.remove(&vol, FIRST, FIRST + 4).unwrap();
+    assert_eq!(file.map().depth(), 0);
+    let found = file.map().lookup(&vol, block(FIRST + 8), 1);
+    assert_eq!(found, Err(EUCLEAN));
+}
+
 /// A root that is wrong is found when the inode is read.
 #[test]
 fn bad_roots() {
