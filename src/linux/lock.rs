@@ -20,31 +20,33 @@ impl<T: FileSystem> INode<T> {
     pub(crate) fn lock(&self) -> Exclusive<'_, T> {
         // SAFETY: Valid by the type's invariants.
         unsafe { bindings::inode_lock(self.as_raw()) };
-        Exclusive(self)
+        Exclusive(self, NotThreadSafe)
     }
 
     /// Locks `i_rwsem` exclusively if nobody has it.
     pub(crate) fn try_lock(&self) -> Option<Exclusive<'_, T>> {
         // SAFETY: Valid by the type's invariants.
-        (unsafe { bindings::inode_trylock(self.as_raw()) } != 0).then(|| Exclusive(self))
+        (unsafe { bindings::inode_trylock(self.as_raw()) } != 0)
+            .then(|| Exclusive(self, NotThreadSafe))
     }
 
     /// Locks `i_rwsem` shared.
     pub(crate) fn lock_shared(&self) -> Shared<'_, T> {
         // SAFETY: Valid by the type's invariants.
         unsafe { bindings::inode_lock_shared(self.as_raw()) };
-        Shared(self)
+        Shared(self, NotThreadSafe)
     }
 
     /// Locks `i_rwsem` shared if nobody has it exclusively.
     pub(crate) fn try_lock_shared(&self) -> Option<Shared<'_, T>> {
         // SAFETY: Valid by the type's invariants.
-        (unsafe { bindings::inode_trylock_shared(self.as_raw()) } != 0).then(|| Shared(self))
+        (unsafe { bindings::inode_trylock_shared(self.as_raw()) } != 0)
+            .then(|| Shared(self, NotThreadSafe))
     }
 }
 
 /// `i_rwsem`, held exclusively.
-pub(crate) struct Exclusive<'a, T: FileSystem>(&'a INode<T>);
+pub(crate) struct Exclusive<'a, T: FileSystem>(&'a INode<T>, NotThreadSafe);
 
 impl<'a, T: FileSystem> Exclusive<'a, T> {
     /// Goes on with the lock shared, without giving it up.
@@ -52,7 +54,7 @@ impl<'a, T: FileSystem> Exclusive<'a, T> {
         let this = ManuallyDrop::new(self);
         // SAFETY: Held exclusively by this guard, which is not dropped.
         unsafe { bindings::downgrade_write(&mut (*this.0.as_raw()).i_rwsem) };
-        Shared(this.0)
+        Shared(this.0, NotThreadSafe)
     }
 }
 
@@ -64,7 +66,7 @@ impl<T: FileSystem> Drop for Exclusive<'_, T> {
 }
 
 /// `i_rwsem`, held shared.
-pub(crate) struct Shared<'a, T: FileSystem>(&'a INode<T>);
+pub(crate) struct Shared<'a, T: FileSystem>(&'a INode<T>, NotThreadSafe);
 
 impl<T: FileSystem> Drop for Shared<'_, T> {
     fn drop(&mut self) {
