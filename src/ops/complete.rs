@@ -13,6 +13,7 @@
 
 use super::begin::discard_delayed;
 use super::extents::{lookup_locked, to_map, unchanged, with_core, Blocks, MAX_RUN};
+use super::store::Tx;
 use super::{Core, Fs, Node};
 use crate::linux::iomap::dio;
 use crate::linux::iomap::ioend::{Batch, Completion, Queue, Range, Writer};
@@ -21,63 +22,57 @@ use crate::linux::iomap::{Map, MapFlags};
 use crate::linux::memalloc::NofsScope;
 use crate::map::{FileMap, Progress, State};
 use crate::store::{Store, Transaction};
-use kernel::error::Result;
+use kernel::error::{Error, Result};
 use kernel::workqueue;
 
-/// Makes the file show `ranges`, whose data is on the device, in as few transactions as possible.
+/// Makes the file show `range`, whose data is on the device, in the transaction that is open or in new ones.
 ///
-/// Writeback raises the size on disk only: the size in memory went up when the page cache was written. Of a direct
-/// write that comes in parts, the size waits for the last one, so that no gap is shown.
-fn commit(node: &Node, ranges: impl Iterator<Item = Range>) -> Result {
-    let _nofs = NofsScope::enter();
+/// Writeback raises the size on disk only: the size in memory went up when the page cache was written.
+fn commit<'a>(node: &'a Node, handle: &mut Option<Tx<'a>>, range: Range) -> Result {
     let data = node.data();
     let volume = data.volume();
     let bits = volume.layout.block_size().bits();
-    let mut handle = None;
-    for range in ranges {
-        let blocks = Blocks::touched(volume, range.pos, range.len)?;
-        let mut at = blocks.start;
-        loop {
-            // Enough for the worst that one run can need; what fits besides is done too.
-            let granted = FileMap::commit_credits(volume, data.snapshot().depth());
-            let credits = granted.blocks.saturating_add(Core::WRITE_CREDITS);
-            let tx = match &mut handle {
-                Some(tx) => {
-                    Transaction::ensure(tx, credits, granted.revokes)?;
-                    tx
-                }
-                none => none.insert(volume.store.begin(credits, granted.revokes)?),
-            };
-            let mut core = data.core().lock();
-            let progress = if range.unwritten {
-                let len = blocks.end().saturating_distance_from(at);
-                core.map
-                    .commit(volume, tx, at, len, granted)
-                    .inspect_err(|_| {
-                        // What was done before the error belongs to the inode all the same.
-                        let _ = data.write_core(node, &core, tx);
-                    })?
-            } else {
-                Progress::Done
-            };
-            let end = match progress {
-                Progress::Done => range.end(),
-                Progress::Again(next) => (u64::from(next.get()) << bits).min(range.end()),
-            };
-            if range.writer != Writer::DirectPart {
-                core.disk_size = core.disk_size.max(end);
+    let blocks = Blocks::touched(volume, range.pos, range.len)?;
+    let mut at = blocks.start;
+    loop {
+        // Enough for the worst that one run can need; what fits besides is done too.
+        let granted = FileMap::commit_credits(volume, data.snapshot().depth());
+        let credits = granted.blocks.saturating_add(Core::WRITE_CREDITS);
+        let tx = match &mut *handle {
+            Some(tx) => {
+                Transaction::ensure(tx, credits, granted.revokes)?;
+                tx
             }
-            data.write_core(node, &core, tx)?;
-            if range.writer == Writer::Direct && end > node.size() {
-                node.set_size(end);
-            }
-            match progress {
-                Progress::Done => break,
-                Progress::Again(next) => at = next,
-            }
+            none => none.insert(volume.store.begin(credits, granted.revokes)?),
+        };
+        let mut core = data.core().lock();
+        // Whoever sees the mapping must see which transaction makes it durable.
+        data.note_data_change(tx);
+        let progress = if range.unwritten {
+            let len = blocks.end().saturating_distance_from(at);
+            core.map
+                .commit(volume, tx, at, len, granted)
+                .inspect_err(|_| {
+                    // What was done before the error belongs to the inode all the same.
+                    let _ = data.write_core(node, &core, tx);
+                })?
+        } else {
+            Progress::Done
+        };
+        let end = match progress {
+            Progress::Done => range.end(),
+            Progress::Again(next) => (u64::from(next.get()) << bits).min(range.end()),
+        };
+        core.disk_size = core.disk_size.max(end);
+        data.write_core(node, &core, tx)?;
+        if range.writer == Writer::Direct && end > node.size() {
+            node.set_size(end);
+        }
+        match progress {
+            Progress::Done => return Ok(()),
+            Progress::Again(next) => at = next,
         }
     }
-    Ok(())
 }
 
 /// Direct writes.
@@ -87,6 +82,25 @@ impl dio::Write for DirectWrite {
     type Ops = super::begin::Direct;
     type Completion = Batched;
 
+    fn is_done(node: &Node, written: &dio::Written) -> bool {
+        with_core(node, |volume, core| {
+            let mut left = Blocks::touched(volume, written.pos, written.len)?;
+            loop {
+                let found = lookup_locked(volume, core, left, true)?;
+                if found.state != State::Written {
+                    return Ok(false);
+                }
+                if found.end() >= left.end() {
+                    return Ok(written.pos.saturating_add(written.len) <= core.disk_size);
+                }
+                left.len = left.end().saturating_distance_from(found.end());
+                left.start = found.end();
+            }
+        })
+        // Then the same error comes up again where it can be reported.
+        .unwrap_or_else(|_: Error| false)
+    }
+
     fn end_io(node: &Node, written: &dio::Written) -> Result {
         let range = Range {
             pos: written.pos,
@@ -94,7 +108,8 @@ impl dio::Write for DirectWrite {
             unwritten: written.unwritten,
             writer: Writer::Direct,
         };
-        commit(node, core::iter::once(range))
+        let _nofs = NofsScope::enter();
+        commit(node, &mut None, range)
     }
 }
 
@@ -112,8 +127,11 @@ impl Completion for Batched {
         &node.super_block().data().completions
     }
 
-    fn complete(node: &Node, batch: &Batch<'_>) -> Result {
-        commit(node, batch.ranges())
+    fn complete(node: &Node, batch: &mut Batch<'_>) {
+        let _nofs = NofsScope::enter();
+        // As few transactions as possible.
+        let mut handle = None;
+        batch.each(|range| commit(node, &mut handle, range));
     }
 }
 

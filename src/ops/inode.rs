@@ -176,8 +176,14 @@ impl Data {
     /// Writes the inode to the inode table, in this transaction: its map, size on disk or flags have changed.
     /// `core` is what the map lock guards. Costs [`Core::WRITE_CREDITS`].
     pub(crate) fn write_core(&self, node: &Node, core: &Core, tx: &mut Tx<'_>) -> Result {
-        self.data_tid.store(tx.tid(), Relaxed);
+        self.note_data_change(tx);
         self.write(node, core, tx)
+    }
+
+    /// This transaction changes what [`Self::write_core`] writes. It does so itself; who shows the change before calls this
+    /// first.
+    pub(super) fn note_data_change(&self, tx: &Tx<'_>) {
+        self.data_tid.store(tx.tid(), Relaxed);
     }
 
     /// [`Self::write_core`], for callers without the map lock.

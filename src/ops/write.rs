@@ -10,10 +10,12 @@
 //! does not set the size back.
 
 use super::begin::Buffered;
+use super::extents::{lookup, Blocks};
 use super::{dio, Fs, Node, SuperBlock};
 use crate::linux::file::{IterSource, Kiocb};
 use crate::linux::iomap::{buffered, zero_range};
 use crate::linux::lock::{Held, Invalidate};
+use crate::map::State;
 use kernel::error::{code::*, Result};
 
 /// Writes, one way or the other.
@@ -80,11 +82,22 @@ pub(super) fn prepare<'a>(
                 return Err(EAGAIN);
             }
             let _invalidate = Invalidate::lock(node);
-            zero_range::<Buffered>(node, size, pos.saturating_sub(size))?;
+            if zero_range::<Buffered>(node, size, pos.saturating_sub(size))? && is_written(node, size)? {
+                // The block may have other bytes on disk, from before a truncate. The zeros must be there before the size
+                // on disk is behind them: this write may be made durable alone.
+                node.write_and_wait(size.saturating_sub(1), size)?;
+            }
         }
         iocb.modified()?;
         return Ok((lock, count));
     }
+}
+
+/// Whether byte `pos` is in a block that data was written to.
+fn is_written(node: &Node, pos: u64) -> Result<bool> {
+    let volume = node.data().volume();
+    let found = lookup(node, Blocks::touched(volume, pos, 1)?, true)?;
+    Ok(found.state == State::Written)
 }
 
 /// Writes through the page cache, once.

@@ -35,6 +35,25 @@ table() {
 	fi
 }
 
+# One asynchronous write whose second half fails, behind the end of the file: nothing of it may be there.
+mount_ext4 img
+touch "$MNT/append"
+fallocate -n -l 4M "$MNT/append"
+unmount
+bad_at "$(block_of /append $((2097152 / BS)))" $((2097152 / BS))
+mount_fs /dev/mapper/bad
+text 4M >.append
+[ "$("$TOP/qemu/test/aio-write.py" "$MNT/append" 0 4194304 <.append)" = EIO ] || fail "an asynchronous write to bad sectors"
+[ "$(stat -c %s "$MNT/append")" = 0 ] || fail "the size after a failed write"
+unmount
+all_well
+fsck_clean img
+mount_fs /dev/mapper/bad
+truncate -s 4M "$MNT/append"
+cmp "$MNT/append" <(head -c 4M /dev/zero) || fail "bytes of a failed write"
+rm "$MNT/append"
+unmount
+
 # Data that cannot be read: EIO there and nowhere else, buffered, direct and through a mapping.
 at=$(block_of /bad $((65536 / BS)))
 bad_at "$at" $((4096 / BS))

@@ -58,6 +58,9 @@ pub(crate) trait Write: Sized + 'static {
     /// What is done when parts of asynchronous writes are complete.
     type Completion: Completion<Fs = <Self::Ops as Ops>::Fs>;
 
+    /// Whether the file shows all of it already, as written and within its size on disk.
+    fn is_done(inode: &INode<<Self::Ops as Ops>::Fs>, written: &Written) -> bool;
+
     /// The data is on the device: make the file show it. Called where there is something to do: blocks that
     /// were unwritten, or an end beyond the file's size. May sleep.
     fn end_io(inode: &INode<<Self::Ops as Ops>::Fs>, written: &Written) -> Result;
@@ -67,20 +70,21 @@ struct DioTable<W>(PhantomData<W>);
 
 impl<W: Write> DioTable<W> {
     const OPS: &'static bindings::iomap_dio_ops = &bindings::iomap_dio_ops {
-        end_io: Some(Self::end_io),
+        end_io: Some(Self::end_io::<false>),
         submit_io: None,
         bio_set: null_mut(),
     };
 
     /// For asynchronous writes: what completes at about the same time is made visible together.
     const BATCH_OPS: &'static bindings::iomap_dio_ops = &bindings::iomap_dio_ops {
-        end_io: Some(Self::end_batch_io),
+        end_io: Some(Self::end_io::<true>),
         submit_io: Some(Self::submit_io),
         bio_set: &raw mut bindings::iomap_ioend_bioset,
     };
 
-    /// Sends a bio of an asynchronous write on its way. Where there is nothing to do when it ends, iomap's own
-    /// completion runs, else ours.
+    /// Sends a bio of an asynchronous write on its way. Where there is something to do when it ends and it is the whole
+    /// request, our completion runs, else iomap's own: parts wait for each other, or a failed one would leave data behind
+    /// the end of the file.
     ///
     /// # Safety
     ///
@@ -97,19 +101,15 @@ impl<W: Write> DioTable<W> {
             let unwritten = u32::from((*iter).iomap.type_) == bindings::IOMAP_UNWRITTEN;
             let start = file_offset as u64;
             let end = start.saturating_add(u64::from((*bio).bi_iter.bi_size));
-            if unwritten || end > inode.size() {
+            let first = (*iter).private.cast::<i64>().read();
+            let last = ((*iter).pos as u64).saturating_add((*iter).len);
+            let whole = file_offset == first && end == last;
+            if whole && (unwritten || end > inode.size()) {
                 let mut flags = bindings::IOMAP_IOEND_DIRECT;
                 if unwritten {
                     flags |= bindings::IOMAP_IOEND_UNWRITTEN;
                 }
-                let ioend =
-                    bindings::iomap_init_ioend((*iter).inode, bio, file_offset, flags as u16);
-                let first = (*iter).private.cast::<i64>().read();
-                let last = ((*iter).pos as u64).saturating_add((*iter).len);
-                if file_offset == first && end == last {
-                    // Any pointer that is not null says that this bio is the whole request.
-                    (*ioend).io_private = ioend.cast();
-                }
+                bindings::iomap_init_ioend((*iter).inode, bio, file_offset, flags as u16);
                 (*bio).bi_end_io = Some(ioend::end_bio::<W::Completion>);
             }
             bindings::submit_bio(bio);
@@ -118,21 +118,9 @@ impl<W: Write> DioTable<W> {
 
     /// # Safety
     ///
-    /// As for [`Self::end_io`], for a write with `BATCH_OPS`, whose unwritten blocks have been seen to.
-    unsafe extern "C" fn end_batch_io(
-        iocb: *mut bindings::kiocb,
-        size: isize,
-        error: core::ffi::c_int,
-        flags: core::ffi::c_uint,
-    ) -> core::ffi::c_int {
-        // SAFETY: By the caller.
-        unsafe { Self::end_io(iocb, size, error, flags & !bindings::IOMAP_DIO_UNWRITTEN) }
-    }
-
-    /// # Safety
-    ///
-    /// Called by iomap with the request that [`write`] was given.
-    unsafe extern "C" fn end_io(
+    /// Called by iomap with the request that [`write`] was given, in a context that may sleep where blocks were unwritten.
+    /// `BATCH`: of a write with `BATCH_OPS`, of which [`Write::Completion`] may have been told.
+    unsafe extern "C" fn end_io<const BATCH: bool>(
         iocb: *mut bindings::kiocb,
         size: isize,
         error: core::ffi::c_int,
@@ -154,7 +142,8 @@ impl<W: Write> DioTable<W> {
         };
         // iomap completes plain overwrites in interrupt context. The size never shrinks while direct I/O is
         // in flight, so what was within it at submission still is.
-        if !written.unwritten && written.pos.saturating_add(len) <= inode.size() {
+        let within = written.pos.saturating_add(len) <= inode.size();
+        if within && (!written.unwritten || BATCH && W::is_done(inode, &written)) {
             return 0;
         }
         match W::end_io(inode, &written) {

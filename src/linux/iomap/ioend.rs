@@ -37,9 +37,9 @@ pub(crate) trait Completion: Sized + 'static {
     /// The workqueue for completions: one that makes progress under memory pressure (`WQ_MEM_RECLAIM`).
     fn workqueue(inode: &INode<Self::Fs>) -> &kernel::workqueue::Queue;
 
-    /// The data of the whole batch is on the device: make the file show it. An error is reported to whoever
-    /// waits for the writes. No journal handle may be held when this returns.
-    fn complete(inode: &INode<Self::Fs>, batch: &Batch<'_>) -> Result;
+    /// The data of the whole batch is on the device: make the file show it, by [`Batch::each`]. No journal handle may be
+    /// held when this returns.
+    fn complete(inode: &INode<Self::Fs>, batch: &mut Batch<'_>);
 }
 
 /// The completed, not yet finished writeback of one inode.
@@ -136,11 +136,13 @@ impl<C: Completion> Queue<C> {
             bindings::iomap_sort_ioends(head);
         }
 
-        let batch = Batch {
-            head,
-            _list: PhantomData,
-        };
-        let result = C::complete(inode, &batch);
+        C::complete(
+            inode,
+            &mut Batch {
+                head,
+                _list: PhantomData,
+            },
+        );
 
         // SAFETY: The list is ours; each ioend is taken off it before it is finished and not touched after.
         unsafe {
@@ -152,9 +154,9 @@ impl<C: Completion> Queue<C> {
                 (*after).prev = head;
                 (*entry).next = entry;
                 (*entry).prev = entry;
-                let error = match (io_error(ioend), result) {
-                    (0, Err(e)) => e.to_errno(),
-                    (error, _) => error,
+                let error = match io_error(ioend) {
+                    0 => (*ioend).io_error,
+                    error => error,
                 };
                 bindings::iomap_finish_ioends(ioend, error);
             }
@@ -189,8 +191,6 @@ pub(crate) enum Writer {
     Cache,
     /// A whole direct write.
     Direct,
-    /// A part of a direct write, whose end is told of in [`super::dio::Write::end_io`].
-    DirectPart,
 }
 
 /// A run of bytes that was written to the device.
@@ -221,65 +221,68 @@ pub(crate) struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    /// What was written without error, with adjacent parts joined.
-    pub(crate) fn ranges(&self) -> Ranges<'_> {
-        Ranges {
-            // SAFETY: The list is valid by the invariant of the type.
-            next: unsafe { (*self.head).next },
-            batch: self,
-        }
-    }
-}
-
-/// Iterator of [`Batch::ranges`].
-pub(crate) struct Ranges<'a> {
-    next: *mut bindings::list_head,
-    batch: &'a Batch<'a>,
-}
-
-impl Iterator for Ranges<'_> {
-    type Item = Range;
-
-    fn next(&mut self) -> Option<Range> {
-        let mut found: Option<Range> = None;
-        while self.next != self.batch.head {
-            // SAFETY: `self.next` is an entry of the batch's list, which does not change while it is borrowed.
-            let (range, error, after) = unsafe {
-                let ioend = ioend_of(self.next);
-                let flags = u32::from((*ioend).io_flags);
-                let writer = if flags & bindings::IOMAP_IOEND_DIRECT == 0 {
-                    Writer::Cache
-                } else if (*ioend).io_private.is_null() {
-                    Writer::DirectPart
-                } else {
-                    Writer::Direct
+    /// Calls `f` with what was written without error, adjacent parts joined. An error of `f` is reported to those who
+    /// wait for these parts, and to nobody else.
+    pub(crate) fn each(&mut self, mut f: impl FnMut(Range) -> Result) {
+        // SAFETY: The list is valid by the invariant of the type, and does not change.
+        let mut next = unsafe { (*self.head).next };
+        while next != self.head {
+            let first = next;
+            let mut joined: Option<Range> = None;
+            while next != self.head {
+                // SAFETY: `next` is an entry of the list.
+                let (range, failed) = unsafe {
+                    let ioend = ioend_of(next);
+                    (range_of(ioend), io_error(ioend) != 0)
                 };
-                (
-                    Range {
-                        pos: (*ioend).io_offset as u64,
-                        len: (*ioend).io_size as u64,
-                        unwritten: flags & bindings::IOMAP_IOEND_UNWRITTEN != 0,
-                        writer,
-                    },
-                    io_error(ioend),
-                    (*self.next).next,
-                )
-            };
-            if error == 0 && range.len != 0 {
-                match &mut found {
-                    None => found = Some(range),
+                match &mut joined {
+                    _ if failed || range.len == 0 => {}
+                    None => joined = Some(range),
                     Some(run)
                         if run.end() == range.pos
                             && (run.unwritten, run.writer) == (range.unwritten, range.writer) =>
                     {
                         run.len = run.len.saturating_add(range.len);
                     }
-                    Some(_) => return found,
+                    Some(_) => break,
+                }
+                // SAFETY: As above.
+                next = unsafe { (*next).next };
+            }
+            let Some(Err(error)) = joined.map(&mut f) else {
+                continue;
+            };
+            let mut entry = first;
+            while entry != next {
+                // SAFETY: From `first` to `next` are entries of the list, which are ours until they are finished.
+                unsafe {
+                    (*ioend_of(entry)).io_error = error.to_errno();
+                    entry = (*entry).next;
                 }
             }
-            self.next = after;
         }
-        found
+    }
+}
+
+/// What an ioend has written.
+///
+/// # Safety
+///
+/// `ioend` is valid.
+unsafe fn range_of(ioend: *const bindings::iomap_ioend) -> Range {
+    // SAFETY: By the caller.
+    unsafe {
+        let flags = u32::from((*ioend).io_flags);
+        Range {
+            pos: (*ioend).io_offset as u64,
+            len: (*ioend).io_size as u64,
+            unwritten: flags & bindings::IOMAP_IOEND_UNWRITTEN != 0,
+            writer: if flags & bindings::IOMAP_IOEND_DIRECT == 0 {
+                Writer::Cache
+            } else {
+                Writer::Direct
+            },
+        }
     }
 }
 

@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""aio-write.py FILE OFFSET LENGTH: one asynchronous direct write (Linux AIO) of LENGTH bytes at OFFSET.
+
+The bytes are those of LENGTH from OFFSET of the standard input. Prints how many were written, or the name of the errno."""
+
+import ctypes
+import errno
+import mmap
+import os
+import struct
+import sys
+
+IO_SETUP, IO_GETEVENTS, IO_SUBMIT = 206, 208, 209
+PWRITE = 1
+
+path, offset, length = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def syscall(number, *args):
+    ret = libc.syscall(ctypes.c_long(number), *args)
+    if ret < 0:
+        raise OSError(ctypes.get_errno(), "syscall %d" % number)
+    return ret
+
+
+buffer = mmap.mmap(-1, length)
+sys.stdin.buffer.read(offset)
+buffer.write(sys.stdin.buffer.read(length))
+address = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_DIRECT, 0o644)
+context = ctypes.c_ulong(0)
+syscall(IO_SETUP, ctypes.c_long(1), ctypes.byref(context))
+# struct iocb: data, key, flags, opcode, priority, file, buffer, bytes, offset, reserved, flags, eventfd
+request = ctypes.create_string_buffer(
+    struct.pack("<QIiHhIQQqQII", 0, 0, 0, PWRITE, 0, fd, address, length, offset, 0, 0, 0)
+)
+pointer = ctypes.c_void_p(ctypes.addressof(request))
+syscall(IO_SUBMIT, context, ctypes.c_long(1), ctypes.byref(pointer))
+event = ctypes.create_string_buffer(32)
+syscall(IO_GETEVENTS, context, ctypes.c_long(1), ctypes.c_long(1), event, None)
+result = struct.unpack("<QQqq", event.raw)[2]
+print(result if result >= 0 else errno.errorcode[-result])
