@@ -13,7 +13,7 @@ use super::iomap::{self, buffered, Ops};
 use core::ffi::c_int;
 use core::marker::PhantomData;
 use kernel::error::{to_result, Result};
-use kernel::sync::atomic::{Acquire, Atomic, Relaxed};
+use kernel::sync::atomic::{Acquire, Atomic};
 
 /// How the page cache of a regular file is read and written.
 pub(crate) trait AddressSpace: Sized + 'static {
@@ -114,13 +114,6 @@ impl<T: FileSystem> INode<T> {
     pub(super) fn block_device(&self) -> *mut bindings::block_device {
         // SAFETY: The inode is live, and so is its super block.
         unsafe { (*(*self.as_raw()).i_sb).s_bdev }
-    }
-
-    /// The number of openings for writing; negative where the file is being executed.
-    pub(crate) fn writers(&self) -> i32 {
-        // SAFETY: The inode is live, and the counter is only ever accessed atomically.
-        let count = unsafe { Atomic::from_ptr(&raw mut (*self.as_raw()).i_writecount.counter) };
-        count.load(Relaxed)
     }
 
     /// Whether a write is known to have nothing to take away: no set-user-id bit, no capabilities.

@@ -56,11 +56,6 @@ impl<'a, T: FileSystem> File<'a, T> {
         unsafe { (*self.as_ptr()).f_mode & bindings::FMODE_WRITE != 0 }
     }
 
-    /// Whether this is the only opening for writing that is left.
-    pub(crate) fn is_last_writer(&self) -> bool {
-        self.is_writable() && self.inode().writers() == 1
-    }
-
     /// Writes dirty folios of bytes `start..=end` back and waits for it. Errors of earlier writeback that this
     /// opening was not told of are reported too.
     pub(crate) fn write_and_wait(&self, start: i64, end: i64) -> Result {

@@ -107,18 +107,21 @@ impl<T: FileSystem> SuperBlock<T> {
         to_result(unsafe { bindings::sync_filesystem(self.as_raw()) })
     }
 
-    /// Gives `f` the inodes in memory, one after the other, until it says that it has had enough.
+    /// Gives `f` the filesystem's data of the inodes in memory, one after the other, until it says that it has had
+    /// enough.
     ///
-    /// `f` is called with a spinning lock held, and with inodes that may be on their way out of memory: it must not
-    /// sleep, nor keep or give up a reference.
-    pub(crate) fn for_each_inode(&self, mut f: impl FnMut(&INode<T>) -> ControlFlow<()>) {
+    /// The inodes themselves may be on their way out of memory, without a reference that could be shared: that is why
+    /// `f` does not get them. It is called with a spinning lock held and must not sleep. Between inodes references may
+    /// be given up, so the caller must be where an inode may be evicted: without a handle or a locked folio.
+    pub(crate) fn for_each_inode_data(&self, mut f: impl FnMut(&T::INodeData) -> ControlFlow<()>) {
         /// After so many inodes others get the lock.
         const AT_ONCE: u32 = 256;
 
         let sb = self.as_raw();
         let mut anchor: *mut bindings::inode = ptr::null_mut();
         // SAFETY: Valid by the type's invariants. The list is walked under its lock, and an inode is taken off the list
-        // before it is destroyed; so it lives while the lock is held, or while there is a reference, as to `anchor`.
+        // before it is destroyed; so it and its data live while the lock is held, or while there is a reference, as to
+        // `anchor`. `f` can keep no borrow of the data beyond its call, and the lock is held throughout that.
         unsafe {
             let head = ptr::addr_of_mut!((*sb).s_inodes);
             bindings::lock_inode_list(sb);
@@ -126,8 +129,8 @@ impl<T: FileSystem> SuperBlock<T> {
             let mut left = AT_ONCE;
             while at != head {
                 let inode = container_of!(at, bindings::inode, i_sb_list);
-                if let Some(inode) = INode::if_ready(inode) {
-                    if f(inode).is_break() {
+                if let Some(inode) = INode::<T>::if_ready(inode) {
+                    if f(inode.data()).is_break() {
                         break;
                     }
                 }

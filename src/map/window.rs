@@ -6,8 +6,12 @@
 //! for free blocks is done once for many writes, and files that grow at the same time do not get each other's blocks in
 //! between. Nothing of that is on disk, so a crash or a forgotten file leaves no trace.
 //!
+//! Only a file that is open for writing has such blocks: directories never do, and writeback after the last close
+//! chooses what it wants and no more. When space is short, all files must give them back.
+//!
 //! # Invariants
 //!
+//! * Without writers there is no `run`.
 //! * The blocks of `run` are chosen and belong to no piece of the cache.
 //!
 //! # Locks
@@ -34,6 +38,8 @@ pub(super) struct Window {
     next: LogicalBlock,
     /// How much was chosen ahead the last time, in blocks.
     size: u32,
+    /// How many times the file is open for writing.
+    writers: u32,
 }
 
 impl Window {
@@ -42,6 +48,7 @@ impl Window {
             run: None,
             next: LogicalBlock::ZERO,
             size: 0,
+            writers: 0,
         }
     }
 
@@ -73,7 +80,7 @@ impl FileMap {
         claim: Claim,
     ) -> Result<Run> {
         let in_order = at == self.window.next && at != LogicalBlock::ZERO;
-        let run = if in_order {
+        let run = if in_order && self.window.writers > 0 {
             self.pick_ahead(vol, want, goal, claim)?
         } else {
             vol.space.choose(vol, goal, want, claim)?
@@ -119,8 +126,21 @@ impl FileMap {
         Ok(run)
     }
 
-    /// Gives the blocks back that were chosen ahead: when the file is closed or leaves memory, or when space is
-    /// short.
+    /// The file was opened for writing. From now on blocks may be chosen ahead for it.
+    pub fn add_writer(&mut self) {
+        self.window.writers = self.window.writers.saturating_add(1);
+    }
+
+    /// A file that was opened for writing is closed. The last writer gives back the blocks that were chosen ahead.
+    pub fn remove_writer<S: Store>(&mut self, vol: &Volume<S>) {
+        self.window.writers = self.window.writers.saturating_sub(1);
+        if self.window.writers == 0 {
+            self.release_window(vol);
+        }
+    }
+
+    /// Gives the blocks back that were chosen ahead: when the file is cut off or leaves memory, or when space is
+    /// short. Never sleeps.
     pub fn release_window<S: Store>(&mut self, vol: &Volume<S>) {
         if let Some(run) = self.window.run.take() {
             vol.space.unchoose(run);

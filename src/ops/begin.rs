@@ -17,7 +17,8 @@
 //! No handle is taken here (law 1: a folio may be locked), only the map lock.
 
 use super::extents::{
-    lookup, lookup_locked, to_map, try_with_core, unchanged, with_core, with_reserves, Blocks,
+    lookup, lookup_locked, release_windows, to_map, try_with_core, unchanged, with_core,
+    with_reserves, Blocks,
 };
 use super::{Fs, Node};
 use crate::linux::fiemap::ExtentInfo;
@@ -161,8 +162,10 @@ impl Ops for Direct {
             State::Hole | State::Delayed | State::Unwritten => {
                 let stream = end >= node.size();
                 match choose(node, blocks, stream) {
-                    // Blocks that were freed can be had again once that has been committed.
+                    // Blocks that were chosen ahead can be had, and those that were freed once that has been
+                    // committed.
                     Err(e) if e == ENOSPC => {
+                        release_windows(node.super_block());
                         node.super_block().data().mounted.reclaim_freed()?;
                         choose(node, blocks, stream)?
                     }

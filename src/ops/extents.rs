@@ -7,12 +7,13 @@
 //! Takes the map lock of the inode, if the lock-free copy of the last mapping does not answer. The caller may
 //! hold a folio lock, which is why memory is allocated with `GFP_NOFS` here.
 
-use super::{Core, Node, Volume};
+use super::{Core, Node, SuperBlock, Volume};
 use crate::disk::LogicalBlock;
 use crate::linux::iomap::{Extent, Map, MapFlags};
 use crate::linux::memalloc::NofsScope;
 use crate::linux::task::may_use_reserves;
 use crate::map::{Mapping, State};
+use core::ops::ControlFlow;
 use kernel::error::{code::*, Result};
 
 /// The most blocks that one mapping for writeback takes: as long as an extent can be.
@@ -145,6 +146,17 @@ pub(super) fn lookup_locked(
 /// Whether the map is still as it was when `cookie` was taken.
 pub(super) fn unchanged(node: &Node, cookie: u64) -> bool {
     u64::from(node.data().snapshot().seq()) == cookie
+}
+
+/// Space is short: all files give back the blocks that were chosen ahead for them, but those that somebody is at work
+/// on. The caller holds no map lock, no handle and no locked folio.
+pub(super) fn release_windows(sb: &SuperBlock) {
+    sb.for_each_inode_data(|data| {
+        if let Some(mut core) = data.core().try_lock() {
+            core.map.release_window(data.volume());
+        }
+        ControlFlow::Continue(())
+    });
 }
 
 /// Asks for space with `f`: first without the blocks that are kept for the administrator, and where that is not

@@ -242,9 +242,9 @@ impl FileSystem for Fs {
 
     fn free_cached_objects(sb: &SuperBlock, wanted: usize) -> usize {
         let mut freed = 0_usize;
-        sb.for_each_inode(|node| {
+        sb.for_each_inode_data(|data| {
             // Somebody who is at work on the map may be the one who needs the memory.
-            if let Some(mut core) = node.data().core().try_lock() {
+            if let Some(mut core) = data.core().try_lock() {
                 freed = freed.saturating_add(core.map.shrink(wanted.saturating_sub(freed)));
             }
             if freed < wanted {

@@ -13,6 +13,7 @@
 
 use super::create::{self, What};
 use super::dir::Dir;
+use super::extents::release_windows;
 use super::orphan::Orphans;
 use super::rename::rename;
 use super::{inode, symlink, Core, Fs, Node, Tx, Volume};
@@ -369,13 +370,16 @@ pub(super) const fn remove_credits() -> u32 {
         .saturating_add(Orphans::CREDITS)
 }
 
-/// Does something that may need space. Where there is none, but blocks that were freed wait for a commit, does it
-/// again after one.
+/// Does something that may need space. Where there is none, does it again with the blocks that were chosen ahead for
+/// files, and, if there are any, those that were freed and wait for a commit.
 pub(super) fn with_retry<R>(dir: &Node, mut f: impl FnMut() -> Result<R>) -> Result<R> {
     let mounted = &dir.super_block().data().mounted;
     match f() {
-        Err(error) if error == ENOSPC && mounted.volume.space.pending_free() > 0 => {
-            mounted.reclaim_freed()?;
+        Err(error) if error == ENOSPC => {
+            release_windows(dir.super_block());
+            if mounted.volume.space.pending_free() > 0 {
+                mounted.reclaim_freed()?;
+            }
             f()
         }
         result => result,

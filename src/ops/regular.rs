@@ -4,6 +4,7 @@
 
 use super::begin::{self, Buffered, Read, Swap};
 use super::complete::Batched;
+use super::extents::with_core;
 use super::{dio, fsync, write, Fs, Node};
 use crate::linux::address_space::{self, AddressSpace};
 use crate::linux::file::{self, File, FileOperations, IterDest, IterSource, Kiocb};
@@ -39,16 +40,18 @@ impl FileOperations for Regular {
     type Fs = Fs;
     type Mmap = Self;
 
-    fn open(_file: File<'_, Fs>) -> Result {
+    /// Blocks are chosen ahead for as long as somebody may write. The map counts its writers itself: those of the
+    /// VFS are counted without the map lock, and writeback could not tell whether the last one has gone.
+    fn open(file: File<'_, Fs>) -> Result {
+        if file.is_writable() {
+            with_core(file.inode(), |_, core| core.map.add_writer());
+        }
         Ok(())
     }
 
-    /// The last writer gives back the blocks that were chosen ahead of it.
     fn release(file: File<'_, Fs>) {
-        if file.is_last_writer() {
-            super::extents::with_core(file.inode(), |volume, core| {
-                core.map.release_window(volume);
-            });
+        if file.is_writable() {
+            with_core(file.inode(), |volume, core| core.map.remove_writer(volume));
         }
     }
 

@@ -10,7 +10,7 @@
 //! does not set the size back.
 
 use super::begin::Buffered;
-use super::extents::{lookup, Blocks};
+use super::extents::{lookup, release_windows, Blocks};
 use super::{dio, Fs, Node, SuperBlock};
 use crate::linux::file::{IterSource, Kiocb};
 use crate::linux::iomap::{buffered, zero_range};
@@ -124,10 +124,12 @@ fn write_once(iocb: &mut Kiocb<'_, Fs>, from: &mut IterSource<'_>) -> Result<usi
     }
 }
 
-/// Makes space: writes back what was reserved for more than it needs, and commits what was freed. What fails here
-/// fails again, and is reported, where the space is used.
+/// Makes space: writes back what was reserved for more than it needs, takes back what was chosen ahead, and commits
+/// what was freed. What fails here fails again, and is reported, where the space is used.
 fn reclaim_space(sb: &SuperBlock) {
     sb.try_to_write_back();
+    // Writeback may have chosen ahead again.
+    release_windows(sb);
     let _ = sb.data().mounted.reclaim_freed();
 }
 

@@ -34,9 +34,9 @@ for round in 1 2 3; do
 done
 sync
 for _ in 1 2 3 4 5; do
-	[ "$(free)" -ge $((empty - 2)) ] && break
+	[ "$(free)" = "$empty" ] && break
 	sync
 	sleep 0.2
 done
-[ "$(free)" -ge $((empty - 2)) ] || fail "$(free) of $empty blocks are free"
+[ "$(free)" = "$empty" ] || fail "$(free) of $empty blocks are free"
 crosscheck img

@@ -30,9 +30,9 @@ rm "$MNT/many" "$MNT/f"
 sync
 # What was freed is free when the transaction has committed.
 for _ in 1 2 3 4 5; do
-	[ "$(free)" -ge $((before - 4)) ] && break
+	[ "$(free)" = "$before" ] && break
 	sync
 	sleep 0.2
 done
-[ "$(free)" -ge $((before - 4)) ] || fail "$(free) blocks free, before $before"
+[ "$(free)" = "$before" ] || fail "$(free) blocks free, before $before"
 crosscheck img

@@ -481,3 +481,31 @@ fn very_many_extents() {
     assert!(committed < Duration::from_secs(90), "{committed:?}");
     assert!(removed < Duration::from_secs(60), "{removed:?}");
 }
+
+/// Blocks chosen ahead without a writer, who alone would give them back.
+#[test]
+fn blocks_are_chosen_ahead_for_writers_only() {
+    let (_image, vol, mut file) = setup(1024, 64 << 20);
+    let before = vol.space.counts().free_blocks;
+    // All that is taken, but for what is reserved for the tree.
+    let taken = |file: &mut File| {
+        let nodes = file.map().reserved().1;
+        before - vol.space.counts().free_blocks - u64::from(nodes)
+    };
+    // A directory, or writeback after the last close.
+    file.map().remove_writer(&vol);
+    for at in 0..20 {
+        file.map().choose(&vol, block(at), 1, goal(), true).unwrap();
+    }
+    assert_eq!(taken(&mut file), 20);
+    file.map().add_writer();
+    file.map().add_writer();
+    file.map().choose(&vol, block(20), 1, goal(), true).unwrap();
+    assert!(taken(&mut file) > 21);
+    file.map().remove_writer(&vol);
+    assert!(taken(&mut file) > 21, "there is another writer");
+    file.map().remove_writer(&vol);
+    assert_eq!(taken(&mut file), 21);
+    file.map().evict(&vol);
+    assert_eq!(vol.space.counts().free_blocks, before);
+}

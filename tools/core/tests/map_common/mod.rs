@@ -75,7 +75,7 @@ pub fn make_files(image: &Image, names: &[&str]) -> Vec<Ino> {
 /// What is called when a handle was restarted.
 pub type Restarted = Box<dyn FnMut(&Vol)>;
 
-/// A file in use.
+/// A file in use, open for writing.
 pub struct File {
     pub inode: Inode,
     pub attrs: Attrs,
@@ -86,8 +86,9 @@ pub struct File {
 impl File {
     #[track_caller]
     pub fn open(vol: &Vol, ino: Ino) -> Self {
-        let (inode, attrs) = Inode::read(vol, ino)
+        let (mut inode, attrs) = Inode::read(vol, ino)
             .unwrap_or_else(|e| panic!("{e:?}: {:?}", vol.store.take_reports()));
+        inode.map.add_writer();
         Self {
             inode,
             attrs,

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# catches: ENOSPC while blocks are free that were chosen ahead for a file, or such blocks kept where nobody writes
+# seconds: 180
+
+mkimg -s 24M -N 2048 -m 0 img
+mount_fs img
+free() { stat -f -c %f "$MNT"; }
+# is_free WANT WHAT: exactly so many blocks are free once the transactions that freed some have committed.
+is_free() {
+	for _ in 1 2 3 4 5 6 7 8; do
+		sync
+		[ "$(free)" != "$1" ] || return 0
+		sleep 0.2
+	done
+	fail "$(free) blocks are free, expected $1: $2"
+}
+sync
+empty=$(free)
+# Somebody appends, and keeps the file open; somebody else wants all that is left.
+for how in '' oflag=direct names; do
+	if [ "$how" = names ]; then
+		dd if=/dev/zero of="$MNT/other" bs="$BS" count=$((empty - 6291456 / BS - 100)) oflag=direct status=none
+	fi
+	exec 9<>"$MNT/open"
+	dd if=/dev/zero of="$MNT/open" bs=4K count=1536 oflag=direct conv=notrunc status=none
+	if [ "$how" = names ]; then
+		mkdir "$MNT/many"
+		n=0
+		while mkdir "$MNT/many/$n" 2>.err; do n=$((n + 1)); done
+		grep -q 'No space left' .err || fail "mkdir: $(cat .err)"
+	else
+		expect_errno ENOSPC dd if=/dev/zero of="$MNT/other" bs=64K status=none ${how:+"$how"}
+	fi
+	sync
+	left=$(free)
+	[ "$left" -le 8 ] || fail "'$how': ENOSPC with $left blocks free"
+	exec 9>&-
+	is_free "$left" "'$how': the file that is closed now had blocks chosen ahead"
+	rm -rf "$MNT/open" "$MNT/other" "$MNT/many"
+	is_free "$empty" "'$how': all was removed"
+done
+# Writeback after the last close chooses what it wants, and no more.
+for n in 1 2 3; do
+	dd if=/dev/zero of="$MNT/closed" bs=64K count=1 oflag=append conv=notrunc status=none
+	is_free $((empty - n * 65536 / BS)) "after append $n"
+done
+rm "$MNT/closed"
+is_free "$empty" "the file was removed"
+# Nor does a directory that grows.
+mkdir "$MNT/dir"
+perl -e 'for (1 .. 400) { my $n = sprintf "%s/%0100d", $ARGV[0], $_; open my $f, ">", $n or die "$n: $!" }' "$MNT/dir"
+blocks=$(($(stat -c '%b * %B' "$MNT/dir") / BS))
+[ "$blocks" -ge 8 ] || fail "the directory has only $blocks blocks"
+is_free $((empty - blocks)) "a directory of $blocks blocks"
+rm -r "$MNT/dir"
+is_free "$empty" "the directory was removed"
+crosscheck img
