@@ -356,13 +356,23 @@ impl Mounted {
     }
 
     /// Commits, so that the blocks freed until now can be used again when it returns.
+    ///
+    /// # Errors
+    ///
+    /// `EROFS` after an abort: then what was freed may be in use on the device.
     pub(crate) fn reclaim_freed(&self) -> Result {
         let store = &self.volume.store;
         let journal = store.journal().ok_or(EROFS)?;
 
         journal.force_commit()?;
+        // jbd2 counts a transaction as committed that an abort has ended, and has nothing to say where nothing is left
+        // to commit. The abort comes first, so what is read before this check is what did commit.
+        let tid = journal.committed_tid();
+        if journal.is_aborted() {
+            return Err(EROFS);
+        }
         // The thread of the journal, or the queue, may still be about to do so.
-        store.background().give_back(journal.committed_tid());
+        store.background().give_back(tid);
         Ok(())
     }
 
