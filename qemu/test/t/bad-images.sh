@@ -3,7 +3,7 @@
 #
 # catches: a damaged structure that is believed, gives no errno or no line in the log, or takes the guest with it
 # blocks: 1024 4096
-# seconds: 240
+# seconds: 420
 
 only_iomapfs
 
@@ -173,4 +173,7 @@ broken EUCLEAN '.' cat "$MNT/dir/one"
 take sums
 dbg 'sif /file size 0xffffffffffff0000'
 broken EUCLEAN '.' cat "$MNT/file"
+take plain
+dbg 'sif /dir size 0xffffffff000'
+broken EUCLEAN 'larger than its blocks' ls "$MNT/dir"
 rm img
