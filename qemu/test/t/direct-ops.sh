@@ -2,7 +2,6 @@
 # shellcheck shell=bash
 #
 # catches: bytes that differ after some random sequence of direct and buffered I/O, mappings and truncates on one file
-# seconds: 240
 
 # N operations; 100,000 by hand.
 mkimg img

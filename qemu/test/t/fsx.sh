@@ -2,7 +2,6 @@
 # shellcheck shell=bash
 #
 # catches: a byte or a size that is wrong after some random sequence of reads, writes, truncates, syncs and mappings
-# seconds: 240
 
 # N operations of each kind; 100,000 by hand.
 : "${N:=3000}"

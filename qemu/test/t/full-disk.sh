@@ -2,7 +2,6 @@
 # shellcheck shell=bash
 #
 # catches: space that is lost or given out twice when the file system is full, or freed and not to be had at once
-# seconds: 240
 
 mkimg -s 32M -m 0 img
 mount_fs img

@@ -2,7 +2,6 @@
 # shellcheck shell=bash
 #
 # catches: ENOSPC while blocks are free that were chosen ahead for a file, or such blocks kept where nobody writes
-# seconds: 180
 
 mkimg -s 24M -N 2048 -m 0 img
 mount_fs img

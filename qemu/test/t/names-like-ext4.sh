@@ -2,7 +2,6 @@
 # shellcheck shell=bash
 #
 # catches: a system call on names that comes to something else than on ext4, or leaves another tree
-# seconds: 240
 
 only_iomapfs
 compare=$(dirname "${BASH_SOURCE[0]}")/../names-like.py

@@ -2,7 +2,6 @@
 # shellcheck shell=bash
 #
 # catches: a crash, a hang, a wrong byte or a damaged image when two workers each do file operations without pause
-# seconds: 240
 
 # N seconds of each; 60 by hand.
 : "${N:=2}"
