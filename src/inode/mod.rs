@@ -19,7 +19,7 @@
 
 mod place;
 
-pub use place::{dtime, set_dtime};
+pub use place::{dtime, set_dtime, wipe};
 
 use crate::disk::inode::{
     decode_rdev, encode_rdev, DiskInode, FileKind, InodeFlags, Time, I_BLOCK_SIZE,

@@ -104,3 +104,15 @@ pub fn set_dtime<S: Store>(vol: &Volume<S>, tx: &mut S::Tx<'_>, ino: Ino, value:
         Ok(())
     })
 }
+
+/// Wipes an inode that was not finished: it is as one that was never used. Costs one credit.
+///
+/// # Errors
+///
+/// As [`set_dtime`].
+pub fn wipe<S: Store>(vol: &Volume<S>, tx: &mut S::Tx<'_>, ino: Ino) -> Result {
+    Place::of(vol, ino)?.edit(vol, tx, ino, |bytes| {
+        bytes.fill(0);
+        Ok(())
+    })
+}

@@ -8,7 +8,7 @@
 use super::{inode, Core, Data, Fs, Node, Tx, Volume};
 use crate::disk::inode::{FileKind, InodeFlags, Time};
 use crate::disk::Ino;
-use crate::inode::{Attrs, Content, Inode};
+use crate::inode::{wipe, Attrs, Content, Inode};
 use crate::linux::attr::Idmap;
 use crate::linux::inode::{New, Ready};
 use crate::linux::random;
@@ -106,7 +106,8 @@ pub(super) fn make(
     }
     .inspect_err(|_| {
         // What this fails with is reported; the error that led here tells more.
-        let _ = volume.space.free_inode(volume, tx, ino, is_dir);
+        let _ = wipe(volume, tx, ino)
+            .and_then(|()| volume.space.free_inode(volume, tx, ino, is_dir));
     })
 }
 

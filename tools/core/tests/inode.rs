@@ -5,7 +5,7 @@
 use iomapfs_core::disk::inode::{FileKind, InodeFlags, InodeTableFormat, Time};
 use iomapfs_core::disk::{Ino, LogicalBlock, PhysBlock};
 use iomapfs_core::host::{mount, HostStore, Image, Mkfs};
-use iomapfs_core::inode::{dtime, set_dtime, Attrs, Content, Inode};
+use iomapfs_core::inode::{dtime, set_dtime, wipe, Attrs, Content, Inode};
 use iomapfs_core::store::{Store, Transaction};
 use iomapfs_core::volume::Volume;
 use kernel::error::{code::*, Error};
@@ -106,6 +106,26 @@ fn new_inodes_are_read_by_others() {
         let device = image.debugfs(&[format!("stat <{}>", inodes[3].get())]);
         assert!(device.contains("number: 300:70000"), "{name}: {device}");
         assert_eq!(vol.store.take_reports(), [""; 0], "{name}");
+    }
+}
+
+/// Would catch: an inode that was given up half made and that e2fsck finds in use.
+#[test]
+fn wiped_inode_is_unused() {
+    for (name, mkfs) in Mkfs::variety() {
+        let image = mkfs.make();
+        let vol = mount(&image);
+        let credits = vol.space.credits_alloc_inode() + Inode::WRITE_CREDITS + 1;
+        let mut tx = vol.store.begin(credits, 0).unwrap();
+        let ino = vol.space.alloc_inode(&vol, &mut tx, Ino::ROOT, false);
+        let ino = ino.unwrap();
+        let attrs = attrs(0o100_644);
+        let flags = InodeFlags::NODUMP;
+        Inode::create(&vol, &mut tx, ino, &attrs, flags, 7, Content::Mapped).unwrap();
+        wipe(&vol, &mut tx, ino).unwrap();
+        vol.space.free_inode(&vol, &mut tx, ino, false).unwrap();
+        drop(tx);
+        link_and_check(&vol, &image, name, &[]);
     }
 }
 
