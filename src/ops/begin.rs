@@ -79,6 +79,35 @@ impl Ops for Buffered {
         {
             return to_map(volume, &mapping, MapFlags::NONE);
         }
+        let once = || Self::reserve(node, blocks, op, wait);
+        match once() {
+            // A write that finds no space begins anew; a fault would kill the process. Blocks that were freed can be had
+            // once that has been committed, which waits for nobody who waits for a folio.
+            Err(e) if e == ENOSPC && op.contains(Op::FAULT) => {
+                node.super_block().data().mounted.reclaim_freed()?;
+                once()
+            }
+            done => done,
+        }
+    }
+
+    fn end(node: &Node, done: &mut Done<'_>) -> Result {
+        done.release_reservation::<Self>(node);
+        Ok(())
+    }
+
+    fn punch(node: &Node, start: u64, end: u64) {
+        discard_delayed(node, start, end);
+    }
+
+    fn valid(node: &Node, cookie: u64) -> bool {
+        unchanged(node, cookie)
+    }
+}
+
+impl Buffered {
+    /// What is at the first of `blocks`, reserved where it is not on disk yet.
+    fn reserve(node: &Node, blocks: Blocks, op: Op, wait: bool) -> Result<Map> {
         try_with_core(node, wait, |volume, core| {
             let found = lookup_locked(volume, core, blocks, wait)?;
             if op.contains(Op::ZERO) {
@@ -105,19 +134,6 @@ impl Ops for Buffered {
                 }
             }
         })
-    }
-
-    fn end(node: &Node, done: &mut Done<'_>) -> Result {
-        done.release_reservation::<Self>(node);
-        Ok(())
-    }
-
-    fn punch(node: &Node, start: u64, end: u64) {
-        discard_delayed(node, start, end);
-    }
-
-    fn valid(node: &Node, cookie: u64) -> bool {
-        unchanged(node, cookie)
     }
 }
 

@@ -70,6 +70,19 @@ perl -MErrno=ENOSPC -e '
 	$taken <= 65536 or die "$taken bytes on a full disk"' "$MNT/holes"
 rm "$MNT/f" "$MNT/holes"
 settled "$empty"
+# A store into a hole when there is only what was freed a moment ago.
+truncate -s 1M "$MNT/mapped"
+fill_up "$MNT/f" 65536 >/dev/null
+python3 - "$MNT/mapped" "$MNT/f" <<'P'
+import mmap, os, sys
+with open(sys.argv[1], "r+b") as f, mmap.mmap(f.fileno(), 0) as m:
+    os.unlink(sys.argv[2])
+    for at in range(0, 1 << 20, 4096):
+        m[at] = 77
+P
+cmp "$MNT/mapped" <(perl -e 'print "M" . "\0" x 4095 for 1 .. 256') || fail "stores"
+rm "$MNT/mapped"
+settled "$empty"
 # Directories and inodes.
 n=0
 mkdir "$MNT/many"
