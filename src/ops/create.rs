@@ -106,8 +106,8 @@ pub(super) fn make(
     }
     .inspect_err(|_| {
         // What this fails with is reported; the error that led here tells more.
-        let _ = wipe(volume, tx, ino)
-            .and_then(|()| volume.space.free_inode(volume, tx, ino, is_dir));
+        let _ =
+            wipe(volume, tx, ino).and_then(|()| volume.space.free_inode(volume, tx, ino, is_dir));
     })
 }
 

@@ -180,8 +180,8 @@ impl Data {
         self.write(node, core, tx)
     }
 
-    /// This transaction changes what [`Self::write_core`] writes. It does so itself; who shows the change before calls this
-    /// first.
+    /// This transaction changes what [`Self::write_core`] writes. It does so itself; who shows the change before
+    /// calls this first.
     pub(super) fn note_data_change(&self, tx: &Tx<'_>) {
         self.data_tid.store(tx.tid(), Relaxed);
     }

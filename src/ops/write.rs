@@ -82,9 +82,11 @@ pub(super) fn prepare<'a>(
                 return Err(EAGAIN);
             }
             let _invalidate = Invalidate::lock(node);
-            if zero_range::<Buffered>(node, size, pos.saturating_sub(size))? && is_written(node, size)? {
-                // The block may have other bytes on disk, from before a truncate. The zeros must be there before the size
-                // on disk is behind them: this write may be made durable alone.
+            if zero_range::<Buffered>(node, size, pos.saturating_sub(size))?
+                && is_written(node, size)?
+            {
+                // The block may have other bytes on disk, from before a truncate. The zeros must be there before the
+                // size on disk is behind them: this write may be made durable alone.
                 node.write_and_wait(size.saturating_sub(1), size)?;
             }
         }

@@ -82,9 +82,9 @@ impl<W: Write> DioTable<W> {
         bio_set: &raw mut bindings::iomap_ioend_bioset,
     };
 
-    /// Sends a bio of an asynchronous write on its way. Where there is something to do when it ends and it is the whole
-    /// request, our completion runs, else iomap's own: parts wait for each other, or a failed one would leave data behind
-    /// the end of the file.
+    /// Sends a bio of an asynchronous write on its way. Where there is something to do when it ends and it is the
+    /// whole request, our completion runs, else iomap's own: parts wait for each other, or a failed one would leave
+    /// data behind the end of the file.
     ///
     /// # Safety
     ///
@@ -118,8 +118,8 @@ impl<W: Write> DioTable<W> {
 
     /// # Safety
     ///
-    /// Called by iomap with the request that [`write`] was given, in a context that may sleep where blocks were unwritten.
-    /// `BATCH`: of a write with `BATCH_OPS`, of which [`Write::Completion`] may have been told.
+    /// Called by iomap with the request that [`write`] was given, in a context that may sleep where blocks were
+    /// unwritten. `BATCH`: of a write with `BATCH_OPS`, of which [`Write::Completion`] may have been told.
     unsafe extern "C" fn end_io<const BATCH: bool>(
         iocb: *mut bindings::kiocb,
         size: isize,

@@ -37,8 +37,8 @@ pub(crate) trait Completion: Sized + 'static {
     /// The workqueue for completions: one that makes progress under memory pressure (`WQ_MEM_RECLAIM`).
     fn workqueue(inode: &INode<Self::Fs>) -> &kernel::workqueue::Queue;
 
-    /// The data of the whole batch is on the device: make the file show it, by [`Batch::each`]. No journal handle may be
-    /// held when this returns.
+    /// The data of the whole batch is on the device: make the file show it, by [`Batch::each`]. No journal handle
+    /// may be held when this returns.
     fn complete(inode: &INode<Self::Fs>, batch: &mut Batch<'_>);
 }
 
