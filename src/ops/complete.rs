@@ -137,6 +137,8 @@ impl Completion for Batched {
 
 impl Writeback for Batched {
     fn map(node: &Node, pos: u64, len: u64) -> Result<Map> {
+        // After an abort nothing may get to the device: what the file system thinks is free may not be free there.
+        node.data().volume().store.check_writable()?;
         with_core(node, |volume, core| {
             let mut blocks = Blocks::touched(volume, pos, len)?;
             // The mapping is used for the folios that follow too.
