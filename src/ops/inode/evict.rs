@@ -88,11 +88,9 @@ fn free_metadata_blocks(node: &Node) -> Result {
         };
         let from = to.saturating_sub(REVOKES);
         let mut core = data.core.lock();
-        for at in from..to {
-            let mapping = core.map.lookup(volume, LogicalBlock::new(at), 1)?;
-            if let Some(nr) = mapping.phys {
-                Transaction::forget(tx, nr)?;
-            }
+        let mut held = [None; REVOKES as usize];
+        for (phys, at) in held.iter_mut().zip(from..to) {
+            *phys = core.map.lookup(volume, LogicalBlock::new(at), 1)?.phys;
         }
         let from_block = LogicalBlock::new(from);
         let progress = core
@@ -102,6 +100,12 @@ fn free_metadata_blocks(node: &Node) -> Result {
             Progress::Done => from,
             Progress::Again(done) => done.get().min(to),
         };
+        // What is left for the next round must not be revoked yet: the journal takes it for an error to do so twice.
+        for nr in held.iter().zip(from..).filter(|(_, at)| *at >= to) {
+            if let (Some(nr), _) = nr {
+                Transaction::forget(tx, *nr)?;
+            }
+        }
         data.write_core(node, &core, tx)?;
     }
     Ok(())
