@@ -182,11 +182,26 @@ expect_remount_errno() {
 	[ "$got" = "$1" ] || fail "remount $2 (${3:-no options}) gave $got, expected $1"
 }
 
-# log_mark, log_since RE: does the kernel's log since log_mark have a line that matches the extended expression RE?
+# log_mark, log_lines: the kernel's log since log_mark.
 log_mark() { echo "iomapfs-test mark $BASHPID $RANDOM" | tee .mark >/dev/kmsg; }
+log_lines() { dmesg | awk -v mark="$(cat .mark)" 'seen { print } index($0, mark) { seen = 1 }'; }
+# log_since RE: does that have a line that matches the extended expression RE?
 log_since() {
-	dmesg | awk -v mark="$(cat .mark)" 'seen { print } index($0, mark) { seen = 1 }' | grep -q -E -- "$1" ||
+	log_lines | grep -q -E -- "$1" ||
 		fail "the kernel's log has no line like: $1"
+}
+
+# free_blocks: as many as statfs tells.
+free_blocks() { stat -f -c %f "$MNT"; }
+
+# is_free WANT [WHAT]: exactly so many blocks are free once the transactions that freed some have committed.
+is_free() {
+	for _ in 1 2 3 4 5 6 7 8; do
+		sync
+		[ "$(free_blocks)" != "$1" ] || return 0
+		sleep 0.2
+	done
+	fail "$(free_blocks) blocks are free, expected $1${2:+: $2}"
 }
 
 # expect_trouble RE: lines of the kernel's log that match RE are part of this test (a BUG or WARNING it provokes).

@@ -48,7 +48,7 @@ direct() { dd if="$1" of=/dev/null bs=64K iflag=direct; }
 said() {
 	local lines
 	log_since "iomapfs.*$1"
-	lines=$(dmesg | awk -v mark="$(cat .mark)" 'seen { print } index($0, mark) { seen = 1 }' | grep -c -E -- "iomapfs.*($1)")
+	lines=$(log_lines | grep -c -E -- "iomapfs.*($1)")
 	[ "$lines" -le 3 ] || fail "$lines lines in the log like: $1"
 }
 # broken ERRNO RE COMMAND...: mounted, COMMAND gives that errno, the log says RE, the rest works or fails in good order.

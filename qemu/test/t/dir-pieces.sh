@@ -8,7 +8,7 @@ only_iomapfs
 mkimg img
 mount_fs img
 sync
-empty=$(stat -f -c %f "$MNT")
+empty=$(free_blocks)
 log_mark
 for round in 1 2 3; do
 	mkdir "$MNT/a" "$MNT/b" "$MNT/c"
@@ -27,7 +27,7 @@ for round in 1 2 3; do
 	[ "$(stat -c %s "$MNT/a")" -ge $((BS * 100)) ] || fail "the directory has only $(stat -c %s "$MNT/a") bytes"
 	rm -r "$MNT/a" "$MNT/b" "$MNT/c" "$MNT/f"
 done
-! dmesg | awk -v mark="$(cat .mark)" 'seen { print } index($0, mark) { seen = 1 }' | grep -E 'iomapfs \(|JBD2' || fail "words in the log"
+! log_lines | grep -E 'iomapfs \(|JBD2' || fail "words in the log"
 sync
-[ "$(stat -f -c %f "$MNT")" = "$empty" ] || fail "$(stat -f -c %f "$MNT") blocks are free, expected $empty"
+[ "$(free_blocks)" = "$empty" ] || fail "$(free_blocks) blocks are free, expected $empty"
 crosscheck img

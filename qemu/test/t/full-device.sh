@@ -5,9 +5,8 @@
 
 mkimg -s 24M img
 mount_fs img
-free() { stat -f -c %f "$MNT"; }
 sync
-empty=$(free)
+empty=$(free_blocks)
 full() { # command that must end with ENOSPC
 	local said
 	! said=$(LC_ALL=C "$@" 2>&1) || fail "'$*' found space"
@@ -32,11 +31,5 @@ for round in 1 2 3; do
 	sync
 	rm "$MNT/direct" "$MNT/sparse"
 done
-sync
-for _ in 1 2 3 4 5; do
-	[ "$(free)" = "$empty" ] && break
-	sync
-	sleep 0.2
-done
-[ "$(free)" = "$empty" ] || fail "$(free) of $empty blocks are free"
+is_free "$empty"
 crosscheck img

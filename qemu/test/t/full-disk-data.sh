@@ -5,18 +5,8 @@
 
 mkimg -s 12M -N 256 -m 0 -J size=4 img
 mount_fs img
-free() { stat -f -c %f "$MNT"; }
-# settled WANT: as many blocks are free once the transactions that freed them have committed.
-settled() {
-	for _ in 1 2 3 4 5 6 7 8; do
-		sync
-		[ "$(free)" -lt "$1" ] || return 0
-		sleep 0.2
-	done
-	fail "$(free) blocks are free, expected $1"
-}
 sync
-empty=$(free)
+empty=$(free_blocks)
 # fill_up FILE BYTES: writes until ENOSPC; prints how many bytes were taken. Whatever was taken, fsync must put there.
 fill_up() {
 	perl -MErrno=ENOSPC -MFcntl -e '
@@ -40,7 +30,7 @@ for piece in 1048576 2777; do
 	taken=$(fill_up "$MNT/f" "$piece")
 	[ "$taken" -ge $((empty * BS * 8 / 10)) ] || fail "full after $taken bytes of $((empty * BS))"
 	[ "$(stat -c %s "$MNT/f")" = "$taken" ] || fail "size"
-	[ "$(free)" -le 8 ] || fail "ENOSPC with $(free) blocks free"
+	[ "$(free_blocks)" -le 8 ] || fail "ENOSPC with $(free_blocks) blocks free"
 	drop_caches
 	head -c "$taken" .text | cmp - "$MNT/f" || fail "what was written to a full disk is not there"
 	# What needs no space still works, what needs it says so.
@@ -48,7 +38,7 @@ for piece in 1048576 2777; do
 	sync "$MNT/f"
 	expect_errno ENOSPC dd if=.text of="$MNT/g" bs="$BS" count=64 status=none conv=fsync
 	rm -f "$MNT/f" "$MNT/g"
-	settled "$empty"
+	is_free "$empty"
 done
 # Direct.
 expect_errno ENOSPC dd if=.text of="$MNT/d" bs=64K oflag=direct
@@ -56,7 +46,7 @@ size=$(stat -c %s "$MNT/d")
 [ "$size" -ge $((empty * BS * 8 / 10)) ] || fail "direct: full after $size bytes"
 cmp -n "$size" .text "$MNT/d" || fail "direct: what was written to a full disk is not there"
 rm "$MNT/d"
-settled "$empty"
+is_free "$empty"
 # Into the holes of a file that is long enough.
 truncate -s 12M "$MNT/holes"
 fill_up "$MNT/f" 65536 >/dev/null
@@ -69,7 +59,7 @@ perl -MErrno=ENOSPC -e '
 	$f->sync or die "fsync: $!";
 	$taken <= 65536 or die "$taken bytes on a full disk"' "$MNT/holes"
 rm "$MNT/f" "$MNT/holes"
-settled "$empty"
+is_free "$empty"
 # A store into a hole when there is only what was freed a moment ago.
 truncate -s 1M "$MNT/mapped"
 fill_up "$MNT/f" 65536 >/dev/null
@@ -82,7 +72,7 @@ with open(sys.argv[1], "r+b") as f, mmap.mmap(f.fileno(), 0) as m:
 P
 cmp "$MNT/mapped" <(perl -e 'print "M" . "\0" x 4095 for 1 .. 256') || fail "stores"
 rm "$MNT/mapped"
-settled "$empty"
+is_free "$empty"
 # Directories and inodes.
 n=0
 mkdir "$MNT/many"
@@ -93,5 +83,5 @@ expect_errno ENOSPC touch "$MNT/file"
 rm -r "$MNT/many"
 touch "$MNT/file"
 rm "$MNT/file"
-settled "$empty"
+is_free "$empty"
 crosscheck img

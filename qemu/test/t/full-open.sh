@@ -5,18 +5,8 @@
 
 mkimg -s 24M -N 2048 -m 0 img
 mount_fs img
-free() { stat -f -c %f "$MNT"; }
-# is_free WANT WHAT: exactly so many blocks are free once the transactions that freed some have committed.
-is_free() {
-	for _ in 1 2 3 4 5 6 7 8; do
-		sync
-		[ "$(free)" != "$1" ] || return 0
-		sleep 0.2
-	done
-	fail "$(free) blocks are free, expected $1: $2"
-}
 sync
-empty=$(free)
+empty=$(free_blocks)
 # Somebody appends, and keeps the file open; somebody else wants all that is left.
 for how in '' oflag=direct names; do
 	if [ "$how" = names ]; then
@@ -33,7 +23,7 @@ for how in '' oflag=direct names; do
 		expect_errno ENOSPC dd if=/dev/zero of="$MNT/other" bs=64K status=none ${how:+"$how"}
 	fi
 	sync
-	left=$(free)
+	left=$(free_blocks)
 	[ "$left" -le 8 ] || fail "'$how': ENOSPC with $left blocks free"
 	exec 9>&-
 	is_free "$left" "'$how': the file that is closed now had blocks chosen ahead"

@@ -16,7 +16,7 @@ run() { # stressor, options...
 		cat "$1.out" >&2
 		fail "stress-ng $1: status $status"
 	}
-	! dmesg | awk -v mark="$(cat .mark)" 'seen { print } index($0, mark) { seen = 1 }' | grep "$FS (" ||
+	! log_lines | grep "$FS (" ||
 		fail "stress-ng $1: the kernel's log has words of $FS"
 }
 run hdd --hdd-bytes 8M

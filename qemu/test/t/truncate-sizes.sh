@@ -5,9 +5,8 @@
 
 mkimg img
 mount_fs img
-free() { stat -f -c %f "$MNT"; }
 sync
-before=$(free)
+before=$(free_blocks)
 fill "$MNT/f" 3M
 text 3M >.f
 for size in 2999999 1000001 $((BS * 3)) $((BS * 3 + 1)) 2M 1 0 1M 100 5000000 4097 "$BS"; do
@@ -27,12 +26,5 @@ truncate -s $((BS * 500)) "$MNT/many"
 sync
 truncate -s 0 "$MNT/many"
 rm "$MNT/many" "$MNT/f"
-sync
-# What was freed is free when the transaction has committed.
-for _ in 1 2 3 4 5; do
-	[ "$(free)" = "$before" ] && break
-	sync
-	sleep 0.2
-done
-[ "$(free)" = "$before" ] || fail "$(free) blocks free, before $before"
+is_free "$before"
 crosscheck img
