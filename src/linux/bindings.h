@@ -35,6 +35,7 @@
 
 /* `bindgen` gets confused at certain things. */
 const gfp_t RUST_CONST_HELPER_GFP_NOFS = GFP_NOFS;
+const vm_fault_t RUST_CONST_HELPER_VM_FAULT_SIGBUS = VM_FAULT_SIGBUS;
 const unsigned int RUST_CONST_HELPER_MAX_RW_COUNT = MAX_RW_COUNT;
 const loff_t RUST_CONST_HELPER_MAX_LFS_FILESIZE = MAX_LFS_FILESIZE;
 const slab_flags_t RUST_CONST_HELPER_SLAB_RECLAIM_ACCOUNT = SLAB_RECLAIM_ACCOUNT;

@@ -332,6 +332,13 @@ impl<T: FileSystem> INode<T> {
         unsafe { bindings::inode_set_flags(self.as_raw(), set, flags::ALL) };
     }
 
+    /// Whether nothing of the inode may be changed.
+    pub(crate) fn is_immutable(&self) -> bool {
+        // SAFETY: Valid by the type's invariants; a word is read at once.
+        let flags = unsafe { ptr::read_volatile(&raw const (*self.as_raw()).i_flags) };
+        flags & flags::IMMUTABLE != 0
+    }
+
     /// Whether a change of the inode's data must be durable when the system call returns.
     pub(crate) fn is_sync(&self) -> bool {
         // SAFETY: Valid by the type's invariants.

@@ -105,7 +105,8 @@ impl<C: Client> Raw<C> {
 impl<C: Client> Drop for Raw<C> {
     fn drop(&mut self) {
         // Commits and checkpoints what there is; an error was reported by jbd2, and `Journal::flush` finds it earlier.
-        // SAFETY: The journal is ours, and there is no handle, as that would borrow `self`. The client is still there.
+        // SAFETY: The journal is ours, and the client is still there. A handle would borrow `self`; one that was leaked
+        // keeps its transaction open, for which the callee waits without end: it finds everything still there.
         unsafe { bindings::jbd2_journal_destroy(self.as_ptr()) };
     }
 }

@@ -14,6 +14,7 @@
 
 use super::bindings;
 use super::fs::FileSystem;
+use super::inode::INode;
 use super::iomap::{buffered, Ops};
 use core::ffi::c_int;
 use core::marker::PhantomData;
@@ -44,6 +45,10 @@ impl<M: Mmap> VmTable<M> {
         unsafe {
             let file = (*(*vmf).__bindgen_anon_1.vma).vm_file;
             let inode = (*file).f_inode;
+            // It may have become so since the file was mapped.
+            if INode::<M::Fs>::from_raw(inode).is_immutable() {
+                return bindings::VM_FAULT_SIGBUS;
+            }
             bindings::sb_start_pagefault((*inode).i_sb);
             // A time that could not be updated is no reason to kill the process.
             let _ = bindings::file_update_time(file);

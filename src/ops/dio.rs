@@ -47,11 +47,10 @@ enum Tried<'a> {
     Exclusive(Kiocb<'a, Fs>),
 }
 
-/// Writes whole or parts of blocks, with the lock as the table says.
+/// Writes, with the lock as the table says, if `exclusive` is right about it.
 fn write_direct<'a>(
     mut iocb: Kiocb<'a, Fs>,
     from: &mut IterSource<'_>,
-    parts: bool,
     exclusive: bool,
 ) -> Tried<'a> {
     let node = iocb.inode();
@@ -62,6 +61,15 @@ fn write_direct<'a>(
     };
     if count == 0 {
         return Tried::Outcome(Outcome::Done(iocb, Ok(0)));
+    }
+    // Only now is it known where it goes and how much it is: a limit may have cut it.
+    let (pos, len) = (iocb.pos() as u64, count as u64);
+    let block = u64::from(node.super_block().block_size());
+    let parts = (pos | len) & block.wrapping_sub(1) != 0;
+    let end = pos.saturating_add(len);
+    // iomap zeroes the rest of the block behind the end of the file, even where the write just reaches the end.
+    if parts && end >= node.size() && !exclusive {
+        return Tried::Exclusive(iocb);
     }
     let (lock, flags) = if !exclusive {
         let flags = if parts {
@@ -81,8 +89,7 @@ fn write_direct<'a>(
         (lock, Flags::FORCE_WAIT)
     };
     // What there is to do at the end goes better together with others, if there is anything.
-    let pos = iocb.pos() as u64;
-    let batch = pos.saturating_add(count as u64) > node.size() || !is_written(node, pos);
+    let batch = end > node.size() || !is_written(node, pos);
     let outcome = dio::write::<DirectWrite>(iocb, from, flags, batch, &lock);
     drop(lock);
     match outcome {
@@ -103,15 +110,9 @@ fn is_written(node: &Node, pos: u64) -> bool {
 
 /// Writes; what direct I/O cannot do goes through the page cache, and from there to the device at once.
 pub(super) fn write(mut iocb: Kiocb<'_, Fs>, from: &mut IterSource<'_>) -> Result<usize> {
-    let node = iocb.inode();
-    let pos = iocb.pos() as u64;
-    let len = from.len() as u64;
-    let block = u64::from(node.super_block().block_size());
-    let parts = (pos | len) & block.wrapping_sub(1) != 0;
-    let extends = pos.saturating_add(len) >= node.size();
-    let mut exclusive = iocb.is_append() || parts && extends;
+    let mut exclusive = iocb.is_append();
     let outcome = loop {
-        match write_direct(iocb, from, parts, exclusive) {
+        match write_direct(iocb, from, exclusive) {
             Tried::Outcome(outcome) => break outcome,
             Tried::Exclusive(back) => {
                 iocb = back;

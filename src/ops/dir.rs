@@ -167,10 +167,7 @@ impl dir::Operations for Open {
 
     fn sync(dir: &Node, _data_only: bool) -> Result {
         // Names are data, and in the same transaction as everything else.
-        dir.super_block()
-            .data()
-            .mounted
-            .commit(dir.data().sync_tid())
+        inode::commit(dir)
     }
 }
 

@@ -350,14 +350,16 @@ pub(super) fn unmark_orphan(node: &Node, tx: &mut Tx<'_>) -> Result {
     mounted.orphans.remove(&mounted.volume, tx, number(node))
 }
 
+/// Makes the last change of the inode durable.
+pub(super) fn commit(node: &Node) -> Result {
+    let mounted = &node.super_block().data().mounted;
+    mounted.commit(node.data().sync_tid())
+}
+
 /// Makes what was done to a directory durable, where the directory or the mount wants that.
 pub(super) fn settle(dir: &Node) -> Result {
     match dir.is_directory_sync() {
-        true => dir
-            .super_block()
-            .data()
-            .mounted
-            .commit(dir.data().sync_tid()),
+        true => commit(dir),
         false => Ok(()),
     }
 }
@@ -388,10 +390,6 @@ pub(super) fn dirtied(node: &Node) {
 pub(super) fn write(node: &Node, wait: Wait) -> Result {
     match wait {
         Wait::No => Ok(()),
-        Wait::Yes => node
-            .super_block()
-            .data()
-            .mounted
-            .commit(node.data().sync_tid()),
+        Wait::Yes => commit(node),
     }
 }

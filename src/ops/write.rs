@@ -54,6 +54,10 @@ pub(super) fn prepare<'a>(
     let mut lock = held(node, exclusive, wait)?;
     let mut drained = false;
     loop {
+        // It may have become so since the file was opened.
+        if node.is_immutable() {
+            return Err(EPERM);
+        }
         from.uncut();
         let count = iocb.write_checks(from)?;
         if count == 0 {

@@ -38,6 +38,25 @@ cmp .holes "$MNT/holes" || fail "sectors in holes"
 # Lengths that no device can take.
 expect_errno EINVAL dd if=.new of="$MNT/odd" bs=1000 count=1 oflag=direct
 [ ! -s "$MNT/odd" ] || fail "a refused write left something"
+# A limit that cuts a write of whole blocks within a block.
+python3 - "$MNT/limited" .new <<'P'
+import errno, mmap, os, resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+limit = 65536 + 1536
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+data = mmap.mmap(-1, 1 << 20)
+data[:] = open(sys.argv[2], "rb").read()
+f = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_DIRECT)
+wrote = os.pwritev(f, [data], 0)
+assert wrote == limit, wrote
+try:
+    os.pwritev(f, [memoryview(data)[:4096]], 69632)
+except OSError as e:
+    assert e.errno == errno.EFBIG, e
+else:
+    sys.exit("a write behind the limit")
+P
+head -c $((65536 + 1536)) .new | cmp - "$MNT/limited" || fail "limited"
 remount_fs img
 cmp .want "$MNT/over" && cmp .app "$MNT/append" && cmp .holes "$MNT/holes" || fail "after a remount"
 crosscheck img

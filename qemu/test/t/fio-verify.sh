@@ -16,6 +16,10 @@ run dio-rand --rw=randwrite --bs=4K --direct=1 --ioengine=libaio --iodepth=32
 run dio-sync --rw=randwrite --bs=8K --direct=1 --ioengine=psync
 run dio-sector --rw=randwrite --bs=512-7K --bs_unaligned=0 --direct=1 --ioengine=libaio --iodepth=8 --size=2M
 run dio-jobs --rw=randwrite --bs=4K --direct=1 --ioengine=libaio --iodepth=8 --numjobs=4 --size=2M
+run uring-dio --rw=randwrite --bs=4K --direct=1 --ioengine=io_uring --iodepth=32 --registerfiles=1 --fixedbufs=1
+run uring-append --rw=write --bs=16K --direct=1 --ioengine=io_uring --iodepth=16 --sqthread_poll=1
+run uring-buf --rw=randwrite --bs=4K-64K --ioengine=io_uring --iodepth=16
+run uring-mixed --rw=randrw --bs=8K --direct=1 --ioengine=io_uring --iodepth=16 --numjobs=2 --size=2M
 run buf-seq --rw=write --bs=128K --ioengine=psync --end_fsync=1
 run buf-rand --rw=randwrite --bs=1K-40K --bs_unaligned=1 --ioengine=psync
 run buf-fsync --rw=randwrite --bs=4K --ioengine=psync --fsync=32 --size=2M

@@ -4,7 +4,7 @@
 //! own.
 
 use super::super::{begin, truncate, Core, Fs, Node};
-use super::{from_disk, vfs_flags, write_back};
+use super::{commit, from_disk, vfs_flags, write_back};
 use crate::disk::inode::InodeFlags;
 use crate::linux::attr::{attributes, Attr, Idmap, Stat, Wanted};
 use crate::linux::dentry::Entry;
@@ -82,6 +82,10 @@ pub(in crate::ops) fn set_attributes(
     node: &Node,
     attr: &mut Attr,
 ) -> Result {
+    // The VFS asks only about some attributes.
+    if node.is_immutable() {
+        return Err(EPERM);
+    }
     attr.prepare(idmap, entry)?;
     if let Some(size) = attr.size() {
         let size = u64::try_from(size).map_err(|_| EINVAL)?;
@@ -97,11 +101,7 @@ pub(in crate::ops) fn set_attributes(
     node.raise_version();
     write_back(node)?;
     match node.is_sync() {
-        true => node
-            .super_block()
-            .data()
-            .mounted
-            .commit(node.data().sync_tid()),
+        true => commit(node),
         false => Ok(()),
     }
 }
@@ -128,39 +128,58 @@ pub(in crate::ops) fn get_attributes(idmap: &Idmap, node: &Node, wanted: Wanted,
     to.add_blocks(u64::from(outstanding).saturating_mul(sectors));
 }
 
-/// Flags that `chattr` shows.
+/// Flags that `lsattr` shows.
 const VISIBLE_FLAGS: u32 = 0x705b_dfff;
 
-/// Flags that `chattr` can change here: those that we act upon, and those that are for others to act upon.
-const CHANGEABLE_FLAGS: InodeFlags = InodeFlags::SYNC
-    .with(InodeFlags::IMMUTABLE)
-    .with(InodeFlags::APPEND)
-    .with(InodeFlags::NODUMP)
-    .with(InodeFlags::NOATIME)
-    .with(InodeFlags::DIRSYNC)
-    .with(InodeFlags::TOPDIR);
+/// Flags that `chattr` can change here on a file of this kind: those that we act upon, and those that are for others
+/// to act upon.
+fn changeable_flags(kind: Kind) -> InodeFlags {
+    let any = InodeFlags::NODUMP.with(InodeFlags::NOATIME);
+    let data = any
+        .with(InodeFlags::SYNC)
+        .with(InodeFlags::IMMUTABLE)
+        .with(InodeFlags::APPEND);
+    match kind {
+        Kind::Regular => data,
+        Kind::Directory => data.with(InodeFlags::DIRSYNC).with(InodeFlags::TOPDIR),
+        _ => any,
+    }
+}
 
 /// `fileattr_get`.
 pub(in crate::ops) fn get_flags(node: &Node, to: &mut FileAttr) {
     to.fill(node.data().flags().bits() & VISIBLE_FLAGS);
 }
 
-/// `fileattr_set`. The VFS holds `i_rwsem` exclusively.
+/// `fileattr_set`. The VFS holds `i_rwsem` exclusively, and has checked whether the caller may.
+///
+/// # Errors
+///
+/// `EOPNOTSUPP` for a flag that this kind of file does not have or that cannot be changed.
 pub(in crate::ops) fn set_flags(node: &Node, wanted: &FileAttr) -> Result {
-    if wanted.has_more() {
+    let data = node.data();
+    let mask = changeable_flags(node.kind()).bits();
+    let changed = data.flags().bits() & VISIBLE_FLAGS ^ wanted.flags();
+    if wanted.has_more() || changed & !mask != 0 {
         return Err(EOPNOTSUPP);
     }
-    let data = node.data();
-    let old = data.flags().bits();
-    if (old ^ wanted.flags()) & VISIBLE_FLAGS & !CHANGEABLE_FLAGS.bits() != 0 {
-        return Err(EOPNOTSUPP);
+    if changed & wanted.flags() & InodeFlags::IMMUTABLE.bits() != 0 && node.kind() == Kind::Regular
+    {
+        // What was written before gets to the device; a store to a mapping has to ask again after that, and is refused.
+        node.dio_wait();
+        node.write_and_wait(0, u64::MAX)?;
     }
     let mut tx = data.volume.store.begin(Core::WRITE_CREDITS, 0)?;
     let mut core = data.core.lock();
-    let mask = CHANGEABLE_FLAGS.bits();
     core.flags = InodeFlags::from_bits((core.flags.bits() & !mask) | (wanted.flags() & mask));
     node.set_flags(vfs_flags(core.flags));
     node.set_change_time_now();
     node.raise_version();
-    data.write_core(node, &core, &mut tx)
+    data.write_core(node, &core, &mut tx)?;
+    drop(core);
+    drop(tx);
+    match node.is_sync() {
+        true => commit(node),
+        false => Ok(()),
+    }
 }
