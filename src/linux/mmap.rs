@@ -25,6 +25,10 @@ pub(crate) trait Mmap: Sized + 'static {
     type Fs: FileSystem;
     /// Finds or reserves blocks, for [`super::iomap::Op::FAULT`] too.
     type Write: Ops<Fs = Self::Fs>;
+
+    /// A store to the mapping could not have a block. Whether it is to be tried once more: the process is killed
+    /// otherwise. The caller holds the memory map's lock and freeze protection for faults.
+    fn failed(inode: &INode<Self::Fs>) -> bool;
 }
 
 struct VmTable<M>(PhantomData<M>);
@@ -52,9 +56,16 @@ impl<M: Mmap> VmTable<M> {
             bindings::sb_start_pagefault((*inode).i_sb);
             // A time that could not be updated is no reason to kill the process.
             let _ = bindings::file_update_time(file);
-            bindings::filemap_invalidate_lock_shared((*inode).i_mapping);
-            let ret = buffered::page_mkwrite::<M::Write>(vmf);
-            bindings::filemap_invalidate_unlock_shared((*inode).i_mapping);
+            let once = || {
+                bindings::filemap_invalidate_lock_shared((*inode).i_mapping);
+                let ret = buffered::page_mkwrite::<M::Write>(vmf);
+                bindings::filemap_invalidate_unlock_shared((*inode).i_mapping);
+                ret
+            };
+            let mut ret = once();
+            if ret & bindings::VM_FAULT_SIGBUS != 0 && M::failed(INode::from_raw(inode)) {
+                ret = once();
+            }
             bindings::sb_end_pagefault((*inode).i_sb);
             ret
         }

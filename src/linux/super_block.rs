@@ -112,7 +112,8 @@ impl<T: FileSystem> SuperBlock<T> {
     ///
     /// The inodes themselves may be on their way out of memory, without a reference that could be shared: that is why
     /// `f` does not get them. It is called with a spinning lock held and must not sleep. Between inodes references may
-    /// be given up, so the caller must be where an inode may be evicted: without a handle or a locked folio.
+    /// be given up, so the caller must be where an inode may be evicted: without a handle or a locked folio. An inode
+    /// without links is evicted here only if its last link goes meanwhile, and so never while the mount is frozen.
     pub(crate) fn for_each_inode_data(&self, mut f: impl FnMut(&T::INodeData) -> ControlFlow<()>) {
         /// After so many inodes others get the lock.
         const AT_ONCE: u32 = 256;
@@ -137,8 +138,14 @@ impl<T: FileSystem> SuperBlock<T> {
                 left = left.saturating_sub(1);
                 if left == 0 {
                     // The next one may go while the lock is not held; this one may not. One that is on its way out is
-                    // no anchor.
-                    let next = bindings::igrab(inode);
+                    // no anchor, nor is one without links: ours might be the last reference, and evicting it waits
+                    // until a freeze has ended, which may wait for our caller's `s_umount`.
+                    let linked = (*inode).__bindgen_anon_1.i_nlink != 0;
+                    let next = if linked {
+                        bindings::igrab(inode)
+                    } else {
+                        ptr::null_mut()
+                    };
                     if !next.is_null() {
                         bindings::unlock_inode_list(sb);
                         bindings::iput(anchor);

@@ -79,16 +79,7 @@ impl Ops for Buffered {
         {
             return to_map(volume, &mapping, MapFlags::NONE);
         }
-        let once = || Self::reserve(node, blocks, op, wait);
-        match once() {
-            // A write that finds no space begins anew; a fault would kill the process. Blocks that were freed can be
-            // had once that has been committed, which waits for nobody who waits for a folio.
-            Err(e) if e == ENOSPC && op.contains(Op::FAULT) => {
-                node.super_block().data().mounted.reclaim_freed()?;
-                once()
-            }
-            done => done,
-        }
+        Self::reserve(node, blocks, op, wait)
     }
 
     fn end(node: &Node, done: &mut Done<'_>) -> Result {

@@ -10,7 +10,8 @@
 //! | the same, behind a gap after the end | exclusive while the gap is zeroed, then shared |
 //! | parts of blocks, over data within the file | shared |
 //! | parts of blocks otherwise | exclusive, alone in flight: iomap zeroes the rest of the blocks |
-//! | `O_APPEND` | exclusive, waits: the next one starts where this ends |
+//! | behind an end within a page, if blocks are smaller than pages | the same: the page is mapped anew |
+//! | `O_APPEND` | exclusive, alone in flight, waits: the next one starts where this ends |
 //!
 //! Aligned writes that extend the file run side by side: the size goes up when their blocks are mapped, so
 //! nobody sees what is not there, and a gap that a slower one leaves for a while is a hole.
@@ -21,13 +22,14 @@
 use super::begin::Read;
 use super::complete::DirectWrite;
 use super::extents::Blocks;
-use super::write::{self, prepare};
+use super::write::{self, prepare, Need};
 use super::{Fs, Node};
 use crate::linux::file::{IterDest, IterSource, Kiocb};
 use crate::linux::iomap::dio::{self, Flags, Outcome};
 use crate::linux::lock::Held;
 use crate::map::State;
 use kernel::error::{code::*, Result};
+use kernel::page::PAGE_SIZE;
 
 /// Reads.
 pub(super) fn read(iocb: Kiocb<'_, Fs>, mut to: IterDest<'_>) -> Result<usize> {
@@ -55,7 +57,11 @@ fn write_direct<'a>(
 ) -> Tried<'a> {
     let node = iocb.inode();
     let nowait = iocb.is_nowait();
-    let (lock, count) = match prepare(&mut iocb, from, exclusive) {
+    if exclusive && nowait {
+        return Tried::Outcome(Outcome::Done(iocb, Err(EAGAIN)));
+    }
+    let need = if exclusive { Need::Alone } else { Need::Shared };
+    let (lock, count) = match prepare(&mut iocb, from, need) {
         Ok(prepared) => prepared,
         Err(e) => return Tried::Outcome(Outcome::Done(iocb, Err(e))),
     };
@@ -67,8 +73,11 @@ fn write_direct<'a>(
     let block = u64::from(node.super_block().block_size());
     let parts = (pos | len) & block.wrapping_sub(1) != 0;
     let end = pos.saturating_add(len);
-    // iomap zeroes the rest of the block behind the end of the file, even where the write just reaches the end.
-    if parts && end >= node.size() && !exclusive {
+    let size = node.size();
+    // iomap zeroes the rest of a new block, and of the one behind the end even where the write just reaches the end:
+    // nobody else may be writing to it.
+    let zeroes = parts && end >= size;
+    if !exclusive && (zeroes || end > size && splits_page(size, block)) {
         return Tried::Exclusive(iocb);
     }
     let (lock, flags) = if !exclusive {
@@ -79,18 +88,15 @@ fn write_direct<'a>(
         };
         (lock.downgrade(), flags)
     } else {
-        // iomap zeroes the rest of a new block: nobody may be writing to it.
-        if node.dio_in_flight() {
-            if nowait {
-                return Tried::Outcome(Outcome::Done(iocb, Err(EAGAIN)));
-            }
-            node.dio_wait();
-        }
         (lock, Flags::FORCE_WAIT)
     };
     // What there is to do at the end goes better together with others, if there is anything.
-    let batch = end > node.size() || !is_written(node, pos);
+    let batch = end > size || !is_written(node, pos);
     let outcome = dio::write::<DirectWrite>(iocb, from, flags, batch, &lock);
+    if exclusive {
+        // Nobody else can have moved the end.
+        node.size_extended(size, node.size());
+    }
     drop(lock);
     match outcome {
         Outcome::Done(iocb, Err(e)) if e == EAGAIN && parts && !exclusive && !nowait => {
@@ -98,6 +104,13 @@ fn write_direct<'a>(
         }
         outcome => Tried::Outcome(outcome),
     }
+}
+
+/// Whether a page has both blocks before the end of the file and behind it. When the end moves, a store to a mapping of
+/// that page must ask for blocks again.
+fn splits_page(size: u64, block: u64) -> bool {
+    let page = PAGE_SIZE as u64;
+    block < page && size & page.wrapping_sub(1) != 0
 }
 
 /// Whether there is data at `pos`, going by the last mapping that was found: a guess.

@@ -143,6 +143,13 @@ pub(super) fn lookup_locked(
     }
 }
 
+/// Whether byte `pos` is in a block that data was written to.
+pub(super) fn is_written(node: &Node, pos: u64) -> Result<bool> {
+    let volume = node.data().volume();
+    let found = lookup(node, Blocks::touched(volume, pos, 1)?, true)?;
+    Ok(found.state == State::Written)
+}
+
 /// Whether the map is still as it was when `cookie` was taken.
 pub(super) fn unchanged(node: &Node, cookie: u64) -> bool {
     u64::from(node.data().snapshot().seq()) == cookie

@@ -34,6 +34,15 @@ impl AddressSpace for Regular {
 impl Mmap for Regular {
     type Fs = Fs;
     type Write = Buffered;
+
+    fn failed(node: &Node) -> bool {
+        // As a write does that finds no space.
+        let writable = node.data().volume().store.check_writable().is_ok();
+        if writable {
+            write::reclaim_space(node.super_block());
+        }
+        writable
+    }
 }
 
 impl FileOperations for Regular {

@@ -15,7 +15,7 @@
 //! locks folios is done before the first handle (law 1).
 
 use super::begin::Buffered;
-use super::extents::with_core;
+use super::extents::{is_written, with_core};
 use super::inode::number;
 use super::orphan::Orphans;
 use super::{Core, Node};
@@ -51,7 +51,12 @@ pub(super) fn set_size(node: &Node, new: u64) -> Result {
         return grow(node, new);
     }
     node.truncate_pagecache(new);
-    shrink(node, new)
+    shrink(node, new)?;
+    if zeroed && is_written(node, new)? {
+        // On disk the rest of the block has what was cut off. It must be gone before the size can go up again.
+        node.write_and_wait(new, new)?;
+    }
+    Ok(())
 }
 
 /// Raises the size on disk.

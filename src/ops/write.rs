@@ -10,12 +10,11 @@
 //! does not set the size back.
 
 use super::begin::Buffered;
-use super::extents::{lookup, release_windows, Blocks};
+use super::extents::{is_written, release_windows};
 use super::{dio, Fs, Node, SuperBlock};
 use crate::linux::file::{IterSource, Kiocb};
 use crate::linux::iomap::{buffered, zero_range};
 use crate::linux::lock::{Held, Invalidate};
-use crate::map::State;
 use kernel::error::{code::*, Result};
 
 /// Writes, one way or the other.
@@ -41,17 +40,28 @@ fn held<'a>(node: &'a Node, exclusive: bool, wait: bool) -> Result<Held<'a, Fs>>
     lock.ok_or(EAGAIN)
 }
 
-/// The checks before any write, with the lock that they and the write need: at least shared, exclusive if
-/// `exclusive`, or where there is a set-user-id bit to take away or a gap behind the end of the file to be
-/// zeroed. Returns the lock and how many bytes may be written, which may be none.
+/// How a write needs `i_rwsem`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Others may write too.
+    Shared,
+    /// Nobody else starts to write.
+    Exclusive,
+    /// Nobody else is writing, nor is direct I/O in flight.
+    Alone,
+}
+
+/// The checks before any write, with the lock that they and the write need: as `need` says, or exclusive where there
+/// is a set-user-id bit to take away or a gap behind the end of the file to be zeroed. Returns the lock and how many
+/// bytes may be written, which may be none.
 pub(super) fn prepare<'a>(
     iocb: &mut Kiocb<'a, Fs>,
     from: &mut IterSource<'_>,
-    exclusive: bool,
+    need: Need,
 ) -> Result<(Held<'a, Fs>, usize)> {
     let node = iocb.inode();
     let wait = !iocb.is_nowait();
-    let mut lock = held(node, exclusive, wait)?;
+    let mut lock = held(node, need != Need::Shared, wait)?;
     let mut drained = false;
     loop {
         // It may have become so since the file was opened.
@@ -70,7 +80,7 @@ pub(super) fn prepare<'a>(
             lock = held(node, true, wait)?;
             continue;
         }
-        if gap && !drained {
+        if (gap || need == Need::Alone) && !drained {
             // With the lock no new direct write starts, but one in flight may yet move the end.
             if node.dio_in_flight() {
                 if !wait {
@@ -89,8 +99,8 @@ pub(super) fn prepare<'a>(
             if zero_range::<Buffered>(node, size, pos.saturating_sub(size))?
                 && is_written(node, size)?
             {
-                // The block may have other bytes on disk, from before a truncate. The zeros must be there before the
-                // size on disk is behind them: this write may be made durable alone.
+                // The block may have other bytes on disk, in images of others. The zeros must be there before the size
+                // on disk is behind them: this write may be made durable alone.
                 node.write_and_wait(size.saturating_sub(1), size)?;
             }
         }
@@ -99,18 +109,11 @@ pub(super) fn prepare<'a>(
     }
 }
 
-/// Whether byte `pos` is in a block that data was written to.
-fn is_written(node: &Node, pos: u64) -> Result<bool> {
-    let volume = node.data().volume();
-    let found = lookup(node, Blocks::touched(volume, pos, 1)?, true)?;
-    Ok(found.state == State::Written)
-}
-
 /// Writes through the page cache, once.
 fn write_once(iocb: &mut Kiocb<'_, Fs>, from: &mut IterSource<'_>) -> Result<usize> {
     let node = iocb.inode();
     loop {
-        let (lock, count) = prepare(iocb, from, true)?;
+        let (lock, count) = prepare(iocb, from, Need::Exclusive)?;
         let Held::Exclusive(lock) = lock else {
             return Err(EIO);
         };
@@ -132,7 +135,7 @@ fn write_once(iocb: &mut Kiocb<'_, Fs>, from: &mut IterSource<'_>) -> Result<usi
 
 /// Makes space: writes back what was reserved for more than it needs, takes back what was chosen ahead, and commits
 /// what was freed. What fails here fails again, and is reported, where the space is used.
-fn reclaim_space(sb: &SuperBlock) {
+pub(super) fn reclaim_space(sb: &SuperBlock) {
     sb.try_to_write_back();
     // Writeback may have chosen ahead again.
     release_windows(sb);

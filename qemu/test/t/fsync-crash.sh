@@ -60,6 +60,17 @@ perl -MFcntl -e '
 		$? and die "dd: $?";
 	}' "$MNT/gap" "$MNT/gap.direct"
 do_cut gap
+# The same, where the write begins at the end and only what comes behind that is durable.
+head -c 4096 /dev/zero | tr '\0' S >"$MNT/tail"
+cp "$MNT/tail" "$MNT/tail.direct"
+sync
+for f in tail tail.direct; do
+	truncate -s 100 "$MNT/$f"
+	head -c 3996 /dev/zero | tr '\0' n >>"$MNT/$f"
+	case $f in *direct) how=dsync,direct ;; *) how=dsync ;; esac
+	dd if=/dev/zero of="$MNT/$f" bs=4096 count=1 seek=1 conv=notrunc status=none oflag="$how"
+done
+do_cut tail
 unmount
 head -c 100 /dev/zero | tr '\0' A >.gap
 truncate -s 12288 .gap
@@ -77,6 +88,7 @@ check() {
 		cmp .gap "$MNT/gap" || fail "bytes from before the truncate"
 		cmp .gap "$MNT/gap.direct" || fail "bytes from before the truncate, direct"
 		;;
+	tail) ! tail -c +101 "$MNT/tail" "$MNT/tail.direct" | grep -q S || fail "bytes from before the truncate, at the end" ;;
 	esac
 }
 for cut in "${cuts[@]}"; do

@@ -8,8 +8,8 @@ mount_fs img
 sync
 empty=$(free_blocks)
 # Somebody appends, and keeps the file open; somebody else wants all that is left.
-for how in '' oflag=direct names; do
-	if [ "$how" = names ]; then
+for how in '' oflag=direct names mapped; do
+	if [ "$how" = names ] || [ "$how" = mapped ]; then
 		dd if=/dev/zero of="$MNT/other" bs="$BS" count=$((empty - 6291456 / BS - 100)) oflag=direct status=none
 	fi
 	exec 9<>"$MNT/open"
@@ -19,6 +19,17 @@ for how in '' oflag=direct names; do
 		n=0
 		while mkdir "$MNT/many/$n" 2>.err; do n=$((n + 1)); done
 		grep -q 'No space left' .err || fail "mkdir: $(cat .err)"
+	elif [ "$how" = mapped ]; then
+		# A file of holes, longer than there is space for: a store that finds none ends the process.
+		truncate -s $((200 * BS)) "$MNT/mapped"
+		status=0
+		python3 - "$MNT/mapped" "$BS" <<'P' || status=$?
+import mmap, sys
+with open(sys.argv[1], "r+b") as f, mmap.mmap(f.fileno(), 0) as m:
+    for at in range(0, len(m), int(sys.argv[2])):
+        m[at] = 77
+P
+		[ "$status" = 135 ] || fail "stores into more than there is ended with status $status"
 	else
 		expect_errno ENOSPC dd if=/dev/zero of="$MNT/other" bs=64K status=none ${how:+"$how"}
 	fi
@@ -27,7 +38,7 @@ for how in '' oflag=direct names; do
 	[ "$left" -le 8 ] || fail "'$how': ENOSPC with $left blocks free"
 	exec 9>&-
 	is_free "$left" "'$how': the file that is closed now had blocks chosen ahead"
-	rm -rf "$MNT/open" "$MNT/other" "$MNT/many"
+	rm -rf "$MNT/open" "$MNT/other" "$MNT/mapped" "$MNT/many"
 	is_free "$empty" "'$how': all was removed"
 done
 # Writeback after the last close chooses what it wants, and no more.

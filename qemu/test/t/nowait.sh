@@ -59,13 +59,24 @@ never(os.pwritev, d, [page], size + (1 << 20), NOWAIT)
 os.truncate(path, size + 65536)
 never(os.pwritev, d, [page], size + 4096, NOWAIT)
 os.truncate(path, size)
+# At the end of the file, where the rest of the block is zeroed, and with O_APPEND.
+os.truncate(path, 70000 // 512 * 512)
+os.fsync(d)
+end = os.fstat(d).st_size
+never(os.pwritev, d, [memoryview(page)[:512]], end - 512, NOWAIT)
+never(os.pwritev, d, [memoryview(page)[:512]], end, NOWAIT)
+a = os.open(path, os.O_WRONLY | os.O_DIRECT | os.O_APPEND)
+never(os.pwritev, a, [memoryview(page)[:512]], 0, NOWAIT)
+assert os.fstat(d).st_size == end
+os.pwritev(a, [memoryview(page)[:512]], 0)
+os.truncate(path, size)
 # Where the cache has something that is not on the device.
 os.pwrite(os.open(path, os.O_WRONLY), b"c" * 100, 200000)
 never(os.preadv, d, [page], 196608, NOWAIT)
 assert os.fstat(d).st_size == size
 for name, pieces in (
     ("f", ((300000, b"w"), (8192, b"b" * 4096))),
-    ("d", ((4096, b"n" * 4096), (65536, b"n" * 4096), (200000, b"c" * 100))),
+    ("d", ((4096, b"n" * 4096), (65536, b"n" * 4096), (end, b"n" * 512 + bytes(size - end - 512)), (200000, b"c" * 100))),
 ):
     with open(f".want.{name}", "r+b") as want:
         for at, what in pieces:

@@ -9,7 +9,7 @@
 //!
 //! The caller holds the inode's lock in one mode or the other until the call returns; I/O that is still in
 //! flight then is counted by `i_dio_count` (`INode::dio_wait`). [`Write::end_io`] is always called in
-//! process context and with none of the caller's locks, in a sync request by the task that wrote.
+//! process context: in a sync request by the task that wrote, with its lock, else with none.
 
 use super::super::bindings;
 use super::super::file::{IterDest, IterSource, Kiocb};

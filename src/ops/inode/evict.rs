@@ -95,18 +95,21 @@ fn free_metadata_blocks(node: &Node) -> Result {
         let from_block = LogicalBlock::new(from);
         let progress = core
             .map
-            .remove(volume, tx, from_block, LogicalBlock::LIMIT, granted)?;
-        to = match progress {
-            Progress::Done => from,
-            Progress::Again(done) => done.get().min(to),
-        };
-        // What is left for the next round must not be revoked yet: the journal takes it for an error to do so twice.
-        for nr in held.iter().zip(from..).filter(|(_, at)| *at >= to) {
-            if let (Some(nr), _) = nr {
-                Transaction::forget(tx, *nr)?;
+            .remove(volume, tx, from_block, LogicalBlock::LIMIT, granted);
+        // After an error too, a part may have been done. What is left for the next round must not be revoked yet: the
+        // journal takes it for an error to do so twice.
+        for (nr, at) in held.into_iter().zip(from..) {
+            let Some(nr) = nr else { continue };
+            let there = core.map.lookup(volume, LogicalBlock::new(at), 1);
+            if !there.is_ok_and(|found| found.phys == Some(nr)) {
+                Transaction::forget(tx, nr)?;
             }
         }
         data.write_core(node, &core, tx)?;
+        to = match progress? {
+            Progress::Done => from,
+            Progress::Again(done) => done.get().min(to),
+        };
     }
     Ok(())
 }
