@@ -15,12 +15,13 @@ perl -e 'for (1 .. $ARGV[1]) { my $n = sprintf "%s/%0200d", $ARGV[0], $_; link "
 	"$MNT/dir" 3000
 unmount
 # Somewhere in it, where it goes on in another group, a block is free, so the bitmap says. (Blocks are freed from the
-# end on, 64 at most in a transaction.)
+# end on, 64 at most in a transaction. The space of a group is no multiple of that, so one of two ends of groups is within
+# such a piece.)
 read -r block group < <(debugfs -R "blocks /dir" img 2>/dev/null | python3 -c '
 import sys
 blocks = [int(block) for block in sys.stdin.read().split()]
 groups = [(block - 1) // 512 for block in blocks]
-found = [i for i in range(20, len(blocks)) if groups[i] != groups[i - 1] and (len(blocks) - i) % 64 > 5]
+found = [i for i in range(1, len(blocks)) if groups[i] != groups[i - 1] and (len(blocks) - i) % 64 != 0]
 print(blocks[found[-1] - 1], groups[found[-1] - 1])') || fail "the directory goes on in no other group"
 free=$(dumpe2fs img 2>/dev/null | awk -v group="Group $group:" 'index($0, group) { here = 1 } here && /free blocks/ { print $1; here = 0 }')
 printf '%s\n' "freeb $block" "set_bg $group free_blocks_count $((free + 1))" "set_bg $group checksum calc" >commands
