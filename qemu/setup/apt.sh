@@ -7,13 +7,12 @@
 # this machine's apt uses, and the signatures are checked against Debian's archive keys. The system's apt
 # configuration is read and not changed.
 
-# The mirrors that apt is configured for, Debian's own archive first; then the well-known one.
+# The mirrors that apt is configured for, Debian's own archive first.
 mirrors() {
 	# shellcheck disable=SC2016 # apt replaces these words
 	apt-get indextargets --format '$(ORIGIN)|$(COMPONENT)|$(RELEASE)|$(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
 		awk -F'|' '$2 == "main" && $3 !~ /security/ && ($1 == "Debian" || $1 == "" || $1 ~ /^\$/) && $4 ~ /debian|^mirror/ \
 			{ print ($1 == "Debian" ? 0 : 1), $4 }' | sort -s -k1,1n | cut -d' ' -f2- | awk '!seen[$0]++'
-	printf '%s\n' http://deb.debian.org/debian
 }
 
 # fetch_packages DIR LOG "SUITE..." PACKAGE...: the packages' files, of the first suite that has them, in DIR, which
