@@ -91,7 +91,7 @@ fn write_direct<'a>(
         (lock, Flags::FORCE_WAIT)
     };
     // What there is to do at the end goes better together with others, if there is anything.
-    let batch = end > size || !is_written(node, pos);
+    let batch = end > size || !seems_written(node, pos);
     let outcome = dio::write::<DirectWrite>(iocb, from, flags, batch, &lock);
     if exclusive {
         // Nobody else can have moved the end.
@@ -114,7 +114,7 @@ fn splits_page(size: u64, block: u64) -> bool {
 }
 
 /// Whether there is data at `pos`, going by the last mapping that was found: a guess.
-fn is_written(node: &Node, pos: u64) -> bool {
+fn seems_written(node: &Node, pos: u64) -> bool {
     let data = node.data();
     let at = Blocks::touched(data.volume(), pos, 1).map(|blocks| blocks.start);
     let found = at.ok().and_then(|at| data.snapshot().get(at, 1));

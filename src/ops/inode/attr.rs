@@ -100,10 +100,7 @@ pub(in crate::ops) fn set_attributes(
     attr.copy_to(idmap, node);
     node.raise_version();
     write_back(node)?;
-    match node.is_sync() {
-        true => commit(node),
-        false => Ok(()),
-    }
+    settle(node)
 }
 
 /// `getattr`.
@@ -178,6 +175,11 @@ pub(in crate::ops) fn set_flags(node: &Node, wanted: &FileAttr) -> Result {
     data.write_core(node, &core, &mut tx)?;
     drop(core);
     drop(tx);
+    settle(node)
+}
+
+/// Makes a change of attributes durable, where the inode or the mount wants that.
+fn settle(node: &Node) -> Result {
     match node.is_sync() {
         true => commit(node),
         false => Ok(()),
