@@ -45,6 +45,11 @@ impl<T: FileSystem> INode<T> {
         Ok(cache)
     }
 
+    /// `super_operations::alloc_inode`: an inode that has no data of the filesystem's yet.
+    ///
+    /// # Safety
+    ///
+    /// `sb` must be a super block of `T`.
     pub(in crate::linux) unsafe extern "C" fn alloc_callback(
         sb: *mut bindings::super_block,
     ) -> *mut bindings::inode {
@@ -70,6 +75,11 @@ impl<T: FileSystem> INode<T> {
         this.has_data.load(Acquire).then_some(this)
     }
 
+    /// `super_operations::destroy_inode`: drops the filesystem's data.
+    ///
+    /// # Safety
+    ///
+    /// `inode` must be an inode of a super block of `T` that nobody can find or refer to any more.
     pub(in crate::linux) unsafe extern "C" fn destroy_callback(inode: *mut bindings::inode) {
         let this = inode.cast::<Self>();
         // SAFETY: The VFS gives an inode that nobody can find or refer to any more. Lookups under RCU may
@@ -82,6 +92,11 @@ impl<T: FileSystem> INode<T> {
         }
     }
 
+    /// `super_operations::free_inode`: gives the memory back.
+    ///
+    /// # Safety
+    ///
+    /// `inode` must be an inode of a super block of `T` that was destroyed, after a grace period of RCU.
     pub(in crate::linux) unsafe extern "C" fn free_callback(inode: *mut bindings::inode) {
         // SAFETY: The VFS gives an inode that nobody uses, after a grace period. `i_link` is null or was
         // allocated by `New::set_link`; the union has no other user in inodes of `T` that are links.
@@ -93,6 +108,11 @@ impl<T: FileSystem> INode<T> {
         }
     }
 
+    /// `super_operations::evict_inode`: the last that is done with an inode that has no references.
+    ///
+    /// # Safety
+    ///
+    /// `inode` must be an inode of a super block of `T` that is being evicted.
     pub(in crate::linux) unsafe extern "C" fn evict_callback(inode: *mut bindings::inode) {
         let this = inode.cast::<Self>();
         // SAFETY: The VFS gives an inode without references. It may never have got its data, or, where
