@@ -5,13 +5,13 @@
 
 configs() { # flavour
 	printf '%s\n' "$qemu/kernel/base.config" "$qemu/kernel/optional.config"
-	[ "$1" != debug ] || printf '%s\n' "$qemu/kernel/debug.config"
+	[ "$1" = plain ] || printf '%s\n' "$qemu/kernel/$1.config"
 }
 
 check_flavour() {
 	case $1 in
-	plain | debug) ;;
-	*) fail "kernel flavour '$1'" 'expected plain or debug' ;;
+	plain | debug | kcsan) ;;
+	*) fail "kernel flavour '$1'" 'expected plain, debug or kcsan' ;;
 	esac
 }
 
