@@ -6,9 +6,11 @@
 //!
 //! None of its own: the layout never changes, the store and the space lock inside.
 
+use crate::disk::superblock::{RawSuper, SuperFormat};
 use crate::disk::Layout;
 use crate::space::Space;
-use crate::store::Store;
+use crate::store::{Store, Transaction};
+use kernel::error::{code::EUCLEAN, Result};
 
 /// See the top of the file.
 pub struct Volume<S: Store> {
@@ -18,4 +20,25 @@ pub struct Volume<S: Store> {
     pub layout: Layout,
     /// Which blocks and inodes are free.
     pub space: Space<S>,
+}
+
+impl<S: Store> Volume<S> {
+    /// Changes the super block in a transaction. Costs one credit.
+    ///
+    /// # Errors
+    ///
+    /// `EIO`, `ENOMEM`; what the journal says.
+    pub fn change_super<R>(
+        &self,
+        tx: &mut S::Tx<'_>,
+        f: impl FnOnce(&mut RawSuper) -> R,
+    ) -> Result<R> {
+        let (nr, offset) = self.layout.super_location();
+        let block = self.store.read(nr, SuperFormat::new(offset))?;
+        let offset = block.format().offset();
+        tx.edit(&block, |bytes| {
+            RawSuper::from_block_mut(bytes, offset).map(f)
+        })?
+        .ok_or(EUCLEAN)
+    }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An inode as the core has it, and its way from and to the inode table (`place.rs`: its bytes there).
+//! An inode as the core has it, and its way from and to the inode table (`place.rs`: its bytes there);
+//! the inodes that a recovery has to look after (`orphan.rs`).
 //!
 //! The VFS inode is the authority for mode, owner, links, times, device number and the size in memory; they
 //! come and go as [`Attrs`]. What the VFS does not know is in [`Inode`].
@@ -17,17 +18,18 @@
 //! An `Inode` is guarded by the inode's map lock. Inside of the functions here the buffer lock of the block of the
 //! inode table is taken, which makes changes of neighbours one after the other.
 
+mod orphan;
 mod place;
 
+pub use orphan::Orphans;
 pub use place::{dtime, set_dtime, wipe};
 
 use crate::disk::inode::{
     decode_rdev, encode_rdev, DiskInode, FileKind, InodeFlags, Time, I_BLOCK_SIZE,
 };
-use crate::disk::superblock::SuperFormat;
 use crate::disk::{CsumSeed, Ino, PhysBlock};
 use crate::map::FileMap;
-use crate::store::{Flaw, Store, Transaction};
+use crate::store::{Flaw, Store};
 use crate::volume::Volume;
 use kernel::error::{code::*, Result};
 use place::{corrupt, Place};
@@ -398,7 +400,7 @@ impl Inode {
             version: attrs.version,
         };
         if self.disk_size > SMALL_FILE_MAX && !vol.layout.has_large_file() {
-            mark_large_file(vol, tx)?;
+            vol.change_super(tx, |raw| raw.set_large_file())?;
         }
         Place::of(vol, self.ino)?.edit(vol, tx, self.ino, |bytes| {
             if fresh {
@@ -430,16 +432,4 @@ fn fast_target(raw: &DiskInode) -> Option<&[u8]> {
     let target = raw.block.get(..len)?;
     let end = raw.block.get(len)?;
     (!target.contains(&0) && *end == 0).then_some(target)
-}
-
-/// Marks in the super block that there is a large file.
-fn mark_large_file<S: Store>(vol: &Volume<S>, tx: &mut S::Tx<'_>) -> Result {
-    use crate::disk::superblock::RawSuper;
-    let (nr, offset) = vol.layout.super_location();
-    let block = vol.store.read(nr, SuperFormat::new(offset))?;
-    tx.edit(&block, |bytes| {
-        if let Some(raw) = RawSuper::from_block_mut(bytes, offset) {
-            raw.set_large_file();
-        }
-    })
 }

@@ -24,7 +24,6 @@
 //! | [`journal`] | finding and opening the journal |
 //! | [`mounted`] | a mounted file system: up, read-only and back, freeze, sync, down |
 //! | [`superblock`] | what is written to the super block, and when |
-//! | [`orphan`] | inodes that a recovery has to look after |
 //! | [`errors`] | what happens when an error is found |
 //! | [`background`] | what runs beside the callers |
 //!
@@ -51,7 +50,6 @@ pub(crate) mod journal;
 mod mount;
 pub(crate) mod mounted;
 mod names;
-pub(crate) mod orphan;
 mod regular;
 mod rename;
 pub(crate) mod store;
@@ -73,5 +71,7 @@ pub(crate) type SuperBlock = super_block::SuperBlock<Fs>;
 pub(crate) type Node = INode<Fs>;
 /// What the core needs of a mounted file system.
 pub(crate) type Volume = crate::volume::Volume<JournalStore>;
+/// The inodes that a recovery has to look after.
+pub(crate) type Orphans = crate::inode::Orphans<JournalStore>;
 /// An inode as the core has it; the map lock guards it.
 pub(crate) type Core = crate::inode::Inode;

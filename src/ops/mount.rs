@@ -7,7 +7,7 @@
 use super::mounted::{self, Mounted, Options};
 use super::{errors, inode, superblock, truncate, Node, SuperBlock};
 use crate::disk::inode::Time as DiskTime;
-use crate::disk::superblock::{ErrorPolicy, SUPER_MAGIC};
+use crate::disk::superblock::{ErrorPolicy, STATE_ERROR, SUPER_MAGIC};
 use crate::disk::{Ino, Layout};
 use crate::linux::fs::{self, FileSystem, Wait};
 use crate::linux::fs_context::{Constant, FsContext, Parameter, Value};
@@ -337,6 +337,15 @@ fn finish_orphans(sb: &SuperBlock) -> Result {
     let mounted = &sb.data().mounted;
     let volume = &mounted.volume;
     let raw = superblock::read(&volume.store, &volume.layout)?;
+    if raw.state.get() & STATE_ERROR != 0 {
+        if raw.last_orphan.get() != 0 || !mounted.orphans.file_is_empty() {
+            volume.store.log(
+                Level::Warning,
+                fmt!("orphans are left to e2fsck, as there were errors"),
+            );
+        }
+        return Ok(());
+    }
     let (mut freed, mut cut) = (0_u32, 0_u32);
     for ino in mounted.orphans.left_over(volume, &raw)? {
         let node = match inode::get_orphan(sb, ino) {

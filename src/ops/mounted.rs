@@ -16,9 +16,9 @@
 
 use super::background::Background;
 use super::errors::{self, Errors};
-use super::orphan::Orphans;
 use super::store::JournalStore;
 use super::superblock::{self, Written};
+use super::Orphans;
 use crate::disk::superblock::{ErrorPolicy, RawSuper, STATE_ERROR, STATE_VALID, SUPER_MAGIC};
 use crate::disk::Layout;
 use crate::linux::block_device::BlockDevice;

@@ -14,9 +14,8 @@
 use super::create::{self, What};
 use super::dir::Dir;
 use super::extents::release_windows;
-use super::orphan::Orphans;
 use super::rename::rename;
-use super::{inode, symlink, Core, Fs, Node, Tx, Volume};
+use super::{inode, symlink, Core, Fs, Node, Orphans, Tx, Volume};
 use crate::disk::inode::InodeFlags;
 use crate::linux::attr::{Attr, Idmap, Stat, Wanted};
 use crate::linux::dentry::Entry;

@@ -12,8 +12,7 @@ use super::names::{
     add_dir_link, buried, changed, check_dir_links, drop_dir_link, file_type, insert,
     insert_credits, with_retry, INSERT_REVOKES,
 };
-use super::orphan::Orphans;
-use super::{inode, Core, Fs, Node, Tx};
+use super::{inode, Core, Fs, Node, Orphans, Tx};
 use crate::linux::attr::Idmap;
 use crate::linux::inode::Ready;
 use crate::linux::inode_ops::{rename as flags, Rename};

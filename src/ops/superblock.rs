@@ -11,11 +11,11 @@
 //! * `RECOVER` is on the device before the first transaction commits, and is taken away after the journal was
 //!   emptied: who finds it replays the journal, who does not finds everything in place.
 
-use super::store::{JournalStore, Tx};
+use super::store::JournalStore;
 use crate::disk::superblock::{RawSuper, SuperFormat, STATE_ERROR};
 use crate::disk::Layout;
 use crate::linux::printk::{self, Level};
-use crate::store::{Block, Format, Store, Transaction};
+use crate::store::{Block, Format, Store};
 use crate::volume::Volume;
 use kernel::error::{code::*, Error, Result};
 use kernel::prelude::*;
@@ -60,21 +60,6 @@ pub(super) fn read(store: &JournalStore, layout: &Layout) -> Result<RawSuper> {
     block(store, layout)?
         .with(|bytes| RawSuper::from_block(bytes, offset).cloned())
         .ok_or(EUCLEAN)
-}
-
-/// Changes the super block in a transaction. Costs one credit.
-pub(super) fn change<R>(
-    vol: &Volume<JournalStore>,
-    tx: &mut Tx<'_>,
-    f: impl FnOnce(&mut RawSuper) -> R,
-) -> Result<R> {
-    let block = block(&vol.store, &vol.layout)?;
-    let offset = block.format().offset();
-
-    tx.edit(&block, |bytes| {
-        RawSuper::from_block_mut(bytes, offset).map(f)
-    })?
-    .ok_or(EUCLEAN)
 }
 
 /// Changes the super block on the device at once. No transaction may hold a change of it.
@@ -189,7 +174,7 @@ pub(super) fn write_errors(vol: &Volume<JournalStore>) {
     let in_transaction = vol
         .store
         .begin(1, 0)
-        .and_then(|mut tx| change(vol, &mut tx, |raw| vol.store.errors().write(raw)));
+        .and_then(|mut tx| vol.change_super(&mut tx, |raw| vol.store.errors().write(raw)));
 
     if in_transaction.is_err() && vol.store.errors().is_stopped() {
         // Reported where it fails.

@@ -17,8 +17,7 @@
 use super::begin::Buffered;
 use super::extents::{is_written, with_core};
 use super::inode::number;
-use super::orphan::Orphans;
-use super::{Core, Node};
+use super::{Core, Node, Orphans};
 use crate::disk::LogicalBlock;
 use crate::linux::inode::Kind;
 use crate::linux::iomap::{truncate_page, zero_range};

@@ -2,8 +2,7 @@
 
 //! The end of an inode: it leaves memory, and the disk too if it has no links.
 
-use super::super::orphan::Orphans;
-use super::super::{truncate, xattr, Core, Node};
+use super::super::{truncate, xattr, Core, Node, Orphans};
 use super::{number, unmark_orphan};
 use crate::disk::LogicalBlock;
 use crate::inode::set_dtime;

@@ -17,26 +17,20 @@
 //!
 //! `known` has a mutex, taken within a handle and inside the map lock; the buffer lock is taken inside of it.
 
-use super::store::{JournalStore, Tx};
-use super::superblock;
+use super::{dtime, set_dtime, Inode};
 use crate::disk::orphan::{self as format, OrphanFormat};
-use crate::disk::superblock::{RawSuper, STATE_ERROR};
+use crate::disk::superblock::RawSuper;
 use crate::disk::{Ino, LogicalBlock};
-use crate::inode::{dtime, set_dtime, Inode};
-use crate::linux::printk::Level;
 use crate::map::State;
 use crate::store::{About, Block, Store, Transaction};
 use crate::volume::Volume;
 use core::pin::Pin;
 use kernel::alloc::{flags::GFP_KERNEL, KBox, KVec};
 use kernel::error::{code::*, Result};
-
 use kernel::prelude::*;
 use kernel::rbtree::RBTree;
 use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::{new_mutex, Mutex};
-
-type Vol = Volume<JournalStore>;
 
 /// Blocks of the orphan file that are used, at most; mke2fs makes far fewer.
 const MAX_FILE_BLOCKS: u64 = 512;
@@ -58,25 +52,25 @@ struct Known {
 }
 
 /// A block of the orphan file.
-struct FileBlock {
-    block: Block<JournalStore, OrphanFormat>,
+struct FileBlock<S: Store> {
+    block: Block<S, OrphanFormat>,
     /// Slots that are free, and not about to be used.
     free: Atomic<i32>,
 }
 
 /// The orphans of a mounted file system.
-pub(crate) struct Orphans {
-    file: KVec<FileBlock>,
+pub struct Orphans<S: Store> {
+    file: KVec<FileBlock<S>>,
     slots: usize,
     known: Pin<KBox<Mutex<Known>>>,
 }
 
-impl Orphans {
+impl<S: Store> Orphans<S> {
     /// Credits of [`Self::add`] and of [`Self::remove`]: the inode, and the super block or another inode.
-    pub(crate) const CREDITS: u32 = 2;
+    pub const CREDITS: u32 = 2;
 
     /// Reads the orphan file, if there is one.
-    pub(super) fn load(vol: &Vol) -> Result<Self> {
+    pub fn load(vol: &Volume<S>) -> Result<Self> {
         let slots = format::slots_per_block(vol.layout.block_size().bytes()) as usize;
         let mut file = KVec::new();
 
@@ -121,7 +115,7 @@ impl Orphans {
     }
 
     /// Whether the orphan file, if there is one, has no entries.
-    pub(super) fn file_is_empty(&self) -> bool {
+    pub fn file_is_empty(&self) -> bool {
         let slots = i32::try_from(self.slots).unwrap_or(i32::MAX);
 
         self.file
@@ -130,7 +124,7 @@ impl Orphans {
     }
 
     /// Makes `ino` an orphan. `false` where it is one already, and somebody else will end that.
-    pub(crate) fn add(&self, vol: &Vol, tx: &mut Tx<'_>, ino: Ino) -> Result<bool> {
+    pub fn add(&self, vol: &Volume<S>, tx: &mut S::Tx<'_>, ino: Ino) -> Result<bool> {
         if self.known.lock().places.get(&ino.get()).is_some() {
             return Ok(false);
         }
@@ -158,7 +152,7 @@ impl Orphans {
             .places
             .try_create_and_insert(ino.get(), place, GFP_KERNEL)?;
         let result = set_dtime(vol, tx, ino, older)
-            .and_then(|()| superblock::change(vol, tx, |raw| raw.last_orphan.set(ino.get())));
+            .and_then(|()| vol.change_super(tx, |raw| raw.last_orphan.set(ino.get())));
 
         if let Err(error) = result {
             known.places.remove(&ino.get());
@@ -170,7 +164,7 @@ impl Orphans {
     }
 
     /// `ino` is no orphan any more. Does nothing where it was none.
-    pub(crate) fn remove(&self, vol: &Vol, tx: &mut Tx<'_>, ino: Ino) -> Result {
+    pub fn remove(&self, vol: &Volume<S>, tx: &mut S::Tx<'_>, ino: Ino) -> Result {
         let mut known = self.known.lock();
 
         match known.places.get(&ino.get()).copied() {
@@ -184,7 +178,7 @@ impl Orphans {
             Some(Place::List { newer, older }) => {
                 match Ino::new(newer) {
                     Some(newer) => set_dtime(vol, tx, newer, older)?,
-                    None => superblock::change(vol, tx, |raw| raw.last_orphan.set(older))?,
+                    None => vol.change_super(tx, |raw| raw.last_orphan.set(older))?,
                 }
                 set_dtime(vol, tx, ino, 0)?;
                 if newer == 0 {
@@ -199,14 +193,14 @@ impl Orphans {
     }
 
     /// `ino`, a left-over, is no inode that could be looked after: it is left to e2fsck.
-    pub(crate) fn disown(&self, vol: &Vol, ino: Ino) -> Result {
+    pub fn disown(&self, vol: &Volume<S>, ino: Ino) -> Result {
         let mut tx = vol.store.begin(Self::CREDITS, 0)?;
 
         self.remove(vol, &mut tx, ino)
     }
 
     /// Takes a slot of the orphan file; `None` where there is none.
-    fn add_to_file(&self, tx: &mut Tx<'_>, ino: Ino) -> Result<Option<(usize, usize)>> {
+    fn add_to_file(&self, tx: &mut S::Tx<'_>, ino: Ino) -> Result<Option<(usize, usize)>> {
         let count = self.file.len();
         // Neighbours are likely to be removed at the same time: spread them.
         let start = (ino.get() as usize)
@@ -237,8 +231,8 @@ impl Orphans {
 
     fn remove_from_file(
         &self,
-        vol: &Vol,
-        tx: &mut Tx<'_>,
+        vol: &Volume<S>,
+        tx: &mut S::Tx<'_>,
         ino: Ino,
         block: usize,
         slot: usize,
@@ -256,18 +250,9 @@ impl Orphans {
 
     /// The orphans that a crash has left, which the caller then truncates or frees, and removes. For a mount that has
     /// just become writable; `raw` is the super block.
-    pub(crate) fn left_over(&self, vol: &Vol, raw: &RawSuper) -> Result<KVec<Ino>> {
+    pub fn left_over(&self, vol: &Volume<S>, raw: &RawSuper) -> Result<KVec<Ino>> {
         let mut found = KVec::new();
 
-        if raw.state.get() & STATE_ERROR != 0 {
-            if raw.last_orphan.get() != 0 || !self.file_is_empty() {
-                vol.store.log(
-                    Level::Warning,
-                    fmt!("orphans are left to e2fsck, as there were errors"),
-                );
-            }
-            return Ok(found);
-        }
         for (nr, block) in self.file.iter().enumerate() {
             let mut from = 0;
 
@@ -298,7 +283,7 @@ impl Orphans {
     }
 
     /// Reads the list from the device. Where it goes wrong, it is cut off.
-    fn read_list(&self, vol: &Vol, newest: u32, found: &mut KVec<Ino>) -> Result {
+    fn read_list(&self, vol: &Volume<S>, newest: u32, found: &mut KVec<Ino>) -> Result {
         let mut newer: Option<Ino> = None;
         let mut next = newest;
 
@@ -332,7 +317,7 @@ impl Orphans {
     }
 
     /// The list goes wrong after `last`, or at its beginning: ends it there, in memory and on the device.
-    fn cut_off(&self, vol: &Vol, last: Option<Ino>) -> Result {
+    fn cut_off(&self, vol: &Volume<S>, last: Option<Ino>) -> Result {
         let mut tx = vol.store.begin(1, 0)?;
         let mut known = self.known.lock();
 
@@ -342,7 +327,7 @@ impl Orphans {
                 known.set_older(last.get(), 0);
             }
             None => {
-                superblock::change(vol, &mut tx, |raw| raw.last_orphan.set(0))?;
+                vol.change_super(&mut tx, |raw| raw.last_orphan.set(0))?;
                 known.newest = 0;
             }
         }
@@ -350,7 +335,7 @@ impl Orphans {
     }
 }
 
-impl FileBlock {
+impl<S: Store> FileBlock<S> {
     /// Takes one of the free slots.
     fn take(&self) -> bool {
         if self.free.fetch_sub(1, Relaxed) > 0 {
@@ -367,7 +352,7 @@ impl FileBlock {
 
 impl Known {
     /// Whether `ino` is an inode that may be an orphan, and is not known as one.
-    fn is_new_orphan(&self, vol: &Vol, ino: Ino) -> bool {
+    fn is_new_orphan<S: Store>(&self, vol: &Volume<S>, ino: Ino) -> bool {
         ino != Ino::ROOT && vol.layout.is_user_ino(ino) && self.places.get(&ino.get()).is_none()
     }
 
