@@ -20,10 +20,15 @@ run: module
 test: setup
 	@qemu/test/all plain $(TESTS)
 
-## bench          iomapfs, ext4, XFS and the bare device side by side, counted in instructions; JOBS="name ..." only those
+## bench          iomapfs, ext4, XFS and the bare device side by side; JOBS="pattern ..." MODE=counted|timed BASE=old.json
 .PHONY: bench
 bench: module
 	@qemu/bench $(JOBS)
+
+## bench-profile  which functions one of these jobs is made of, on iomapfs and ext4; JOB=name
+.PHONY: bench-profile
+bench-profile: module
+	@qemu/bench-profile $(JOB)
 
 ## debug          the guest tests on a kernel with KASAN, lockdep, sleep-in-atomic and object checks
 .PHONY: debug

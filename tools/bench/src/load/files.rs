@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Many empty files, and mounting.
+
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{ensure, Context, Result};
+use rustix::mount::{mount as mount_call, unmount, MountFlags, UnmountFlags};
+
+use super::Clock;
+
+/// The folders, named before the clock runs.
+fn folders(at: &Path, dirs: u32) -> Vec<PathBuf> {
+    (0..dirs).map(|i| at.join(format!("dir-{i:03}"))).collect()
+}
+
+/// The files' names, one after another in one folder and then the next.
+pub(super) fn names(at: &Path, count: u32, dirs: u32) -> Vec<PathBuf> {
+    let each = count.div_ceil(dirs.max(1));
+    let file = |i: u32| format!("file-{i}");
+    folders(at, dirs)
+        .iter()
+        .flat_map(|dir| (0..each).map(|i| dir.join(file(i))))
+        .take(count as usize)
+        .collect()
+}
+
+/// All that was changed, on the device: it is part of what a change costs.
+pub(super) fn sync(at: &Path) -> Result<()> {
+    Ok(rustix::fs::syncfs(File::open(at)?)?)
+}
+
+pub(super) fn create(clock: &Clock, at: &Path, count: u32, dirs: u32) -> Result<()> {
+    let (folders, names) = (folders(at, dirs), names(at, count, dirs));
+    clock.measure(|| {
+        for dir in &folders {
+            fs::create_dir(dir)?;
+        }
+        for name in &names {
+            OpenOptions::new().write(true).create_new(true).open(name)?;
+        }
+        sync(at)?;
+        Ok(names.len() as u64)
+    })
+}
+
+pub(super) fn stat(clock: &Clock, at: &Path, count: u32, dirs: u32) -> Result<()> {
+    let names = names(at, count, dirs);
+    clock.measure(|| {
+        for name in &names {
+            ensure!(
+                fs::symlink_metadata(name)?.len() == 0,
+                "{} is not empty",
+                name.display()
+            );
+        }
+        Ok(names.len() as u64)
+    })
+}
+
+/// The first time from the device, and 19 times from memory.
+pub(super) fn readdir(clock: &Clock, at: &Path, count: u32, dirs: u32) -> Result<()> {
+    let folders = folders(at, dirs);
+    clock.measure(|| {
+        let mut found = 0;
+        for _ in 0..20 {
+            for dir in &folders {
+                for entry in fs::read_dir(dir)? {
+                    entry?;
+                    found += 1;
+                }
+            }
+        }
+        ensure!(
+            found == 20 * u64::from(count),
+            "{found} entries were read, {} are there",
+            20 * count
+        );
+        Ok(found)
+    })
+}
+
+pub(super) fn unlink(clock: &Clock, at: &Path, count: u32, dirs: u32) -> Result<()> {
+    let (folders, names) = (folders(at, dirs), names(at, count, dirs));
+    clock.measure(|| {
+        for name in &names {
+            fs::remove_file(name)?;
+        }
+        sync(at)?;
+        Ok(names.len() as u64)
+    })?;
+    for dir in &folders {
+        fs::remove_dir(dir).with_context(|| dir.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// Only the mounting is timed, the first of all (a new image) is not. A profile has the unmounting in it, too.
+pub(super) fn mount(clock: &Clock, at: &Path, count: u32, kind: &str, device: &Path) -> Result<()> {
+    let once = || -> Result<Duration> {
+        let start = Instant::now();
+        mount_call(device, at, kind, MountFlags::empty(), None)?;
+        let took = start.elapsed();
+        fs::read_dir(at)?.count();
+        unmount(at, UnmountFlags::empty())?;
+        Ok(took)
+    };
+    once()?;
+    clock.mark()?;
+    let took = (0..count).try_fold(Duration::ZERO, |sum, _| once().map(|one| sum + one))?;
+    clock.mark()?;
+    println!("rate {count} {}", took.as_nanos());
+    Ok(())
+}
