@@ -30,11 +30,13 @@ bench: module
 bench-profile: module
 	@qemu/bench-profile $(JOB)
 
-## debug          the guest tests on a kernel with KASAN, lockdep, sleep-in-atomic and object checks
+## debug          the guest tests on a kernel with KASAN, lockdep, sleep-in-atomic and object checks, then those that do
+##                things in parallel on one with KCSAN; KERNELS=debug or KERNELS=kcsan for one of them
+KERNELS ?= debug kcsan
 .PHONY: debug
 debug:
-	@qemu/setup/all debug
-	@qemu/test/all debug $(TESTS)
+	@for kernel in $(KERNELS); do qemu/setup/all "$$kernel" || exit; done
+	@qemu/test/all "$(KERNELS)" $(TESTS)
 
 ## shell          a guest with the module loaded and an image mounted on /run/mnt/test, to try things
 .PHONY: shell

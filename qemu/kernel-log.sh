@@ -10,11 +10,28 @@ kernel_trouble_re+='|bad unlock balance|sleeping function called|scheduling whil
 kernel_trouble_re+='|list_(add|del) corruption|panicked at|unreferenced object|Objects remaining|VFS: Busy inodes'
 kernel_trouble_re+='|Unable to handle kernel|Out of memory:|JBD2: assertion|page allocation failure|DMA-API:.*error'
 
+# without_foreign_races FILE: what FILE says, but for the reports of KCSAN on races of the kernel with itself. Ours is one
+# where one of the two accesses is in the module, or at most four calls below it. A report is what is between two lines
+# of "=", with a blank line before the second access.
+without_foreign_races() {
+	awk '
+		function flush() { if (!race || ours) printf "%s", text; text = ""; race = ours = inside = 0 }
+		/^(\[ *[0-9.]+\] )?=+\r?$/ { again = !race; text = text $0 "\n"; flush(); inside = again; next }
+		!inside { print; next }
+		{ text = text $0 "\n" }
+		/BUG: KCSAN/ { race = 1; next }
+		!race { flush(); next }
+		/ to 0x.* of .* bytes by / { depth = 0; next }
+		depth++ < 5 && /\[iomapfs\]/ { ours = 1 }
+		END { flush() }' "$1"
+}
+
 # kernel_trouble ALLOW FILE: prints each line of FILE that shows trouble, with what follows it, except lines that
 # match the extended regular expression ALLOW (none when empty). Prints nothing when all is well.
 kernel_trouble() {
 	# Of what makes a debug kernel say its name in passing ("KernelAddressSanitizer initialized") nothing counts.
-	grep -v -E 'kasan: KernelAddressSanitizer initialized|KASAN: GENERIC|Running RCU self tests' "$2" |
+	without_foreign_races "$2" |
+		grep -a -v -E 'kasan: KernelAddressSanitizer initialized|KASAN: GENERIC|Running RCU self tests|kcsan: .* configured' |
 		if [ -n "$1" ]; then grep -v -E -- "$1"; else cat; fi |
 		grep -a -E -A 40 -- "$kernel_trouble_re"
 }

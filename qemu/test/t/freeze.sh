@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: a frozen device that is not consistent as it is, or changes while frozen; writers that are not let go
+# parallel: writers while the volume freezes and thaws
 
 mkimg img
 mount_fs img

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: a shrinker that takes away what is still needed, or that waits for whoever needs the memory
+# parallel: the shrinker against users of the cache
 
 mkimg -s 128M img
 mount_fs img

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: a crash, a hang, a wrong byte or a damaged image when two workers each do file operations without pause
+# parallel: two workers
 
 # N seconds of each; 60 by hand.
 : "${N:=2}"

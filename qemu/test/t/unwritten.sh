@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: blocks that ext4 has preallocated and that show old bytes, or lose what is written into them, whichever way
+# parallel: conversion by many requests at once
 
 only_iomapfs
 
