@@ -30,6 +30,11 @@ bench: module
 bench-profile: module
 	@qemu/bench-profile $(JOB)
 
+## sim            host simulation: the core at work, with the power cut anywhere; N= power cuts, SEED=, CASE= repeats one
+.PHONY: sim
+sim:
+	@qemu/sim
+
 ## debug          the guest tests on a kernel with KASAN, lockdep, sleep-in-atomic and object checks, then those that do
 ##                things in parallel on one with KCSAN; KERNELS=debug or KERNELS=kcsan for one of them
 KERNELS ?= debug kcsan

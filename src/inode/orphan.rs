@@ -95,7 +95,7 @@ impl<S: Store> Orphans<S> {
                     .filter(|_| mapping.state == State::Written)
                     .ok_or_else(|| bad("has a hole"))?;
                 let block = vol.store.read(phys, format)?;
-                let used = block.with(|bytes| format::used_slots(bytes));
+                let used = block.with(format::used_slots);
                 let free = slots.saturating_sub(used);
 
                 file.push(

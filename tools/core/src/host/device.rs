@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A device: an image file that is only read, and what was written over it in memory.
+//! A device: an image, in a file that is only read or in memory, and what was written over it.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -9,10 +9,17 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
+/// What is under the blocks that were written.
+#[derive(Clone, Debug)]
+enum Base {
+    File(Arc<File>),
+    Memory(Arc<Vec<Arc<[u8]>>>),
+}
+
 /// A device in units of blocks. A clone is a snapshot: it costs the pointers to what was written.
 #[derive(Clone, Debug)]
 pub struct Device {
-    file: Arc<File>,
+    base: Base,
     block_size: usize,
     blocks: u64,
     written: BTreeMap<u64, Arc<[u8]>>,
@@ -24,11 +31,30 @@ impl Device {
         let file = File::open(path)?;
         let blocks = file.metadata()?.len() / u64::from(block_size);
         Ok(Self {
-            file: Arc::new(file),
+            base: Base::File(Arc::new(file)),
             block_size: block_size as usize,
             blocks,
             written: BTreeMap::new(),
         })
+    }
+
+    /// A device that begins with these blocks, of which there is at least one.
+    ///
+    /// # Panics
+    ///
+    /// Where there is none.
+    pub fn of_blocks(blocks: Arc<Vec<Arc<[u8]>>>) -> Self {
+        Self {
+            block_size: blocks.first().expect("a device has blocks").len(),
+            blocks: blocks.len() as u64,
+            base: Base::Memory(blocks),
+            written: BTreeMap::new(),
+        }
+    }
+
+    /// What was written, the last of each block.
+    pub fn written(&self) -> impl Iterator<Item = (u64, &Arc<[u8]>)> {
+        self.written.iter().map(|(nr, bytes)| (*nr, bytes))
     }
 
     /// Size of a block in bytes.
@@ -51,11 +77,15 @@ impl Device {
         if let Some(bytes) = self.written.get(&nr) {
             return bytes.clone();
         }
-        let mut bytes = vec![0; self.block_size];
-        self.file
-            .read_exact_at(&mut bytes, nr * self.block_size as u64)
-            .expect("image file cannot be read");
-        bytes.into()
+        match &self.base {
+            Base::Memory(blocks) => blocks[nr as usize].clone(),
+            Base::File(file) => {
+                let mut bytes = vec![0; self.block_size];
+                file.read_exact_at(&mut bytes, nr * self.block_size as u64)
+                    .expect("image file cannot be read");
+                bytes.into()
+            }
+        }
     }
 
     /// Writes a block.

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The file systems that runs begin with: small ones of every form, made once by `mke2fs`.
+
+use crate::check::Fixed;
+use crate::device::Bytes;
+use crate::mount::{change_super, Mount};
+use anyhow::{anyhow, Context, Result};
+use iomapfs_core::disk::LogicalBlock;
+use iomapfs_core::host::{Device, Image, Mkfs};
+use iomapfs_core::inode::Inode;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Blocks of each, enough for the smallest journal and some data.
+const BLOCKS: u64 = 2560;
+
+/// A file system to begin with.
+pub struct Base {
+    /// What is special about it.
+    pub name: &'static str,
+    /// Its blocks, with the super block as a mount leaves it.
+    pub blocks: Arc<Vec<Bytes>>,
+    /// What does not change.
+    pub fixed: Fixed,
+    /// The image that it was made from.
+    image: Image,
+}
+
+impl Base {
+    /// Makes one of each form.
+    ///
+    /// # Errors
+    ///
+    /// Where the core, or the check of this program, does not take what `mke2fs` makes.
+    pub fn all() -> Result<Vec<Self>> {
+        let small = |block_size: u32| {
+            Mkfs::new(BLOCKS * u64::from(block_size), block_size)
+                .arg("-N")
+                .arg("128")
+        };
+        // Two groups and a piece.
+        let groups = || small(1024).arg("-g").arg("1024").arg("-G").arg("2");
+        let forms = [
+            ("1 KiB", small(1024)),
+            ("2 KiB", small(2048)),
+            ("4 KiB", small(4096)),
+            ("groups", groups()),
+            (
+                "many groups",
+                small(1024)
+                    .arg("-g")
+                    .arg("256")
+                    .features("^resize_inode,^flex_bg"),
+            ),
+            ("orphan file", small(1024).features("orphan_file")),
+            ("orphan file, 4 KiB", small(4096).features("orphan_file")),
+            ("no checksums", small(1024).features("^metadata_csum")),
+            ("32-bit", small(1024).features("^64bit,^metadata_csum")),
+            ("32-bit, checksums", groups().features("^64bit")),
+            ("checksum seed", small(2048).features("metadata_csum_seed")),
+            ("uninit_bg", groups().features("^metadata_csum,uninit_bg")),
+            (
+                "no flex_bg",
+                small(1024).arg("-g").arg("1280").features("^flex_bg"),
+            ),
+            ("small inodes", small(1024).inode_size(128)),
+            ("no htree", small(1024).features("^dir_index")),
+        ];
+        forms
+            .into_iter()
+            .map(|(name, mkfs)| Self::new(name, &mkfs).with_context(|| name.to_string()))
+            .collect()
+    }
+
+    fn new(name: &'static str, mkfs: &Mkfs) -> Result<Self> {
+        let image = mkfs.make();
+        let layout = image
+            .layout(false)
+            .map_err(|refusal| anyhow!("{refusal}"))?;
+        let bytes = std::fs::read(image.path())?;
+        let size = layout.block_size().bytes() as usize;
+        let zeros = Bytes::from(vec![0; size]);
+        let blocks =
+            bytes
+                .chunks_exact(size)
+                .map(|block| match block.iter().all(|byte| *byte == 0) {
+                    true => zeros.clone(),
+                    false => Bytes::from(block),
+                });
+        let mut device = Device::of_blocks(Arc::new(blocks.collect()));
+        let mount = Mount::open(device.clone(), Default::default()).map_err(|e| anyhow!(e))?;
+        let mut orphan_file = Vec::new();
+        if let Some(ino) = layout.orphan_file_ino() {
+            let (mut inode, _) = Inode::read_system(&mount.vol, ino)
+                .map_err(|error| anyhow!("orphan file: {error:?}"))?;
+            for at in 0..layout.block_size().blocks_for(inode.disk_size) as u32 {
+                let found = inode.map.lookup(&mount.vol, LogicalBlock::new(at), 1);
+                let phys = found.ok().and_then(|found| found.phys);
+                orphan_file.push(phys.context("orphan file: hole")?.get());
+            }
+        }
+        let with_file = !orphan_file.is_empty();
+        let fixed = Fixed::learn(&device, layout, orphan_file).map_err(|e| anyhow!(e))?;
+        change_super(&mut device, |raw| {
+            raw.set_needs_recovery(true);
+            raw.set_orphan_present(with_file);
+        });
+        let blocks = (0..device.blocks()).map(|nr| device.read(nr)).collect();
+        Ok(Self {
+            name,
+            blocks: Arc::new(blocks),
+            fixed,
+            image,
+        })
+    }
+
+    /// A file with what is on `device`, which began with the blocks of this.
+    ///
+    /// # Errors
+    ///
+    /// From the file system of this machine.
+    pub fn save(&self, device: &Device) -> Result<Image> {
+        let copy = self.image.copy();
+        self.write(device, copy.path())?;
+        Ok(copy)
+    }
+
+    /// Writes what is on `device` to a file.
+    ///
+    /// # Errors
+    ///
+    /// From the file system of this machine.
+    pub fn write(&self, device: &Device, path: &Path) -> Result<()> {
+        let mut bytes = Vec::new();
+        for nr in 0..device.blocks() {
+            bytes.extend_from_slice(&device.read(nr));
+        }
+        std::fs::write(path, bytes).with_context(|| path.display().to_string())
+    }
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The real e2fsck as a judge, of every so many power cuts.
+
+use crate::base::Base;
+use crate::broken::Broken;
+use crate::case::Judge;
+use crate::mount::Mount;
+use crate::verify::{replay_if_needed, Recovered};
+use iomapfs_core::host::{Device, Image};
+use std::collections::BTreeSet;
+use std::process::Command;
+
+/// Lets e2fsck look at one power cut in `every`.
+pub struct E2fsck {
+    /// Power cuts still to be made.
+    pub left: u64,
+    /// See above; 0 for none.
+    pub every: u64,
+    /// Power cuts so far.
+    pub seen: u64,
+    /// Those that e2fsck has looked at.
+    pub judged: u64,
+}
+
+impl E2fsck {
+    /// For `cuts` power cuts.
+    pub fn new(cuts: u64, every: u64) -> Self {
+        Self {
+            left: cuts,
+            every,
+            seen: 0,
+            judged: 0,
+        }
+    }
+}
+
+impl Judge for E2fsck {
+    fn judge(&mut self, base: &Base, cut: &Device, recovered: &Recovered) -> Result<(), String> {
+        self.left = self.left.saturating_sub(1);
+        self.seen += 1;
+        if self.every == 0 || self.seen % self.every != 0 {
+            return Ok(());
+        }
+        self.judged += 1;
+        let save = |device: &Device| base.save(device).map_err(|error| error.to_string());
+        save(&recovered.device)?.fsck()?;
+        same_replay(base, cut, &save(cut)?, recovered.orphans == 0)
+    }
+
+    fn goes_on(&self) -> bool {
+        self.left > 0
+    }
+}
+
+/// e2fsck replays the journal: what it makes of the device must be what our own replay makes of it, and then it must
+/// find nothing that it would ask about. It deals with orphans at once, so `equal` is whether there are none.
+fn same_replay(base: &Base, cut: &Device, image: &Image, equal: bool) -> Result<(), String> {
+    let run = |args: &[&str], good: &[i32]| {
+        let out = Command::new("/sbin/e2fsck")
+            .args(args)
+            .arg(image.path())
+            .output()
+            .map_err(|error| error.to_string())?;
+        match out.status.code() {
+            Some(code) if good.contains(&code) => Ok(()),
+            _ => Err(format!(
+                "e2fsck {args:?} of the image after the power cut: {}\n{}{}",
+                out.status,
+                String::from_utf8_lossy(&out.stdout),
+                String::from_utf8_lossy(&out.stderr)
+            )),
+        }
+    };
+    run(&["-y", "-E", "journal_only"], &[0, 1])?;
+    let bytes = std::fs::read(image.path()).map_err(|error| error.to_string())?;
+    let fresh = Device::of_blocks(base.blocks.clone());
+    let mount = Mount::open(fresh, Broken::default())?;
+    let mut ours = cut.clone();
+    replay_if_needed(&mut ours, &mount.journal, Broken::default())?;
+    let (sb, _) = mount.vol.layout.super_location();
+    let own: BTreeSet<u64> = mount
+        .journal
+        .blocks
+        .iter()
+        .copied()
+        .chain([sb.get()])
+        .collect();
+    for (nr, theirs) in bytes.chunks_exact(ours.block_size()).enumerate() {
+        if equal && !own.contains(&(nr as u64)) && *theirs != *ours.read(nr as u64) {
+            let our = ours.read(nr as u64);
+            let at = our.iter().zip(theirs).position(|(a, b)| a != b);
+            let at = at.unwrap_or(0) & !15;
+            return Err(format!(
+                "block {nr}: replay by e2fsck makes something else of it, at byte {at} {:02x?} of {:02x?}",
+                &theirs[at..at + 16],
+                &our[at..at + 16]
+            ));
+        }
+    }
+    run(&["-f", "-p"], &[0, 1])
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What must be there.
+//!
+//! All changes of metadata go through the journal in order. So a power cut takes the file system back to the end of
+//! some transaction, exactly, and [`History`] has the state at the end of each. Data is not journalled: a block
+//! that is mapped at the end of a transaction has what was written to it before that, or something newer.
+
+use crate::device::Bytes;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+/// Something that was written to a block of a file.
+#[derive(Clone, Debug)]
+pub struct Version {
+    /// What.
+    pub bytes: Bytes,
+    /// The event at which it was submitted.
+    pub submitted: usize,
+    /// The event at which it was done, if it is.
+    pub done: Option<usize>,
+}
+
+/// All that was written to a block of a file since it was chosen.
+pub type Content = Rc<RefCell<Vec<Version>>>;
+
+/// The type of an inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Dir,
+    /// A symbolic link.
+    Link,
+}
+
+/// An inode as it is on disk, as soon as the running transaction has committed.
+#[derive(Clone, Debug)]
+pub struct Inode {
+    /// Its type.
+    pub kind: Kind,
+    /// Links: without any it is an orphan, and free after a recovery.
+    pub links: u32,
+    /// Size of a file or link in bytes.
+    pub size: u64,
+    /// The blocks of a file that are mapped and written.
+    pub blocks: BTreeMap<u32, Content>,
+    /// The names in a directory.
+    pub names: BTreeMap<Vec<u8>, u32>,
+    /// The directory that a directory is in.
+    pub parent: u32,
+    /// The target of a link.
+    pub target: Vec<u8>,
+    /// The events after which `fsync` of it had returned.
+    pub synced: Rc<RefCell<Vec<usize>>>,
+}
+
+/// All inodes of users by number. Cheap to clone.
+pub type State = BTreeMap<u32, Rc<Inode>>;
+
+/// All that a recovery may lead to.
+#[derive(Default)]
+pub struct History {
+    /// The state at the end of each transaction.
+    pub states: HashMap<u32, State>,
+    /// From event `.0` on transaction `.1` must not be lost.
+    promises: Vec<(usize, u32)>,
+    /// The events after which everything was durable.
+    syncs: Vec<usize>,
+}
+
+impl History {
+    /// From event `now` on transaction `sequence` must not be lost.
+    pub fn promise(&mut self, now: usize, sequence: u32) {
+        self.promises.push((now, sequence));
+    }
+
+    /// Everything is durable from event `now` on.
+    pub fn synced(&mut self, now: usize) {
+        self.syncs.push(now);
+    }
+
+    /// The last transaction that must not be lost at event `now`.
+    pub fn promised(&self, now: usize) -> Option<u32> {
+        let upto = self.promises.partition_point(|(at, _)| *at <= now);
+        Some(self.promises.get(upto.checked_sub(1)?)?.1)
+    }
+
+    /// The last event up to `now` before which all data of `inode` that was done must not be lost.
+    pub fn data_promised(&self, inode: &Inode, now: usize) -> usize {
+        let last = |events: &[usize]| {
+            let upto = events.partition_point(|at| *at <= now);
+            upto.checked_sub(1).map_or(0, |i| events[i])
+        };
+        last(&self.syncs).max(last(&inode.synced.borrow()))
+    }
+}
+
+/// Which of the versions of a block may be there, when the power is cut at event `now` and what was done before event
+/// `durable` is: from the first of these on.
+pub fn oldest_possible(versions: &[Version], durable: usize) -> usize {
+    versions
+        .iter()
+        .rposition(|version| version.done.is_some_and(|done| done <= durable))
+        .unwrap_or(0)
+}
+
+/// Bytes `pos..` of what write number `version` writes to file `owner`: each sixteen bytes tell where they are from.
+pub fn pattern(owner: u32, version: u32, pos: u64, to: &mut [u8]) {
+    for (i, byte) in to.iter_mut().enumerate() {
+        let at = pos + i as u64;
+        let unit = (at / 16) as u32;
+        let word = match at % 16 / 4 {
+            0 => 0xfeed_0000 | (owner & 0xffff),
+            1 => version,
+            2 => unit,
+            _ => (unit ^ version).wrapping_mul(0x9e37_79b9) | 1,
+        };
+        *byte = word.to_le_bytes()[(at % 4) as usize];
+    }
+}
+
+/// What a block seems to be, for a message.
+pub fn describe(bytes: &[u8]) -> String {
+    if bytes.iter().all(|byte| *byte == 0) {
+        return "zeros".to_string();
+    }
+    let word = |at: usize| {
+        let bytes = bytes.get(at..at + 4).and_then(|word| word.try_into().ok());
+        u32::from_le_bytes(bytes.unwrap_or_default())
+    };
+    if word(0) >> 16 == 0xfeed {
+        return format!(
+            "byte {} of inode {} by write {}",
+            u64::from(word(8)) * 16,
+            word(0) & 0xffff,
+            word(4)
+        );
+    }
+    format!("{:02x?}...", &bytes[..bytes.len().min(16)])
+}

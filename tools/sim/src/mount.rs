@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A mounted volume, and the inodes of it that are in memory: what `ops` is in the module, without a VFS.
+
+use crate::broken::Broken;
+use crate::journal::Place;
+use iomapfs_core::disk::inode::InodeFlags;
+use iomapfs_core::disk::superblock::{RawSuper, SuperFormat};
+use iomapfs_core::disk::{CsumSeed, Ino, Layout, LogicalBlock, PhysBlock};
+use iomapfs_core::host::{Device, HostStore, Tx};
+use iomapfs_core::inode::{Attrs, Inode, Orphans};
+use iomapfs_core::map::State;
+use iomapfs_core::names::{Directory, Params};
+use iomapfs_core::space::{Goal, Space};
+use iomapfs_core::store::{Format, Tid};
+use iomapfs_core::volume::Volume;
+use kernel::error::{code::*, Result};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+/// A volume on the host.
+pub type Vol = Volume<HostStore>;
+
+/// A mounted volume.
+pub struct Mount {
+    /// What the core works on.
+    pub vol: Vol,
+    /// The inodes that a recovery has to look after.
+    pub orphans: Orphans<HostStore>,
+    /// What directories need to know.
+    pub params: Params,
+    /// Where the journal is.
+    pub journal: Place,
+    /// The rule that is broken, if any.
+    pub broken: Broken,
+}
+
+/// The super block of a device.
+pub fn read_super(device: &Device) -> RawSuper {
+    let (nr, offset) = super_location(device);
+    RawSuper::from_block(&device.read(nr), offset)
+        .expect("a block has room for it")
+        .clone()
+}
+
+/// Changes the super block of a device at once.
+pub fn change_super(device: &mut Device, f: impl FnOnce(&mut RawSuper)) -> (u64, Rc<[u8]>) {
+    let (nr, offset) = super_location(device);
+    let mut bytes = device.read(nr).to_vec();
+    f(RawSuper::from_block_mut(&mut bytes, offset).expect("a block has room for it"));
+    SuperFormat::new(offset).seal(PhysBlock::new(nr), &mut bytes);
+    device.write(nr, bytes.as_slice().into());
+    (nr, bytes.into())
+}
+
+fn super_location(device: &Device) -> (u64, usize) {
+    match device.block_size() {
+        1024 => (1, 0),
+        _ => (0, 1024),
+    }
+}
+
+/// Where the journal is. Before its blocks are made known as the file system's own.
+fn find_journal(vol: &Vol) -> Result<Place> {
+    let ino = vol.layout.journal_ino().ok_or(EINVAL)?;
+    let (mut inode, _) = Inode::read_system(vol, ino)?;
+    let count = vol.layout.block_size().blocks_for(inode.disk_size);
+    let mut blocks = Vec::new();
+    while (blocks.len() as u64) < count {
+        let at = LogicalBlock::new(blocks.len() as u32);
+        let found = inode.map.lookup(vol, at, count as u32 - at.get())?;
+        let phys = found.phys.ok_or(EUCLEAN)?.get();
+        blocks.extend(phys..phys + u64::from(found.len));
+    }
+    Ok(Place {
+        blocks,
+        wide: vol.layout.has_64bit(),
+        sums: vol.layout.csum_seed().is_some(),
+    })
+}
+
+impl Mount {
+    /// Mounts what is on `device`, whose journal is empty.
+    ///
+    /// # Errors
+    ///
+    /// Why the core does not take it.
+    pub fn open(device: Device, broken: Broken) -> Result<Self, String> {
+        let raw = read_super(&device);
+        let layout =
+            Layout::new(&raw, device.blocks(), false).map_err(|refusal| refusal.to_string())?;
+        let store = HostStore::new(device);
+        let space = match Space::load(&store, &layout) {
+            Ok(space) => space,
+            Err(error) => return Err(format!("{error:?}: {:?}", store.take_reports())),
+        };
+        let params = Params::new(&layout);
+        let mut vol = Volume {
+            store,
+            layout,
+            space,
+        };
+        let (journal, orphans) = find_journal(&vol)
+            .and_then(|journal| {
+                let mut at = journal.blocks.as_slice();
+                while let Some(first) = at.first() {
+                    let run = at.iter().zip(*first..).take_while(|(a, b)| **a == *b);
+                    let len = run.count();
+                    vol.space.add_system(PhysBlock::new(*first), len as u32)?;
+                    at = &at[len..];
+                }
+                Ok((journal, Orphans::load(&vol)?))
+            })
+            .map_err(|error| format!("{error:?}: {:?}", vol.store.take_reports()))?;
+        Ok(Self {
+            vol,
+            orphans,
+            params,
+            journal,
+            broken,
+        })
+    }
+}
+
+/// What an operation of several transactions tells while it is under way.
+pub trait Watch {
+    /// In the running transaction the file `ino` has these blocks on disk that it did not have before, and this size.
+    fn mapped(&mut self, ino: u32, from: u32, to: u32, size: u64);
+    /// The transaction was closed, another one is running.
+    fn closed(&mut self, mount: &Mount);
+}
+
+/// Nobody watches.
+pub struct Unwatched;
+
+impl Watch for Unwatched {
+    fn mapped(&mut self, _ino: u32, _from: u32, _to: u32, _size: u64) {}
+    fn closed(&mut self, _mount: &Mount) {}
+}
+
+/// An inode in memory.
+pub struct Node {
+    /// As the core has it.
+    pub core: Inode,
+    /// What the VFS would know.
+    pub attrs: Attrs,
+    /// Size in memory.
+    pub size: u64,
+    /// The transaction of the last change of any kind.
+    pub sync_tid: Tid,
+    index_failed: Cell<bool>,
+}
+
+/// A reference to an inode in memory.
+pub type Shared = Rc<RefCell<Node>>;
+
+impl Node {
+    /// An inode that was just read or made.
+    pub fn new(mount: &Mount, (core, attrs): (Inode, Attrs)) -> Shared {
+        Rc::new(RefCell::new(Self {
+            size: core.disk_size,
+            core,
+            attrs,
+            sync_tid: mount.vol.store.running(),
+            index_failed: Cell::new(false),
+        }))
+    }
+
+    /// The number.
+    pub fn ino(&self) -> Ino {
+        self.core.ino
+    }
+
+    /// Where its blocks are best.
+    pub fn goal(&self, mount: &Mount, stream: bool) -> Goal {
+        let slot = mount.vol.layout.inode_slot(self.core.ino);
+        Goal {
+            near: None,
+            group: slot.expect("it has a place").group,
+            stream,
+        }
+    }
+
+    /// Writes the inode in this transaction.
+    pub fn write(&mut self, mount: &Mount, tx: &mut Tx<'_>) -> Result {
+        use iomapfs_core::store::Transaction;
+        self.sync_tid = tx.tid();
+        self.core.write(&mount.vol, tx, &self.attrs)
+    }
+
+    /// Something was changed that a user can see.
+    pub fn touch(&mut self) {
+        self.attrs.version += 1;
+        self.attrs.ctime.sec += 1;
+        self.attrs.mtime = self.attrs.ctime;
+    }
+}
+
+/// A directory as the core sees it.
+pub struct Dir<'a> {
+    mount: &'a Mount,
+    node: &'a Shared,
+}
+
+impl<'a> Dir<'a> {
+    /// The directory `node`.
+    pub fn new(mount: &'a Mount, node: &'a Shared) -> Self {
+        Self { mount, node }
+    }
+}
+
+impl Directory<HostStore> for Dir<'_> {
+    fn store(&self) -> &HostStore {
+        &self.mount.vol.store
+    }
+
+    fn params(&self) -> Params {
+        self.mount.params
+    }
+
+    fn ino(&self) -> Ino {
+        self.node.borrow().core.ino
+    }
+
+    fn seed(&self) -> Option<CsumSeed> {
+        self.node.borrow().core.seed
+    }
+
+    fn blocks(&self) -> u32 {
+        (self.node.borrow().size >> self.mount.params.block_size.bits()) as u32
+    }
+
+    fn is_indexed(&self) -> bool {
+        self.node.borrow().core.flags.has(InodeFlags::INDEX)
+    }
+
+    fn set_indexed(&mut self, indexed: bool) {
+        let core = &mut self.node.borrow_mut().core;
+        core.flags = match indexed {
+            true => core.flags.with(InodeFlags::INDEX),
+            false => core.flags.without(InodeFlags::INDEX),
+        };
+    }
+
+    fn index_failed(&self) -> bool {
+        self.node.borrow().index_failed.get()
+    }
+
+    fn set_index_failed(&self) {
+        self.node.borrow().index_failed.set(true);
+    }
+
+    fn map(&self, at: LogicalBlock) -> Result<Option<PhysBlock>> {
+        let found = self
+            .node
+            .borrow_mut()
+            .core
+            .map
+            .lookup(&self.mount.vol, at, 1)?;
+        Ok(found.phys.filter(|_| found.state == State::Written))
+    }
+
+    fn append(&mut self, tx: &mut Tx<'_>) -> Result<(LogicalBlock, PhysBlock)> {
+        let at = LogicalBlock::new(self.blocks());
+        let node = &mut *self.node.borrow_mut();
+        let goal = node.goal(self.mount, false);
+        let vol = &self.mount.vol;
+        let run = node.core.map.allocate(vol, tx, at, 1, goal, false)?;
+        node.size += u64::from(vol.layout.block_size().bytes());
+        node.core.disk_size = node.size;
+        Ok((at, run.start))
+    }
+}

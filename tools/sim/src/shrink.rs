@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A shorter list of operations that fails, too: parts are left out, ever smaller ones, as long as it does.
+
+use crate::base::Base;
+use crate::case::{Case, Failure, Judge};
+use crate::verify::Recovered;
+use iomapfs_core::host::Device;
+use std::time::{Duration, Instant};
+
+struct Nobody;
+
+impl Judge for Nobody {
+    fn judge(&mut self, _base: &Base, _cut: &Device, _to: &Recovered) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn goes_on(&self) -> bool {
+        true
+    }
+}
+
+/// Shortens `case`, which failed, for at most `time`; `None` where only e2fsck finds what is wrong.
+pub fn shrink(case: &Case, base: &Base, time: Duration) -> Option<(Case, Failure)> {
+    let end = Instant::now() + time;
+    // The one way in which it failed may be rare, so each list is tried in several.
+    let fails = |case: &Case| {
+        [1, 4, 16]
+            .into_iter()
+            .find_map(|ways| case.run(base, ways, &mut Nobody).err())
+    };
+    let mut failure = fails(case)?;
+    let mut best = case.clone();
+    if let Some(op) = failure.op {
+        best.ops.truncate(op + 1);
+    }
+    let mut part = best.ops.len().div_ceil(2);
+    loop {
+        let mut at = 0;
+        let mut shorter = false;
+        while at < best.ops.len() && Instant::now() < end {
+            let mut less = best.clone();
+            less.ops.drain(at..(at + part).min(best.ops.len()));
+            match fails(&less) {
+                Some(found) => {
+                    (best, failure, shorter) = (less, found, true);
+                }
+                None => at += part,
+            }
+        }
+        if part == 1 && !shorter || Instant::now() >= end {
+            return Some((best, failure));
+        }
+        if !shorter || part > best.ops.len() {
+            part = (part / 2).max(1);
+        }
+    }
+}

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! After a power cut: recovery as a mount does it, and what must be true then.
+
+use crate::broken::Broken;
+use crate::check::{check, Fixed, Found};
+use crate::journal::replay::{replay, Replayed};
+use crate::journal::Place;
+use crate::model::{describe, oldest_possible, History, Inode, Kind};
+use crate::mount::{change_super, read_super, Mount};
+use iomapfs_core::disk::features::incompat;
+use iomapfs_core::host::Device;
+
+/// Where in a run the power was cut.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// How many events had happened.
+    pub now: usize,
+    /// How many when the last flush came.
+    pub flushed: usize,
+}
+
+/// What a recovery made.
+pub struct Recovered {
+    /// The device.
+    pub device: Device,
+    /// The last transaction that is on it.
+    pub replayed: Replayed,
+    /// Inodes that were orphans.
+    pub orphans: usize,
+}
+
+/// Replays the journal of a device, if that must be. Gives the last transaction.
+///
+/// # Errors
+///
+/// What is wrong with the journal.
+pub fn replay_if_needed(
+    device: &mut Device,
+    place: &Place,
+    broken: Broken,
+) -> Result<Replayed, String> {
+    let needed = read_super(device)
+        .features()
+        .has_incompat(incompat::RECOVER);
+    let mut scratch = device.clone();
+    let replayed = replay(&mut scratch, place, broken)?;
+    if needed {
+        *device = scratch;
+    } else if replayed.count > 0 {
+        return Err("the super block says that the journal is empty, and it is not".to_string());
+    }
+    Ok(replayed)
+}
+
+/// Brings a device back as a mount and an unmount would.
+///
+/// # Errors
+///
+/// What goes wrong.
+pub fn recover(mut device: Device, place: &Place, broken: Broken) -> Result<Recovered, String> {
+    let replayed = replay_if_needed(&mut device, place, broken)?;
+    let mount = Mount::open(device, broken)?;
+    let store = &mount.vol.store;
+    let orphans = mount
+        .finish_orphans()
+        .map_err(|error| format!("orphans: {error:?}: {:?}", store.take_reports()))?;
+    let tid = store.commit().map_err(|error| format!("{error:?}"))?;
+    mount.vol.space.committed(tid, |_| ());
+    store.checkpoint();
+    let reports = store.take_reports();
+    if !reports.is_empty() {
+        return Err(format!("recovery: the core reports {reports:?}"));
+    }
+    let counts = mount.vol.space.counts();
+    let mut device = store.recovered();
+    change_super(&mut device, |raw| {
+        raw.set_free(counts.free_blocks_on_disk, counts.free_inodes as u32);
+        raw.set_needs_recovery(false);
+        raw.set_orphan_present(false);
+    });
+    Ok(Recovered {
+        device,
+        replayed,
+        orphans,
+    })
+}
+
+/// Checks a recovered device against all that is known.
+///
+/// # Errors
+///
+/// All that is wrong.
+pub fn verify(
+    recovered: &Recovered,
+    fixed: &Fixed,
+    history: &History,
+    moment: Moment,
+) -> Result<(), String> {
+    let tree = check(&recovered.device, fixed).map_err(|flaws| flaws.join("\n  "))?;
+    let last = recovered.replayed.last;
+    if let Some(promised) = history.promised(moment.now) {
+        if (last.wrapping_sub(promised) as i32) < 0 {
+            return Err(format!(
+                "lost what was synced: transaction {promised}; the last that is there is {last}"
+            ));
+        }
+    }
+    let state = history
+        .states
+        .get(&last)
+        .ok_or_else(|| format!("transaction {last} is none that there was"))?;
+    let living = state.iter().filter(|(_, inode)| inode.links > 0);
+    let mut numbers = tree.keys();
+    for (ino, inode) in living {
+        let found = tree.get(ino);
+        if numbers.next() != Some(ino) {
+            let what = if found.is_some() {
+                "there is one before it"
+            } else {
+                "it is not there"
+            };
+            return Err(format!("inode {ino}: {what}, by transaction {last}"));
+        }
+        let Some(found) = found else { continue };
+        compare(*ino, inode, found, &recovered.device, history, moment)?;
+    }
+    match numbers.next() {
+        Some(ino) => Err(format!(
+            "inode {ino}: should not be there, by transaction {last}"
+        )),
+        None => Ok(()),
+    }
+}
+
+fn compare(
+    ino: u32,
+    inode: &Inode,
+    found: &Found,
+    device: &Device,
+    history: &History,
+    moment: Moment,
+) -> Result<(), String> {
+    let fail = |what: &str| Err(format!("inode {ino}: {what}"));
+    if inode.kind != found.kind {
+        return fail("is something else");
+    }
+    if inode.links != found.links {
+        return fail("number of links");
+    }
+    match inode.kind {
+        Kind::Dir if inode.names != found.names => fail("names"),
+        Kind::Dir => Ok(()),
+        Kind::Link if inode.target != found.target => fail("target"),
+        Kind::Link => Ok(()),
+        Kind::File => {
+            if inode.size != found.size {
+                return fail(&format!("size {}, should be {}", found.size, inode.size));
+            }
+            compare_data(ino, inode, found, device, history, moment)
+        }
+    }
+}
+
+fn compare_data(
+    ino: u32,
+    inode: &Inode,
+    found: &Found,
+    device: &Device,
+    history: &History,
+    moment: Moment,
+) -> Result<(), String> {
+    let mut mapped = found.blocks.iter();
+    let durable = moment.flushed.max(history.data_promised(inode, moment.now));
+    for (at, content) in &inode.blocks {
+        let Some((_, nr)) = mapped.next().filter(|(is, _)| is == at) else {
+            return Err(format!("inode {ino}: block {at} should be mapped"));
+        };
+        let pos = u64::from(*at) * device.block_size() as u64;
+        let len = inode
+            .size
+            .saturating_sub(pos)
+            .min(device.block_size() as u64) as usize;
+        let is = device.read(*nr);
+        let versions = content.borrow();
+        let submitted = versions
+            .iter()
+            .take_while(|version| version.submitted < moment.now);
+        let mut possible = submitted.skip(oldest_possible(&versions, durable));
+        if !possible.any(|version| version.bytes[..len] == is[..len]) {
+            let wanted = versions
+                .get(oldest_possible(&versions, durable))
+                .map_or("nothing".to_string(), |version| describe(&version.bytes));
+            return Err(format!(
+                "inode {ino}: block {at}, on {nr}, has {}; it should have {wanted} or what came later",
+                describe(&is)
+            ));
+        }
+    }
+    match mapped.next() {
+        Some((at, nr)) => Err(format!(
+            "inode {ino}: block {at} should be a hole; it is on {nr} and has {}",
+            describe(&device.read(*nr))
+        )),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is around the core while it works: the device, the journal's writing, and the model that goes with them.
+
+use crate::broken::{Broken, Rule};
+use crate::device::{Bytes, Trace};
+use crate::journal::Journal;
+use crate::model::{Content, History, Inode, State, Version};
+use crate::mount::{Mount, Watch};
+use iomapfs_core::disk::PhysBlock;
+use iomapfs_core::store::{tid_geq, Tid};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+/// See the top of the file.
+pub struct World {
+    /// All that was done to the device.
+    pub trace: Trace,
+    /// The journal.
+    pub journal: Journal,
+    /// What may be found after a power cut.
+    pub history: History,
+    /// What is on disk as soon as the running transaction has committed.
+    pub model: State,
+    /// What is or was written to blocks that are not mapped yet: inode, file block.
+    pub unmapped: BTreeMap<(u32, u32), Content>,
+    /// The transaction of the store that is being written.
+    writing: Option<Tid>,
+    /// The last one that has committed.
+    committed: Tid,
+    broken: Broken,
+}
+
+impl World {
+    /// Around a volume that was just mounted for writing.
+    pub fn new(journal: Journal, model: State, mount: &Mount, broken: Broken) -> Self {
+        let mut history = History::default();
+        let last = journal.next().wrapping_sub(1);
+        history.states.insert(last, model.clone());
+        history.promise(0, last);
+        history.synced(0);
+        Self {
+            trace: Trace {
+                deaf: false,
+                ..Trace::default()
+            },
+            journal,
+            history,
+            model,
+            unmapped: BTreeMap::new(),
+            writing: None,
+            committed: mount.vol.store.running().wrapping_sub(1),
+            broken,
+        }
+    }
+
+    /// Another mount begins.
+    pub fn remounted(&mut self, journal: Journal, mount: &Mount) {
+        assert!(self.writing.is_none() && self.unmapped.is_empty());
+        self.journal = journal;
+        self.committed = mount.vol.store.running().wrapping_sub(1);
+    }
+
+    /// The inode of the model, to be changed.
+    pub fn inode(&mut self, ino: u32) -> &mut Inode {
+        Rc::make_mut(self.model.get_mut(&ino).expect("the model has the inode"))
+    }
+
+    /// Submits data for a block of a file. Gives the number of the write.
+    pub fn write_data(
+        &mut self,
+        mount: &Mount,
+        (ino, at): (u32, u32),
+        nr: PhysBlock,
+        bytes: Bytes,
+    ) -> usize {
+        mount.vol.store.write_data(nr, &bytes);
+        let id = self.trace.submit(nr.get(), bytes.clone());
+        let mapped = self.model.get(&ino).and_then(|inode| inode.blocks.get(&at));
+        let content = mapped.unwrap_or_else(|| {
+            self.unmapped
+                .entry((ino, at))
+                .or_insert_with(|| Rc::new(RefCell::new(Vec::new())))
+        });
+        content.borrow_mut().push(Version {
+            bytes,
+            submitted: id,
+            done: None,
+        });
+        id
+    }
+
+    /// The write `id` to a block of a file is done.
+    pub fn data_done(&mut self, ino: u32, at: u32, id: usize) {
+        let now = self.trace.now();
+        self.trace.done(id);
+        let mapped = self.model.get(&ino).and_then(|inode| inode.blocks.get(&at));
+        let content = mapped.or_else(|| self.unmapped.get(&(ino, at)));
+        let mut versions = content.expect("it was submitted").borrow_mut();
+        let version = versions.iter_mut().find(|version| version.submitted == id);
+        version.expect("it was submitted").done = Some(now);
+    }
+
+    /// Takes what the store has committed since the last call, which is one transaction at most, to the journal.
+    fn take_closed(&mut self, mount: &Mount) {
+        let mut log = mount.vol.store.log();
+        let tid = mount.vol.store.running().wrapping_sub(1);
+        assert!(log.len() <= 1, "a transaction was closed unnoticed");
+        let Some(changes) = log.pop() else {
+            // Nothing was changed in it.
+            return self.has_committed(mount, tid);
+        };
+        mount.vol.store.checkpoint();
+        let need = self
+            .journal
+            .space_for(changes.blocks.len(), changes.revoked.len());
+        if self.journal.room() < need {
+            self.journal
+                .place(&mut self.trace, usize::MAX, 0, &BTreeSet::new());
+            self.journal.move_tail(&mut self.trace);
+        }
+        assert!(self.journal.room() >= need, "transaction too large");
+        let sequence = self.journal.begin(&mut self.trace, changes);
+        self.history.states.insert(sequence, self.model.clone());
+        self.writing = Some(tid);
+        if self.broken.is(Rule::EarlyReuse) {
+            mount.vol.space.committed(tid, |_| ());
+        }
+    }
+
+    fn has_committed(&mut self, mount: &Mount, tid: Tid) {
+        self.committed = tid;
+        mount.vol.space.committed(tid, |_| ());
+    }
+
+    /// Goes on writing the transaction that is being written, by some writes.
+    pub fn step(&mut self, mount: &Mount, writes: usize) {
+        if self.journal.step(&mut self.trace, writes) {
+            let tid = self.writing.take().expect("it was being written");
+            self.has_committed(mount, tid);
+        }
+    }
+
+    /// Waits for the transaction that is being written.
+    pub fn finish_writing(&mut self, mount: &Mount) {
+        while self.journal.is_writing() {
+            self.step(mount, usize::MAX);
+        }
+    }
+
+    /// Closes the running transaction and begins to write it.
+    pub fn close(&mut self, mount: &Mount) {
+        self.finish_writing(mount);
+        mount.vol.store.commit().expect("the journal is alive");
+        self.take_closed(mount);
+    }
+
+    /// Commits transaction `tid` if it has not, and waits for it. Gives whether there was anything to commit.
+    pub fn commit(&mut self, mount: &Mount, tid: Tid) -> bool {
+        if tid_geq(self.committed, tid) {
+            return false;
+        }
+        if tid_geq(tid, mount.vol.store.running()) {
+            self.close(mount);
+        }
+        self.finish_writing(mount);
+        true
+    }
+
+    /// The number in the journal of transaction `tid`, or of a later one that has committed.
+    pub fn sequence_of(&self, mount: &Mount, tid: Tid) -> u32 {
+        let committed = self.journal.committed();
+        if tid_geq(self.committed, tid) {
+            committed
+        } else if tid_geq(tid, mount.vol.store.running()) {
+            self.journal.next()
+        } else {
+            committed.wrapping_add(1)
+        }
+    }
+
+    /// Writes up to `count` committed blocks to their places, beginning somewhere.
+    pub fn place(&mut self, mount: &Mount, count: usize, somewhere: u64) {
+        let store = &mount.vol.store;
+        let running = store.changed_blocks().into_iter().chain(store.revoked());
+        let busy: BTreeSet<u64> = running.map(|nr| nr.get()).collect();
+        self.journal.place(&mut self.trace, count, somewhere, &busy);
+    }
+}
+
+impl Watch for World {
+    fn mapped(&mut self, ino: u32, from: u32, to: u32, size: u64) {
+        for at in from..to {
+            if let Some(content) = self.unmapped.remove(&(ino, at)) {
+                self.inode(ino).blocks.insert(at, content);
+            }
+        }
+        self.inode(ino).size = size;
+    }
+
+    fn closed(&mut self, mount: &Mount) {
+        // A restart waits for the transaction before.
+        self.finish_writing(mount);
+        self.take_closed(mount);
+    }
+}
