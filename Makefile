@@ -20,6 +20,11 @@ run: module
 test: setup
 	@qemu/test/all plain $(TESTS)
 
+## crash          the power cut at every point of logged workloads; N= cuts, SEED=, BS=; AGAIN=FOLDER repeats one that failed
+.PHONY: crash
+crash: module
+	@qemu/crash
+
 ## bench          iomapfs, ext4, XFS and the bare device side by side; JOBS="pattern ..." MODE=counted|timed BASE=old.json
 .PHONY: bench
 bench: module

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is done with the image that a power cut left: recovery, comparison, a little work, e2fsck.
+
+use crate::content;
+use crate::model::Model;
+use crate::volume::{output, Loop, Mounted};
+use anyhow::{bail, ensure, Context, Result};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Who brings the volume back.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
+)]
+pub enum Recovery {
+    /// A mount of the file system under test.
+    Own,
+    /// A mount of the kernel's ext4.
+    Ext4,
+    /// `e2fsck -fy`; what it leaves is mounted by the file system under test.
+    Fsck,
+}
+
+/// What e2fsck mends after any power cut, of ext4 too: the counts of the super block, which are not in the journal;
+/// the orphan file, whose orphans it has just dealt with; trees that are well, but could be smaller.
+const ORDINARY: [&str; 5] = [
+    "Free blocks count wrong (",
+    "Free inodes count wrong (",
+    "Orphan file (inode ",
+    "Feature orphan_present is set but orphan file is clean.",
+    " Optimize? yes",
+];
+
+/// A file number that no thread has.
+const AFTER: u32 = 0xf_ffff;
+
+/// Where images are recovered: a loop device, and what the kernel says about it.
+pub struct Bench {
+    fs: String,
+    pub image: PathBuf,
+    device: Loop,
+    mount: PathBuf,
+    log: File,
+}
+
+impl Bench {
+    /// In the folder `dir`, for images as large as `like`. Benches differ by their number.
+    pub fn new(fs: &str, dir: &Path, number: usize, like: &Path) -> Result<Self> {
+        let image = dir.join(format!("cut{number}"));
+        File::create(&image)?.set_len(fs::metadata(like)?.len())?;
+        let device = Loop::new(&image)?;
+        // O_NONBLOCK: no message is no reason to wait.
+        let mut log = OpenOptions::new()
+            .read(true)
+            .custom_flags(0o4000)
+            .open("/dev/kmsg")?;
+        log.seek(SeekFrom::End(0))?;
+        let mount = PathBuf::from(format!("/run/mnt/cut{number}"));
+        Ok(Bench {
+            fs: fs.to_owned(),
+            image,
+            device,
+            mount,
+            log,
+        })
+    }
+
+    /// Recovers the image, compares it with the model, works on it and has it checked.
+    pub fn check(&mut self, how: Recovery, model: &Model<'_>) -> Result<()> {
+        if how == Recovery::Fsck {
+            self.repair()?;
+        }
+        let kind = if how == Recovery::Ext4 {
+            "ext4"
+        } else {
+            &self.fs
+        };
+        let mounted = Mounted::new(kind, &self.device.0, &self.mount, "");
+        let result = mounted.and_then(|mounted| {
+            model.check(&self.mount)?;
+            self.work().context("the recovered volume does not work")?;
+            mounted.unmount()
+        });
+        let said = self.kernel_said()?;
+        let result = match result {
+            Err(why) if !said.is_empty() => {
+                Err(why.context(format!("kernel: {}", said.join("; "))))
+            }
+            Err(why) => Err(why),
+            Ok(()) if !said.is_empty() => bail!("kernel: {}", said.join("; ")),
+            Ok(()) => Ok(()),
+        };
+        result?;
+        let out = output("e2fsck", &["-fn", &self.image.to_string_lossy()])?;
+        ensure!(
+            out.status.success(),
+            "e2fsck -fn: {}",
+            String::from_utf8_lossy(&out.stdout).trim_end()
+        );
+        let mut incompat = [0; 4];
+        File::open(&self.image)?.read_exact_at(&mut incompat, 1024 + 0x60)?;
+        ensure!(
+            u32::from_le_bytes(incompat) & 4 == 0,
+            "the journal needs replay after an unmount"
+        );
+        Ok(())
+    }
+
+    /// Journal replay and orphans are all that a power cut leaves to e2fsck.
+    fn repair(&self) -> Result<()> {
+        let out = output("e2fsck", &["-fy", &self.image.to_string_lossy()])?;
+        let said = String::from_utf8_lossy(&out.stdout);
+        let code = out.status.code().unwrap_or(-1);
+        ensure!(code == 0 || code == 1, "e2fsck -fy: status {code}: {said}");
+        let lines: Vec<_> = said.lines().filter(|line| !line.is_empty()).collect();
+        for (i, line) in lines
+            .iter()
+            .enumerate()
+            .filter(|(_, line)| line.contains("? yes"))
+        {
+            // The question is in the line before, or in this one.
+            let question = [lines[i.saturating_sub(1)], line];
+            if !ORDINARY
+                .iter()
+                .any(|what| question.iter().any(|q| q.contains(what)))
+            {
+                bail!("e2fsck -fy has mended something: {said}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes, writes, reads and removes: blocks and inodes are taken and freed.
+    fn work(&self) -> Result<()> {
+        let dir = self.mount.join("after");
+        fs::create_dir(&dir)?;
+        let (first, second) = (dir.join("first"), dir.join("second"));
+        let want = content::bytes(AFTER, 1, 0, 70_000);
+        fs::write(&first, &want)?;
+        fs::rename(&first, &second)?;
+        let file = OpenOptions::new().read(true).write(true).open(&second)?;
+        let more = content::bytes(AFTER, 2, 70_000, 5_000);
+        file.write_all_at(&more, 70_000)?;
+        file.sync_all()?;
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+        ensure!(
+            fs::read(&second)? == [want, more].concat(),
+            "what was written after the recovery"
+        );
+        // One of the files that were there, when there is one.
+        for entry in fs::read_dir(self.mount.join(crate::model::own_name(0)))? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                fs::remove_file(entry.path())?;
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Errors that the kernel has logged about this device.
+    fn kernel_said(&mut self) -> Result<Vec<String>> {
+        let mut said = Vec::new();
+        let mut record = vec![0; 8192];
+        let about = format!("({})", self.device.name());
+        loop {
+            match self.log.read(&mut record) {
+                Ok(len) => {
+                    let text = String::from_utf8_lossy(&record[..len]);
+                    let Some((head, text)) = text.split_once(';') else {
+                        continue;
+                    };
+                    let level = head
+                        .split(',')
+                        .next()
+                        .and_then(|l| l.parse::<u32>().ok())
+                        .unwrap_or(7)
+                        & 7;
+                    if level <= 3 && text.contains(&about) {
+                        said.push(text.lines().next().unwrap_or_default().to_owned());
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(said),
+                // Messages were lost: the buffer is a ring.
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+                Err(error) => return Err(error).context("/dev/kmsg"),
+            }
+        }
+    }
+}

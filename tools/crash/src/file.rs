@@ -1,0 +1,438 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The content of one file: what a power cut may leave of it.
+//!
+//! Each sector is as it was after one of the operations, not before what was promised for it. A truncate is in the
+//! journal: with it come all that were done before; what was allocated behind it shows that it has happened. A size
+//! is promised with the bytes that it is needed for. What a mapping stores may be half there.
+
+use crate::content;
+use crate::history::{Seq, STRIPE};
+use anyhow::{bail, ensure, Result};
+use std::collections::VecDeque;
+
+const SECTOR: usize = 512;
+/// No block is larger: what is behind the block of a file's end is allocated anew after a truncate.
+const BLOCK: u64 = 4096;
+
+#[derive(Clone, Copy, Debug)]
+pub enum Change {
+    Write { offset: u64, len: u64, mapped: bool },
+    Truncate { size: u64 },
+}
+
+/// A file as promised, and what was done since.
+#[derive(Clone, Debug)]
+pub struct FileModel {
+    /// The file's number in its content.
+    number: u32,
+    /// Of the blocks of a shared file, which are this one's: `(index, of how many)`.
+    stripe: Option<(u64, u64)>,
+    /// All that is promised as a whole.
+    base: Vec<u8>,
+    pending: VecDeque<(Seq, Change)>,
+    /// Bytes that are promised as of an operation: `(from, to, seq)`.
+    ranges: Vec<(u64, u64, Seq)>,
+    /// Truncates up to this operation are promised.
+    cut: Seq,
+}
+
+/// The bytes of one sector, as far as they are in the file; zeros behind its end.
+fn sector(bytes: &[u8], index: usize, len: usize) -> impl Iterator<Item = u8> + '_ {
+    (0..len).map(move |i| bytes.get(index * SECTOR + i).copied().unwrap_or(0))
+}
+
+/// Is sector `index` of `found` that of `want`?
+fn same(want: &[u8], found: &[u8], index: usize) -> bool {
+    let from = index * SECTOR;
+    let end = (from + SECTOR).min(found.len());
+    let found = &found[from..end];
+    match want.get(from..end) {
+        Some(want) => want == found,
+        None => sector(want, index, found.len()).eq(found.iter().copied()),
+    }
+}
+
+/// A sector while the operations are gone through.
+#[derive(Clone, Copy)]
+struct Seen {
+    ok: bool,
+    /// The operation whose result it shows, the earliest that it can be; 0: the base.
+    first: Seq,
+}
+
+impl FileModel {
+    pub fn new(number: u32, stripe: Option<(u64, u64)>) -> Self {
+        FileModel {
+            number,
+            stripe,
+            base: Vec::new(),
+            pending: VecDeque::new(),
+            ranges: Vec::new(),
+            cut: 0,
+        }
+    }
+
+    /// This was done.
+    pub fn feed(&mut self, seq: Seq, change: Change) {
+        self.pending.push_back((seq, change));
+    }
+
+    /// Everything up to operation `seq` is promised.
+    pub fn settle(&mut self, seq: Seq) {
+        while self.pending.front().is_some_and(|(s, _)| *s <= seq) {
+            if let Some((s, change)) = self.pending.pop_front() {
+                apply(&mut self.base, self.number, s, change);
+            }
+        }
+        self.ranges.retain(|(_, _, s)| *s > seq);
+    }
+
+    /// These bytes are promised as of operation `seq`.
+    pub fn settle_range(&mut self, seq: Seq, offset: u64, len: u64) {
+        self.ranges.push((offset, offset + len, seq));
+        self.cut = self.cut.max(seq);
+    }
+
+    /// Is a file with these bytes possible?
+    pub fn check(&self, found: &[u8]) -> Result<()> {
+        self.check_size(found.len() as u64)?;
+        let seen = self.walk(found, self.cut);
+        // What lies in blocks that a cut had taken away, and was written later, shows that the cut is durable.
+        let cut = self
+            .pending
+            .iter()
+            .filter_map(|(seq, change)| match change {
+                Change::Truncate { size } if *seq > self.cut => {
+                    let behind = size.div_ceil(BLOCK) as usize * (BLOCK as usize / SECTOR);
+                    seen.iter()
+                        .skip(behind)
+                        .any(|s| s.ok && s.first > *seq)
+                        .then_some(*seq)
+                }
+                _ => None,
+            })
+            .max();
+        let (seen, cut) = match cut {
+            Some(cut) => (self.walk(found, cut), cut),
+            None => (seen, self.cut),
+        };
+        for (i, s) in seen.iter().enumerate() {
+            if !s.ok && self.is_mine(i) && !self.is_mixed(found, i, cut) {
+                self.fail(found, i)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_size(&self, size: u64) -> Result<()> {
+        let (mut low, mut high) = (self.base.len() as u64, self.base.len() as u64);
+        let mut known = size == low;
+        let mut ranges: Vec<_> = self.ranges.clone();
+        ranges.sort_by_key(|(_, _, seq)| *seq);
+        let mut ranges = ranges.into_iter().peekable();
+        let mut length = low;
+        for (seq, change) in &self.pending {
+            while let Some((_, end, _)) = ranges.next_if(|(_, _, s)| s < seq) {
+                low = low.max(end);
+            }
+            match *change {
+                Change::Write { offset, len, .. } => {
+                    length = length.max(offset + len);
+                    high = high.max(length);
+                }
+                Change::Truncate { size } if *seq <= self.cut => {
+                    (low, high, length) = (size, size, size)
+                }
+                Change::Truncate { size } => {
+                    (low, high, length) = (low.min(size), high.max(size), size)
+                }
+            }
+            known |= size == length;
+        }
+        for (_, end, _) in ranges {
+            low = low.max(end);
+        }
+        if self.stripe.is_some() {
+            ensure!(size >= low, "{size} bytes long, and {low} were promised");
+            return Ok(());
+        }
+        ensure!(
+            (low..=high).contains(&size),
+            "{size} bytes long, and not between {low} and {high}"
+        );
+        ensure!(
+            known || size % SECTOR as u64 == 0,
+            "{size} bytes long, as it never was"
+        );
+        Ok(())
+    }
+
+    fn is_mine(&self, index: usize) -> bool {
+        match self.stripe {
+            Some((mine, of)) => (index * SECTOR) as u64 / STRIPE % of == mine,
+            None => true,
+        }
+    }
+
+    /// The last operation as of which a sector is promised.
+    fn promised(&self, index: usize) -> Seq {
+        let (from, to) = ((index * SECTOR) as u64, ((index + 1) * SECTOR) as u64);
+        let covering = self.ranges.iter().filter(|(a, b, _)| *a < to && *b > from);
+        covering.map(|(_, _, seq)| *seq).max().unwrap_or(0)
+    }
+
+    /// Goes through the operations and calls `f` with the sectors that each one changed, the content then, and whether
+    /// what was there before is out of the question.
+    fn each(
+        &self,
+        cut: Seq,
+        mut f: impl FnMut(Seq, std::ops::Range<usize>, &[u8], &dyn Fn(usize) -> bool),
+    ) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let mut now = self.base.clone();
+        for (seq, change) in &self.pending {
+            let touched = match *change {
+                Change::Write { offset, len, .. } => {
+                    offset as usize / SECTOR..((offset + len) as usize).div_ceil(SECTOR)
+                }
+                Change::Truncate { size } => size as usize / SECTOR..now.len().div_ceil(SECTOR),
+            };
+            apply(&mut now, self.number, *seq, *change);
+            let is_cut = matches!(change, Change::Truncate { .. }) && *seq <= cut;
+            f(*seq, touched, &now, &|i| is_cut || *seq <= self.promised(i));
+        }
+    }
+
+    fn walk(&self, found: &[u8], cut: Seq) -> Vec<Seen> {
+        let sectors = found.len().div_ceil(SECTOR);
+        let mut seen: Vec<_> = (0..sectors)
+            .map(|i| Seen {
+                ok: same(&self.base, found, i),
+                first: 0,
+            })
+            .collect();
+        self.each(cut, |seq, touched, now, replaces| {
+            for (i, seen) in seen
+                .iter_mut()
+                .enumerate()
+                .take(touched.end)
+                .skip(touched.start)
+            {
+                let equal = same(now, found, i);
+                if replaces(i) || !seen.ok {
+                    *seen = Seen {
+                        ok: equal,
+                        first: seq,
+                    };
+                }
+            }
+        });
+        seen
+    }
+
+    /// Is each byte of a sector that was stored to through a mapping one that it could have?
+    fn is_mixed(&self, found: &[u8], index: usize, cut: Seq) -> bool {
+        let mapped = self.pending.iter().any(|(_, c)| match *c {
+            Change::Write {
+                offset,
+                len,
+                mapped,
+            } => {
+                mapped
+                    && (offset as usize) < (index + 1) * SECTOR
+                    && (offset + len) as usize > index * SECTOR
+            }
+            Change::Truncate { .. } => false,
+        });
+        if !mapped {
+            return false;
+        }
+        let have = &found[index * SECTOR..((index + 1) * SECTOR).min(found.len())];
+        let mut possible: Vec<Vec<u8>> = vec![sector(&self.base, index, have.len()).collect()];
+        self.each(cut, |_, touched, now, replaces| {
+            if touched.contains(&index) {
+                if replaces(index) {
+                    possible.clear();
+                }
+                possible.push(sector(now, index, have.len()).collect());
+            }
+        });
+        have.iter()
+            .enumerate()
+            .all(|(i, b)| possible.iter().any(|p| p[i] == *b))
+    }
+
+    fn fail(&self, found: &[u8], index: usize) -> Result<()> {
+        let at = index * SECTOR;
+        let end = (at + SECTOR).min(found.len());
+        let mut now = self.base.clone();
+        for (seq, change) in &self.pending {
+            apply(&mut now, self.number, *seq, *change);
+        }
+        let bytes = |b: &[u8]| sector(b, index, end - at).collect::<Vec<_>>();
+        bail!(
+            "file {:#x}, bytes {at} to {end} of {}: found {}; promised as a whole {}; in the end {}; this sector \
+             as of operation {}, truncates up to {}; not settled: {:?}",
+            self.number,
+            found.len(),
+            content::describe(&found[at..end], at as u64),
+            content::describe(&bytes(&self.base), at as u64),
+            content::describe(&bytes(&now), at as u64),
+            self.promised(index),
+            self.cut,
+            self.pending.iter().take(12).collect::<Vec<_>>()
+        )
+    }
+}
+
+fn apply(bytes: &mut Vec<u8>, number: u32, seq: Seq, change: Change) {
+    match change {
+        Change::Write { offset, len, .. } => {
+            let (from, end) = (offset as usize, (offset + len) as usize);
+            if bytes.len() < end {
+                bytes.resize(end, 0);
+            }
+            bytes[from..end].copy_from_slice(&content::bytes(number, seq, offset, len as usize));
+        }
+        Change::Truncate { size } => bytes.resize(size as usize, 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const N: u32 = 0x1_0005;
+
+    fn write(offset: u64, len: u64) -> Change {
+        Change::Write {
+            offset,
+            len,
+            mapped: false,
+        }
+    }
+
+    /// What a file has after these operations.
+    fn after(ops: &[(Seq, Change)]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        ops.iter()
+            .for_each(|(seq, change)| apply(&mut bytes, N, *seq, *change));
+        bytes
+    }
+
+    fn model(ops: &[(Seq, Change)]) -> FileModel {
+        let mut model = FileModel::new(N, None);
+        ops.iter()
+            .for_each(|(seq, change)| model.feed(*seq, *change));
+        model
+    }
+
+    #[test]
+    fn what_is_not_synced_may_be_there_or_not() {
+        let ops = [(1, write(0, 8192)), (2, write(4096, 4096))];
+        let mut m = model(&ops);
+        for good in [
+            vec![],
+            after(&ops[..1]),
+            after(&ops),
+            vec![0; 8192],
+            after(&[ops[1]]),
+        ] {
+            m.check(&good).unwrap();
+        }
+        let stale = after(&[(9, write(0, 8192))]);
+        assert!(m.check(&stale).is_err());
+        assert!(m.check(&[0; 9000]).is_err());
+        assert!(m.check(&[0; 1000]).is_err(), "a size that never was");
+        m.settle(1);
+        assert!(m.check(&[]).is_err());
+        assert!(m.check(&[0; 8192]).is_err());
+        m.check(&after(&ops[..1])).unwrap();
+        m.check(&after(&ops)).unwrap();
+        m.settle(2);
+        assert!(m.check(&after(&ops[..1])).is_err());
+        m.check(&after(&ops)).unwrap();
+    }
+
+    #[test]
+    fn a_range_is_promised_and_its_size() {
+        let ops = [
+            (1, write(0, 4096)),
+            (2, write(8192, 4096)),
+            (3, write(8192, 512)),
+        ];
+        let mut m = model(&ops);
+        m.settle_range(2, 8192, 4096);
+        let mut without_first = after(&ops[..2]);
+        without_first[..4096].fill(0);
+        m.check(&without_first).unwrap();
+        m.check(&after(&ops)).unwrap();
+        assert!(m.check(&after(&ops[..1])).is_err());
+        let mut torn = after(&ops[..2]);
+        torn[8192 + 512..8192 + 1024].fill(0);
+        assert!(m.check(&torn).is_err());
+    }
+
+    #[test]
+    fn what_was_cut_off_does_not_come_back() {
+        let ops = [
+            (1, write(0, 8192)),
+            (2, Change::Truncate { size: 100 }),
+            (3, write(8192, 512)),
+        ];
+        let mut m = model(&ops);
+        m.settle(1);
+        m.check(&after(&ops[..1])).unwrap();
+        m.check(&after(&ops[..2])).unwrap();
+        m.check(&after(&ops)).unwrap();
+        // The last write is there, so the cut is, too.
+        let mut back = after(&ops);
+        let old = after(&ops[..1]);
+        back[512..1024].copy_from_slice(&old[512..1024]);
+        assert!(m.check(&back).is_err());
+        m.settle_range(3, 8192, 512);
+        assert!(m.check(&old).is_err());
+        assert!(m.check(&back).is_err());
+        m.check(&after(&ops)).unwrap();
+    }
+
+    #[test]
+    fn only_stores_to_a_mapping_may_be_half_there() {
+        for mapped in [false, true] {
+            let ops = [
+                (1, write(0, 512)),
+                (
+                    2,
+                    Change::Write {
+                        offset: 0,
+                        len: 512,
+                        mapped,
+                    },
+                ),
+            ];
+            let m = model(&ops);
+            let mut half = after(&ops);
+            half[100..].copy_from_slice(&after(&ops[..1])[100..]);
+            assert_eq!(m.check(&half).is_ok(), mapped);
+            half[3] = 0xee;
+            assert!(m.check(&half).is_err());
+        }
+    }
+
+    #[test]
+    fn a_stripe_is_only_its_own_blocks() {
+        let mut m = FileModel::new(N, Some((1, 2)));
+        m.feed(1, write(4096, 4096));
+        m.settle(1);
+        let mut found = after(&[(1, write(4096, 4096))]);
+        found[..4096].fill(7);
+        found.extend([9; 4096]);
+        m.check(&found).unwrap();
+        found[4096] = 0;
+        assert!(m.check(&found).is_err());
+        assert!(m.check(&found[..4096]).is_err());
+    }
+}

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# What the workload cannot do in safe Rust: the ioctl that puts a mark into dm-log-writes' log, and stores to a shared
+# mapping. Requests come on standard input, one a line; each is answered by a line "ok", or what went wrong.
+#
+#     mark DEVICE TEXT
+#     map PATH OFFSET LENGTH SYNC     followed by the bytes; SYNC is 1 for msync
+
+import fcntl
+import mmap
+import os
+import struct
+import sys
+
+DM_TARGET_MSG = 3 << 30 | 312 << 16 | 0xFD << 8 | 14
+PAGE = mmap.PAGESIZE
+control = os.open("/dev/mapper/control", os.O_RDWR)
+
+
+def mark(device, text):
+    message = struct.pack("=Q", 0) + b"mark " + text + b"\0"
+    size = (312 + len(message) + 7) // 8 * 8
+    head = struct.pack("=10IQ128s136s", 4, 0, 0, size, 312, 0, 0, 0, 0, 0, 0, device, b"")
+    fcntl.ioctl(control, DM_TARGET_MSG, bytearray((head + message).ljust(size, b"\0")))
+
+
+def store(path, offset, length, sync, data):
+    fd = os.open(path, os.O_RDWR)
+    try:
+        first = offset // PAGE * PAGE
+        with mmap.mmap(fd, offset + length - first, offset=first) as m:
+            m[offset - first:] = data
+            if sync:
+                m.flush()
+    finally:
+        os.close(fd)
+
+
+while True:
+    words = sys.stdin.buffer.readline().rstrip(b"\n").split(b" ")
+    if words == [b""]:
+        break
+    try:
+        if words[0] == b"mark":
+            mark(words[1], words[2])
+        else:
+            path, offset, length, sync = words[1], int(words[2]), int(words[3]), int(words[4])
+            store(path, offset, length, sync, sys.stdin.buffer.read(length))
+        answer = "ok"
+    except OSError as error:
+        answer = f"{words}: {error}"
+    sys.stdout.write(answer + "\n")
+    sys.stdout.flush()

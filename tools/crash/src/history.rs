@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a workload did, and what it was promised: each thread's operations in their order, and the marks that bind the
+//! promises to places in the log.
+//!
+//! # Invariants
+//!
+//! Each thread has files and directories of its own, and in what is shared its own names and its own blocks. So all
+//! that is ever known of a file is in the order of one thread.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The number of an operation of one thread, from 1. It is also the number of the write in the file's content.
+pub type Seq = u32;
+
+/// A file or directory. It is also the number of the file in its content. The thread is in the upper bits.
+pub type NodeId = u32;
+
+/// A name in a directory.
+pub type Name = (NodeId, String);
+
+/// The first node of a thread: the directory that all threads share, where the thread has the names that begin with
+/// [`prefix`].
+pub fn shared_dir(thread: usize) -> NodeId {
+    (thread as NodeId + 1) << 16
+}
+
+/// The thread's own directory.
+pub fn own_dir(thread: usize) -> NodeId {
+    shared_dir(thread) + 1
+}
+
+/// The thread's blocks in the file that all threads write: every so manieth block of [`STRIPE`] bytes.
+pub fn striped(thread: usize) -> NodeId {
+    shared_dir(thread) + 2
+}
+
+/// The first node that a thread makes by itself.
+pub fn first_node(thread: usize) -> NodeId {
+    shared_dir(thread) + 3
+}
+
+/// Bytes of the shared file that belong to the same thread.
+pub const STRIPE: u64 = 4096;
+
+/// What the thread's names in the shared directory begin with.
+pub fn prefix(thread: usize) -> String {
+    format!("t{thread}-")
+}
+
+/// What a node is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Dir,
+    /// A symbolic link and its target.
+    Symlink(String),
+}
+
+/// One thing that a thread did.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Op {
+    /// A new node, with its inode number and permissions.
+    Make {
+        at: Name,
+        node: NodeId,
+        kind: Kind,
+        ino: u64,
+        mode: u32,
+    },
+    /// Another name of a file.
+    Link { node: NodeId, at: Name },
+    /// `unlink` or `rmdir`.
+    Remove { at: Name },
+    /// `rename`; what was at `to` loses that name.
+    Rename { from: Name, to: Name },
+    /// `renameat2` with `RENAME_EXCHANGE`.
+    Swap { a: Name, b: Name },
+    /// Bytes by [`crate::content::bytes`]; `mapped` is a store to a shared mapping.
+    Write {
+        node: NodeId,
+        offset: u64,
+        len: u64,
+        mapped: bool,
+    },
+    /// `ftruncate`.
+    Truncate { node: NodeId, size: u64 },
+}
+
+/// What must be there from a mark on, until it is changed by an operation that comes later.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Promise {
+    /// `fsync` or `fdatasync`: all of the file up to `seq`, and the names up to `names`.
+    File { node: NodeId, seq: Seq, names: Seq },
+    /// `O_DSYNC` or `msync`: these bytes of the file as of `seq`, what is needed to find them, and the names up to
+    /// `names`.
+    Range {
+        node: NodeId,
+        seq: Seq,
+        offset: u64,
+        len: u64,
+        names: Seq,
+    },
+    /// `fsync` of a directory: the names up to `names`.
+    Names { names: Seq },
+    /// `sync` or `syncfs`: all that each thread had done.
+    All { done: Vec<Seq> },
+}
+
+/// A promise in the log.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Mark {
+    /// Who made the mark.
+    pub thread: usize,
+    /// The thread's last operation before it. What comes later cannot be in the log in front of the mark.
+    pub done: Seq,
+    /// What the thread was told.
+    pub promise: Promise,
+}
+
+/// A whole workload.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct History {
+    /// The operations of each thread; operation 1 is the first.
+    pub threads: Vec<Vec<Op>>,
+    /// Marks by their number, which is what the log has.
+    pub marks: BTreeMap<u32, Mark>,
+}
+
+impl Op {
+    /// The nodes whose names the operation changes, and the directories that hold them; none for a change of content.
+    pub fn names(&self) -> Vec<&Name> {
+        match self {
+            Op::Make { at, .. } | Op::Link { at, .. } | Op::Remove { at } => vec![at],
+            Op::Rename { from, to } => vec![from, to],
+            Op::Swap { a, b } => vec![a, b],
+            Op::Write { .. } | Op::Truncate { .. } => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Rounds of a sweep: a volume, a workload, and then the power cuts, two at a time. And a single cut that has failed
+//! before.
+
+use crate::check::{Bench, Recovery};
+use crate::disk::{compress, expand, Disk};
+use crate::helper::Helper;
+use crate::history::{History, Seq};
+use crate::log::{Kind, Log};
+use crate::model::{own_name, Model, SHARED, STRIPED};
+use crate::replay::{all_points, Point, Replay};
+use crate::volume::{Config, Logged, Loop, Mounted};
+use crate::workload::{Shared, Worker, PROFILES};
+use anyhow::{anyhow, ensure, Context, Result};
+use fastrand::Rng;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
+use std::sync::Mutex;
+use std::time::Instant;
+
+const DEVICE: &str = "crash";
+const THREADS: usize = 4;
+/// The log may grow to this; it is in memory, and has holes where nothing was logged.
+const LOG_SIZE: u64 = 640 << 20;
+/// A round ends early when so many of its points have failed.
+const FAILURES: usize = 3;
+
+/// What a sweep is asked to do.
+pub struct Sweep {
+    pub fs: String,
+    pub points: usize,
+    pub seed: u64,
+    pub block: Option<u64>,
+    /// Power cuts a round; 0: every one there is.
+    pub round: usize,
+    pub ops: usize,
+    pub out: PathBuf,
+    pub dir: PathBuf,
+}
+
+/// Counts of a sweep.
+#[derive(Default)]
+pub struct Total {
+    pub points: BTreeMap<Recovery, usize>,
+    pub partly: usize,
+    pub failed: usize,
+    pub rounds: usize,
+    pub entries: usize,
+    pub promises: usize,
+}
+
+/// What is kept of a power cut that failed: beside the image as it was before the recovery, and the history.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    seed: u64,
+    round: usize,
+    point: String,
+    config: Config,
+    recovery: Recovery,
+    /// Marks in front of the point, and what each thread had done at most.
+    marks: Vec<u32>,
+    fed: Vec<Seq>,
+    why: String,
+}
+
+/// What a workload has left.
+struct Recorded {
+    log: Log,
+    history: History,
+    /// The device when the log began.
+    base: Disk,
+}
+
+impl Sweep {
+    /// Rounds until there were enough points.
+    pub fn run(&self) -> Result<Total> {
+        let began = Instant::now();
+        let mut total = Total::default();
+        let mut helpers = (0..THREADS)
+            .map(|_| Helper::new())
+            .collect::<Result<Vec<_>>>()?;
+        let mut left = self.points;
+        while left > 0 {
+            let checked = self
+                .round(&mut total, &mut helpers, left, began)
+                .with_context(|| format!("round {} of seed {}", total.rounds, self.seed))?;
+            left = left.saturating_sub(checked.max(1));
+            total.rounds += 1;
+        }
+        Ok(total)
+    }
+
+    fn round(
+        &self,
+        total: &mut Total,
+        helpers: &mut [Helper],
+        left: usize,
+        began: Instant,
+    ) -> Result<usize> {
+        let round = total.rounds;
+        let mut rng = Rng::with_seed(self.seed << 20 | round as u64);
+        let config = Config::random(&mut rng, self.block);
+        let profile = PROFILES[rng.usize(..PROFILES.len())];
+        let device = self.dir.join("device");
+        config.make(&device)?;
+        let recorded = self.record(&config, profile, &mut rng, helpers, &device)?;
+        let entries = &recorded.log.entries;
+        let mut all = all_points(entries, 2, &mut rng);
+        let count = all.len();
+        if self.round > 0 {
+            all = choose(all, self.round.min(left), &mut rng);
+        }
+        let recovery = |_: &Point| match rng.u8(..16) {
+            0 | 1 => Recovery::Ext4,
+            2 => Recovery::Fsck,
+            _ => Recovery::Own,
+        };
+        let how: Vec<_> = all.iter().map(recovery).collect();
+        let before = began.elapsed();
+        let failed = self.cut(&config, &recorded, &all, &how, round, &device)?;
+        for how in &how {
+            *total.points.entry(*how).or_default() += 1;
+        }
+        total.partly += all.iter().filter(|p| p.partly.is_some()).count();
+        total.failed += failed;
+        total.entries += entries.len();
+        total.promises += recorded.history.marks.len();
+        let flushes = entries
+            .iter()
+            .filter(|e| matches!(e.kind, Kind::Flush | Kind::Fua))
+            .count();
+        println!(
+            "round {round:3}: {:8} {} KiB blocks, {:5} entries, {flushes:4} flushes and FUA, {:4} promises; {:4} of \
+             {count} cuts, {:.2} s each{}",
+            profile.name,
+            config.block / 1024,
+            entries.len(),
+            recorded.history.marks.len(),
+            all.len(),
+            (began.elapsed() - before).as_secs_f64() / all.len().max(1) as f64,
+            if failed > 0 { format!("; {failed} FAILED") } else { String::new() }
+        );
+        Ok(all.len())
+    }
+
+    /// Runs the workload on the image and returns what was logged.
+    fn record(
+        &self,
+        config: &Config,
+        profile: crate::workload::Profile,
+        rng: &mut Rng,
+        helpers: &mut [Helper],
+        image: &Path,
+    ) -> Result<Recorded> {
+        let mount = PathBuf::from("/run/mnt/crash");
+        let log_file = self.dir.join("log");
+        let device = Loop::new(image)?;
+        // What is there from the beginning.
+        let mounted = Mounted::new(&self.fs, &device.0, &mount, "")?;
+        fs::create_dir(mount.join(SHARED))?;
+        File::create(mount.join(STRIPED))?;
+        (0..THREADS).try_for_each(|t| fs::create_dir(mount.join(own_name(t))))?;
+        mounted.unmount()?;
+        let base = Disk::read(image)?;
+
+        File::create(&log_file)?.set_len(LOG_SIZE)?;
+        let log_device = Loop::new(&log_file)?;
+        let logged = Logged::new(DEVICE, &device, &log_device)?;
+        let mounted = Mounted::new(&self.fs, &logged.path(), &mount, &config.options)?;
+        let shared = Shared {
+            mount,
+            device: DEVICE.to_owned(),
+            block: config.block,
+            done: (0..THREADS).map(|_| AtomicU32::new(0)).collect(),
+            marks: Mutex::default(),
+            next_mark: AtomicU32::new(1),
+            budget: (config.size << 20) * 2 / 5 / THREADS as u64,
+        };
+        let threads = std::thread::scope(|scope| {
+            let running: Vec<_> = helpers
+                .iter_mut()
+                .enumerate()
+                .map(|(t, helper)| {
+                    let worker = Worker::new(&shared, t, profile, rng.u64(..), helper);
+                    scope.spawn(move || worker.run(self.ops))
+                })
+                .collect();
+            running
+                .into_iter()
+                .map(|r| r.join().map_err(|_| anyhow!("a thread died"))?)
+                .collect::<Result<Vec<_>>>()
+        })?;
+        mounted.unmount()?;
+        logged.close()?;
+        let marks = shared
+            .marks
+            .into_inner()
+            .map_err(|_| anyhow!("a thread died"))?;
+        let log = Log::open(&log_file)?;
+        drop(log_device);
+        // The log is open; nobody else needs it.
+        fs::remove_file(&log_file)?;
+        Ok(Recorded {
+            log,
+            history: History { threads, marks },
+            base,
+        })
+    }
+
+    /// Cuts the power at these points; returns how many failed.
+    fn cut(
+        &self,
+        config: &Config,
+        recorded: &Recorded,
+        points: &[Point],
+        how: &[Recovery],
+        round: usize,
+        image: &Path,
+    ) -> Result<usize> {
+        let benches = std::thread::available_parallelism()
+            .map_or(1, |n| n.get())
+            .min(2);
+        let failed = AtomicUsize::new(0);
+        let one = |number: usize| -> Result<()> {
+            let mut bench = Bench::new(&self.fs, &self.dir, number, image)?;
+            let target = OpenOptions::new().write(true).open(&bench.image)?;
+            let mut replay = Replay::new(&recorded.log, &recorded.history, recorded.base.copy())?;
+            for (point, how) in points.iter().zip(how).skip(number).step_by(benches) {
+                replay.advance(point)?;
+                replay.put(point, config.block, &target)?;
+                if let Err(why) = bench.check(*how, &replay.model) {
+                    let why = format!("{why:#}");
+                    replay.put(point, config.block, &target)?;
+                    let name = match point.partly {
+                        None => format!("after entry {}", point.base),
+                        Some((flush, seed)) => {
+                            format!("entries {} to {flush} in part ({seed:#x})", point.base)
+                        }
+                    };
+                    let kept = Kept {
+                        seed: self.seed,
+                        round,
+                        point: name,
+                        config: config.clone(),
+                        recovery: *how,
+                        marks: replay.marks.clone(),
+                        fed: replay.model.fed(),
+                        why,
+                    };
+                    self.keep(&kept, &recorded.history, &bench.image)?;
+                    if failed.fetch_add(1, SeqCst) + 1 >= FAILURES {
+                        break;
+                    }
+                }
+            }
+            // The log says what was written: at its end there is what the device has.
+            let end = Point {
+                base: recorded.log.entries.len(),
+                partly: None,
+            };
+            replay.advance(&end)?;
+            match replay.disk().differs(image)? {
+                Some(at) => Err(anyhow!(
+                    "the replayed log and the device differ at byte {at}, which was written by {}",
+                    recorded.log.writers(at)
+                )),
+                None => Ok(()),
+            }
+        };
+        std::thread::scope(|scope| {
+            let one = &one;
+            let running: Vec<_> = (0..benches)
+                .map(|number| scope.spawn(move || one(number)))
+                .collect();
+            running
+                .into_iter()
+                .try_for_each(|r| r.join().map_err(|_| anyhow!("a thread died"))?)
+        })?;
+        Ok(failed.into_inner())
+    }
+
+    /// Reports a failure and keeps what is needed to look at it again.
+    fn keep(&self, kept: &Kept, history: &History, image: &Path) -> Result<()> {
+        let number = (1..)
+            .find(|n| !self.out.join(format!("failed-{n}")).exists())
+            .context("a name")?;
+        let dir = self.out.join(format!("failed-{number}"));
+        fs::create_dir_all(&dir)?;
+        println!(
+            "FAILED: seed {}, round {}, {:?} recovery, {}: {}\n  kept in failed-{number}",
+            kept.seed, kept.round, kept.recovery, kept.point, kept.why
+        );
+        compress(image, &dir.join("image.gz"))?;
+        fs::write(dir.join("history.json"), serde_json::to_vec(history)?)?;
+        fs::write(dir.join("point.json"), serde_json::to_vec_pretty(kept)?)?;
+        Ok(())
+    }
+}
+
+/// Some of the points: a stretch without gaps, and others from anywhere.
+fn choose(all: Vec<Point>, count: usize, rng: &mut Rng) -> Vec<Point> {
+    let count = count.min(all.len());
+    let stretch = count * 3 / 5;
+    let from = rng.usize(..=all.len() - stretch);
+    let mut rest: Vec<_> = all[..from]
+        .iter()
+        .chain(&all[from + stretch..])
+        .copied()
+        .collect();
+    rng.shuffle(&mut rest);
+    let mut chosen = all[from..from + stretch].to_vec();
+    chosen.extend(rest.into_iter().take(count - stretch));
+    chosen.sort();
+    chosen
+}
+
+/// Does one power cut again, from what was kept of it.
+pub fn again(fs: &str, kept: &Path, recovery: Option<Recovery>, dir: &Path) -> Result<()> {
+    let read = |name: &str| {
+        fs::read(kept.join(name)).with_context(|| format!("{} in {}", name, kept.display()))
+    };
+    let history: History = serde_json::from_slice(&read("history.json")?)?;
+    let point: Kept = serde_json::from_slice(&read("point.json")?)?;
+    println!(
+        "seed {}, round {}, {}: it was: {}",
+        point.seed, point.round, point.point, point.why
+    );
+    let image = dir.join("image");
+    expand(&kept.join("image.gz"), &image)?;
+    let mut model = Model::new(&history);
+    for (thread, seq) in point.fed.iter().enumerate() {
+        model.feed(thread, *seq)?;
+    }
+    for number in &point.marks {
+        model.promise(
+            history
+                .marks
+                .get(number)
+                .context("a mark that nobody made")?,
+        )?;
+    }
+    let mut bench = Bench::new(fs, dir, 0, &image)?;
+    Disk::read(&image)?.put(&OpenOptions::new().write(true).open(&bench.image)?)?;
+    bench.check(recovery.unwrap_or(point.recovery), &model)?;
+    println!("this time it is as it should be");
+    ensure!(model.fed() == point.fed, "what was fed");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_are_chosen_once_and_in_order() {
+        let all: Vec<_> = (0..500).map(|base| Point { base, partly: None }).collect();
+        let mut rng = Rng::with_seed(1);
+        for count in [0, 1, 99, 500, 900] {
+            let chosen = choose(all.clone(), count, &mut rng);
+            assert_eq!(chosen.len(), count.min(500));
+            assert!(chosen.windows(2).all(|w| w[0] < w[1]));
+        }
+    }
+}

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The devices of a round: an image in memory, behind a loop device, behind dm-log-writes; and what mkfs.ext4 makes
+//! on it.
+
+use anyhow::{ensure, Context, Result};
+use fastrand::Rng;
+use rustix::io::Errno;
+use rustix::mount::{mount, unmount, MountFlags, UnmountFlags};
+use serde::{Deserialize, Serialize};
+use std::ffi::CString;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+/// Runs a program that must succeed; returns what it prints.
+pub fn run(program: &str, args: &[&str]) -> Result<String> {
+    let out = output(program, args)?;
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    ensure!(
+        out.status.success(),
+        "{program} {}: {}\n{said}{}",
+        args.join(" "),
+        out.status,
+        String::from_utf8_lossy(&out.stderr)
+    );
+    Ok(said)
+}
+
+/// Runs a program.
+pub fn output(program: &str, args: &[&str]) -> Result<Output> {
+    Command::new(program)
+        .args(args)
+        .output()
+        .with_context(|| format!("cannot run {program}"))
+}
+
+/// What a round's volume is like.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Config {
+    /// Bytes a block.
+    pub block: u64,
+    /// Mebibytes.
+    pub size: u64,
+    /// Options of mkfs.ext4.
+    pub mkfs: Vec<String>,
+    /// Options of the mount.
+    pub options: String,
+}
+
+impl Config {
+    /// Anything that mkfs.ext4 may make and that is small; the journal wraps soon.
+    pub fn random(rng: &mut Rng, block: Option<u64>) -> Self {
+        let block = block.unwrap_or_else(|| [1024, 2048, 4096, 4096][rng.usize(..4)]);
+        let size = if block == 4096 { 40 } else { 32 };
+        let journal = block / 1024 * rng.u64(1..=2);
+        let mut features = Vec::new();
+        let mut pick = |name: &str, out_of: u8| {
+            let on = rng.u8(..out_of) != 0;
+            features.push(format!("{}{name}", if on { "" } else { "^" }));
+        };
+        pick("orphan_file", 2);
+        pick("64bit", 2);
+        pick("metadata_csum", 4);
+        pick("dir_index", 4);
+        pick("flex_bg", 4);
+        let group = [block * 8, block, block / 2][rng.usize(..3)].max(1024);
+        let inode = ["128", "256", "256"][rng.usize(..3)];
+        let mut options = Vec::new();
+        if rng.u8(..3) == 0 {
+            options.push("commit=1");
+        }
+        if rng.u8(..3) == 0 {
+            options.push("discard");
+        }
+        let mkfs = [
+            "-b",
+            &block.to_string(),
+            "-O",
+            &features.join(","),
+            "-J",
+            &format!("size={journal}"),
+            "-N",
+            "2048",
+            "-g",
+            &group.to_string(),
+            "-I",
+            inode,
+        ];
+        Config {
+            block,
+            size,
+            mkfs: mkfs.map(str::to_owned).into(),
+            options: options.join(","),
+        }
+    }
+
+    /// Makes the image.
+    pub fn make(&self, image: &Path) -> Result<()> {
+        let file =
+            File::create(image).with_context(|| format!("cannot make {}", image.display()))?;
+        file.set_len(self.size << 20)?;
+        let image = image.to_string_lossy();
+        let mut args = vec![
+            "-q",
+            "-F",
+            "-E",
+            "lazy_itable_init=0,lazy_journal_init=0,nodiscard",
+        ];
+        args.extend(self.mkfs.iter().map(String::as_str));
+        args.push(&image);
+        run("mkfs.ext4", &args)?;
+        Ok(())
+    }
+}
+
+/// A loop device.
+pub struct Loop(pub PathBuf);
+
+impl Loop {
+    pub fn new(image: &Path) -> Result<Self> {
+        let name = run("losetup", &["-f", "--show", &image.to_string_lossy()])?;
+        Ok(Loop(name.trim().into()))
+    }
+
+    /// `loop0`
+    pub fn name(&self) -> String {
+        self.0
+            .file_name()
+            .map_or_else(String::new, |n| n.to_string_lossy().into_owned())
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        // Where it is still in use, something else has failed and was reported.
+        let _ = output("losetup", &["-d", &self.0.to_string_lossy()]);
+    }
+}
+
+/// A device-mapper device that logs what is written.
+pub struct Logged {
+    pub name: String,
+}
+
+impl Logged {
+    pub fn new(name: &str, device: &Loop, log: &Loop) -> Result<Self> {
+        let sectors = run("blockdev", &["--getsz", &device.0.to_string_lossy()])?;
+        let table = format!(
+            "0 {} log-writes {} {}",
+            sectors.trim(),
+            device.0.display(),
+            log.0.display()
+        );
+        run("dmsetup", &["create", name, "--table", &table])?;
+        Ok(Logged {
+            name: name.to_owned(),
+        })
+    }
+
+    pub fn path(&self) -> PathBuf {
+        Path::new("/dev/mapper").join(&self.name)
+    }
+
+    /// Completes the log.
+    pub fn close(self) -> Result<()> {
+        run("dmsetup", &["remove", &self.name]).map(drop)
+    }
+}
+
+impl Drop for Logged {
+    fn drop(&mut self) {
+        let _ = output("dmsetup", &["remove", "--force", &self.name]);
+    }
+}
+
+/// A mounted file system; unmounted when dropped.
+pub struct Mounted {
+    dir: PathBuf,
+    is_mounted: bool,
+}
+
+impl Mounted {
+    pub fn new(kind: &str, device: &Path, dir: &Path, options: &str) -> Result<Self> {
+        std::fs::create_dir_all(dir)?;
+        let options = CString::new(options)?;
+        mount(device, dir, kind, MountFlags::empty(), options.as_c_str())
+            .with_context(|| format!("mount -t {kind} {}", device.display()))?;
+        Ok(Mounted {
+            dir: dir.to_owned(),
+            is_mounted: true,
+        })
+    }
+
+    pub fn unmount(mut self) -> Result<()> {
+        self.is_mounted = false;
+        // A process that another thread of ours has just started has all our open files, until it runs its program.
+        let mut result = unmount(&self.dir, UnmountFlags::empty());
+        for _ in 0..200 {
+            if result != Err(Errno::BUSY) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+            result = unmount(&self.dir, UnmountFlags::empty());
+        }
+        result.with_context(|| format!("umount {}", self.dir.display()))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if self.is_mounted {
+            let _ = unmount(&self.dir, UnmountFlags::DETACH);
+        }
+    }
+}

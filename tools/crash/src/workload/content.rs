@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The operations on content, and those that make something durable.
+
+use super::Worker;
+use crate::content;
+use crate::history::{striped, NodeId, Op, Promise, Seq, STRIPE};
+use crate::model::STRIPED;
+use anyhow::{Context, Result};
+use rustix::fs::{syncfs, OFlags};
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::atomic::Ordering::SeqCst;
+
+/// A copy of `bytes` where direct I/O can take it from.
+fn with_aligned<R>(bytes: &[u8], f: impl FnOnce(&[u8]) -> R) -> R {
+    let mut room = vec![0; bytes.len() + 4096];
+    let start = room.as_ptr().align_offset(4096).min(4096);
+    room[start..start + bytes.len()].copy_from_slice(bytes);
+    f(&room[start..start + bytes.len()])
+}
+
+impl Worker<'_> {
+    pub(super) fn write_own(&mut self) -> Result<()> {
+        let Some((path, node)) = self.any_file() else {
+            return self.make();
+        };
+        let (size, block) = (self.live[&node].size, self.shared.block);
+        let len = match self.rng.u8(..8) {
+            0 => self.rng.u64(1..600),
+            1 => self.rng.u64(1..100_000),
+            2 => 65_536,
+            _ => self.rng.u64(1..=6) * block,
+        };
+        let offset = match self.rng.u8(..8) {
+            0..=3 => size,
+            4 => size + self.rng.u64(..100_000),
+            _ => self.rng.u64(..=size),
+        };
+        self.write(&path, node, offset.min(4 << 20), len)
+    }
+
+    pub(super) fn write_striped(&mut self) -> Result<()> {
+        let count = self.shared.done.len() as u64;
+        let chunk = self.rng.u64(..96) * count + self.thread as u64;
+        let (within, len) = if self.rng.bool() {
+            (0, STRIPE)
+        } else {
+            let within = self.rng.u64(..STRIPE);
+            (within, self.rng.u64(1..=STRIPE - within))
+        };
+        let path = self.shared.mount.join(STRIPED);
+        self.write(&path, striped(self.thread), chunk * STRIPE + within, len)
+    }
+
+    fn write(&mut self, path: &Path, node: NodeId, mut offset: u64, mut len: u64) -> Result<()> {
+        let (p, block) = (self.profile, self.shared.block);
+        let roll = self.rng.u8(..16);
+        let mut durable = self.rng.u8(..16) < p.durable;
+        let direct = roll < p.direct;
+        let is_striped = node == striped(self.thread);
+        let live = self.live.get_mut(&node).context("a file")?;
+        let mapped = !direct && roll < p.direct + p.mapped && live.size > 0;
+        if direct {
+            offset = offset / block * block;
+            len = len.div_ceil(block) * block;
+            // In the shared file, others zero what is between the end and their blocks.
+            durable &= !live.unflushed && !is_striped;
+        } else if mapped {
+            // The mapping must not reach behind the end.
+            if is_striped && offset + len > live.size {
+                return Ok(());
+            }
+            offset = offset.min(live.size - 1);
+            len = len.min(live.size - offset).min(16_384);
+        }
+        live.size = live.size.max(offset + len);
+        live.unflushed |= !(direct && durable);
+        let seq = self.ops.len() as Seq + 1;
+        let bytes = content::bytes(node, seq, offset, len as usize);
+        if mapped {
+            self.helper.store(path, offset, &bytes, durable)?;
+        } else {
+            let mut flags = OFlags::empty();
+            flags.set(OFlags::DIRECT, direct);
+            flags.set(OFlags::DSYNC, durable);
+            let file = OpenOptions::new()
+                .write(true)
+                .custom_flags(flags.bits() as i32)
+                .open(path)?;
+            if direct {
+                with_aligned(&bytes, |bytes| file.write_all_at(bytes, offset))?;
+            } else {
+                file.write_all_at(&bytes, offset)?;
+            }
+        }
+        self.did(Op::Write {
+            node,
+            offset,
+            len,
+            mapped,
+        });
+        if durable {
+            let names = self.made.get(&node).copied().unwrap_or(0);
+            self.promise(Promise::Range {
+                node,
+                seq,
+                offset,
+                len,
+                names,
+            })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn truncate(&mut self) -> Result<()> {
+        let Some((path, node)) = self.any_file() else {
+            return self.make();
+        };
+        let live = self.live.get_mut(&node).context("a file")?;
+        let size = match self.rng.u8(..4) {
+            0 => 0,
+            1 => live.size + self.rng.u64(..50_000),
+            _ => self.rng.u64(..=live.size),
+        };
+        live.size = size;
+        // The rest of the block is zeroed.
+        live.unflushed = true;
+        OpenOptions::new().write(true).open(path)?.set_len(size)?;
+        self.did(Op::Truncate { node, size });
+        Ok(())
+    }
+
+    pub(super) fn sync(&mut self) -> Result<()> {
+        let seq = self.ops.len() as Seq;
+        match self.rng.u8(..16) {
+            0 => self.sync_all(),
+            1..=3 => {
+                let dir = self.any_dir();
+                let names = self.named.get(&dir).copied().unwrap_or(0);
+                File::open(self.dir_path(dir))?.sync_all()?;
+                self.promise(Promise::Names { names })
+            }
+            kind => {
+                let (path, node) =
+                    if self.rng.u32(..self.profile.striped + 20) < self.profile.striped {
+                        (self.shared.mount.join(STRIPED), striped(self.thread))
+                    } else {
+                        let Some(file) = self.any_file() else {
+                            return self.make();
+                        };
+                        file
+                    };
+                // fdatasync: what is needed to find the data; of the names only that there is the file.
+                let (names, file) = (
+                    if kind < 8 { &self.made } else { &self.named },
+                    File::open(path)?,
+                );
+                let names = names.get(&node).copied().unwrap_or(0);
+                if kind < 8 {
+                    file.sync_data()?;
+                } else {
+                    file.sync_all()?;
+                }
+                self.live.get_mut(&node).context("a file")?.unflushed = false;
+                self.promise(Promise::File { node, seq, names })
+            }
+        }
+    }
+
+    fn sync_all(&mut self) -> Result<()> {
+        let done = self.shared.done.iter().map(|d| d.load(SeqCst)).collect();
+        if self.rng.bool() {
+            syncfs(File::open(&self.shared.mount)?)?;
+        } else {
+            rustix::fs::sync();
+        }
+        self.live.values_mut().for_each(|l| l.unflushed = false);
+        self.promise(Promise::All { done })
+    }
+}

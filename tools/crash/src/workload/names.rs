@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The operations on names.
+
+use super::{Live, Worker};
+use crate::history::{Kind, Name, NodeId, Op, Seq};
+use anyhow::{Context, Result};
+use rustix::fs::{renameat_with, RenameFlags, CWD};
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+
+impl Worker<'_> {
+    pub(super) fn make(&mut self) -> Result<()> {
+        let at = self.new_name();
+        let path = self.path(&at);
+        let node = self.next_node;
+        self.next_node += 1;
+        let mode = 0o600 | node & 0o77;
+        let kind = match self.rng.u8(..10) {
+            0 | 1 if self.dirs.len() < 8 => Kind::Dir,
+            2 => Kind::Symlink("target/".repeat(self.rng.usize(1..30))),
+            _ => Kind::File,
+        };
+        match &kind {
+            Kind::File => drop(
+                OpenOptions::new()
+                    .write(true)
+                    .create_new(true)
+                    .mode(mode)
+                    .open(&path)?,
+            ),
+            Kind::Dir => rustix::fs::mkdir(&path, mode.into())?,
+            Kind::Symlink(target) => std::os::unix::fs::symlink(target, &path)?,
+        }
+        let meta = fs::symlink_metadata(&path)?;
+        match kind {
+            Kind::File => drop(self.live.insert(
+                node,
+                Live {
+                    size: 0,
+                    links: 1,
+                    unflushed: false,
+                },
+            )),
+            Kind::Dir => drop(self.dirs.insert(node, Some(at.clone()))),
+            Kind::Symlink(_) => {}
+        }
+        self.did(Op::Make {
+            at,
+            node,
+            kind,
+            ino: meta.ino(),
+            mode: meta.mode() & 0o7777,
+        });
+        self.made.insert(node, self.ops.len() as Seq);
+        Ok(())
+    }
+
+    pub(super) fn link(&mut self) -> Result<()> {
+        let Some((path, node)) = self.any_file() else {
+            return self.make();
+        };
+        let at = self.new_name();
+        fs::hard_link(path, self.path(&at))?;
+        self.live.get_mut(&node).context("a file")?.links += 1;
+        self.did(Op::Link { node, at });
+        Ok(())
+    }
+
+    fn is_below(&self, mut dir: NodeId, above: NodeId) -> bool {
+        loop {
+            if dir == above {
+                return true;
+            }
+            match self.dirs.get(&dir) {
+                Some(Some((parent, _))) => dir = *parent,
+                _ => return false,
+            }
+        }
+    }
+
+    pub(super) fn rename(&mut self) -> Result<()> {
+        let Some((from, node)) = self.any_name(|_| true) else {
+            return self.make();
+        };
+        let is_dir = self.dirs.contains_key(&node);
+        let replaced = if is_dir {
+            None
+        } else {
+            self.any_name(|kind| *kind != Kind::Dir)
+        };
+        let to = match replaced {
+            Some((to, other)) if other != node && self.rng.bool() => {
+                self.keep_open(&to)?;
+                self.lose(other);
+                to
+            }
+            _ => self.new_name(),
+        };
+        if is_dir && self.is_below(to.0, node) {
+            return Ok(());
+        }
+        fs::rename(self.path(&from), self.path(&to))?;
+        if is_dir {
+            self.dirs.insert(node, Some(to.clone()));
+        }
+        self.did(Op::Rename { from, to });
+        Ok(())
+    }
+
+    pub(super) fn swap(&mut self) -> Result<()> {
+        let (Some((a, x)), Some((b, y))) = (self.any_name(|_| true), self.any_name(|_| true))
+        else {
+            return self.make();
+        };
+        // A directory must not come below itself.
+        if a == b || self.is_below(a.0, y) || self.is_below(b.0, x) {
+            return Ok(());
+        }
+        renameat_with(
+            CWD,
+            self.path(&a),
+            CWD,
+            self.path(&b),
+            RenameFlags::EXCHANGE,
+        )?;
+        for (node, at) in [(x, &b), (y, &a)] {
+            if let Some(name) = self.dirs.get_mut(&node) {
+                *name = Some(at.clone());
+            }
+        }
+        self.did(Op::Swap { a, b });
+        Ok(())
+    }
+
+    /// One name less for a node that is not a directory.
+    fn lose(&mut self, node: NodeId) {
+        if let Some(live) = self.live.get_mut(&node) {
+            live.links -= 1;
+            if live.links == 0 {
+                self.live.remove(&node);
+            }
+        }
+    }
+
+    /// Opens a file that will lose its last name, so that it is an orphan for a while.
+    fn keep_open(&mut self, at: &Name) -> Result<()> {
+        let is_file = |node| self.live.get(&node).is_some_and(|l| l.links == 1);
+        if self.rng.u8(..3) == 0 && self.tree.get(at).is_some_and(is_file) {
+            self.held
+                .push(OpenOptions::new().write(true).open(self.path(at))?);
+        }
+        if self.held.len() > 4 {
+            self.held.remove(0);
+        }
+        if let Some(file) = self.held.last() {
+            file.write_all_at(&[0xa5; 10_000], self.rng.u64(..200_000))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove(&mut self) -> Result<()> {
+        let Some((at, node)) = self.any_name(|_| true) else {
+            return self.make();
+        };
+        if self.dirs.contains_key(&node) {
+            if self.tree.dirs.get(&node).is_some_and(|d| !d.is_empty()) {
+                return Ok(());
+            }
+            fs::remove_dir(self.path(&at))?;
+            self.dirs.remove(&node);
+        } else {
+            self.keep_open(&at)?;
+            fs::remove_file(self.path(&at))?;
+            self.lose(node);
+        }
+        self.did(Op::Remove { at });
+        Ok(())
+    }
+}
