@@ -15,7 +15,7 @@
 //! locks folios is done before the first handle (law 1).
 
 use super::begin::Buffered;
-use super::extents::{is_written, with_core};
+use super::extents::{is_written, lookup, with_core, Blocks};
 use super::inode::number;
 use super::{Core, Node, Orphans};
 use crate::disk::LogicalBlock;
@@ -23,18 +23,20 @@ use crate::linux::inode::Kind;
 use crate::linux::iomap::{truncate_page, zero_range};
 use crate::linux::lock::Invalidate;
 use crate::linux::memalloc::NofsScope;
-use crate::map::{FileMap, Progress};
+use crate::map::{FileMap, Progress, State};
 use crate::store::{Store, Transaction};
 use kernel::error::Result;
 
 /// Sets the size of a regular file to `new` bytes. The caller holds `i_rwsem` exclusively.
 pub(super) fn set_size(node: &Node, new: u64) -> Result {
     node.check_new_size(new)?;
+    // Later the page cache would be cut already, and the size be another than that on disk.
+    node.data().volume().store.check_writable()?;
     node.dio_wait();
     let _invalidate = Invalidate::lock(node);
     let old = node.size();
     let zeroed = if new > old {
-        zero_range::<Buffered>(node, old, new.saturating_sub(old))?
+        zero_behind(node, old, new)?
     } else {
         truncate_page::<Buffered>(node, new)?
     };
@@ -56,6 +58,40 @@ pub(super) fn set_size(node: &Node, new: u64) -> Result {
         node.write_and_wait(new, new)?;
     }
     Ok(())
+}
+
+/// Makes bytes `size..to` read as zeros, where `size` is that of the file. Returns whether any had to be written. The
+/// caller holds `i_rwsem` exclusively and the invalidate lock, and no direct I/O is in flight.
+pub(super) fn zero_behind(node: &Node, size: u64, to: u64) -> Result<bool> {
+    if is_written_behind(node, size, to)? {
+        // A truncate or a write that failed has left it. iomap does not zero what lies wholly behind the end, where
+        // nothing would be written back.
+        shrink(node, size)?;
+    }
+    zero_range::<Buffered>(node, size, to.saturating_sub(size))
+}
+
+/// Whether data was written to a block that begins within bytes `size..to`, behind the end of the file.
+fn is_written_behind(node: &Node, size: u64, to: u64) -> Result<bool> {
+    let block_size = node.data().volume().layout.block_size();
+    let first = block_size.blocks_for(size);
+    let mut left = block_size.blocks_for(to).saturating_sub(first);
+    let mut at = first;
+    while left != 0 {
+        let blocks = Blocks::touched(
+            node.data().volume(),
+            at << block_size.bits(),
+            left << block_size.bits(),
+        )?;
+        let found = lookup(node, blocks, true)?;
+        if found.state == State::Written {
+            return Ok(true);
+        }
+        let len = u64::from(found.len.max(1));
+        at = at.saturating_add(len);
+        left = left.saturating_sub(len);
+    }
+    Ok(false)
 }
 
 /// Raises the size on disk.

@@ -11,9 +11,10 @@
 
 use super::begin::Buffered;
 use super::extents::{is_written, release_windows};
+use super::truncate::zero_behind;
 use super::{dio, Fs, Node, SuperBlock};
 use crate::linux::file::{IterSource, Kiocb};
-use crate::linux::iomap::{buffered, zero_range};
+use crate::linux::iomap::buffered;
 use crate::linux::lock::{Held, Invalidate};
 use kernel::error::{code::*, Result};
 
@@ -96,9 +97,7 @@ pub(super) fn prepare<'a>(
                 return Err(EAGAIN);
             }
             let _invalidate = Invalidate::lock(node);
-            if zero_range::<Buffered>(node, size, pos.saturating_sub(size))?
-                && is_written(node, size)?
-            {
+            if zero_behind(node, size, pos)? && is_written(node, size)? {
                 // The block may have other bytes on disk, in images of others. The zeros must be there before the size
                 // on disk is behind them: this write may be made durable alone.
                 node.write_and_wait(size.saturating_sub(1), size)?;
