@@ -110,6 +110,9 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     /// Ends [`Self::freeze_fs`].
     fn unfreeze_fs(sb: &SuperBlock<Self>) -> Result;
 
+    /// The device is gone, with the file system mounted: from now on nothing can be changed.
+    fn shutdown(sb: &SuperBlock<Self>);
+
     /// Fills in the numbers of `statfs(2)`.
     fn statfs(sb: &SuperBlock<Self>, to: &mut StatFs) -> Result;
 

@@ -353,6 +353,7 @@ impl<T: FileSystem> Table<T> {
         sync_fs: Some(Self::sync_fs),
         freeze_fs: Some(Self::freeze_fs),
         unfreeze_fs: Some(Self::unfreeze_fs),
+        shutdown: Some(Self::shutdown),
         statfs: Some(Self::statfs),
         show_options: Some(Self::show_options),
         nr_cached_objects: Some(Self::nr_cached_objects),
@@ -418,6 +419,11 @@ impl<T: FileSystem> Table<T> {
             T::unfreeze_fs(unsafe { SuperBlock::from_raw(sb) })?;
             Ok(0)
         })
+    }
+
+    unsafe extern "C" fn shutdown(sb: *mut bindings::super_block) {
+        // SAFETY: The VFS gives a mounted super block, which it keeps from being unmounted.
+        T::shutdown(unsafe { SuperBlock::from_raw(sb) });
     }
 
     unsafe extern "C" fn statfs(

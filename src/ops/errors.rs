@@ -17,7 +17,7 @@ use crate::store::About;
 use core::panic::Location;
 use core::pin::Pin;
 use kernel::alloc::{flags::GFP_KERNEL, KBox};
-use kernel::error::{Error, Result};
+use kernel::error::{code::*, Error, Result};
 
 use kernel::fmt;
 use kernel::prelude::*;
@@ -61,6 +61,8 @@ pub(crate) struct Errors {
     found: Atomic<u32>,
     /// Whether nothing may be changed any more.
     stopped: Atomic<u32>,
+    /// Whether the device is gone; then it is stopped, too.
+    gone: Atomic<u32>,
     records: Pin<KBox<SpinLock<Records>>>,
 }
 
@@ -72,6 +74,7 @@ impl Errors {
             policy: Atomic::new(policy_number(policy)),
             found: Atomic::new(0),
             stopped: Atomic::new(0),
+            gone: Atomic::new(0),
             records: KBox::pin_init(
                 new_spinlock!(Records::default(), "iomapfs_errors"),
                 GFP_KERNEL,
@@ -143,6 +146,23 @@ impl Errors {
     /// Whether nothing may be changed any more.
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Relaxed) != 0
+    }
+
+    /// The device is gone, which is no error of the file system. From now on nothing may be changed.
+    pub(crate) fn device_gone(&self) {
+        self.gone.store(1, Relaxed);
+        self.stopped.store(1, Relaxed);
+    }
+
+    /// What to answer to who wants a change: `EIO` without a device, `EROFS` if an error has stopped all changes.
+    pub(crate) fn check(&self) -> Result {
+        if !self.is_stopped() {
+            Ok(())
+        } else if self.gone.load(Relaxed) != 0 {
+            Err(EIO)
+        } else {
+            Err(EROFS)
+        }
     }
 
     /// Writes to the super block what it does not have yet.

@@ -257,6 +257,10 @@ impl FileSystem for Fs {
         freed.saturating_add(sb.data().mounted.volume.space.shrink(left) as usize)
     }
 
+    fn shutdown(sb: &SuperBlock) {
+        sb.data().mounted.volume.store.shut_down();
+    }
+
     fn statfs(sb: &SuperBlock, to: &mut StatFs) -> Result {
         let volume = &sb.data().mounted.volume;
         let layout = &volume.layout;

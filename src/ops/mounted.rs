@@ -301,10 +301,7 @@ impl Mounted {
 
     /// `EROFS` or `EIO` where nothing can be made durable any more.
     fn check_alive(&self) -> Result {
-        if self.volume.store.errors().is_stopped() {
-            return Err(EROFS);
-        }
-        Ok(())
+        self.volume.store.errors().check()
     }
 
     /// Starts a commit of all changes, and waits for it if `wait`; then what was written before is durable, too.

@@ -130,7 +130,7 @@ impl JournalStore {
         self.writable.load(Relaxed) != 0
     }
 
-    /// `EROFS` where nothing may be changed: by the mount, or since an error.
+    /// `EROFS` where nothing may be changed: by the mount, or since an error. `EIO` where the device is gone.
     pub(crate) fn check_writable(&self) -> Result {
         if !self.was_writable() {
             return Err(EROFS);
@@ -142,10 +142,19 @@ impl JournalStore {
         {
             self.stop(EIO, fmt!("the journal was aborted"));
         }
-        if self.errors.is_stopped() {
-            return Err(EROFS);
+        self.errors.check()
+    }
+
+    /// The device is gone: nothing is changed any more, and nobody waits for it.
+    pub(super) fn shut_down(&self) {
+        self.log(
+            Level::Critical,
+            fmt!("the device is gone: nothing can be changed any more"),
+        );
+        self.errors.device_gone();
+        if let Some(journal) = &self.journal {
+            journal.abort(EIO);
         }
-        Ok(())
     }
 
     /// The latest transaction that may hold a change of something that is in memory now: what an inode begins with.
@@ -249,7 +258,10 @@ impl Store for JournalStore {
                 block: Some(nr),
             };
 
-            if nr.get() >= self.cache.blocks() {
+            let blocks = self.cache.blocks();
+
+            // A device that is gone has no blocks at all.
+            if nr.get() >= blocks && blocks != 0 {
                 self.corrupt(
                     about,
                     fmt!("block {} ({kind}) is past the device's end", nr.get()),

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# catches: a device that is taken away under load, after which somebody waits for ever, cannot unmount, or is told of success
+# seconds: 120
+
+only_iomapfs
+. "$TOP/qemu/test/faults.sh"
+faults_expected
+disks=/sys/kernel/config/nullb disk=/dev/gone
+mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config || skip "no configfs"
+[ -d "$disks" ] || skip "no null_blk"
+
+# A disk in memory, which configfs can unplug.
+plug() {
+	mkdir "$disks/gone"
+	for set in size=32 blocksize=512 memory_backed=1 power=1; do
+		echo "${set#*=}" >"$disks/gone/${set%=*}"
+	done
+	mke2fs -q -F -t ext4 -b "$BS" -J size=4 "$disk"
+}
+unplug() { echo 0 >"$disks/gone/power"; }
+unmade() { rmdir "$disks/gone"; }
+
+# load: writers of all sorts, each until it is told that the device is gone. They must be told.
+load() {
+	python3 - "$MNT" "$1" <<'P'
+import errno, mmap, os, signal, sys, time
+top, how = sys.argv[1:]
+signal.alarm(60)
+allowed = {errno.EIO, errno.EROFS, errno.ENODEV, errno.ENXIO}
+deadline = time.monotonic() + 40
+piece = mmap.mmap(-1, 16384)
+piece.write(b"x" * 16384)
+n = 0
+while time.monotonic() < deadline:
+    n += 1
+    name = f"{top}/{how}{n % 40}"
+    try:
+        fd = os.open(name, os.O_RDWR | os.O_CREAT | (os.O_DIRECT if how == "direct" else 0), 0o644)
+        try:
+            os.pwrite(fd, piece, n % 8 * 16384)
+            if how == "mapped":
+                os.ftruncate(fd, 16384)
+                with mmap.mmap(fd, 16384) as view:
+                    view[:4096] = b"m" * 4096
+                    view.flush()
+            if how != "direct" or n % 8 == 0:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        if how == "names":
+            os.rename(name, name + "x")
+            os.unlink(name + "x")
+    except OSError as e:
+        if e.errno == errno.ENOENT and how == "names":
+            continue
+        if e.errno not in allowed:
+            raise SystemExit(f"{how} {n}: {e}")
+        sys.exit(0)
+raise SystemExit(f"{how}: nobody said that the device is gone")
+P
+}
+
+for after in 0.3 1; do
+	plug
+	mount_fs "$disk"
+	fill "$MNT/kept" 100K
+	sync "$MNT/kept"
+	pids=()
+	for how in buffered direct mapped names; do
+		load "$how" &
+		pids+=($!)
+	done
+	until [ -e "$MNT/buffered9" ] && [ -e "$MNT/direct9" ] && [ -e "$MNT/mapped9" ]; do sleep 0.1; done
+	sleep "$after"
+	log_mark
+	unplug
+	for pid in "${pids[@]}"; do
+		status=0
+		wait "$pid" || status=$?
+		# A store that finds no block ends in SIGBUS.
+		[ "$status" = 0 ] || [ "$status" = 135 ] || fail "a writer ended with status $status"
+	done
+	log_since 'iomapfs \([a-z0-9]+\): the device is gone'
+	! touch "$MNT/new" 2>/dev/null || fail "a file was made without a device"
+	! sync "$MNT" 2>/dev/null || fail "fsync says that it is durable, without a device"
+	grep -q " $MNT .*emergency_ro" /proc/self/mounts || fail "/proc/mounts does not show emergency_ro"
+	unmount
+	unmade
+	rmmod iomapfs
+	insmod "$MODULE"
+done
+
+# Nothing is under way, and nothing was ever written; then a mount that is read-only.
+for options in '' ro; do
+	plug
+	mount_fs "$disk" "$options"
+	unplug
+	! sync -f "$MNT/lost+found" || [ -n "$options" ] || fail "syncfs says that it is durable, without a device"
+	ls "$MNT" >/dev/null 2>&1 || :
+	unmount
+	unmade
+done
