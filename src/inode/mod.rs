@@ -22,7 +22,7 @@ mod orphan;
 mod place;
 
 pub use orphan::Orphans;
-pub use place::{dtime, set_dtime, wipe};
+pub use place::{dtime, hold, set_dtime, wipe};
 
 use crate::disk::inode::{
     decode_rdev, encode_rdev, DiskInode, FileKind, InodeFlags, Time, I_BLOCK_SIZE,

@@ -81,6 +81,15 @@ pub(super) fn corrupt<S: Store>(vol: &Volume<S>, ino: Ino, flaw: Flaw) -> Error 
         .corrupt(ino, fmt!("inode {}: {}", ino.get(), flaw.0))
 }
 
+/// The block of the inode table with an inode. As long as it is kept, the inode can be written without being read.
+///
+/// # Errors
+///
+/// `EUCLEAN`, reported; `EIO`, `ENOMEM`.
+pub fn hold<S: Store>(vol: &Volume<S>, ino: Ino) -> Result<Block<S, InodeTableFormat>> {
+    Ok(Place::of(vol, ino)?.block)
+}
+
 /// Reads `i_dtime` of an inode: when it was deleted, or the next orphan.
 ///
 /// # Errors

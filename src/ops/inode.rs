@@ -344,6 +344,34 @@ pub(super) fn mark_orphan(node: &Node, tx: &mut Tx<'_>) -> Result<bool> {
     mounted.orphans.add(&mounted.volume, tx, number(node))
 }
 
+/// Keeps in memory what an inode is written to. Who changes several things in one transaction calls this first, so that
+/// he does not find out in the middle that it cannot be read.
+pub(super) fn hold(node: &Node) -> Result<impl Sized> {
+    crate::inode::hold(node.data().volume(), number(node))
+}
+
+/// Some of what belongs together was changed, and then came `error`: reports that, unless nothing of it will ever be on
+/// the device. Returns `error`.
+#[track_caller]
+pub(super) fn half_done(node: &Node, what: &str, error: Error) -> Error {
+    let store = &node.data().volume.store;
+    if store.check_writable().is_ok() {
+        store.fail(
+            error,
+            number(node),
+            fmt!("inode {}: {what} is half done", node.number()),
+        );
+    }
+    error
+}
+
+/// [`mark_orphan`] has made the inode an orphan for a change that did not come.
+pub(super) fn unmark_again(node: &Node, tx: &mut Tx<'_>) {
+    if let Err(error) = unmark_orphan(node, tx) {
+        half_done(node, "what did not lose its name", error);
+    }
+}
+
 /// The inode needs no recovery any more.
 pub(super) fn unmark_orphan(node: &Node, tx: &mut Tx<'_>) -> Result {
     let mounted = &node.super_block().data().mounted;
@@ -376,8 +404,9 @@ pub(super) fn dirtied(node: &Node) {
     let _nofs = NofsScope::enter();
     if let Err(error) = write_back(node) {
         // Without a journal to write to there is nothing that could be lost.
-        if error != EROFS {
-            node.data().volume.store.fail(
+        let store = &node.data().volume.store;
+        if error != EROFS && !store.errors().is_stopped() {
+            store.fail(
                 error,
                 number(node),
                 fmt!("inode {}: attributes are not written", node.number()),

@@ -125,6 +125,7 @@ impl Operations for Directory {
             return Err(EMLINK);
         }
         let volume = dir.data().volume();
+        let _held = (inode::hold(dir)?, inode::hold(node)?);
         with_retry(dir, || {
             let credits = insert_credits(volume, dir)
                 .saturating_add(Core::WRITE_CREDITS)
@@ -136,12 +137,15 @@ impl Operations for Directory {
             inserted?;
             let was_orphan = node.links() == 0;
             node.set_links(node.links().saturating_add(1));
-            if was_orphan {
-                inode::unmark_orphan(node, &mut tx)?;
-            }
+            let unmarked = match was_orphan {
+                true => inode::unmark_orphan(node, &mut tx),
+                false => Ok(()),
+            };
             node.set_change_time_now();
             node.raise_version();
-            node.data().write_attrs(node, &mut tx)
+            unmarked
+                .and_then(|()| node.data().write_attrs(node, &mut tx))
+                .map_err(|error| inode::half_done(node, "its new name", error))
         })?;
         inode::settle(dir)
     }
@@ -207,6 +211,7 @@ fn add(idmap: &Idmap, dir: &Node, name: &[u8], make: Make<'_>) -> Result<Ready<F
         .saturating_add(names::make_empty_credits(append_credits(volume, 0)))
         .saturating_add(insert_credits(volume, dir))
         .saturating_add(Orphans::CREDITS);
+    let _held = inode::hold(dir)?;
     let mut tx = volume.store.begin(credits, INSERT_REVOKES)?;
     let node = create::make(idmap, dir, &mut tx, make.mode, make.links, make.what)?;
     let named =
@@ -225,13 +230,27 @@ fn add(idmap: &Idmap, dir: &Node, name: &[u8], make: Make<'_>) -> Result<Ready<F
     written.map(|()| node)
 }
 
-/// Takes a name from an inode that is no directory, in one transaction.
+/// Takes a name from an inode that is no directory, in one transaction. Does first what can fail.
 fn unlink(dir: &Node, name: &[u8], node: &Node) -> Result {
     let volume = dir.data().volume();
+    let _held = (inode::hold(dir)?, inode::hold(node)?);
     let mut tx = volume.store.begin(remove_credits(), 0)?;
-    names::remove(&mut Dir::new(dir), &mut tx, name, inode::number(node))?;
+    let marked = node.links() == 1 && inode::mark_orphan(node, &mut tx)?;
+    let ino = inode::number(node);
+    names::remove(&mut Dir::new(dir), &mut tx, name, ino).inspect_err(|_| {
+        if marked {
+            inode::unmark_again(node, &mut tx);
+        }
+    })?;
     changed(dir);
-    dir.data().write_attrs(dir, &mut tx)?;
+    dir.data()
+        .write_attrs(dir, &mut tx)
+        .and_then(|()| lost_name(node, &mut tx))
+        .map_err(|error| inode::half_done(node, "losing its name", error))
+}
+
+/// An inode that is no directory has lost a name.
+pub(super) fn lost_name(node: &Node, tx: &mut Tx<'_>) -> Result {
     if node.links() == 0 {
         // The count was too low. The name is gone, which was what was wanted.
         return Ok(());
@@ -240,23 +259,32 @@ fn unlink(dir: &Node, name: &[u8], node: &Node) -> Result {
     node.set_change_time_now();
     node.raise_version();
     if node.links() == 0 {
-        inode::mark_orphan(node, &mut tx)?;
+        inode::mark_orphan(node, tx)?;
     }
-    node.data().write_attrs(node, &mut tx)
+    node.data().write_attrs(node, tx)
 }
 
-/// Removes an empty directory, in one transaction.
+/// Removes an empty directory, in one transaction. Does first what can fail.
 fn rmdir(dir: &Node, name: &[u8], node: &Node) -> Result {
     let volume = dir.data().volume();
     if !names::is_empty(&Dir::new(node))? {
         return Err(ENOTEMPTY);
     }
+    let _held = (inode::hold(dir)?, inode::hold(node)?);
     let mut tx = volume.store.begin(remove_credits(), 0)?;
-    names::remove(&mut Dir::new(dir), &mut tx, name, inode::number(node))?;
+    let marked = inode::mark_orphan(node, &mut tx)?;
+    let ino = inode::number(node);
+    names::remove(&mut Dir::new(dir), &mut tx, name, ino).inspect_err(|_| {
+        if marked {
+            inode::unmark_again(node, &mut tx);
+        }
+    })?;
     drop_dir_link(dir);
     changed(dir);
-    dir.data().write_attrs(dir, &mut tx)?;
-    buried(node, &mut tx)
+    dir.data()
+        .write_attrs(dir, &mut tx)
+        .and_then(|()| buried(node, &mut tx))
+        .map_err(|error| inode::half_done(node, "losing its name", error))
 }
 
 /// Gives a new inode its first block, if it needs one.

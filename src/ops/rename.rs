@@ -10,7 +10,7 @@ use super::create::{self, What};
 use super::dir::Dir;
 use super::names::{
     add_dir_link, buried, changed, check_dir_links, drop_dir_link, file_type, insert,
-    insert_credits, with_retry, INSERT_REVOKES,
+    insert_credits, lost_name, with_retry, INSERT_REVOKES,
 };
 use super::{inode, Core, Fs, Node, Orphans, Tx};
 use crate::linux::attr::Idmap;
@@ -101,22 +101,68 @@ fn exchange_names(
 ) -> Result {
     let (old_dir, new_dir) = (how.old_dir, how.new_dir);
     let moves_dir = node.is_directory() && crosses(how);
-    let ino = inode::number(node);
-    match victim {
-        Some(_) => {
-            let mut dir = Dir::new(new_dir);
-            names::replace(&mut dir, tx, how.new.name(), ino, file_type(node))?;
-            changed(new_dir);
+    let _held = (
+        inode::hold(old_dir)?,
+        inode::hold(new_dir)?,
+        inode::hold(node)?,
+        inode::hold(victim.unwrap_or(node))?,
+    );
+    // The block with the old name.
+    names::lookup(&Dir::new(old_dir), how.old.name())?.ok_or(ENOENT)?;
+    let dying = victim.filter(|victim| victim.is_directory() || victim.links() == 1);
+    let marked = match dying {
+        Some(victim) => inode::mark_orphan(victim, tx)?,
+        None => false,
+    };
+    let named = if moves_dir {
+        names::set_dotdot(&mut Dir::new(node), tx, inode::number(new_dir))
+    } else {
+        Ok(())
+    };
+    let named = named.and_then(|()| take_name(how, node, victim, tx));
+    if let Err(error) = named {
+        if moves_dir {
+            // What this fails with is what the first one has failed with.
+            let _ = names::set_dotdot(&mut Dir::new(node), tx, inode::number(old_dir));
         }
-        None => {
-            let inserted = insert(new_dir, tx, how.new.name(), node);
-            if inserted.is_err() {
-                // The directory may have grown all the same.
-                new_dir.data().write_core_now(new_dir, tx)?;
-            }
-            inserted?;
+        if let Some(victim) = dying.filter(|_| marked) {
+            inode::unmark_again(victim, tx);
         }
+        return Err(error);
     }
+    leave_name(how, node, victim, left, tx)
+        .map_err(|error| inode::half_done(node, "its new name", error))
+}
+
+/// The inode gets its new name.
+fn take_name(how: &Rename<'_, Fs>, node: &Node, victim: Option<&Node>, tx: &mut Tx<'_>) -> Result {
+    let new_dir = how.new_dir;
+    if victim.is_some() {
+        let mut dir = Dir::new(new_dir);
+        let ino = inode::number(node);
+        names::replace(&mut dir, tx, how.new.name(), ino, file_type(node))?;
+        changed(new_dir);
+        return Ok(());
+    }
+    insert(new_dir, tx, how.new.name(), node).inspect_err(|_| {
+        // The directory may have grown all the same.
+        if let Err(error) = new_dir.data().write_core_now(new_dir, tx) {
+            inode::half_done(new_dir, "a new block", error);
+        }
+    })
+}
+
+/// The inode has its new name: it loses the old one, and who had the new one loses that.
+fn leave_name(
+    how: &Rename<'_, Fs>,
+    node: &Node,
+    victim: Option<&Node>,
+    left: Option<&Ready<Fs>>,
+    tx: &mut Tx<'_>,
+) -> Result {
+    let (old_dir, new_dir) = (how.old_dir, how.new_dir);
+    let moves_dir = node.is_directory() && crosses(how);
+    let ino = inode::number(node);
     let mut dir = Dir::new(old_dir);
     match left {
         Some(left) => {
@@ -126,7 +172,6 @@ fn exchange_names(
         None => names::remove(&mut dir, tx, how.old.name(), ino)?,
     }
     if moves_dir {
-        names::set_dotdot(&mut Dir::new(node), tx, inode::number(new_dir))?;
         drop_dir_link(old_dir);
         if victim.is_none() {
             add_dir_link(new_dir);
@@ -151,20 +196,6 @@ fn exchange_names(
     }
 }
 
-/// An inode that is no directory has lost a name.
-fn lost_name(victim: &Node, tx: &mut Tx<'_>) -> Result {
-    if victim.links() == 0 {
-        return Ok(());
-    }
-    victim.set_links(victim.links().saturating_sub(1));
-    victim.set_change_time_now();
-    victim.raise_version();
-    if victim.links() == 0 {
-        inode::mark_orphan(victim, tx)?;
-    }
-    victim.data().write_attrs(victim, tx)
-}
-
 /// Two names change inodes with each other.
 fn exchange(how: &Rename<'_, Fs>) -> Result {
     let (old_dir, new_dir) = (how.old_dir, how.new_dir);
@@ -180,6 +211,14 @@ fn exchange(how: &Rename<'_, Fs>) -> Result {
     let credits = names::CHANGE_CREDITS
         .saturating_mul(4)
         .saturating_add(Core::WRITE_CREDITS.saturating_mul(4));
+    // What can fail comes first: then all is in memory.
+    let _held = (
+        inode::hold(old_dir)?,
+        inode::hold(new_dir)?,
+        inode::hold(old)?,
+        inode::hold(new)?,
+    );
+    names::lookup(&Dir::new(old_dir), how.old.name())?.ok_or(ENOENT)?;
     let mut tx = volume.store.begin(credits, 0)?;
 
     let mut swap = |dir: &Node, name: &[u8], node: &Node| {
@@ -192,13 +231,21 @@ fn exchange(how: &Rename<'_, Fs>) -> Result {
         )
     };
     swap(new_dir, how.new.name(), old)?;
-    swap(old_dir, how.old.name(), new)?;
+    swap(old_dir, how.old.name(), new)
+        .and_then(|()| exchanged(how, old, new, &mut tx))
+        .map_err(|error| inode::half_done(old, "its new name", error))
+}
+
+/// Two names have changed inodes with each other: what goes with that.
+fn exchanged(how: &Rename<'_, Fs>, old: &Node, new: &Node, tx: &mut Tx<'_>) -> Result {
+    let (old_dir, new_dir) = (how.old_dir, how.new_dir);
+    let crossing = crosses(how);
     if crossing {
         if old.is_directory() {
-            names::set_dotdot(&mut Dir::new(old), &mut tx, inode::number(new_dir))?;
+            names::set_dotdot(&mut Dir::new(old), tx, inode::number(new_dir))?;
         }
         if new.is_directory() {
-            names::set_dotdot(&mut Dir::new(new), &mut tx, inode::number(old_dir))?;
+            names::set_dotdot(&mut Dir::new(new), tx, inode::number(old_dir))?;
         }
         match (old.is_directory(), new.is_directory()) {
             (true, false) => {
@@ -213,15 +260,15 @@ fn exchange(how: &Rename<'_, Fs>) -> Result {
         }
     }
     changed(old_dir);
-    old_dir.data().write_attrs(old_dir, &mut tx)?;
+    old_dir.data().write_attrs(old_dir, tx)?;
     if crossing {
         changed(new_dir);
-        new_dir.data().write_attrs(new_dir, &mut tx)?;
+        new_dir.data().write_attrs(new_dir, tx)?;
     }
     for node in [old, new] {
         node.set_change_time_now();
         node.raise_version();
-        node.data().write_attrs(node, &mut tx)?;
+        node.data().write_attrs(node, tx)?;
     }
     Ok(())
 }
