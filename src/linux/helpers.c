@@ -427,6 +427,11 @@ void iomapfs_helper_memalloc_nofs_restore(unsigned int flags)
 	memalloc_nofs_restore(flags);
 }
 
+void iomapfs_helper_memalloc_retry_wait(gfp_t flags)
+{
+	memalloc_retry_wait(flags);
+}
+
 /* linux/statfs.h */
 
 __kernel_fsid_t iomapfs_helper_fsid_from_uuid(const u8 *uuid)

@@ -16,6 +16,7 @@
 use super::bindings;
 use super::block_device::BlockDevice;
 use super::buffer::BufferCache;
+use super::memalloc::wait_for_memory;
 use core::ptr::NonNull;
 use kernel::alloc::{flags::GFP_KERNEL, KBox};
 use kernel::error::{code::*, from_err_ptr, to_result, Error, Result};
@@ -311,12 +312,13 @@ impl<C: Client> Journal<C> {
         result
     }
 
-    /// Starts a handle that may change `credits` blocks and revoke `revokes`. Waits for a commit if need be.
+    /// Starts a handle that may change `credits` blocks and revoke `revokes`. Waits for a commit if need be, and for
+    /// memory: a change that has begun in memory cannot always be taken back.
     ///
     /// # Errors
     ///
-    /// `EROFS` after an abort; `ENOSPC` where the journal can never hold so much; `ENOMEM`; `EDEADLK` where the task
-    /// has a handle already.
+    /// `EROFS` after an abort; `ENOSPC` where the journal can never hold so much; `EDEADLK` where the task has a handle
+    /// already.
     pub fn start(&self, credits: u32, revokes: u32) -> Result<Handle<'_, C>> {
         // jbd2 would nest the handle and give it no credits of its own; the handle of another journal would be a bug.
         // SAFETY: There is always a current task.
@@ -326,24 +328,31 @@ impl<C: Client> Journal<C> {
         let (Ok(credits), Ok(revokes)) = (i32::try_from(credits), i32::try_from(revokes)) else {
             return Err(ENOSPC);
         };
-        // SAFETY: The journal is valid and outlives the handle, which borrows it.
-        let raw = from_err_ptr(unsafe {
-            bindings::jbd2__journal_start(
-                self.0.as_ptr(),
-                credits,
-                0,
-                revokes,
-                bindings::GFP_NOFS,
-                0,
-                0,
-            )
-        })?;
+        loop {
+            // SAFETY: The journal is valid and outlives the handle, which borrows it.
+            let started = from_err_ptr(unsafe {
+                bindings::jbd2__journal_start(
+                    self.0.as_ptr(),
+                    credits,
+                    0,
+                    revokes,
+                    bindings::GFP_NOFS,
+                    0,
+                    0,
+                )
+            });
 
-        Ok(Handle {
-            raw: NonNull::new(raw).ok_or(EROFS)?,
-            journal: self,
-            _task: NotThreadSafe,
-        })
+            match started {
+                Err(error) if error == ENOMEM => wait_for_memory(),
+                started => {
+                    return Ok(Handle {
+                        raw: NonNull::new(started?).ok_or(EROFS)?,
+                        journal: self,
+                        _task: NotThreadSafe,
+                    })
+                }
+            }
+        }
     }
 }
 

@@ -24,6 +24,12 @@ impl NofsScope {
     }
 }
 
+/// There was no memory, and giving up is not possible or would be worse: waits a little before the next attempt.
+pub fn wait_for_memory() {
+    // SAFETY: May be called wherever one may sleep.
+    unsafe { bindings::memalloc_retry_wait(bindings::GFP_NOFS) };
+}
+
 impl Drop for NofsScope {
     fn drop(&mut self) {
         // SAFETY: `flags` are what `memalloc_nofs_save()` gave to this task.
