@@ -2,7 +2,7 @@
 
 //! The file systems that runs begin with: small ones of every form, made once by `mke2fs`.
 
-use crate::check::Fixed;
+use crate::check::{check, Fixed, Tree};
 use crate::device::Bytes;
 use crate::mount::{change_super, Mount};
 use anyhow::{anyhow, Context, Result};
@@ -23,6 +23,8 @@ pub struct Base {
     pub blocks: Arc<Vec<Bytes>>,
     /// What does not change.
     pub fixed: Fixed,
+    /// What is there.
+    pub tree: Tree,
     /// The image that it was made from.
     image: Image,
 }
@@ -102,6 +104,7 @@ impl Base {
         }
         let with_file = !orphan_file.is_empty();
         let fixed = Fixed::learn(&device, layout, orphan_file).map_err(|e| anyhow!(e))?;
+        let tree = check(&device, &fixed).map_err(|flaws| anyhow!(flaws.join("; ")))?;
         change_super(&mut device, |raw| {
             raw.set_needs_recovery(true);
             raw.set_orphan_present(with_file);
@@ -111,6 +114,7 @@ impl Base {
             name,
             blocks: Arc::new(blocks),
             fixed,
+            tree,
             image,
         })
     }

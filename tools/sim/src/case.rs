@@ -4,7 +4,9 @@
 
 use crate::base::Base;
 use crate::broken::Broken;
-use crate::device::{Event, Follower};
+use crate::check::Tree;
+use crate::device::{Bytes, Event, Follower};
+use crate::mount::change_super;
 use crate::ops::{Op, Taste};
 use crate::random::Random;
 use crate::sim::{Sim, Start};
@@ -21,8 +23,8 @@ pub struct Case {
     pub base: usize,
     /// How it begins.
     pub start: Start,
-    /// What is done.
-    pub ops: Vec<Op>,
+    /// What is done in each life; between two of them the power is cut.
+    pub lives: Vec<Vec<Op>>,
     /// What the cuts begin with.
     pub seed: u64,
 }
@@ -42,6 +44,8 @@ pub trait Judge {
 /// What is wrong, and where.
 #[derive(Clone, Debug)]
 pub struct Failure {
+    /// How many power cuts there were before.
+    pub life: usize,
     /// The operation, if the power was still on.
     pub op: Option<usize>,
     /// The event after which the power was cut.
@@ -66,6 +70,7 @@ impl Case {
                 false => random.below(1023) as u32,
             },
             restart,
+            version: 0,
             broken,
         };
         let taste = match random.below(8) {
@@ -74,19 +79,29 @@ impl Case {
             5..=6 => Taste::Names,
             _ => Taste::Full,
         };
-        let count = 20 + random.below(80);
+        let lives = 1 + random.below(3);
+        let size = block_size[base];
+        let life = |first: &mut Vec<Op>, random: &mut Random| {
+            let count = (20 + random.below(80)) / lives;
+            first.extend((0..count).map(|_| Op::random(random, taste, size)));
+        };
         // Something to work on.
-        let mut ops = vec![
+        let mut first = vec![
             Op::Create { dir: 0, name: 0 },
             Op::Create { dir: 0, name: 1 },
             Op::Open { file: 0 },
         ];
-        let size = block_size[base];
-        ops.extend((0..count).map(|_| Op::random(&mut random, taste, size)));
+        life(&mut first, &mut random);
+        let mut all = vec![first];
+        for _ in 1..lives {
+            let mut ops = Vec::new();
+            life(&mut ops, &mut random);
+            all.push(ops);
+        }
         Self {
             base,
             start,
-            ops,
+            lives: all,
             seed: random.next(),
         }
     }
@@ -97,10 +112,82 @@ impl Case {
     ///
     /// What is wrong; a panic of the core is that, too.
     pub fn run(&self, base: &Base, ways: usize, judge: &mut dyn Judge) -> Result<usize, Failure> {
-        let sim = self.work(base)?;
-        let place = sim.mount.journal.clone();
-        let mut follower = Follower::new(base.blocks.clone());
         let mut random = Random::new(self.seed);
+        let mut life = Life {
+            number: 0,
+            device: Device::of_blocks(Arc::clone(&base.blocks)),
+            tree: base.tree.clone(),
+            start: self.start,
+        };
+        let mut cuts = 0;
+        for ops in &self.lives {
+            let sim = life.work(ops)?;
+            cuts += life.cut_everywhere(&sim, base, ways, &mut random, judge)?;
+            if !judge.goes_on() {
+                break;
+            }
+            life = life.next(&sim, base, &mut random)?;
+        }
+        Ok(cuts)
+    }
+}
+
+/// What happens between two power cuts.
+struct Life {
+    number: usize,
+    /// What it begins with: the journal was replayed.
+    device: Device,
+    /// What there is when the orphans have gone.
+    tree: Tree,
+    start: Start,
+}
+
+impl Life {
+    fn failure(&self, op: Option<usize>, event: usize, what: String) -> Failure {
+        let life = self.number;
+        Failure {
+            life,
+            op,
+            event,
+            what,
+        }
+    }
+
+    fn blocks(&self) -> Arc<Vec<Bytes>> {
+        let blocks = (0..self.device.blocks()).map(|nr| self.device.read(nr));
+        Arc::new(blocks.collect())
+    }
+
+    /// Does the operations.
+    fn work(&self, ops: &[Op]) -> Result<Sim, Failure> {
+        let device = Device::of_blocks(self.blocks());
+        let started = guarded(|| Sim::new(device, &self.tree, self.start));
+        let mut sim = started.map_err(|what| self.failure(Some(0), 0, what))?;
+        for (i, op) in ops.iter().enumerate() {
+            let done = guarded(|| sim.apply(*op));
+            done.map_err(|what| self.failure(Some(i), sim.world.trace.now(), what))?;
+        }
+        let done = guarded(|| {
+            sim.finish_flights(|_| true);
+            sim.check_mapped()?;
+            sim.check_shadow()?;
+            // What is under way comes to its end, as after the last operation of a test.
+            sim.sync();
+            sim.complaints()
+        });
+        done.map_err(|what| self.failure(Some(ops.len()), sim.world.trace.now(), what))?;
+        Ok(sim)
+    }
+
+    fn cut_everywhere(
+        &self,
+        sim: &Sim,
+        base: &Base,
+        ways: usize,
+        random: &mut Random,
+        judge: &mut dyn Judge,
+    ) -> Result<usize, Failure> {
+        let mut follower = Follower::new(self.blocks());
         let mut flushed = 0;
         let mut cuts = 0;
         for (id, event) in sim.world.trace.events.iter().enumerate() {
@@ -122,47 +209,58 @@ impl Case {
                 if !judge.goes_on() {
                     return Ok(cuts);
                 }
-                let cut = follower.cut(&mut random);
+                let cut = follower.cut(random);
                 let checked = guarded(|| {
-                    let recovered = recover(cut.clone(), &place, self.start.broken)?;
+                    let recovered = recover(cut.clone(), &sim.mount.journal, self.start.broken)?;
                     verify(&recovered, &base.fixed, &sim.world.history, moment)?;
                     judge.judge(base, &cut, &recovered)
                 });
-                checked.map_err(|what| Failure {
-                    op: None,
-                    event: id,
-                    what,
-                })?;
+                checked.map_err(|what| self.failure(None, id, what))?;
                 cuts += 1;
             }
         }
         Ok(cuts)
     }
 
-    /// Does the operations.
-    fn work(&self, base: &Base) -> Result<Sim, Failure> {
-        let device = Device::of_blocks(Arc::clone(&base.blocks));
-        let failure = |op: usize, event, what| Failure {
-            op: Some(op),
-            event,
-            what,
-        };
-        let started = guarded(|| Sim::new(device, self.start));
-        let mut sim = started.map_err(|what| failure(0, 0, what))?;
-        for (i, op) in self.ops.iter().enumerate() {
-            let done = guarded(|| sim.apply(*op));
-            done.map_err(|what| failure(i, sim.world.trace.now(), what))?;
+    /// The life after a power cut somewhere in this one.
+    fn next(self, sim: &Sim, base: &Base, random: &mut Random) -> Result<Self, Failure> {
+        let events = &sim.world.trace.events;
+        let last = random.below(events.len().max(1) as u64) as usize;
+        let mut follower = Follower::new(self.blocks());
+        let mut flushed = 0;
+        for (id, event) in events.iter().enumerate().take(last + 1) {
+            follower.follow(id, event);
+            if matches!(event, Event::Flush) {
+                flushed = id;
+            }
         }
-        let done = guarded(|| {
-            sim.finish_flights(|_| true);
-            sim.check_mapped()?;
-            sim.check_shadow()?;
-            // What is under way comes to its end, as after the last operation of a test.
-            sim.sync();
-            sim.complaints()
+        let moment = Moment {
+            now: last + 1,
+            flushed,
+        };
+        let cut = follower.cut(random);
+        let found = guarded(|| {
+            let recovered = recover(cut, &sim.mount.journal, self.start.broken)?;
+            let tree = verify(&recovered, &base.fixed, &sim.world.history, moment)?;
+            Ok((recovered, tree))
         });
-        done.map_err(|what| failure(self.ops.len(), sim.world.trace.now(), what))?;
-        Ok(sim)
+        let (recovered, tree) = found.map_err(|what| self.failure(None, last, what))?;
+        let mut device = recovered.replayed_device;
+        let with_file = !base.fixed.orphan_file.is_empty();
+        change_super(&mut device, |raw| {
+            raw.set_needs_recovery(true);
+            raw.set_orphan_present(with_file);
+        });
+        Ok(Self {
+            number: self.number + 1,
+            device,
+            tree,
+            start: Start {
+                head: random.below(1023) as u32,
+                version: sim.version(),
+                ..self.start
+            },
+        })
     }
 }
 

@@ -99,9 +99,14 @@ fn report(options: &Options, n: u64, case: &Case, base: &Base, failure: &Failure
     eprintln!("looking for a shorter list of operations");
     match shrink(case, base, Duration::from_secs(60)) {
         Some((shorter, failure)) => {
-            println!("shortest list of operations, of {}:", case.ops.len());
-            for (i, op) in shorter.ops.iter().enumerate() {
-                println!("  {i:3} {op:?}");
+            println!("shortest list of operations:");
+            for (life, ops) in shorter.lives.iter().enumerate() {
+                if life > 0 {
+                    println!("  power cut");
+                }
+                for (i, op) in ops.iter().enumerate() {
+                    println!("  {i:3} {op:?}");
+                }
             }
             describe(&failure);
         }
@@ -112,8 +117,11 @@ fn report(options: &Options, n: u64, case: &Case, base: &Base, failure: &Failure
 
 fn describe(failure: &Failure) {
     match failure.op {
-        Some(op) => println!("  before any power cut, operation {op}:"),
-        None => println!("  power cut after event {} on the device:", failure.event),
+        Some(op) => println!("  after {} power cuts, operation {op}:", failure.life),
+        None => println!(
+            "  after {} power cuts, another one after event {} on the device:",
+            failure.life, failure.event
+        ),
     }
     println!("  {}", failure.what);
 }

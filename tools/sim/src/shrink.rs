@@ -31,28 +31,25 @@ pub fn shrink(case: &Case, base: &Base, time: Duration) -> Option<(Case, Failure
     };
     let mut failure = fails(case)?;
     let mut best = case.clone();
-    if let Some(op) = failure.op {
-        best.ops.truncate(op + 1);
-    }
-    let mut part = best.ops.len().div_ceil(2);
-    loop {
-        let mut at = 0;
-        let mut shorter = false;
-        while at < best.ops.len() && Instant::now() < end {
-            let mut less = best.clone();
-            less.ops.drain(at..(at + part).min(best.ops.len()));
-            match fails(&less) {
-                Some(found) => {
-                    (best, failure, shorter) = (less, found, true);
+    best.lives.truncate(failure.life + 1);
+    // First whole lives, then parts of each.
+    for life in 0..best.lives.len() {
+        let mut part = best.lives[life].len();
+        while part > 0 && Instant::now() < end {
+            let (mut at, mut shorter) = (0, false);
+            while at < best.lives[life].len() && Instant::now() < end {
+                let mut less = best.clone();
+                let to = (at + part).min(less.lives[life].len());
+                less.lives[life].drain(at..to);
+                match fails(&less) {
+                    Some(found) => (best, failure, shorter) = (less, found, true),
+                    None => at += part,
                 }
-                None => at += part,
+            }
+            if !shorter {
+                part /= 2;
             }
         }
-        if part == 1 && !shorter || Instant::now() >= end {
-            return Some((best, failure));
-        }
-        if !shorter || part > best.ops.len() {
-            part = (part / 2).max(1);
-        }
     }
+    Some((best, failure))
 }

@@ -3,10 +3,11 @@
 //! A file system at work: inodes in memory, names, and all of what a user and the machine do to it.
 
 use crate::broken::Broken;
+use crate::check::Tree;
 use crate::device::Bytes;
 use crate::file::Page;
 use crate::journal::{format::Super, Journal};
-use crate::model::{self, State};
+use crate::model::{self, Content, State, Version};
 use crate::mount::{change_super, Mount, Node, Shared};
 use crate::steps::What;
 use crate::world::World;
@@ -16,6 +17,7 @@ use iomapfs_core::host::{Device, Restart};
 use iomapfs_core::inode::Inode;
 use iomapfs_core::map::State as BlockState;
 use kernel::error::{code::*, Error, Result};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -76,21 +78,23 @@ pub struct Start {
     pub head: u32,
     /// When handles restart.
     pub restart: Restart,
+    /// The number of writes before.
+    pub version: u32,
     /// The rule that is broken, if any.
     pub broken: Broken,
 }
 
 impl Sim {
-    /// Mounts `device`, whose journal is empty and which has only what mkfs makes.
+    /// Mounts `device`, whose journal is empty, and deals with the orphans on it; `tree` is what must be there then.
     ///
     /// # Errors
     ///
     /// Why the core does not take it.
-    pub fn new(device: Device, start: Start) -> Result<Self, String> {
-        let (mount, journal) = Self::mount(device, start.head, start.restart, start.broken)?;
-        let model = State::new();
+    pub fn new(device: Device, tree: &Tree, start: Start) -> Result<Self, String> {
+        let (mount, journal) =
+            Self::mount(device.clone(), start.head, start.restart, start.broken)?;
         let mut sim = Self {
-            world: World::new(journal, model, &mount, start.broken),
+            world: World::new(journal, adopt(tree, &device), &mount, start.broken),
             block_size: mount.vol.layout.block_size().bytes(),
             mount: Rc::new(mount),
             nodes: BTreeMap::new(),
@@ -100,13 +104,22 @@ impl Sim {
             flights: Vec::new(),
             broken: start.broken,
             restart: start.restart,
-            version: 0,
-            generation: 0,
+            version: start.version,
+            generation: start.version,
         };
-        sim.adopt(Ino::ROOT.get(), Ino::ROOT.get())?;
-        let last = sim.world.journal.next().wrapping_sub(1);
         let model = sim.world.model.clone();
-        sim.world.history.states.insert(last, model);
+        let files = model.iter();
+        for (ino, inode) in files.filter(|(_, inode)| inode.kind == model::Kind::File) {
+            for (at, content) in &inode.blocks {
+                let bytes = content.borrow()[0].bytes.to_vec();
+                sim.shadow.insert((*ino, *at), bytes);
+            }
+            sim.cut_shadow(*ino, inode.size);
+        }
+        let mount = sim.mount.clone();
+        mount
+            .finish_orphans(&mut sim.world)
+            .map_err(|error| format!("orphans: {error:?}"))?;
         Ok(sim)
     }
 
@@ -124,44 +137,6 @@ impl Sim {
         Ok((mount, journal))
     }
 
-    /// Takes what is on disk in directory `ino` into the model.
-    fn adopt(&mut self, ino: u32, parent: u32) -> Result<(), String> {
-        use iomapfs_core::names;
-        let node = self.node(ino);
-        let mut found = BTreeMap::new();
-        let mut cursor = names::Cursor::new(false);
-        let dir = crate::mount::Dir::new(&self.mount, &node);
-        loop {
-            let progress = names::readdir(&dir, &mut cursor, |listed: names::Listed<'_>| {
-                if !matches!(listed.name, b"." | b"..") {
-                    found.insert(listed.name.to_vec(), listed.ino.get());
-                }
-                true
-            });
-            let reports = || self.mount.vol.store.take_reports();
-            match progress.map_err(|error| format!("{error:?}: {:?}", reports()))? {
-                names::Progress::End => break,
-                _ => continue,
-            }
-        }
-        let links = node.borrow().attrs.nlink;
-        let inode = model::Inode {
-            kind: model::Kind::Dir,
-            links,
-            size: 0,
-            blocks: BTreeMap::new(),
-            names: found.clone(),
-            parent,
-            target: Vec::new(),
-            synced: Rc::default(),
-        };
-        self.world.model.insert(ino, Rc::new(inode));
-        for child in found.values() {
-            self.adopt(*child, ino)?;
-        }
-        Ok(())
-    }
-
     /// The inode in memory; it comes there if it is not.
     pub fn node(&mut self, ino: u32) -> Shared {
         let mount = &self.mount;
@@ -171,6 +146,11 @@ impl Sim {
             Node::new(mount, read.expect("the inode can be read"))
         });
         node.clone()
+    }
+
+    /// How many writes there were.
+    pub fn version(&self) -> u32 {
+        self.version
     }
 
     /// A number for the next write.
@@ -499,6 +479,36 @@ impl Sim {
         }
         Ok(())
     }
+}
+
+/// What is on a device, as the model of it.
+fn adopt(tree: &Tree, device: &Device) -> State {
+    let content = |nr: u64| -> Content {
+        Rc::new(RefCell::new(vec![Version {
+            bytes: device.read(nr),
+            submitted: 0,
+            done: Some(0),
+        }]))
+    };
+    tree.iter()
+        .map(|(ino, found)| {
+            let blocks = found.blocks.iter().map(|(at, nr)| (*at, content(*nr)));
+            let inode = model::Inode {
+                kind: found.kind,
+                links: found.links,
+                size: found.size,
+                blocks: match found.kind {
+                    model::Kind::File => blocks.collect(),
+                    _ => BTreeMap::new(),
+                },
+                names: found.names.clone(),
+                parent: found.parent,
+                target: found.target.clone(),
+                synced: Rc::default(),
+            };
+            (*ino, Rc::new(inode))
+        })
+        .collect()
 }
 
 /// An operation may fail for lack of space, and for nothing else.

@@ -4,7 +4,7 @@
 //! same handles, with the same credits.
 
 use crate::broken::Rule;
-use crate::mount::{Dir, Mount, Node, Shared, Unwatched, Watch};
+use crate::mount::{Dir, Mount, Node, Shared, Watch};
 use iomapfs_core::disk::inode::{FileKind, InodeFlags, Time};
 use iomapfs_core::disk::superblock::STATE_ERROR;
 use iomapfs_core::disk::{LogicalBlock, PhysBlock};
@@ -489,7 +489,7 @@ impl Mount {
     }
 
     /// Deals with the orphans that a crash has left. Gives how many there were.
-    pub fn finish_orphans(&self) -> Result<usize> {
+    pub fn finish_orphans(&self, watch: &mut dyn Watch) -> Result<usize> {
         let vol = &self.vol;
         let (nr, offset) = vol.layout.super_location();
         let raw = vol
@@ -506,13 +506,13 @@ impl Mount {
         for ino in orphans.iter() {
             let node = Node::new(self, Inode::read_orphan(vol, *ino)?);
             if node.borrow().attrs.nlink == 0 {
-                self.free(&mut Unwatched, &node)?;
+                self.free(watch, &node)?;
                 continue;
             }
             if node.borrow().attrs.kind() == FileKind::Regular {
                 let size = node.borrow().core.disk_size;
                 let from = vol.layout.block_size().blocks_for(size) as u32;
-                self.shrink(&mut Unwatched, &node, from, size)?;
+                self.shrink(watch, &node, from, size)?;
             }
             let mut tx = vol.store.begin(ORPHAN_CREDITS, 0)?;
             self.orphans.remove(vol, &mut tx, *ino)?;

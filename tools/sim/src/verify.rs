@@ -3,11 +3,11 @@
 //! After a power cut: recovery as a mount does it, and what must be true then.
 
 use crate::broken::Broken;
-use crate::check::{check, Fixed, Found};
+use crate::check::{check, Fixed, Found, Tree};
 use crate::journal::replay::{replay, Replayed};
 use crate::journal::Place;
 use crate::model::{describe, oldest_possible, History, Inode, Kind};
-use crate::mount::{change_super, read_super, Mount};
+use crate::mount::{change_super, read_super, Mount, Unwatched};
 use iomapfs_core::disk::features::incompat;
 use iomapfs_core::host::Device;
 
@@ -24,6 +24,8 @@ pub struct Moment {
 pub struct Recovered {
     /// The device.
     pub device: Device,
+    /// The device as it was when the journal had been replayed, and nothing else done.
+    pub replayed_device: Device,
     /// The last transaction that is on it.
     pub replayed: Replayed,
     /// Inodes that were orphans.
@@ -60,10 +62,11 @@ pub fn replay_if_needed(
 /// What goes wrong.
 pub fn recover(mut device: Device, place: &Place, broken: Broken) -> Result<Recovered, String> {
     let replayed = replay_if_needed(&mut device, place, broken)?;
+    let replayed_device = device.clone();
     let mount = Mount::open(device, broken)?;
     let store = &mount.vol.store;
     let orphans = mount
-        .finish_orphans()
+        .finish_orphans(&mut Unwatched)
         .map_err(|error| format!("orphans: {error:?}: {:?}", store.take_reports()))?;
     let tid = store.commit().map_err(|error| format!("{error:?}"))?;
     mount.vol.space.committed(tid, |_| ());
@@ -81,12 +84,13 @@ pub fn recover(mut device: Device, place: &Place, broken: Broken) -> Result<Reco
     });
     Ok(Recovered {
         device,
+        replayed_device,
         replayed,
         orphans,
     })
 }
 
-/// Checks a recovered device against all that is known.
+/// Checks a recovered device against all that is known. Gives what is there.
 ///
 /// # Errors
 ///
@@ -96,7 +100,7 @@ pub fn verify(
     fixed: &Fixed,
     history: &History,
     moment: Moment,
-) -> Result<(), String> {
+) -> Result<Tree, String> {
     let tree = check(&recovered.device, fixed).map_err(|flaws| flaws.join("\n  "))?;
     let last = recovered.replayed.last;
     if let Some(promised) = history.promised(moment.now) {
@@ -129,7 +133,7 @@ pub fn verify(
         Some(ino) => Err(format!(
             "inode {ino}: should not be there, by transaction {last}"
         )),
-        None => Ok(()),
+        None => Ok(tree),
     }
 }
 

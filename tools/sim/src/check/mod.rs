@@ -45,7 +45,7 @@ pub struct Found {
     /// Where a link leads.
     pub target: Vec<u8>,
     /// Number of its parent, of a directory.
-    parent: u32,
+    pub parent: u32,
 }
 
 /// All inodes of users.

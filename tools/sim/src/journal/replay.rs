@@ -81,7 +81,9 @@ pub fn replay(device: &mut Device, place: &Place, broken: Broken) -> Result<Repl
             device.write(logged.tag.nr, bytes.into());
         }
     }
-    let emptied = sb.with(place.wide, place.sums, sequence, 0);
+    // A number is left out, so that what is left of an uncommitted transaction is never taken for a part of a new one.
+    let next = sequence.wrapping_add(1);
+    let emptied = sb.with(place.wide, place.sums, next, 0);
     device.write(place.blocks[0], emptied.bytes().into());
     Ok(Replayed {
         last: sequence.wrapping_sub(1),
