@@ -2,7 +2,7 @@
 
 //! The file systems that runs begin with: small ones of every form, made once by `mke2fs`.
 
-use crate::check::{check, Fixed, Tree};
+use crate::check::{check, meaningless, Fixed, Tree};
 use crate::device::Bytes;
 use crate::mount::{change_super, Mount};
 use anyhow::{anyhow, Context, Result};
@@ -27,6 +27,12 @@ pub struct Base {
     pub tree: Tree,
     /// The image that it was made from.
     image: Image,
+}
+
+/// What a block has that nobody has written.
+fn garbage(nr: u64, size: usize) -> Bytes {
+    let words = (0..size as u64 / 8).map(|i| 0xbad0_0000_0000_0000 | nr << 16 | i);
+    words.flat_map(u64::to_le_bytes).collect()
 }
 
 impl Base {
@@ -104,6 +110,10 @@ impl Base {
         }
         let with_file = !orphan_file.is_empty();
         let fixed = Fixed::learn(&device, layout, orphan_file).map_err(|e| anyhow!(e))?;
+        // Nothing may ever show what is there.
+        for nr in meaningless(&device, &fixed) {
+            device.write(nr, garbage(nr, size));
+        }
         let tree = check(&device, &fixed).map_err(|flaws| anyhow!(flaws.join("; ")))?;
         change_super(&mut device, |raw| {
             raw.set_needs_recovery(true);

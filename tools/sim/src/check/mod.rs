@@ -129,15 +129,39 @@ impl Fixed {
                 }
             }
         }
-        match check_again(device, &fixed) {
+        match check(device, &fixed) {
             Ok(_) => Ok(fixed),
             Err(flaws) => Err(flaws.join("; ")),
         }
     }
 }
 
-fn check_again(device: &Device, fixed: &Fixed) -> Result<Tree, Vec<String>> {
-    check(device, fixed)
+/// Blocks whose contents mean nothing: free ones, and metadata that was never used. Of an intact file system.
+pub fn meaningless(device: &Device, fixed: &Fixed) -> Vec<u64> {
+    let mut check = Check::new(device, fixed);
+    check.run();
+    let layout = &fixed.layout;
+    let mut found = Vec::new();
+    for group in 0..layout.groups() {
+        let (desc, nr) = (check.desc(group), Group::new(group));
+        let first = layout.group_first_block(nr).get();
+        let free = |bit: &u32| check.used[group as usize][*bit as usize / 8] >> (bit % 8) & 1 == 0;
+        let free = (0..layout.blocks_in_group(nr)).filter(free);
+        found.extend(free.map(|bit| first + u64::from(bit)));
+        if check.is_uninit(&desc, BLOCK_UNINIT) {
+            found.push(desc.block_bitmap);
+        }
+        if check.is_uninit(&desc, INODE_UNINIT) {
+            found.push(desc.inode_bitmap);
+        }
+        if check.has_sums() {
+            let used = layout.inodes_per_group() - desc.unused;
+            let used = u64::from(used.div_ceil(layout.inodes_per_block()));
+            let table = desc.inode_table..desc.inode_table + u64::from(layout.inode_table_blocks());
+            found.extend(table.skip(used as usize));
+        }
+    }
+    found
 }
 
 impl<'a> Check<'a> {
@@ -172,9 +196,13 @@ impl<'a> Check<'a> {
         Some(all.finish())
     }
 
+    /// Whether group descriptors have checksums, and so say what was never used.
+    fn has_sums(&self) -> bool {
+        self.layout.csum_seed().is_some() || self.layout.has_gdt_csum()
+    }
+
     fn is_uninit(&self, desc: &Desc, flag: u32) -> bool {
-        let sums = self.layout.csum_seed().is_some() || self.layout.has_gdt_csum();
-        sums && desc.flags & flag != 0
+        self.has_sums() && desc.flags & flag != 0
     }
 
     /// The block belongs to something, and to nothing else.
@@ -345,8 +373,7 @@ impl<'a> Check<'a> {
         let desc = self.desc(group);
         let count = self.layout.inodes_per_group();
         let uninit = self.is_uninit(&desc, INODE_UNINIT);
-        let sums = self.layout.csum_seed().is_some() || self.layout.has_gdt_csum();
-        let in_use = if sums {
+        let in_use = if self.has_sums() {
             count.saturating_sub(desc.unused)
         } else {
             count
