@@ -41,6 +41,9 @@ pub enum Op {
     Unlink {
         which: u16,
     },
+    UnlinkOpen {
+        which: u16,
+    },
     UnlinkMany {
         dir: u16,
         count: u16,
@@ -254,15 +257,18 @@ impl Op {
                 let count = 1 + random.below(40) as u16;
                 Self::LinkMany { file, dir, count }
             }
-            16..=20 => Self::Unlink { which },
+            16..=18 => Self::Unlink { which },
+            19..=20 => Self::UnlinkOpen { which },
             21 => {
                 let count = 1 + random.below(60) as u16;
                 Self::UnlinkMany { dir, count }
             }
             22..=25 => Self::Rename { which, dir, name },
             26..=28 => Self::RenameOver { which, over: file },
-            29..=31 => Self::Open { file },
-            _ => Self::Close { which },
+            29..=30 => Self::Open { file },
+            31 => Self::UnlinkOpen { which },
+            _ if random.chance(1, 2) => Self::Close { which },
+            _ => Self::Open { file },
         }
     }
 }
@@ -404,6 +410,17 @@ impl Sim {
             }
             Op::Unlink { which } => {
                 let (dir, name) = pick(&self.names(), which)?;
+                self.unlink(dir, &name);
+            }
+            Op::UnlinkOpen { which } => {
+                let mut names = self.names();
+                names.retain(|(dir, name)| {
+                    let ino = self.world.model[dir].names[name];
+                    self.world.model[&ino].kind == Kind::File
+                });
+                let (dir, name) = pick(&names, which)?;
+                let ino = self.world.model[&dir].names[&name];
+                self.open(ino);
                 self.unlink(dir, &name);
             }
             Op::UnlinkMany { dir, count } => {

@@ -156,8 +156,10 @@ impl World {
         self.take_closed(mount);
     }
 
-    /// Commits transaction `tid` if it has not, and waits for it. Gives whether there was anything to commit.
+    /// Commits transaction `tid` if it has not, and waits for it. Gives whether a commit block was written, and so all
+    /// data flushed that had been done.
     pub fn commit(&mut self, mount: &Mount, tid: Tid) -> bool {
+        let before = self.journal.committed();
         if tid_geq(self.committed, tid) {
             return false;
         }
@@ -165,7 +167,7 @@ impl World {
             self.close(mount);
         }
         self.finish_writing(mount);
-        true
+        self.journal.committed() != before
     }
 
     /// The number in the journal of transaction `tid`, or of a later one that has committed.

@@ -2,16 +2,12 @@
 
 //! Directories: entries, `.` and `..`, and the tree of a hashed one.
 
-use super::{get16, get32, Check};
+use super::{get16, get32, Check, Found};
 use iomapfs_core::crc32c;
 use iomapfs_core::disk::hash::{HashVersion, NameHasher};
-use std::collections::BTreeMap;
 
 /// Bytes of the entry with the checksum at the end of a leaf.
 const TAIL: usize = 12;
-
-/// Names with their inodes, and the hash of each where that matters.
-type Names = BTreeMap<Vec<u8>, u32>;
 
 /// The hashes that the names in a block may have.
 #[derive(Clone, Copy)]
@@ -28,39 +24,38 @@ struct Dir<'a> {
     blocks: &'a [u64],
     hasher: Option<NameHasher>,
     seen: Vec<bool>,
-    parent: u32,
+    found: &'a mut Found,
 }
 
 impl Check<'_> {
-    /// Checks a directory. Gives its parent.
+    /// Checks a directory, and adds what is in it.
     pub(super) fn check_dir(
         &mut self,
         ino: u32,
         seed: Option<u32>,
         hashed: bool,
         blocks: &[u64],
-        names: &mut Names,
-    ) -> u32 {
+        found: &mut Found,
+    ) {
         let mut dir = Dir {
             ino,
             seed,
             blocks,
             hasher: None,
             seen: vec![false; blocks.len()],
-            parent: 0,
+            found,
         };
         if hashed {
-            self.check_root(&mut dir, names);
+            self.check_root(&mut dir);
             let all = dir.seen.iter().all(|seen| *seen);
             self.expect(all, || {
                 format!("directory {ino}: a block that no hash leads to")
             });
         } else {
             for at in 0..blocks.len() {
-                self.check_leaf(&mut dir, at, None, names);
+                self.check_leaf(&mut dir, at, None);
             }
         }
-        dir.parent
     }
 
     /// `.` and `..` at the begin of the first block.
@@ -71,17 +66,11 @@ impl Check<'_> {
             && get16(bytes, 4) == 12
             && bytes[12 + 6] == 2
             && &bytes[20..22] == b"..";
-        dir.parent = get32(bytes, 12);
+        dir.found.parent = get32(bytes, 12);
         self.expect(good, || format!("directory {}: '.' and '..'", dir.ino));
     }
 
-    fn check_leaf(
-        &mut self,
-        dir: &mut Dir<'_>,
-        at: usize,
-        range: Option<Range>,
-        names: &mut Names,
-    ) {
+    fn check_leaf(&mut self, dir: &mut Dir<'_>, at: usize, range: Option<Range>) {
         let ino = dir.ino;
         let bytes = self.device.read(dir.blocks[at]);
         let mut end = bytes.len();
@@ -124,7 +113,8 @@ impl Check<'_> {
                 self.expect(good, || {
                     format!("directory {ino}: block {at}: name at {pos}")
                 });
-                if names.insert(name, to).is_some() {
+                dir.found.types.push((to, bytes[pos + 7]));
+                if dir.found.names.insert(name, to).is_some() {
                     self.flaw(format!("directory {ino}: a name that is there twice"));
                 }
             }
@@ -132,7 +122,7 @@ impl Check<'_> {
         }
     }
 
-    fn check_root(&mut self, dir: &mut Dir<'_>, names: &mut Names) {
+    fn check_root(&mut self, dir: &mut Dir<'_>) {
         let bytes = self.device.read(dir.blocks[0]);
         self.check_dots(dir, &bytes);
         dir.seen[0] = true;
@@ -146,7 +136,7 @@ impl Check<'_> {
         };
         dir.hasher = Some(NameHasher::new(version, hash.unsigned, &hash.seed));
         let all = Range { from: 0, to: None };
-        self.check_index(dir, &bytes, 32, bytes[30], all, names);
+        self.check_index(dir, &bytes, 32, bytes[30], all);
     }
 
     /// An index block, whose array is at `array`, with so many levels below.
@@ -157,7 +147,6 @@ impl Check<'_> {
         array: usize,
         levels: u8,
         range: Range,
-        names: &mut Names,
     ) {
         let ino = dir.ino;
         let tail = if dir.seed.is_some() { 8 } else { 0 };
@@ -197,7 +186,7 @@ impl Check<'_> {
             }
             let below = Range { from, to };
             if levels == 0 {
-                self.check_leaf(dir, at, Some(below), names);
+                self.check_leaf(dir, at, Some(below));
                 continue;
             }
             let node = self.device.read(dir.blocks[at]);
@@ -205,7 +194,7 @@ impl Check<'_> {
             self.expect(good, || {
                 format!("directory {ino}: head of index block {at}")
             });
-            self.check_index(dir, &node, 8, levels - 1, below, names);
+            self.check_index(dir, &node, 8, levels - 1, below);
         }
     }
 }

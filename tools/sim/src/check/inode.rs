@@ -112,6 +112,7 @@ impl Check<'_> {
             size,
             blocks: mapped.written,
             names: BTreeMap::new(),
+            types: Vec::new(),
             target: Vec::new(),
             parent: 0,
         };
@@ -145,7 +146,7 @@ impl Check<'_> {
                 if whole {
                     let hashed = flags & INDEX != 0;
                     let blocks: Vec<u64> = found.blocks.iter().map(|(_, nr)| *nr).collect();
-                    found.parent = self.check_dir(ino, seed, hashed, &blocks, &mut found.names);
+                    self.check_dir(ino, seed, hashed, &blocks, &mut found);
                 }
             }
         }

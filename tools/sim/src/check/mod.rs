@@ -42,6 +42,8 @@ pub struct Found {
     pub blocks: Vec<(u32, u64)>,
     /// The names in it.
     pub names: BTreeMap<Vec<u8>, u32>,
+    /// What the names say of what they lead to.
+    pub(crate) types: Vec<(u32, u8)>,
     /// Where a link leads.
     pub target: Vec<u8>,
     /// Number of its parent, of a directory.
@@ -129,7 +131,7 @@ impl Fixed {
                 }
             }
         }
-        match check(device, &fixed) {
+        match self::check(device, &fixed) {
             Ok(_) => Ok(fixed),
             Err(flaws) => Err(flaws.join("; ")),
         }
@@ -461,6 +463,18 @@ impl<'a> Check<'a> {
         for (dir, found) in tree.iter().filter(|(_, found)| found.kind == Kind::Dir) {
             *names.entry(*dir).or_default() += 1;
             *names.entry(found.parent).or_default() += 1;
+            for (ino, is) in &found.types {
+                let kind = tree.get(ino).map(|child| child.kind);
+                let should = match kind.filter(|_| self.layout.has_filetype()) {
+                    None => 0,
+                    Some(Kind::File) => 1,
+                    Some(Kind::Dir) => 2,
+                    Some(Kind::Link) => 7,
+                };
+                self.expect(kind.is_none() || *is == should, || {
+                    format!("directory {dir}: type of inode {ino} is {is}, should be {should}")
+                });
+            }
             for (name, ino) in &found.names {
                 let name = String::from_utf8_lossy(name);
                 match tree.get(ino) {
