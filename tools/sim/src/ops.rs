@@ -83,6 +83,10 @@ pub enum Op {
         count: u16,
         order: u16,
     },
+    Rewrite {
+        file: u16,
+        which: u16,
+    },
     WriteBack {
         file: u16,
         from: u16,
@@ -190,7 +194,8 @@ impl Op {
                     let len = 1 + spot(random, 4) as u32;
                     Self::Append { file, len }
                 }
-                6..=8 => {
+                8 => Self::Rewrite { file, which },
+                6..=7 => {
                     let block = random.below(large) as u32;
                     let len = 1 + random.below(5) as u16;
                     Self::Direct { file, block, len }
@@ -494,6 +499,16 @@ impl Sim {
                     self.land(flight);
                     self.tick(150);
                 }
+            }
+            Op::Rewrite { file, which } => {
+                let file = pick(&self.of_kind(Kind::File), file)?;
+                let node = self.node(file);
+                let mapped: Vec<u32> = self.world.model[&file].blocks.keys().copied().collect();
+                let at = pick(&mapped, which)?;
+                // Nothing is left to be committed when the new data is made durable.
+                self.fsync(&node);
+                let _ = self.write_direct(&node, at, 1);
+                self.fsync(&node);
             }
             Op::WriteBack { file, from, count } => {
                 let file = pick(&self.of_kind(Kind::File), file)?;
