@@ -5,9 +5,10 @@
 use crate::base::Base;
 use crate::broken::Broken;
 use crate::check::Tree;
+use crate::choose::Taste;
 use crate::device::{Bytes, Event, Follower};
 use crate::mount::change_super;
-use crate::ops::{Op, Taste};
+use crate::ops::Op;
 use crate::random::Random;
 use crate::sim::{Sim, Start};
 use crate::verify::{recover, verify, Moment, Recovered};

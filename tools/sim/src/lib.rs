@@ -12,6 +12,7 @@ pub mod base;
 pub mod broken;
 pub mod case;
 pub mod check;
+pub mod choose;
 pub mod device;
 pub mod file;
 pub mod journal;

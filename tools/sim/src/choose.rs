@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How operations are chosen.
+
+use crate::ops::Op;
+use crate::random::Random;
+
+/// What a run does most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taste {
+    /// Everything.
+    Mixed,
+    /// Data.
+    Data,
+    /// Names.
+    Names,
+    /// Everything, on a device that is nearly full.
+    Full,
+}
+
+/// How large files become, in blocks.
+const BLOCKS: u64 = 40;
+/// How far out some blocks of files are.
+const FAR: u64 = 2000;
+/// Different short names.
+const NAMES: u64 = 24;
+
+impl Op {
+    /// Any operation.
+    pub fn random(random: &mut Random, taste: Taste, block_size: u32) -> Self {
+        let bytes = u64::from(block_size);
+        let mut any = || random.next() as u16;
+        let (dir, file, which) = (any(), any(), any());
+        let name = random.below(NAMES) as u16;
+        // Positions are often at the edge of a block.
+        let spot = |random: &mut Random, max: u64| {
+            let at = random.below(max * bytes);
+            match random.below(3) {
+                0 => at / bytes * bytes,
+                1 => at,
+                _ => (at / bytes * bytes + random.below(3)).saturating_sub(1),
+            }
+        };
+        let data = match taste {
+            Taste::Mixed => 40,
+            Taste::Data => 70,
+            Taste::Names => 12,
+            Taste::Full => 50,
+        };
+        let machine = 30;
+        let way = random.below(data + machine + 34);
+        if way < data {
+            let large = match (taste, random.below(5)) {
+                (_, 0) => FAR,
+                (Taste::Full, _) => 3 * BLOCKS,
+                _ => BLOCKS,
+            };
+            return match random.below(33) / 2 {
+                16 => {
+                    let from = random.below(large) as u16;
+                    let count = 2 + random.below(100) as u16;
+                    let order = which;
+                    Self::Comb {
+                        file,
+                        from,
+                        count,
+                        order,
+                    }
+                }
+                0..=3 => {
+                    let pos = spot(random, large) as u32;
+                    let len = 1 + spot(random, 5) as u32;
+                    Self::Write { file, pos, len }
+                }
+                4..=5 => {
+                    let len = 1 + spot(random, 4) as u32;
+                    Self::Append { file, len }
+                }
+                8 => Self::Rewrite { file, which },
+                6..=7 => {
+                    let block = random.below(large) as u32;
+                    let len = 1 + random.below(5) as u16;
+                    Self::Direct { file, block, len }
+                }
+                9..=12 => {
+                    let from = random.below(4 * BLOCKS) as u16;
+                    let from = if random.chance(1, 2) { 0 } else { from };
+                    let count = 1 + random.below(8) as u16;
+                    Self::WriteBack { file, from, count }
+                }
+                13 => {
+                    let size = spot(random, large) as u32;
+                    Self::Truncate { file, size }
+                }
+                14 => {
+                    let size = if random.chance(1, 2) {
+                        0
+                    } else {
+                        spot(random, 4) as u32
+                    };
+                    Self::Truncate { file, size }
+                }
+                _ => {
+                    let by = 1 + spot(random, 4) as u32;
+                    Self::Extend { file, by }
+                }
+            };
+        }
+        if way < data + machine {
+            return match random.below(30) {
+                0..=6 => Self::Land { which },
+                7..=11 => Self::Fsync { file },
+                12 => Self::Sync,
+                13..=16 => Self::Commit,
+                17..=21 => {
+                    let writes = 1 + random.below(6) as u16;
+                    Self::Step { writes }
+                }
+                22..=24 => {
+                    let count = 1 + random.below(6) as u16;
+                    let somewhere = which;
+                    Self::Place { count, somewhere }
+                }
+                25 => Self::Tail,
+                26..=27 => Self::Forget { which },
+                28 => Self::Shrink,
+                _ if random.chance(1, 2) => Self::Remount,
+                _ => Self::Commit,
+            };
+        }
+        match random.below(34) {
+            0..=7 => Self::Create { dir, name },
+            8..=10 => Self::Mkdir { dir, name },
+            11..=12 => {
+                let len = match random.below(3) {
+                    0 => 1 + random.below(59) as u16,
+                    1 => 59 + random.below(3) as u16,
+                    _ => 60 + random.below(bytes - 61) as u16,
+                };
+                Self::Symlink { dir, name, len }
+            }
+            13..=14 => Self::Link { file, dir, name },
+            15 => {
+                let count = 1 + random.below(40) as u16;
+                Self::LinkMany { file, dir, count }
+            }
+            16..=18 => Self::Unlink { which },
+            19..=20 => Self::UnlinkOpen { which },
+            21 => {
+                let count = 1 + random.below(60) as u16;
+                Self::UnlinkMany { dir, count }
+            }
+            22..=25 => Self::Rename { which, dir, name },
+            26..=28 => Self::RenameOver { which, over: file },
+            29..=30 => Self::Open { file },
+            31 => Self::UnlinkOpen { which },
+            _ if random.chance(1, 2) => Self::Close { which },
+            _ => Self::Open { file },
+        }
+    }
+}
