@@ -61,6 +61,9 @@ enum What {
         /// Block size; any if not given.
         #[arg(long)]
         block: Option<u64>,
+        /// What the workloads are like; each another if not given.
+        #[arg(long, value_parser = workload::PROFILES.map(|p| p.name))]
+        workload: Option<String>,
         /// Power cuts of one workload; 0 for all that there are.
         #[arg(long, default_value_t = 100)]
         round: usize,
@@ -92,16 +95,21 @@ fn run(args: Args) -> Result<()> {
             points,
             seed,
             block,
+            workload,
             round,
             ops,
             out,
         } => {
             let began = Instant::now();
+            let profile = workload::PROFILES
+                .into_iter()
+                .find(|p| Some(p.name) == workload.as_deref());
             let sweep = run::Sweep {
                 fs: args.fs,
                 points,
                 seed,
                 block,
+                profile,
                 round,
                 ops,
                 out,

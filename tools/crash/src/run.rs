@@ -11,7 +11,7 @@ use crate::log::{Kind, Log};
 use crate::model::{own_name, Model, SHARED, STRIPED};
 use crate::replay::{all_points, Point, Replay};
 use crate::volume::{Config, Logged, Loop, Mounted};
-use crate::workload::{Shared, Worker, PROFILES};
+use crate::workload::{Profile, Shared, Worker, PROFILES};
 use anyhow::{anyhow, ensure, Context, Result};
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,8 @@ pub struct Sweep {
     pub points: usize,
     pub seed: u64,
     pub block: Option<u64>,
+    /// What the workloads are like; each another if `None`.
+    pub profile: Option<Profile>,
     /// Power cuts a round; 0: every one there is.
     pub round: usize,
     pub ops: usize,
@@ -104,7 +106,9 @@ impl Sweep {
         let round = total.rounds;
         let mut rng = Rng::with_seed(self.seed << 20 | round as u64);
         let config = Config::random(&mut rng, self.block);
-        let profile = PROFILES[rng.usize(..PROFILES.len())];
+        let profile = self
+            .profile
+            .unwrap_or(PROFILES[rng.usize(..PROFILES.len())]);
         let device = self.dir.join("device");
         config.make(&device)?;
         let recorded = self.record(&config, profile, &mut rng, helpers, &device)?;
@@ -151,11 +155,14 @@ impl Sweep {
     fn record(
         &self,
         config: &Config,
-        profile: crate::workload::Profile,
+        profile: Profile,
         rng: &mut Rng,
         helpers: &mut [Helper],
         image: &Path,
     ) -> Result<Recorded> {
+        // With fewer of them, fewer flushes of one are done by another.
+        let count = [1, 2, THREADS, THREADS][rng.usize(..4)];
+        let ops = self.ops * THREADS / count;
         let mount = PathBuf::from("/run/mnt/crash");
         let log_file = self.dir.join("log");
         let device = Loop::new(image)?;
@@ -163,7 +170,7 @@ impl Sweep {
         let mounted = Mounted::new(&self.fs, &device.0, &mount, "")?;
         fs::create_dir(mount.join(SHARED))?;
         File::create(mount.join(STRIPED))?;
-        (0..THREADS).try_for_each(|t| fs::create_dir(mount.join(own_name(t))))?;
+        (0..count).try_for_each(|t| fs::create_dir(mount.join(own_name(t))))?;
         mounted.unmount()?;
         let base = Disk::read(image)?;
 
@@ -175,18 +182,19 @@ impl Sweep {
             mount,
             device: DEVICE.to_owned(),
             block: config.block,
-            done: (0..THREADS).map(|_| AtomicU32::new(0)).collect(),
+            done: (0..count).map(|_| AtomicU32::new(0)).collect(),
             marks: Mutex::default(),
             next_mark: AtomicU32::new(1),
-            budget: (config.size << 20) * 2 / 5 / THREADS as u64,
+            budget: (config.size << 20) * 2 / 5 / count as u64,
         };
         let threads = std::thread::scope(|scope| {
             let running: Vec<_> = helpers
                 .iter_mut()
+                .take(count)
                 .enumerate()
                 .map(|(t, helper)| {
                     let worker = Worker::new(&shared, t, profile, rng.u64(..), helper);
-                    scope.spawn(move || worker.run(self.ops))
+                    scope.spawn(move || worker.run(ops))
                 })
                 .collect();
             running

@@ -53,7 +53,8 @@ impl Config {
     /// Anything that mkfs.ext4 may make and that is small; the journal wraps soon.
     pub fn random(rng: &mut Rng, block: Option<u64>) -> Self {
         let block = block.unwrap_or_else(|| [1024, 2048, 4096, 4096][rng.usize(..4)]);
-        let size = if block == 4096 { 40 } else { 32 };
+        // So small that what was freed is used again soon.
+        let size = if block == 4096 { 24 } else { 16 };
         let journal = block / 1024 * rng.u64(1..=2);
         let mut features = Vec::new();
         let mut pick = |name: &str, out_of: u8| {
@@ -82,7 +83,7 @@ impl Config {
             "-J",
             &format!("size={journal}"),
             "-N",
-            "2048",
+            "1024",
             "-g",
             &group.to_string(),
             "-I",

@@ -75,7 +75,7 @@ pub const PROFILES: [Profile; 5] = [
     profile("append", [3, 30, 2, 2, 25, 4], [4, 1, 6]),
     profile("names", [20, 8, 3, 40, 12, 1], [5, 1, 3]),
     profile("direct", [5, 30, 5, 5, 6, 10], [14, 0, 6]),
-    profile("one file", [1, 4, 1, 2, 8, 40], [8, 2, 4]),
+    profile("shared", [1, 4, 1, 2, 8, 40], [8, 2, 4]),
 ];
 
 struct Live {

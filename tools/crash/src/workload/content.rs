@@ -142,6 +142,7 @@ impl Worker<'_> {
                 File::open(self.dir_path(dir))?.sync_all()?;
                 self.promise(Promise::Names { names })
             }
+            4 | 5 => self.overwrite(),
             kind => {
                 let (path, node) =
                     if self.rng.u32(..self.profile.striped + 20) < self.profile.striped {
@@ -154,11 +155,11 @@ impl Worker<'_> {
                     };
                 // fdatasync: what is needed to find the data; of the names only that there is the file.
                 let (names, file) = (
-                    if kind < 8 { &self.made } else { &self.named },
+                    if kind < 10 { &self.made } else { &self.named },
                     File::open(path)?,
                 );
                 let names = names.get(&node).copied().unwrap_or(0);
-                if kind < 8 {
+                if kind < 10 {
                     file.sync_data()?;
                 } else {
                     file.sync_all()?;
@@ -167,6 +168,43 @@ impl Worker<'_> {
                 self.promise(Promise::File { node, seq, names })
             }
         }
+    }
+
+    /// Writes where there are blocks and all metadata is durable: the device's cache is all that is left to flush.
+    fn overwrite(&mut self) -> Result<()> {
+        let block = self.shared.block;
+        let Some((path, node)) = self.any_file() else {
+            return self.make();
+        };
+        let live = self.live.get_mut(&node).context("a file")?;
+        if live.size < block {
+            return self.write_own();
+        }
+        let file = OpenOptions::new().write(true).open(&path)?;
+        file.sync_data()?;
+        let offset = self.rng.u64(..live.size / block) * block;
+        let seq = self.ops.len() as Seq + 1;
+        let bytes = content::bytes(node, seq, offset, block as usize);
+        if self.rng.bool() {
+            let direct = OFlags::DIRECT.bits() as i32;
+            let file = OpenOptions::new()
+                .write(true)
+                .custom_flags(direct)
+                .open(&path)?;
+            with_aligned(&bytes, |bytes| file.write_all_at(bytes, offset))?;
+        } else {
+            file.write_all_at(&bytes, offset)?;
+        }
+        self.did(Op::Write {
+            node,
+            offset,
+            len: block,
+            mapped: false,
+        });
+        file.sync_data()?;
+        self.live.get_mut(&node).context("a file")?.unflushed = false;
+        let names = self.made.get(&node).copied().unwrap_or(0);
+        self.promise(Promise::File { node, seq, names })
     }
 
     fn sync_all(&mut self) -> Result<()> {

@@ -150,11 +150,11 @@ impl Worker<'_> {
             self.held
                 .push(OpenOptions::new().write(true).open(self.path(at))?);
         }
-        if self.held.len() > 4 {
+        if self.held.len() > 2 {
             self.held.remove(0);
         }
         if let Some(file) = self.held.last() {
-            file.write_all_at(&[0xa5; 10_000], self.rng.u64(..200_000))?;
+            file.write_all_at(&[0xa5; 10_000], self.rng.u64(..60_000))?;
         }
         Ok(())
     }
