@@ -406,7 +406,7 @@ impl Tree {
         let Some(index) = root.index(0) else {
             return Ok(None);
         };
-        let child = self.node(vol, index.child)?;
+        let child = self.node(vol, index.child, true)?;
         let copied = child.with(|bytes| {
             let node = Node::parse(bytes)?;
             node.fits(below, index.start, LogicalBlock::LIMIT)?;

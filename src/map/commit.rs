@@ -69,7 +69,9 @@ impl FileMap {
                 let mut len = piece.len.min(MAX_WRITTEN);
                 if kind != Kind::Pending {
                     // What is one run in memory may be more than one extent: of two leaves, or of the greatest length.
-                    if let Some((_, _, here)) = self.tree.last_before(vol, at.saturating_add(1))? {
+                    if let Some((_, _, here)) =
+                        self.tree.last_before(vol, at.saturating_add(1), true)?
+                    {
                         len = len.min(here.end().saturating_distance_from(at)).max(1);
                     }
                 }

@@ -113,7 +113,7 @@ impl FileMap {
         self.cancel(vol, from, to);
         let mut to = to;
         let mut left = granted;
-        while let Some((path, slot, last)) = self.tree.last_before(vol, to)? {
+        while let Some((path, slot, last)) = self.tree.last_before(vol, to, true)? {
             if last.end() <= from {
                 break;
             }

@@ -77,6 +77,36 @@ impl FileMap {
         goal: Goal,
         privileged: bool,
     ) -> Result<Mapping> {
+        self.choose_with(vol, at, len, goal, privileged, true)
+    }
+
+    /// As [`Self::choose`], but never waits for the device.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` where something would have to be read; those of [`Self::choose`].
+    pub fn choose_now<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        at: LogicalBlock,
+        len: u32,
+        goal: Goal,
+        privileged: bool,
+    ) -> Result<Mapping> {
+        // Then `piece` does not read.
+        self.lookup_cached(at, 1).ok_or(EAGAIN)?;
+        self.choose_with(vol, at, len, goal, privileged, false)
+    }
+
+    fn choose_with<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        at: LogicalBlock,
+        len: u32,
+        goal: Goal,
+        privileged: bool,
+        wait: bool,
+    ) -> Result<Mapping> {
         let piece = self.piece(vol, at)?;
         let len = piece.end().saturating_distance_from(at).min(len.max(1));
         let chosen = match piece.kind() {
@@ -94,7 +124,7 @@ impl FileMap {
                 self.cache.prepare(at)?;
                 let goal = Goal {
                     near: match goal.near {
-                        None => self.near(vol, at)?,
+                        None => self.near(vol, at, wait)?,
                         near => near,
                     },
                     ..goal
@@ -106,7 +136,7 @@ impl FileMap {
                     claim_for(privileged)
                 };
                 let run = self
-                    .pick(vol, at, len, goal, claim)
+                    .pick(vol, at, len, goal, claim, wait)
                     .inspect_err(|_| self.settle(vol))?;
                 Piece::new(at, run.len, Kind::Pending, Some(run.start))
             }
@@ -176,6 +206,7 @@ impl FileMap {
         &self,
         vol: &Volume<S>,
         at: LogicalBlock,
+        wait: bool,
     ) -> Result<Option<crate::disk::PhysBlock>> {
         let pending = at
             .get()
@@ -184,7 +215,7 @@ impl FileMap {
         if let Some(phys) = pending.and_then(|mapping| mapping.phys) {
             return Ok(phys.checked_add(1));
         }
-        if let Some((_, _, before)) = self.tree.last_before(vol, at)? {
+        if let Some((_, _, before)) = self.tree.last_before(vol, at, wait)? {
             // As far behind its blocks as in the file: what fills the gap later lies between.
             let near = before.phys_at(at);
             return Ok(Some(near).filter(|near| vol.layout.contains(*near, 1)));

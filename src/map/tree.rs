@@ -21,7 +21,7 @@ use crate::disk::extent::{Extent, ExtentNodeFormat, Index, Node, MAX_DEPTH, ROOT
 use crate::disk::{Ino, LogicalBlock, PhysBlock};
 use crate::store::{Block, Flaw, Store};
 use crate::volume::Volume;
-use kernel::error::{Error, Result};
+use kernel::error::{code::*, Error, Result};
 use kernel::prelude::*;
 
 /// Levels of nodes in blocks, at most.
@@ -165,6 +165,16 @@ impl Tree {
     ///
     /// `EIO`; `EUCLEAN`, reported, where a node is not what its parent says.
     pub(super) fn path<S: Store>(&self, vol: &Volume<S>, at: LogicalBlock) -> Result<Path<S>> {
+        self.path_with(vol, at, true)
+    }
+
+    /// As [`Tree::path`]; `EAGAIN` where a node is not in memory and `wait` is unset.
+    fn path_with<S: Store>(
+        &self,
+        vol: &Volume<S>,
+        at: LogicalBlock,
+        wait: bool,
+    ) -> Result<Path<S>> {
         let root = self.root().map_err(|flaw| self.flaw(vol, flaw))?;
         let (step, mut next) = look(&root, at, LogicalBlock::LIMIT);
         let mut path = Path {
@@ -182,7 +192,7 @@ impl Tree {
             let Some((index, to)) = next else {
                 return Err(self.corrupt(vol, "empty index node"));
             };
-            let block = self.node(vol, index.child)?;
+            let block = self.node(vol, index.child, wait)?;
             let found = block.with(|bytes| {
                 let node = Node::parse(bytes)?;
                 node.fits(depth, index.start, to)?;
@@ -196,14 +206,18 @@ impl Tree {
         Ok(path)
     }
 
-    /// A node in a block, verified.
+    /// A node in a block, verified. `EAGAIN` where it is not in memory and `wait` is unset.
     pub(super) fn node<S: Store>(
         &self,
         vol: &Volume<S>,
         nr: PhysBlock,
+        wait: bool,
     ) -> Result<Block<S, ExtentNodeFormat>> {
         if let Some(block) = vol.store.read_cached(nr, self.format) {
             return Ok(block);
+        }
+        if !wait {
+            return Err(EAGAIN);
         }
         if vol.space.is_system(nr, 1) {
             return Err(self.corrupt(vol, "node in a block of the file system's own metadata"));
@@ -276,16 +290,18 @@ impl Tree {
         Ok(())
     }
 
-    /// The last extent that starts before `to`, with its place: its path and its slot in the leaf.
+    /// The last extent that starts before `to`, with its place: its path and its slot in the leaf. `EAGAIN` where a node
+    /// is not in memory and `wait` is unset.
     pub(super) fn last_before<S: Store>(
         &self,
         vol: &Volume<S>,
         to: LogicalBlock,
+        wait: bool,
     ) -> Result<Option<(Path<S>, usize, Extent)>> {
         let Some(last) = to.get().checked_sub(1) else {
             return Ok(None);
         };
-        let path = self.path(vol, LogicalBlock::new(last))?;
+        let path = self.path_with(vol, LogicalBlock::new(last), wait)?;
         // As keys are exact, a leaf that covers a place starts at or before it, unless it is the first one.
         let Some(pos) = path.leaf().pos else {
             return Ok(None);

@@ -71,6 +71,7 @@ impl FileMap {
     /// Chooses up to `want` contiguous blocks for the file blocks from `at` on.
     ///
     /// With [`Claim::Reserved`], `want` blocks are reserved, and as many of the reservation as are chosen are used up.
+    /// `wait` unset: `EAGAIN` rather than wait for the device.
     pub(super) fn pick<S: Store>(
         &mut self,
         vol: &Volume<S>,
@@ -78,12 +79,13 @@ impl FileMap {
         want: u32,
         goal: Goal,
         claim: Claim,
+        wait: bool,
     ) -> Result<Run> {
         let in_order = at == self.window.next && at != LogicalBlock::ZERO;
         let run = if in_order && self.window.writers > 0 {
-            self.pick_ahead(vol, want, goal, claim)?
+            self.pick_ahead(vol, want, goal, claim, wait)?
         } else {
-            vol.space.choose(vol, goal, want, claim)?
+            search(vol, goal, want, claim, wait)?
         };
         self.window.next = at.saturating_add(run.len);
         Ok(run)
@@ -96,6 +98,7 @@ impl FileMap {
         want: u32,
         goal: Goal,
         claim: Claim,
+        wait: bool,
     ) -> Result<Run> {
         if self.window.run.is_none() {
             let most = MAX_BYTES >> vol.layout.block_size().bits();
@@ -111,10 +114,10 @@ impl FileMap {
                 stream: true,
                 ..goal
             };
-            match vol.space.choose(vol, goal, all, Claim::Free) {
+            match search(vol, goal, all, Claim::Free, wait) {
                 Ok(run) => self.window.run = Some(run),
                 // What is reserved can be had nevertheless.
-                Err(error) if error == ENOSPC => return vol.space.choose(vol, goal, want, claim),
+                Err(error) if error == ENOSPC => return search(vol, goal, want, claim, wait),
                 Err(error) => return Err(error),
             }
         }
@@ -146,5 +149,20 @@ impl FileMap {
             vol.space.unchoose(run);
         }
         self.window.size = 0;
+    }
+}
+
+/// Looks for free blocks, if `wait` also where bitmaps must be read first.
+fn search<S: Store>(
+    vol: &Volume<S>,
+    goal: Goal,
+    want: u32,
+    claim: Claim,
+    wait: bool,
+) -> Result<Run> {
+    if wait {
+        vol.space.choose(vol, goal, want, claim)
+    } else {
+        vol.space.choose_now(goal, want, claim)
     }
 }

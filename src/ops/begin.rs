@@ -141,10 +141,15 @@ pub(super) fn discard_delayed(node: &Node, start: u64, end: u64) {
     });
 }
 
-/// For direct writes.
-pub(super) struct Direct;
+/// The longest write that chooses blocks although it must not wait, in bytes: one bio, so that it is our completion that
+/// does the rest, and not the task that must not wait.
+const MOST_NOWAIT: u64 = 512 << 10;
 
-impl Ops for Direct {
+/// For direct writes. `QUEUED`: what there is to do when the data is on the device is done by somebody else, so a task
+/// that must not wait may choose blocks. That needs no handle, only memory.
+pub(super) struct Direct<const QUEUED: bool>;
+
+impl<const QUEUED: bool> Ops for Direct<QUEUED> {
     type Fs = Fs;
 
     fn begin(node: &Node, pos: u64, len: u64, op: Op) -> Result<Map> {
@@ -164,8 +169,9 @@ impl Ops for Direct {
         let mapping = match found.state {
             State::Written => found,
             _ if op.contains(Op::OVERWRITE_ONLY) => return Err(EAGAIN),
+            _ if !wait && !(QUEUED && len <= MOST_NOWAIT) => return Err(EAGAIN),
             State::Pending => found,
-            _ if !wait => return Err(EAGAIN),
+            _ if !wait => choose_now(node, blocks, end >= node.size())?,
             State::Hole | State::Delayed | State::Unwritten => {
                 let stream = end >= node.size();
                 match choose(node, blocks, stream) {
@@ -199,6 +205,22 @@ fn choose(node: &Node, blocks: Blocks, stream: bool) -> Result<Mapping> {
                 .choose(volume, blocks.start, blocks.len, goal, privileged)
         })
     })
+}
+
+/// As [`choose`], for all of `blocks` in one run, without waiting. `EAGAIN` where that cannot be; what was chosen by
+/// then stays, for the one who tries again and waits.
+fn choose_now(node: &Node, blocks: Blocks, stream: bool) -> Result<Mapping> {
+    let goal = node.data().goal(stream);
+    let chosen = try_with_core(node, false, |volume, core| {
+        core.map
+            .choose_now(volume, blocks.start, blocks.len, goal, false)
+    });
+    match chosen {
+        // There may be ways to make space, all of which wait.
+        Err(e) if e == ENOSPC => Err(EAGAIN),
+        Ok(run) if run.len < blocks.len => Err(EAGAIN),
+        chosen => chosen,
+    }
 }
 
 /// The first hole at or after `pos`.

@@ -79,7 +79,8 @@ fn commit<'a>(node: &'a Node, handle: &mut Option<Tx<'a>>, range: Range) -> Resu
 pub(super) struct DirectWrite;
 
 impl dio::Write for DirectWrite {
-    type Ops = super::begin::Direct;
+    type Ops = super::begin::Direct<false>;
+    type BatchOps = super::begin::Direct<true>;
     type Completion = Batched;
 
     fn is_done(node: &Node, written: &dio::Written) -> bool {

@@ -7,7 +7,7 @@
 //! | write | `i_rwsem` |
 //! |---|---|
 //! | whole blocks: over data, into holes, behind the end | shared, may be asynchronous |
-//! | the same, behind a gap after the end | exclusive while the gap is zeroed, then shared |
+//! | the same, behind a gap after an end within a page | exclusive while the gap is zeroed, then shared |
 //! | parts of blocks, over data within the file | shared |
 //! | parts of blocks otherwise | exclusive, alone in flight: iomap zeroes the rest of the blocks |
 //! | behind an end within a page, if blocks are smaller than pages | the same: the page is mapped anew |

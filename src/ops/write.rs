@@ -17,6 +17,7 @@ use crate::linux::file::{IterSource, Kiocb};
 use crate::linux::iomap::buffered;
 use crate::linux::lock::{Held, Invalidate};
 use kernel::error::{code::*, Result};
+use kernel::page::PAGE_SIZE;
 
 /// Writes, one way or the other.
 pub(super) fn write_iter(iocb: Kiocb<'_, Fs>, mut from: IterSource<'_>) -> Result<usize> {
@@ -75,7 +76,9 @@ pub(super) fn prepare<'a>(
             return Ok((lock, 0));
         }
         let (pos, size) = (iocb.pos() as u64, node.size());
-        let gap = pos > size;
+        // An end between pages has nothing behind it that is to be zeroed.
+        let page = u64::from(node.super_block().block_size()).max(PAGE_SIZE as u64);
+        let gap = pos > size && (need != Need::Shared || size & page.wrapping_sub(1) != 0);
         if !lock.is_exclusive() && (gap || !node.is_nosec()) {
             drop(lock);
             lock = held(node, true, wait)?;

@@ -70,8 +70,22 @@ impl<S: Store> Space<S> {
     ///
     /// `ENOSPC` (not for reserved blocks, unless a group with free blocks turned out to be bad), `ENOMEM`.
     pub fn choose(&self, vol: &Volume<S>, goal: Goal, want: u32, from: Claim) -> Result<Run> {
+        self.choose_with(Some(&vol.store), goal, want, from)
+    }
+
+    /// As [`Space::choose`], but never reads a bitmap, so it never waits for the device.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` where a bitmap is not in memory; those of [`Space::choose`].
+    pub fn choose_now(&self, goal: Goal, want: u32, from: Claim) -> Result<Run> {
+        self.choose_with(None, goal, want, from)
+    }
+
+    /// Without a store no bitmap is read.
+    fn choose_with(&self, store: Option<&S>, goal: Goal, want: u32, from: Claim) -> Result<Run> {
         let claimed = self.counters.claim(from, want.max(1))?;
-        let result = self.find(&vol.store, goal, claimed);
+        let result = self.find(store, goal, claimed);
         let used = result.as_ref().map_or(0, |run| run.len);
         self.counters.unclaim(from, claimed, used);
         result
@@ -87,7 +101,7 @@ impl<S: Store> Space<S> {
         }
     }
 
-    fn find(&self, store: &S, goal: Goal, want: u32) -> Result<Run> {
+    fn find(&self, store: Option<&S>, goal: Goal, want: u32) -> Result<Run> {
         // The first write of every file is at its end. A small one stays with its directory; it is a stream
         // when it goes on.
         let begins = goal.near.is_some() || want >= STREAM_START;
@@ -158,7 +172,7 @@ impl<S: Store> Space<S> {
     }
 
     /// Step 1: the block `goal.near` and those behind it.
-    fn take_near(&self, store: &S, goal: Goal, want: u32) -> Result<Option<Run>> {
+    fn take_near(&self, store: Option<&S>, goal: Goal, want: u32) -> Result<Option<Run>> {
         let Some((group, bit)) = goal.near.and_then(|near| self.layout.group_of(near)) else {
             return Ok(None);
         };
@@ -169,7 +183,7 @@ impl<S: Store> Space<S> {
             })
         };
         let mut seen = look();
-        while matches!(seen, Look::NotLoaded) && self.ensure_index(store, group)? {
+        while matches!(seen, Look::NotLoaded) && self.ensure_index(store.ok_or(EAGAIN)?, group)? {
             seen = look();
         }
         Ok(match seen {
@@ -179,7 +193,7 @@ impl<S: Store> Space<S> {
     }
 
     /// Steps 2 to 4. `None` if no free block was seen.
-    fn search(&self, store: &S, first: Group, from: u32, ask: Ask) -> Result<Option<Run>> {
+    fn search(&self, store: Option<&S>, first: Group, from: u32, ask: Ask) -> Result<Option<Run>> {
         let mut need = ask.room;
         let mut reads = READS;
         let mut no_memory: Option<Error> = None;
@@ -200,7 +214,7 @@ impl<S: Store> Space<S> {
                     let mut seen = self.look(group, from, need, ask);
                     while matches!(seen, Look::NotLoaded) && (reads > 0 || most == 0) {
                         reads = reads.saturating_sub(1);
-                        seen = match self.ensure_index(store, group) {
+                        seen = match self.ensure_index(store.ok_or(EAGAIN)?, group) {
                             Ok(_) => self.look(group, from, need, ask),
                             Err(e) => {
                                 no_memory = Some(e);

@@ -55,6 +55,9 @@ pub(crate) struct Written {
 pub(crate) trait Write: Sized + 'static {
     /// How blocks are found.
     type Ops: Ops;
+    /// The same for writes that may be asynchronous and in batches: what there is to do when they are complete is done
+    /// by [`Write::Completion`], so one that must not wait may need something to be done.
+    type BatchOps: Ops<Fs = <Self::Ops as Ops>::Fs>;
     /// What is done when parts of asynchronous writes are complete.
     type Completion: Completion<Fs = <Self::Ops as Ops>::Fs>;
 
@@ -270,10 +273,10 @@ pub(crate) fn write<'a, W: Write>(
     // A request that waits does its own work, and one that must be durable waits for a commit of its own: a
     // batch would wait for one after the other.
     let batch = batch && !flags.contains(Flags::FORCE_WAIT) && iocb.is_async() && !iocb.is_dsync();
-    let table = if batch {
-        DioTable::<W>::BATCH_OPS
+    let (ops, table) = if batch {
+        (Table::<W::BatchOps>::OPS, DioTable::<W>::BATCH_OPS)
     } else {
-        DioTable::<W>::OPS
+        (Table::<W::Ops>::OPS, DioTable::<W>::OPS)
     };
     let mut start = iocb.pos();
     // SAFETY: As in `read`; the completion table fits the file system. `start` is used before the call returns only.
@@ -281,7 +284,7 @@ pub(crate) fn write<'a, W: Write>(
         bindings::iomap_dio_rw(
             iocb.as_ptr(),
             from.as_ptr(),
-            Table::<W::Ops>::OPS,
+            ops,
             table,
             flags.0,
             (&raw mut start).cast(),

@@ -5,7 +5,8 @@
 mod map_common;
 
 use iomapfs_core::host::{Image, Mkfs};
-use iomapfs_core::map::State;
+use iomapfs_core::map::{Mapping, State};
+use kernel::error::code::*;
 use map_common::*;
 
 fn image(block_size: u32) -> Image {
@@ -46,4 +47,75 @@ fn first_steps() {
     save(&vol, &image);
     image.fsck().unwrap();
     assert_eq!(dump_extents(&image, "f"), runs);
+}
+
+/// Would catch: a choice for somebody who must not wait that reads from the device, or that differs from the one that
+/// may wait.
+#[test]
+fn chooses_without_waiting_what_it_would_have_chosen() {
+    let image = image(1024);
+    let ino = make_files(&image, &["f"])[0];
+    let chosen = |wait: bool| -> Vec<Mapping> {
+        let vol = mount(&image);
+        let mut file = File::open(&vol, ino);
+        file.lookup(&vol, 0, 1);
+        let mut choose = |at: u32| -> Mapping {
+            let map = file.map();
+            if wait {
+                map.choose(&vol, block(at), 2, goal(), false).unwrap()
+            } else {
+                map.choose_now(&vol, block(at), 2, goal(), false).unwrap()
+            }
+        };
+        // The bitmap of the group is read here. (What is written in order would begin in another one.)
+        vol.space
+            .choose(&vol, goal(), 1, iomapfs_core::space::Claim::Free)
+            .unwrap();
+        [0, 10, 4, 100, 50, 110].map(&mut choose).to_vec()
+    };
+    assert_eq!(chosen(false), chosen(true));
+
+    // Neither the bitmap nor, with many extents and nothing in memory, the tree is read.
+    let vol = mount(&image);
+    let mut file = File::open(&vol, ino);
+    let map = file.map();
+    assert_eq!(
+        map.choose_now(&vol, block(0), 1, goal(), false),
+        Err(EAGAIN)
+    );
+    assert_eq!(map.reserved(), (0, 0));
+    for at in (0..40).step_by(2) {
+        file.map()
+            .choose(&vol, block(at), 1, goal(), false)
+            .unwrap();
+        file.commit(&vol, at, 1).unwrap();
+    }
+    assert!(file.map().depth() > 0);
+    file.map().shrink(usize::MAX);
+    vol.store.commit().unwrap();
+    vol.store.checkpoint();
+    vol.store.drop_cache();
+    let map = file.map();
+    assert_eq!(
+        map.choose_now(&vol, block(41), 1, goal(), false),
+        Err(EAGAIN)
+    );
+    map.lookup(&vol, block(41), 1).unwrap();
+    vol.store.drop_cache();
+    // The hole is known, but not what comes before it in the file.
+    assert_eq!(
+        map.choose_now(&vol, block(45), 1, goal(), false),
+        Err(EAGAIN)
+    );
+    assert_eq!(map.reserved(), (0, 0));
+    map.choose(&vol, block(45), 1, goal(), false).unwrap();
+    assert_eq!(
+        map.choose_now(&vol, block(60), 1, goal(), false)
+            .unwrap()
+            .state,
+        State::Pending
+    );
+    map.evict(&vol);
+    save(&vol, &image);
+    image.fsck().unwrap();
 }
