@@ -48,6 +48,13 @@ pub struct NameHash {
     pub minor: u32,
 }
 
+impl NameHash {
+    /// The same order in one number.
+    pub fn order(self) -> u64 {
+        u64::from(self.major) << 32 | u64::from(self.minor)
+    }
+}
+
 /// A hash function with its key.
 #[derive(Clone, Copy, Debug)]
 pub struct NameHasher {
@@ -122,12 +129,12 @@ fn each_chunk<const N: usize>(
     for piece in name.chunks(4 * N) {
         let pad = (left | left.wrapping_shl(8)).wrapping_mul(0x0001_0001);
         let mut parts = piece.chunks(4);
-        f(core::array::from_fn(|_| {
-            parts
-                .next()
-                .unwrap_or(&[])
-                .iter()
-                .fold(pad, |word, &byte| (word << 8).wrapping_add(widen(byte)))
+        let shift = |word: u32, &byte: &u8| (word << 8).wrapping_add(widen(byte));
+        f(core::array::from_fn(|_| match parts.next() {
+            None => pad,
+            // The same as below, without a loop.
+            Some([a, b, c, d]) => [b, c, d].into_iter().fold(widen(*a), shift),
+            Some(part) => part.iter().fold(pad, shift),
         }));
         left = left.saturating_sub(4 * N as u32);
     }

@@ -32,6 +32,22 @@ pub(super) struct Cost {
     pub(super) edits: u32,
 }
 
+/// Where a change takes place and what it does there, as [`Tree::cost`] found it for [`Tree::apply`].
+pub(super) struct Way<S: Store> {
+    path: Path<S>,
+    plan: Option<Plan>,
+}
+
+impl<S: Store> Way<S> {
+    /// To be filled.
+    pub(super) fn new() -> Self {
+        Self {
+            path: Path::new(),
+            plan: None,
+        }
+    }
+}
+
 /// Blocks for new nodes, marked used, not in the tree yet.
 pub(super) struct NewNodes {
     blocks: [Option<PhysBlock>; MAX_NEW],
@@ -57,17 +73,27 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// As [`Tree::path`]; `EFBIG` where the tree cannot get higher.
-    pub(super) fn cost<S: Store>(&self, vol: &Volume<S>, change: &Change) -> Result<Cost> {
-        let path = self.path(vol, change.start())?;
-        let plan = self
-            .with_node(vol, &path, path.depth(), |node| Plan::make(node, change))?
-            .map_err(|flaw| self.flaw(vol, flaw))?;
-        let depth = path.depth() as u32;
-        let nodes = self.new_nodes(&path, plan.growth())?;
+    /// As [`Tree::find`]; `EFBIG` where the tree cannot get higher.
+    pub(super) fn cost<S: Store>(
+        &self,
+        vol: &Volume<S>,
+        change: &Change,
+        way: &mut Way<S>,
+    ) -> Result<Cost> {
+        let plan = self.plan(vol, change, &mut way.path)?;
+        let depth = way.path.depth() as u32;
+        let nodes = self.new_nodes(&way.path, plan.growth())?;
+        way.plan = Some(plan);
         // The nodes on the way are changed by a split below them, or by a new first key.
         let edits = depth.saturating_add(nodes);
         Ok(Cost { nodes, edits })
+    }
+
+    /// What `change` does to the leaf, which is that of `path` then.
+    fn plan<S: Store>(&self, vol: &Volume<S>, change: &Change, path: &mut Path<S>) -> Result<Plan> {
+        self.find(vol, change.start(), true, path)?;
+        self.with_node(vol, path, path.depth(), |node| Plan::make(node, change))?
+            .map_err(|flaw| self.flaw(vol, flaw))
     }
 
     /// How many nodes must be added before the leaf of `path` takes `growth` more entries.
@@ -151,7 +177,8 @@ impl Tree {
         }
     }
 
-    /// Makes a change. `nodes` are at least as many as [`Tree::cost`] said. `dense` says that nodes may be
+    /// Makes a change. `nodes` are at least as many as [`Tree::cost`] said, and `way` is what it found; the tree has not
+    /// changed since. `dense` says that nodes may be
     /// left full where the file grows at its end, see [`Tree::split`].
     ///
     /// # Errors
@@ -163,17 +190,19 @@ impl Tree {
         vol: &Volume<S>,
         tx: &mut S::Tx<'_>,
         change: &Change,
+        way: &mut Way<S>,
         nodes: &mut NewNodes,
         dense: bool,
     ) -> Result {
         // Each turn splits one node or grows the tree, so that fewer are in the way.
         for _ in 0..=MAX_NEW {
-            let path = self.path(vol, change.start())?;
-            let plan = self
-                .with_node(vol, &path, path.depth(), |node| Plan::make(node, change))?
-                .map_err(|flaw| self.flaw(vol, flaw))?;
-            if self.new_nodes(&path, plan.growth())? == 0 {
-                return self.replace(vol, tx, &path, &plan);
+            let plan = match way.plan.take() {
+                Some(plan) => plan,
+                None => self.plan(vol, change, &mut way.path)?,
+            };
+            let path = &way.path;
+            if self.new_nodes(path, plan.growth())? == 0 {
+                return self.replace(vol, tx, path, &plan);
             }
             // The lowest full node below one that has room.
             let mut i = path.depth();
@@ -191,7 +220,7 @@ impl Tree {
                 self.grow(vol, tx, block)?;
             } else {
                 let moved = &mut nodes.moved;
-                self.split(vol, tx, &path, i, block, moved, change.start(), dense)?;
+                self.split(vol, tx, path, i, block, moved, change.start(), dense)?;
             }
         }
         Err(self.corrupt(vol, "splitting nodes makes no room"))

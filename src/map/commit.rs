@@ -6,11 +6,12 @@
 //!
 //! A handle, then the inode's map lock, exclusively. Nothing here waits for a transaction.
 
-use super::change::{Cost, NewNodes};
+use super::change::{Cost, NewNodes, Way};
 use super::need;
 use super::piece::{Kind, Piece};
 use super::plan::Change;
 use super::reserve::claim_for;
+use super::tree::Path;
 use super::{Credits, FileMap, Mapping, Progress};
 use crate::disk::extent::{Extent, MAX_UNWRITTEN, MAX_WRITTEN};
 use crate::disk::{Group, LogicalBlock, PhysBlock};
@@ -69,9 +70,9 @@ impl FileMap {
                 let mut len = piece.len.min(MAX_WRITTEN);
                 if kind != Kind::Pending {
                     // What is one run in memory may be more than one extent: of two leaves, or of the greatest length.
-                    if let Some((_, _, here)) =
-                        self.tree.last_before(vol, at.saturating_add(1), true)?
-                    {
+                    let next = at.saturating_add(1);
+                    let mut path = Path::new();
+                    if let Some((_, here)) = self.tree.last_before(vol, next, true, &mut path)? {
                         len = len.min(here.end().saturating_distance_from(at)).max(1);
                     }
                 }
@@ -192,7 +193,8 @@ impl FileMap {
         extent: Extent,
         left: &mut Credits,
     ) -> Result<bool> {
-        let cost = self.tree.cost(vol, change)?;
+        let mut way = Way::new();
+        let cost = self.tree.cost(vol, change, &mut way)?;
         let run = match change {
             Change::Insert(extent) => Some(Run {
                 start: extent.phys,
@@ -218,7 +220,8 @@ impl FileMap {
                 return Err(error);
             }
         }
-        self.tree.apply(vol, tx, change, &mut nodes, dense)?;
+        self.tree
+            .apply(vol, tx, change, &mut way, &mut nodes, dense)?;
         left.blocks = rest;
         if let Some(run) = run {
             let sectors = u64::from(run.len).saturating_mul(vol.layout.block_size().sectors());

@@ -10,6 +10,7 @@
 //!
 //! A handle, then the inode's map lock, exclusively. Nothing here waits for a transaction.
 
+use super::change::Way;
 use super::plan::Change;
 use super::tree::Path;
 use super::{Credits, FileMap, Progress};
@@ -113,7 +114,8 @@ impl FileMap {
         self.cancel(vol, from, to);
         let mut to = to;
         let mut left = granted;
-        while let Some((path, slot, last)) = self.tree.last_before(vol, to, true)? {
+        let mut path = Path::new();
+        while let Some((slot, last)) = self.tree.last_before(vol, to, true, &mut path)? {
             if last.end() <= from {
                 break;
             }
@@ -128,6 +130,7 @@ impl FileMap {
             };
             to = start;
         }
+        drop(path);
         // What was known of holes between the extents is now one hole. Without memory it stays as it is.
         let _ = self.cache.forget(from, to);
         self.lower(vol, tx, &mut left)?;
@@ -145,7 +148,8 @@ impl FileMap {
         left: &mut Credits,
     ) -> Result<Option<LogicalBlock>> {
         let change = Change::Punch(part.start, part.end());
-        let cost = self.tree.cost(vol, &change)?;
+        let mut way = Way::new();
+        let cost = self.tree.cost(vol, &change, &mut way)?;
         let run = Run {
             start: part.phys,
             len: part.len,
@@ -164,7 +168,8 @@ impl FileMap {
         }
         self.cache.prepare(part.start)?;
         let mut nodes = self.take_nodes(vol, tx, &cost, part.phys)?;
-        self.tree.apply(vol, tx, &change, &mut nodes, false)?;
+        self.tree
+            .apply(vol, tx, &change, &mut way, &mut nodes, false)?;
         left.blocks = rest;
         self.unmapped(part.start, to)?;
         self.free(vol, tx, run)?;

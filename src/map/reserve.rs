@@ -10,6 +10,7 @@
 
 use super::need::{self, Load, Shape};
 use super::piece::{Kind, Piece};
+use super::tree::Path;
 use super::{FileMap, Mapping};
 use crate::disk::LogicalBlock;
 use crate::space::{Claim, Goal, Run};
@@ -215,7 +216,8 @@ impl FileMap {
         if let Some(phys) = pending.and_then(|mapping| mapping.phys) {
             return Ok(phys.checked_add(1));
         }
-        if let Some((_, _, before)) = self.tree.last_before(vol, at, wait)? {
+        let mut path = Path::new();
+        if let Some((_, before)) = self.tree.last_before(vol, at, wait, &mut path)? {
             // As far behind its blocks as in the file: what fills the gap later lies between.
             let near = before.phys_at(at);
             return Ok(Some(near).filter(|near| vol.layout.contains(*near, 1)));

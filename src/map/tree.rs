@@ -64,7 +64,8 @@ struct Level<S: Store> {
     block: Block<S, ExtentNodeFormat>,
 }
 
-/// The way from the root to a leaf, by value: nothing is allocated to find a block.
+/// The way from the root to a leaf, by value: nothing is allocated to find a block. It is large, so whoever wants one
+/// gives the place for it.
 pub(super) struct Path<S: Store> {
     root: Step,
     depth: usize,
@@ -72,6 +73,20 @@ pub(super) struct Path<S: Store> {
 }
 
 impl<S: Store> Path<S> {
+    /// No way yet, for [`Tree::find`].
+    pub(super) fn new() -> Self {
+        Self {
+            root: Step {
+                pos: None,
+                len: 0,
+                room: 0,
+                to: LogicalBlock::ZERO,
+            },
+            depth: 0,
+            levels: [const { None }; LEVELS],
+        }
+    }
+
     /// Number of nodes below the root; also the number of the leaf, where the root is node 0.
     pub(super) fn depth(&self) -> usize {
         self.depth
@@ -159,29 +174,22 @@ impl Tree {
         self.root().map_or(0, |root| root.depth())
     }
 
-    /// Goes from the root to the leaf that covers `at`, or would.
+    /// Goes from the root to the leaf that covers `at`, or would, and puts the way down in `path`.
     ///
     /// # Errors
     ///
-    /// `EIO`; `EUCLEAN`, reported, where a node is not what its parent says.
-    pub(super) fn path<S: Store>(&self, vol: &Volume<S>, at: LogicalBlock) -> Result<Path<S>> {
-        self.path_with(vol, at, true)
-    }
-
-    /// As [`Tree::path`]; `EAGAIN` where a node is not in memory and `wait` is unset.
-    fn path_with<S: Store>(
+    /// `EIO`; `EUCLEAN`, reported, where a node is not what its parent says; then `path` is of no use.
+    /// `EAGAIN` where a node is not in memory and `wait` is unset.
+    pub(super) fn find<S: Store>(
         &self,
         vol: &Volume<S>,
         at: LogicalBlock,
         wait: bool,
-    ) -> Result<Path<S>> {
+        path: &mut Path<S>,
+    ) -> Result {
         let root = self.root().map_err(|flaw| self.flaw(vol, flaw))?;
         let (step, mut next) = look(&root, at, LogicalBlock::LIMIT);
-        let mut path = Path {
-            root: step,
-            depth: 0,
-            levels: [const { None }; LEVELS],
-        };
+        (path.root, path.depth) = (step, 0);
         let mut depth = root.depth();
         // `depth` falls with each turn, so no image can make this endless.
         for level in &mut path.levels {
@@ -203,7 +211,11 @@ impl Tree {
             *level = Some(Level { step, block });
             path.depth = path.depth.saturating_add(1);
         }
-        Ok(path)
+        // Of a way that was longer.
+        for level in path.levels.iter_mut().skip(path.depth) {
+            *level = None;
+        }
+        Ok(())
     }
 
     /// A node in a block, verified. `EAGAIN` where it is not in memory and `wait` is unset.
@@ -244,7 +256,7 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// As [`Tree::path`]; `EUCLEAN` also for an extent over metadata of the file system.
+    /// As [`Tree::find`]; `EUCLEAN` also for an extent over metadata of the file system.
     pub(super) fn at<S: Store>(&mut self, vol: &Volume<S>, at: LogicalBlock) -> Result<AtBlock> {
         if self.depth() == 0 {
             self.check_root(vol)?;
@@ -252,7 +264,8 @@ impl Tree {
             let (leaf, _) = look(&root, at, LogicalBlock::LIMIT);
             return Ok(AtBlock::in_leaf(&root, &leaf, at));
         }
-        let path = self.path(vol, at)?;
+        let mut path = Path::new();
+        self.find(vol, at, true, &mut path)?;
         let leaf = path.leaf();
         let found = self.with_node(vol, &path, path.depth(), |node| {
             AtBlock::in_leaf(node, &leaf, at)
@@ -290,24 +303,25 @@ impl Tree {
         Ok(())
     }
 
-    /// The last extent that starts before `to`, with its place: its path and its slot in the leaf. `EAGAIN` where a node
-    /// is not in memory and `wait` is unset.
+    /// The last extent that starts before `to`, with its place: its slot in the leaf of `path`. `EAGAIN` where a node is
+    /// not in memory and `wait` is unset.
     pub(super) fn last_before<S: Store>(
         &self,
         vol: &Volume<S>,
         to: LogicalBlock,
         wait: bool,
-    ) -> Result<Option<(Path<S>, usize, Extent)>> {
+        path: &mut Path<S>,
+    ) -> Result<Option<(usize, Extent)>> {
         let Some(last) = to.get().checked_sub(1) else {
             return Ok(None);
         };
-        let path = self.path_with(vol, LogicalBlock::new(last), wait)?;
+        self.find(vol, LogicalBlock::new(last), wait, path)?;
         // As keys are exact, a leaf that covers a place starts at or before it, unless it is the first one.
         let Some(pos) = path.leaf().pos else {
             return Ok(None);
         };
-        let extent = self.with_node(vol, &path, path.depth(), |node| node.extent(pos))?;
-        Ok(extent.map(|extent| (path, pos, extent)))
+        let extent = self.with_node(vol, path, path.depth(), |node| node.extent(pos))?;
+        Ok(extent.map(|extent| (pos, extent)))
     }
 }
 

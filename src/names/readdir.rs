@@ -278,7 +278,8 @@ impl<'a> Gathered<'a> {
     fn sort(&mut self) {
         let names = self.names.as_slice();
         sort_by(&mut self.items, |a, b| {
-            (a.hash, a.name(names)) < (b.hash, b.name(names))
+            let (x, y) = (a.hash.order(), b.hash.order());
+            x < y || x == y && a.name(names) < b.name(names)
         });
     }
 
