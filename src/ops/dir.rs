@@ -152,7 +152,9 @@ impl dir::Operations for Open {
                     listed.ino.get().into(),
                     entry_kind(listed.file_type),
                 )
-            })?;
+            })
+            // The names before a bad block were given: the next call must not begin with the last of them again.
+            .inspect_err(|_| to.set_pos(cursor.pos()))?;
             match progress {
                 Progress::More => {}
                 // The position is that of the name which was not taken.

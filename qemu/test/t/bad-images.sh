@@ -17,6 +17,8 @@ for i in sums plain; do
 	fill "$MNT/file" 64K
 	for n in 1 3 5 7 9 11; do dd if="$MNT/file" of="$MNT/deep" bs="$BS" count=1 seek="$n" conv=notrunc status=none; done
 	fill "$MNT/keep" 5000
+	mkdir "$MNT/many"
+	for n in {100..180}; do : >"$MNT/many/$(printf "$n%0200d" 0)"; done
 	unmount
 done
 
@@ -128,6 +130,29 @@ broken EUCLEAN 'metadata' direct "$MNT/file"
 take sums
 dbg 'sif /file block[4] 0'
 broken EUCLEAN 'no length' cat "$MNT/file"
+# Blocks behind the end of the file, which nobody knows what they hold, are gone when the end moves over them.
+for how in truncate dd; do
+	take sums
+	dbg 'sif /file size 5000'
+	mount_fs img
+	case $how in
+	truncate) truncate -s 60000 "$MNT/file" ;;
+	dd) printf '\0' | dd of="$MNT/file" bs=1 seek=59999 conv=notrunc status=none ;;
+	esac
+	drop_caches
+	[ "$(stat -c %s "$MNT/file")" = 60000 ] || fail "the size after $how"
+	[ "$(tail -c +5001 "$MNT/file" | tr -d '\0' | wc -c)" = 0 ] || fail "$how shows what was behind the end"
+	unmount
+	fsck_clean img
+done
+# After an error nothing changes, not the size in memory either.
+take sums
+poke $(($(inode_at /dir/one) + 0x10)) 55
+mount_fs img errors=remount-ro
+expect_errno EUCLEAN cat "$MNT/dir/one"
+expect_errno EROFS truncate -s 100 "$MNT/file"
+[ "$(stat -c %s "$MNT/file")" = 65536 ] || fail 'a file is cut off that cannot be changed'
+unmount
 # A tree whose node leads to itself, to data, outside.
 leaf_of() { # image: the block of the only leaf of /deep's tree
 	debugfs -R 'ex /deep' "$1" 2>/dev/null | awk '$1 == "0/" && !n++ { print $8 }' | grep . ||
@@ -160,6 +185,17 @@ broken EUCLEAN 'dir' ls "$MNT/dir"
 take plain
 poke $(($(block_of /dir) * BS + 24)) ffffff7f
 broken EUCLEAN 'inode number' ls "$MNT/dir"
+# Names before a bad block are listed, and then comes the error, and not the last of them again and again.
+for i in sums plain; do
+	take "$i"
+	poke $(($(block_of /many 2) * BS + 4)) 0300
+	mount_fs img errors=continue
+	status=0
+	timeout 60 ls -U "$MNT/many" >listed 2>/dev/null || status=$?
+	[ "$status" = 2 ] || fail "ls of a directory with a bad block ends with status $status"
+	[ -z "$(sort listed | uniq -d)" ] || fail 'names are listed twice'
+	unmount
+done
 # A directory that is found again below itself, a name of an inode that is not in use, and a size that cannot be.
 take sums
 dbg 'ln /a /a/b/loop'
