@@ -48,6 +48,11 @@ debug:
 	@for kernel in $(KERNELS); do qemu/setup/all "$$kernel" || exit; done
 	@qemu/test/all "$(KERNELS)" $(TESTS)
 
+## fuzz           corrupted images: the core by libFuzzer (RUNS=), the module on the debug kernel (N= images); SEED=, ONLY=
+.PHONY: fuzz
+fuzz:
+	@qemu/fuzz
+
 ## shell          a guest with the module loaded and an image mounted on /run/mnt/test, to try things
 .PHONY: shell
 shell: module

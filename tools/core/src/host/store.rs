@@ -136,6 +136,8 @@ pub struct HostStore {
     /// A handle ended, or a commit.
     changed: Condvar,
     aborted: AtomicBool,
+    /// Whether blocks may have two owners.
+    lenient: AtomicBool,
 }
 
 impl HostStore {
@@ -167,6 +169,7 @@ impl HostStore {
             }),
             changed: Condvar::new(),
             aborted: AtomicBool::new(false),
+            lenient: AtomicBool::new(false),
         }
     }
 
@@ -193,6 +196,12 @@ impl HostStore {
     /// Sets how many credits a handle can have.
     pub fn set_max_credits(&self, credits: u32) {
         lock(&self.state).max_credits = credits;
+    }
+
+    /// For a damaged image, on which a block may have two owners: one may free a block, or make a new one of it, that
+    /// the other still holds. As in the kernel both have the same buffer then, and it is no mistake of the caller's.
+    pub fn set_lenient(&self) {
+        self.lenient.store(true, Ordering::SeqCst);
     }
 
     /// Makes reads of a block from the device fail, or work again.
@@ -512,7 +521,12 @@ impl Transaction<HostStore> for Tx<'_> {
         if self.store.aborted.load(Ordering::SeqCst) {
             return Err(EROFS);
         }
-        let current = lock(&self.store.state).cache.get(&buffer.nr).cloned();
+        let mut state = lock(&self.store.state);
+        if self.store.lenient.load(Ordering::SeqCst) {
+            state.cache.insert(buffer.nr, buffer.clone());
+        }
+        let current = state.cache.get(&buffer.nr).cloned();
+        drop(state);
         assert!(
             current.is_some_and(|c| Arc::ptr_eq(&c, buffer)),
             "block {} ({:?}) is changed after it was given up",
@@ -553,11 +567,20 @@ impl Transaction<HostStore> for Tx<'_> {
         if self.store.aborted.load(Ordering::SeqCst) {
             return Err(EROFS);
         }
-        let buffer = Arc::new(Buffer {
-            nr: nr.get(),
-            bytes: Mutex::new(vec![0; self.store.block_size.bytes() as usize]),
-            checked: AtomicU8::new(F::KIND as u8),
+        let size = self.store.block_size.bytes() as usize;
+        let held = match self.store.lenient.load(Ordering::SeqCst) {
+            true => lock(&self.store.state).cache.get(&nr.get()).cloned(),
+            false => None,
+        };
+        let buffer = held.unwrap_or_else(|| {
+            Arc::new(Buffer {
+                nr: nr.get(),
+                bytes: Mutex::new(Vec::new()),
+                checked: AtomicU8::new(0),
+            })
         });
+        buffer.locked(|bytes| *bytes = vec![0; size]);
+        buffer.checked.store(F::KIND as u8, Ordering::SeqCst);
         let r = buffer.locked(|bytes| {
             let r = f(bytes);
             format.seal(nr, bytes);

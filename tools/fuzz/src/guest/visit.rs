@@ -1,0 +1,497 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is done with a mounted image: everything is looked at, with bounds, and then changed here and there.
+//!
+//! System calls of this process alone, so that an image costs little. Whatever is opened is a regular file or a
+//! directory, so that no device or pipe is waited for.
+
+use anyhow::Result;
+use arbitrary::Unstructured;
+use rustix::fd::OwnedFd;
+use rustix::fs::{
+    self, AtFlags, Dir, FallocateFlags, FileType, Mode, OFlags, RenameFlags, SeekFrom,
+};
+use rustix::io::Errno;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What a system call on a bad image may say.
+const EXPECTED: [(Errno, &str); 26] = [
+    (Errno::UCLEAN, "EUCLEAN"),
+    (Errno::INVAL, "EINVAL"),
+    (Errno::IO, "EIO"),
+    (Errno::OPNOTSUPP, "EOPNOTSUPP"),
+    (Errno::ROFS, "EROFS"),
+    (Errno::BADMSG, "EBADMSG"),
+    (Errno::NOSPC, "ENOSPC"),
+    (Errno::NOENT, "ENOENT"),
+    (Errno::EXIST, "EEXIST"),
+    (Errno::NOTEMPTY, "ENOTEMPTY"),
+    (Errno::LOOP, "ELOOP"),
+    (Errno::STALE, "ESTALE"),
+    (Errno::MLINK, "EMLINK"),
+    (Errno::FBIG, "EFBIG"),
+    (Errno::NXIO, "ENXIO"),
+    (Errno::ISDIR, "EISDIR"),
+    (Errno::NOTDIR, "ENOTDIR"),
+    // Immutable and append-only files.
+    (Errno::PERM, "EPERM"),
+    // Permissions do not bind root, but MS_NOEXEC and MS_NODEV do.
+    (Errno::ACCESS, "EACCESS"),
+    (Errno::NODEV, "ENODEV"),
+    (Errno::OVERFLOW, "EOVERFLOW"),
+    (Errno::NAMETOOLONG, "ENAMETOOLONG"),
+    (Errno::NODATA, "ENODATA"),
+    (Errno::RANGE, "ERANGE"),
+    (Errno::NOTTY, "ENOTTY"),
+    // A directory that is its own parent, to be moved or removed.
+    (Errno::BUSY, "EBUSY"),
+];
+
+/// Things that are looked at, at most.
+const MOST_PATHS: usize = 40;
+/// Names that are read of a directory, at most.
+const MOST_NAMES: usize = 3000;
+/// Names of a directory that are gone into.
+const MOST_CHILDREN: usize = 14;
+
+/// The name of an errno.
+pub(super) fn name(errno: Errno) -> String {
+    let known = EXPECTED.iter().find(|(e, _)| *e == errno);
+    known.map_or_else(|| format!("{errno:?}"), |(_, name)| (*name).to_string())
+}
+
+/// One use of a mounted image.
+pub(super) struct Visit<'v, 'u, 'd> {
+    root: &'v Path,
+    u: &'u mut Unstructured<'d>,
+    verbose: bool,
+    dirs: Vec<PathBuf>,
+    files: Vec<PathBuf>,
+    others: Vec<PathBuf>,
+    made: u32,
+    pub(super) calls: u64,
+    pub(super) errors: BTreeMap<String, u64>,
+    /// What should not have happened.
+    pub(super) wrong: Option<String>,
+}
+
+impl<'v, 'u, 'd> Visit<'v, 'u, 'd> {
+    pub(super) fn new(root: &'v Path, u: &'u mut Unstructured<'d>, verbose: bool) -> Self {
+        Self {
+            root,
+            u,
+            verbose,
+            dirs: Vec::new(),
+            files: Vec::new(),
+            others: Vec::new(),
+            made: 0,
+            calls: 0,
+            errors: BTreeMap::new(),
+            wrong: None,
+        }
+    }
+
+    /// Takes note of how a call went.
+    fn did<T>(&mut self, what: &str, path: &Path, result: rustix::io::Result<T>) -> Option<T> {
+        self.calls += 1;
+        match result {
+            Ok(value) => {
+                if self.verbose {
+                    println!("  {what} {}: ok", path.display());
+                }
+                Some(value)
+            }
+            Err(errno) => {
+                if self.verbose {
+                    println!("  {what} {}: {}", path.display(), name(errno));
+                }
+                *self.errors.entry(name(errno)).or_default() += 1;
+                if !EXPECTED.iter().any(|(e, _)| *e == errno) && self.wrong.is_none() {
+                    let path = path.display();
+                    self.wrong = Some(format!("{what} {path} fails with {errno}"));
+                }
+                None
+            }
+        }
+    }
+
+    fn number(&mut self, most: u64) -> u64 {
+        self.u.int_in_range(0..=most).unwrap_or(0)
+    }
+
+    /// Looks at all, changes this and that, and looks again.
+    pub(super) fn everything(&mut self, read_only: bool) -> Result<()> {
+        let root = self.root.to_path_buf();
+        self.look();
+        let stat = fs::statfs(&root);
+        self.did("statfs", &root, stat);
+        if read_only {
+            let made = fs::mkdirat(fs::CWD, root.join("new"), Mode::RWXU);
+            self.did("mkdir", &root, made);
+            return Ok(());
+        }
+        for _ in 0..4 + self.number(14) {
+            self.change();
+        }
+        if self.number(3) == 0 {
+            if let Some(fd) = self.open(&root, OFlags::RDONLY | OFlags::DIRECTORY) {
+                let synced = fs::syncfs(&fd);
+                self.did("syncfs", &root, synced);
+            }
+            // Inodes and their maps are read again; 4: without a line in the log.
+            if self.number(1) == 0 {
+                let _ = std::fs::write("/proc/sys/vm/drop_caches", "6");
+            }
+            self.look();
+        }
+        Ok(())
+    }
+
+    fn look(&mut self) {
+        self.dirs.clear();
+        self.files.clear();
+        self.others.clear();
+        let mut todo = vec![self.root.to_path_buf()];
+        let mut looked = 0;
+        while let Some(path) = todo.pop() {
+            looked += 1;
+            if looked > MOST_PATHS {
+                break;
+            }
+            let stat = fs::statat(fs::CWD, &path, AtFlags::SYMLINK_NOFOLLOW);
+            let Some(stat) = self.did("stat", &path, stat) else {
+                // It has a name all the same, which can be removed.
+                self.others.push(path);
+                continue;
+            };
+            match FileType::from_raw_mode(stat.st_mode) {
+                FileType::Directory => {
+                    todo.extend(self.look_at_dir(&path));
+                    self.dirs.push(path);
+                }
+                FileType::RegularFile => {
+                    self.look_at_file(&path, stat.st_size as u64);
+                    self.files.push(path);
+                }
+                FileType::Symlink => {
+                    let target = fs::readlinkat(fs::CWD, &path, Vec::new());
+                    self.did("readlink", &path, target);
+                    self.others.push(path);
+                }
+                _ => self.others.push(path),
+            }
+        }
+    }
+
+    fn open(&mut self, path: &Path, flags: OFlags) -> Option<OwnedFd> {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = fs::open(path, flags, Mode::empty());
+        self.did("open", path, opened)
+    }
+
+    /// Lists a directory; gives some of what is in it.
+    fn look_at_dir(&mut self, path: &Path) -> Vec<PathBuf> {
+        let mut children = Vec::new();
+        let Some(fd) = self.open(path, OFlags::RDONLY | OFlags::DIRECTORY) else {
+            return children;
+        };
+        let opened = Dir::read_from(&fd);
+        let Some(mut dir) = self.did("open", path, opened) else {
+            return children;
+        };
+        let mut names = Vec::new();
+        while names.len() < MOST_NAMES {
+            match dir.read() {
+                None => break,
+                Some(Ok(entry)) => names.push(entry.file_name().to_owned()),
+                Some(Err(errno)) => {
+                    self.did::<()>("readdir", path, Err(errno));
+                    break;
+                }
+            }
+        }
+        self.calls += 1;
+        if names.len() >= MOST_NAMES {
+            self.wrong = Some(format!("{}: more names than fit", path.display()));
+        }
+        if self.number(2) == 0 {
+            let at = self.u.arbitrary::<u64>().unwrap_or(5) >> 1;
+            let sought = fs::seek(&fd, SeekFrom::Start(at));
+            self.did("seek", path, sought);
+            if let Ok(mut dir) = Dir::read_from(&fd) {
+                let next = dir.read().transpose();
+                self.did("readdir", path, next);
+            }
+        }
+        let missing = fs::statat(&fd, "not there", AtFlags::empty());
+        self.did("stat", path, missing);
+        names.retain(|name| !matches!(name.to_bytes(), b"." | b".."));
+        let step = names.len() / MOST_CHILDREN + 1;
+        for name in names.iter().step_by(step) {
+            use std::os::unix::ffi::OsStrExt;
+            children.push(path.join(std::ffi::OsStr::from_bytes(name.to_bytes())));
+        }
+        children
+    }
+
+    fn look_at_file(&mut self, path: &Path, size: u64) {
+        let direct = self.number(3) == 0;
+        let flags = match direct {
+            true => OFlags::RDONLY | OFlags::DIRECT,
+            false => OFlags::RDONLY,
+        };
+        let Some(fd) = self.open(path, flags) else {
+            return;
+        };
+        let mut buffer = vec![0; 64 * 1024 + 4096];
+        let skip = buffer.as_ptr().align_offset(4096);
+        let buffer = &mut buffer[skip..skip + 64 * 1024];
+        let somewhere = self.number(size) & !4095;
+        for at in [0, 64 * 1024, somewhere, size.saturating_sub(4096) & !4095] {
+            let len = if at == 0 { buffer.len() } else { 4096 };
+            let read = rustix::io::pread(&fd, &mut buffer[..len], at);
+            if let Some(len) = self.did("read", path, read) {
+                if len > 0 && at + len as u64 > size.next_multiple_of(65536) {
+                    self.wrong = Some(format!("{}: {len} bytes at {at} of {size}", path.display()));
+                }
+            }
+        }
+        let mut at = 0;
+        for _ in 0..12 {
+            let data = fs::seek(&fd, SeekFrom::Data(at));
+            let Some(data) = self.did("seek to data", path, data) else {
+                break;
+            };
+            let hole = fs::seek(&fd, SeekFrom::Hole(data));
+            match self.did("seek to hole", path, hole) {
+                Some(hole) if hole > data => at = hole,
+                Some(hole) => {
+                    self.wrong = Some(format!("{}: hole {hole} at data {data}", path.display()));
+                    break;
+                }
+                None => break,
+            }
+        }
+        let map = fiemap::Fiemap::new(&fd).take(100).last();
+        match map {
+            Some(Err(error)) => {
+                let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+                self.did::<()>("fiemap", path, Err(errno));
+            }
+            _ => self.calls += 1,
+        }
+        let mut list = [0_u8; 256];
+        let listed = fs::flistxattr(&fd, &mut list[..]);
+        self.did("listxattr", path, listed);
+    }
+
+    fn some(&mut self, from: impl Fn(&Self) -> &Vec<PathBuf>) -> Option<PathBuf> {
+        let most = (from(self).len() as u64).checked_sub(1)?;
+        let nr = self.number(most) as usize;
+        from(self).get(nr).cloned()
+    }
+
+    fn new_path(&mut self) -> PathBuf {
+        self.made += 1;
+        let dir = self.some(|v| &v.dirs).unwrap_or(self.root.to_path_buf());
+        let len = 6 + self.number(80) as usize;
+        dir.join(format!("{:0len$}", self.made))
+    }
+
+    /// Something that has a name, which the root has not here.
+    fn some_name(&mut self) -> Option<PathBuf> {
+        let name = match self.number(4) {
+            0..=2 => self.some(|v| &v.files),
+            3 => self.some(|v| &v.others),
+            _ => self.some(|v| &v.dirs),
+        };
+        name.filter(|path| path != self.root)
+    }
+
+    fn change(&mut self) {
+        match self.number(17) {
+            0..=1 => self.create(),
+            2 => {
+                let path = self.new_path();
+                let made = fs::mkdirat(fs::CWD, &path, Mode::RWXU);
+                if self.did("mkdir", &path, made).is_some() {
+                    self.dirs.push(path);
+                }
+            }
+            3 => self.create_other(),
+            4..=6 => self.unlink(),
+            7 => self.rename(),
+            8 => {
+                let to = self.new_path();
+                if let Some(from) = self.some(|v| &v.files) {
+                    let linked = fs::linkat(fs::CWD, &from, fs::CWD, &to, AtFlags::empty());
+                    if self.did("link", &to, linked).is_some() {
+                        self.files.push(to);
+                    }
+                }
+            }
+            9..=12 => self.write(),
+            13..=15 => self.truncate(),
+            16 => self.attributes(),
+            _ => {
+                if let Some(path) = self.some(|v| &v.dirs) {
+                    // Many names, so that leaves are divided.
+                    for n in 0..self.number(40) {
+                        let name = path.join(format!("{n:0120}"));
+                        let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
+                        let made = fs::open(&name, flags, Mode::RUSR);
+                        if self.did("create", &name, made).is_none() {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn create(&mut self) {
+        let path = self.new_path();
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+        let made = fs::open(&path, flags, Mode::RUSR | Mode::WUSR);
+        if let Some(fd) = self.did("create", &path, made) {
+            self.write_to(&fd, &path, 0);
+            self.files.push(path);
+        }
+    }
+
+    fn create_other(&mut self) {
+        let path = self.new_path();
+        let made = match self.number(3) {
+            0 => fs::mknodat(fs::CWD, &path, FileType::Fifo, Mode::RUSR, 0),
+            1 => fs::mknodat(fs::CWD, &path, FileType::CharacterDevice, Mode::RUSR, 259),
+            2 => fs::symlinkat("short", fs::CWD, &path),
+            _ => fs::symlinkat("long/".repeat(40), fs::CWD, &path),
+        };
+        if self.did("mknod or symlink", &path, made).is_some() {
+            self.others.push(path);
+        }
+    }
+
+    fn unlink(&mut self) {
+        let Some(path) = self.some_name() else { return };
+        // Open while its name goes: an orphan for a while.
+        let held = match self.number(2) {
+            0 if self.files.contains(&path) => self.open(&path, OFlags::RDWR),
+            _ => None,
+        };
+        let removed = fs::unlinkat(fs::CWD, &path, AtFlags::empty());
+        if self.did("unlink", &path, removed).is_none() {
+            let removed = fs::unlinkat(fs::CWD, &path, AtFlags::REMOVEDIR);
+            self.did("rmdir", &path, removed);
+        }
+        if let Some(fd) = held {
+            self.write_to(&fd, &path, 0);
+        }
+    }
+
+    fn rename(&mut self) {
+        let Some(from) = self.some_name() else { return };
+        let (to, flags) = match self.number(3) {
+            0 => (self.some_name(), RenameFlags::EXCHANGE),
+            1 => (self.some_name(), RenameFlags::empty()),
+            2 => (Some(self.new_path()), RenameFlags::WHITEOUT),
+            _ => (Some(self.new_path()), RenameFlags::NOREPLACE),
+        };
+        let Some(to) = to else { return };
+        let renamed = fs::renameat_with(fs::CWD, &from, fs::CWD, &to, flags);
+        self.did("rename", &to, renamed);
+    }
+
+    fn write(&mut self) {
+        let Some(path) = self.some(|v| &v.files) else {
+            return;
+        };
+        let flags = match self.number(4) {
+            0 => OFlags::RDWR | OFlags::DIRECT,
+            1 => OFlags::RDWR | OFlags::APPEND,
+            2 => OFlags::RDWR | OFlags::DSYNC,
+            _ => OFlags::RDWR,
+        };
+        if let Some(fd) = self.open(&path, flags) {
+            let at = match self.number(4) {
+                0 => 0,
+                1..=2 => self.number(200_000),
+                3 => self.number(1 << 43),
+                _ => self.number(60) * 1024,
+            };
+            self.write_to(&fd, &path, at);
+        }
+    }
+
+    fn write_to(&mut self, fd: &OwnedFd, path: &Path, at: u64) {
+        let mut buffer = vec![0x5a; 80 * 1024];
+        let skip = buffer.as_ptr().align_offset(4096);
+        let len = match self.number(3) {
+            0 => 1 + self.number(600) as usize,
+            1 => 4096 * (1 + self.number(15) as usize),
+            _ => 1024 * (1 + self.number(40) as usize),
+        };
+        let at = match self.number(1) {
+            0 => at,
+            _ => at & !4095,
+        };
+        let written = rustix::io::pwrite(fd, &buffer.split_off(skip)[..len], at);
+        self.did("write", path, written);
+        match self.number(3) {
+            0 => {
+                let synced = fs::fsync(fd);
+                self.did("fsync", path, synced);
+            }
+            1 => {
+                let mut back = [0; 512];
+                let read = rustix::io::pread(fd, &mut back, at);
+                self.did("read", path, read);
+            }
+            _ => {}
+        }
+    }
+
+    fn truncate(&mut self) {
+        let Some(path) = self.some(|v| &v.files) else {
+            return;
+        };
+        let Some(fd) = self.open(&path, OFlags::RDWR) else {
+            return;
+        };
+        let size = match self.number(4) {
+            0..=1 => 0,
+            2 => self.number(300_000),
+            3 => self.number(1 << 44),
+            _ => self.number(20_000),
+        };
+        let cut = fs::ftruncate(&fd, size);
+        self.did("truncate", &path, cut);
+        if self.number(3) == 0 {
+            let flags = match self.number(2) {
+                0 => FallocateFlags::empty(),
+                1 => FallocateFlags::KEEP_SIZE | FallocateFlags::PUNCH_HOLE,
+                _ => FallocateFlags::KEEP_SIZE,
+            };
+            let (at, len) = (self.number(100_000), 1 + self.number(100_000));
+            let done = fs::fallocate(&fd, flags, at, len);
+            self.did("fallocate", &path, done);
+        }
+    }
+
+    fn attributes(&mut self) {
+        let Some(path) = self.some_name() else { return };
+        let mode = Mode::from_raw_mode(self.number(0o777) as u32);
+        let done = fs::chmodat(fs::CWD, &path, mode, AtFlags::empty());
+        self.did("chmod", &path, done);
+        let owner = Some(fs::Uid::from_raw(self.number(1 << 31) as u32));
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        let done = fs::chownat(fs::CWD, &path, owner, None, flags);
+        self.did("chown", &path, done);
+        let set = fs::lsetxattr(&path, "user.fuzz", b"value", fs::XattrFlags::empty());
+        self.did("setxattr", &path, set);
+        let mut value = [0_u8; 600];
+        let got = fs::lgetxattr(&path, "user.large", &mut value[..]);
+        self.did("getxattr", &path, got);
+    }
+}

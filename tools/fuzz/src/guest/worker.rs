@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One damaged image after the other: put on the disk, mounted, used, unmounted, and the log looked at.
+
+use super::disk::Disk;
+use super::log::Log;
+use super::visit::{self, Visit};
+use super::{damage, load, Damaged, Options};
+use anyhow::{bail, ensure, Context, Result};
+use arbitrary::Unstructured;
+use rustix::io::Errno;
+use rustix::mount::{mount, unmount, MountFlags, UnmountFlags};
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What a mount may say.
+const MOUNT_ERRORS: [Errno; 7] = [
+    Errno::UCLEAN,
+    Errno::INVAL,
+    Errno::IO,
+    Errno::OPNOTSUPP,
+    Errno::ROFS,
+    Errno::BADMSG,
+    // No journal fits into what the image says that it has.
+    Errno::NOSPC,
+];
+
+/// Counts, for the end.
+#[derive(Default)]
+struct Counts {
+    mounted: u64,
+    refused: BTreeMap<String, u64>,
+    calls: u64,
+    errors: BTreeMap<String, u64>,
+    lines: u64,
+    most_lines: usize,
+    clean: u64,
+    stayed: u64,
+    strict: u64,
+}
+
+/// See the top of the file.
+struct Worker<'o> {
+    options: &'o Options,
+    disk: Disk,
+    log: Log,
+    place: PathBuf,
+    counts: Counts,
+}
+
+/// Does what `options` say, and prints the number of each image.
+///
+/// # Errors
+///
+/// At the first image that does what it should not.
+pub fn work(options: &Options) -> Result<()> {
+    let surveys = load(&options.images)?;
+    let place = PathBuf::from("/run/mnt/fuzz");
+    std::fs::create_dir_all(&place).context("mount point")?;
+    let mut worker = Worker {
+        options,
+        disk: Disk::new(&options.disk)?,
+        log: Log::new()?,
+        place,
+        counts: Counts::default(),
+    };
+    for nr in options.first..options.first + options.count {
+        println!("at {nr}");
+        std::io::stdout().flush().context("output")?;
+        worker
+            .log
+            .mark(&format!("seed {} image {nr}", options.seed))?;
+        let damaged = damage(&surveys, options.seed, nr);
+        if options.verbose {
+            println!("{}", damaged.told);
+        }
+        worker.one(nr, &damaged)?;
+    }
+    worker.summary();
+    Ok(())
+}
+
+impl Worker<'_> {
+    fn one(&mut self, nr: u64, damaged: &Damaged<'_>) -> Result<()> {
+        let mut u = Unstructured::new(&damaged.rest);
+        self.disk.put(&damaged.edit)?;
+        let judged = self.options.judge != 0 && nr % self.options.judge == 0;
+        let clean = judged && fsck(self.disk.path())?.0;
+        self.counts.clean += u64::from(clean);
+        let mut outcome = Ok(true);
+        let mut used = self.mount_and_visit(&mut u)?;
+        // Sometimes once more, as it was left.
+        if used && u.ratio(1, 6)? {
+            used = self.mount_and_visit(&mut u)?;
+        }
+        let seen = self.log.look()?;
+        self.counts.lines += seen.lines.len() as u64;
+        self.counts.most_lines = self.counts.most_lines.max(seen.lines.len());
+        if self.options.verbose {
+            for line in &seen.lines {
+                println!("  log: {line}");
+            }
+        }
+        if let Some(wrong) = seen.wrong {
+            for line in seen.lines.iter().take(100) {
+                println!("  log: {line}");
+            }
+            bail!("the kernel's log: {wrong}");
+        }
+        if clean {
+            if !used || !seen.lines.is_empty() {
+                self.counts.strict += 1;
+                let first = seen.lines.iter().find(|l| l.contains("iomapfs"));
+                println!(
+                    "image {nr}: clean to e2fsck, and not taken: {}; {}",
+                    first.map_or("nothing said", |line| line),
+                    damaged.told
+                );
+            } else {
+                outcome = fsck(self.disk.path()).and_then(|(clean, words)| {
+                    ensure!(clean, "e2fsck found nothing before, and now:\n{words}");
+                    self.counts.stayed += 1;
+                    Ok(clean)
+                });
+            }
+        }
+        outcome.map(|_| ())
+    }
+
+    /// Whether it could be mounted.
+    fn mount_and_visit(&mut self, u: &mut Unstructured<'_>) -> Result<bool> {
+        let read_only = u.ratio(1, 8)?;
+        // The image's own policy may be to panic.
+        let mut data = match u.ratio(3, 4)? {
+            true => "errors=continue",
+            false => "errors=remount-ro",
+        }
+        .to_string();
+        if read_only && u.ratio(1, 3)? {
+            data += ",noload";
+        }
+        if u.ratio(1, 8)? {
+            data += ",discard";
+        }
+        let mut flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
+        if read_only {
+            flags |= MountFlags::RDONLY;
+        }
+        let words = CString::new(data.clone()).context("options")?;
+        let fs = self.options.fs.as_str();
+        let mounted = mount(self.disk.path(), &self.place, fs, flags, Some(&*words));
+        if self.options.verbose {
+            println!("  mount -o {data} {flags:?}: {mounted:?}");
+        }
+        if let Err(errno) = mounted {
+            ensure!(
+                MOUNT_ERRORS.contains(&errno),
+                "the mount fails with {errno:?} ({errno})"
+            );
+            *self.counts.refused.entry(visit::name(errno)).or_default() += 1;
+            return Ok(false);
+        }
+        self.counts.mounted += 1;
+        let mut visit = Visit::new(&self.place, u, self.options.verbose);
+        let visited = visit.everything(read_only);
+        self.counts.calls += visit.calls;
+        for (errno, count) in &visit.errors {
+            *self.counts.errors.entry(errno.clone()).or_default() += count;
+        }
+        let wrong = visit.wrong.take();
+        unmount(&self.place, UnmountFlags::empty()).context("the image cannot be unmounted")?;
+        visited?;
+        match wrong {
+            Some(wrong) => bail!("{wrong}"),
+            None => Ok(true),
+        }
+    }
+
+    fn summary(&self) {
+        let c = &self.counts;
+        let list = |map: &BTreeMap<String, u64>| {
+            let words = map.iter().map(|(e, n)| format!("{e} {n}"));
+            words.collect::<Vec<_>>().join(", ")
+        };
+        println!("mounted {} times; refused: {}", c.mounted, list(&c.refused));
+        println!(
+            "{} system calls on them; errors: {}",
+            c.calls,
+            list(&c.errors)
+        );
+        println!(
+            "{} lines logged, at most {} for one image",
+            c.lines, c.most_lines
+        );
+        println!(
+            "e2fsck: {} looked at were clean in spite of the damage; {} of them clean after use, {} not taken by us",
+            c.clean, c.stayed, c.strict
+        );
+    }
+}
+
+/// Whether `e2fsck` finds nothing, and what it says.
+fn fsck(disk: &Path) -> Result<(bool, String)> {
+    let out = Command::new("e2fsck")
+        .args(["-f", "-n"])
+        .arg(disk)
+        .output()
+        .context("e2fsck")?;
+    let words = String::from_utf8_lossy(&out.stdout).into_owned();
+    Ok((out.status.success(), words))
+}

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The target that damages an image, mounts it with the core, and uses it.
+//!
+//! What must hold whatever the image says: no panic, an end, every file mapped to blocks that the device has and that
+//! are not the file system's own, and a report for each `EUCLEAN`. The host's store also panics where a handle changes
+//! more blocks than it asked for, or a lock is taken where none may be.
+
+mod node;
+
+use crate::corpus;
+use crate::image::{Edit, Image, PAGE};
+use crate::mutate::mutate;
+use crate::survey::Survey;
+use arbitrary::Unstructured;
+use iomapfs_core::disk::superblock::{RawSuper, SUPER_OFFSET, SUPER_SIZE};
+use iomapfs_core::disk::{Ino, Layout, LogicalBlock};
+use iomapfs_core::host::{Device, HostStore, Restart};
+use iomapfs_core::inode::Inode;
+use iomapfs_core::map::State;
+use iomapfs_core::space::Space;
+use iomapfs_core::volume::Volume;
+use kernel::error::{code::*, Error, Result};
+use node::{Node, Walk};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use zerocopy::FromBytes;
+
+/// The images, with what is where in them.
+pub struct Corpus {
+    surveys: Vec<Survey<'static>>,
+    paths: Vec<PathBuf>,
+}
+
+impl Corpus {
+    /// The images of `folder`. They stay in memory.
+    pub fn load(folder: &Path) -> anyhow::Result<Self> {
+        let images: &'static [Image] = Vec::leak(Image::load_all(folder)?);
+        let surveys = images.iter().map(Survey::new).collect::<Result<_, _>>()?;
+        let paths = images
+            .iter()
+            .map(|image| folder.join(format!("{}.img", image.name())))
+            .collect();
+        Ok(Self { surveys, paths })
+    }
+
+    /// The corpus of this process: the folder that `IOMAPFS_FUZZ_IMAGES` names, else images that are made now.
+    ///
+    /// # Panics
+    ///
+    /// Where there are none.
+    pub fn get() -> &'static Self {
+        static CORPUS: OnceLock<Corpus> = OnceLock::new();
+        CORPUS.get_or_init(|| {
+            let folder = std::env::var_os("IOMAPFS_FUZZ_IMAGES").map(PathBuf::from);
+            let made = folder.unwrap_or_else(|| {
+                let folder =
+                    std::env::temp_dir().join(format!("iomapfs-fuzz-{}", std::process::id()));
+                corpus::make(&folder, |_| true).unwrap_or_else(|e| panic!("{e:#}"));
+                folder
+            });
+            Self::load(&made).unwrap_or_else(|e| panic!("{e:#}"))
+        })
+    }
+
+    /// The images.
+    pub fn surveys(&self) -> &[Survey<'static>] {
+        &self.surveys
+    }
+
+    /// An image as a device with a block size.
+    fn device(&self, nr: usize, block_size: u32) -> Device {
+        Device::open(&self.paths[nr], block_size).expect("an image of the corpus cannot be read")
+    }
+}
+
+/// One case: a damaged image.
+pub struct Case {
+    /// Number of the image in the corpus.
+    pub nr: usize,
+    /// The image and its damage.
+    pub edit: Edit<'static>,
+    /// The damage in words.
+    pub told: Vec<String>,
+}
+
+impl Case {
+    /// Damages an image of the corpus as `u` says.
+    pub fn new(corpus: &'static Corpus, u: &mut Unstructured<'_>) -> arbitrary::Result<Self> {
+        let surveys = corpus.surveys();
+        let nr = u.int_in_range(0..=surveys.len() - 1)?;
+        let mut edit = Edit::new(surveys[nr].image);
+        let told = mutate(&surveys[nr], &mut edit, u)?;
+        Ok(Self { nr, edit, told })
+    }
+
+    /// The image and its damage in a line.
+    pub fn describe(&self) -> String {
+        let image = self.edit.image().name();
+        format!("image {image}: {}", self.told.join("; "))
+    }
+}
+
+/// The target.
+pub fn run(data: &[u8]) {
+    let mut u = Unstructured::new(data);
+    let corpus = Corpus::get();
+    if let Ok(case) = Case::new(corpus, &mut u) {
+        // What comes of it does not matter as long as it ends.
+        let _ = use_image(corpus, &case, &mut u);
+    }
+}
+
+/// What is left after a case: whether all went as on a good image, and the volume.
+pub struct Used {
+    /// Whether nothing was refused or reported.
+    pub flawless: bool,
+    /// The volume, after a commit.
+    pub volume: Arc<Volume<HostStore>>,
+}
+
+/// Mounts and uses a damaged image.
+///
+/// # Errors
+///
+/// Those of the mount.
+pub fn use_image(corpus: &'static Corpus, case: &Case, u: &mut Unstructured<'_>) -> Result<Used> {
+    let read_only = u.ratio(1, 10).unwrap_or(false);
+    let volume = Arc::new(mount(corpus, case, read_only)?);
+    let restart = match u.int_in_range(0..=3).unwrap_or(0) {
+        0 => Restart::Always,
+        1 => Restart::Every(3),
+        _ => Restart::Never,
+    };
+    volume.store.set_restart(restart);
+    let mut walk = Walk::new(&volume, u);
+    walk.look();
+    if !read_only {
+        walk.change();
+        walk.look();
+    }
+    let flawless = walk.end();
+    Ok(Used { flawless, volume })
+}
+
+/// The image as a device, in the blocks that its super block claims.
+fn device(corpus: &Corpus, case: &Case, block_size: u32) -> Device {
+    let mut device = corpus.device(case.nr, block_size);
+    let pages_per_block = u64::from(block_size) / PAGE as u64;
+    let mut last = None;
+    for (page, _) in case.edit.changed() {
+        let nr = page / pages_per_block;
+        if last != Some(nr) && nr < device.blocks() {
+            let at = nr * u64::from(block_size);
+            device.write(nr, case.edit.read(at, block_size as usize).into());
+        }
+        last = Some(nr);
+    }
+    device
+}
+
+/// As the module mounts, but for journal replay, which is jbd2's, and for orphans.
+fn mount(corpus: &Corpus, case: &Case, read_only: bool) -> Result<Volume<HostStore>> {
+    let raw = case.edit.read(SUPER_OFFSET, SUPER_SIZE);
+    let raw = RawSuper::read_from_bytes(&raw).map_err(|_| EINVAL)?;
+    let size = Layout::probe_block_size(&raw).map_err(|refusal| refusal.error())?;
+    let blocks = case.edit.image().size() >> size.bits();
+    let layout = Layout::new(&raw, blocks, read_only).map_err(|refusal| {
+        assert!(!refusal.to_string().is_empty());
+        refusal.error()
+    })?;
+    let store = HostStore::new(device(corpus, case, size.bytes()));
+    store.set_lenient();
+    let space = Space::load(&store, &layout).inspect_err(|e| must_be_told(&store, *e))?;
+    let mut volume = Volume {
+        store,
+        layout,
+        space,
+    };
+    if let Some(ino) = volume.layout.journal_ino() {
+        add_journal(&mut volume, ino)?;
+    }
+    Ok(volume)
+}
+
+/// The blocks of the journal are nobody else's.
+fn add_journal(volume: &mut Volume<HostStore>, ino: Ino) -> Result {
+    let (mut inode, _) =
+        Inode::read_system(volume, ino).inspect_err(|e| must_be_told(&volume.store, *e))?;
+    let blocks = volume.layout.block_size().blocks_for(inode.disk_size);
+    let end = LogicalBlock::new(u32::try_from(blocks).unwrap_or(u32::MAX));
+    let mut at = LogicalBlock::ZERO;
+    while at < end {
+        let found = inode.map.lookup(volume, at, end.get() - at.get())?;
+        assert!(found.len > 0 && found.end() > at, "no progress");
+        match (found.state, found.phys) {
+            (State::Written, Some(phys)) => volume.space.add_system(phys, found.len)?,
+            _ => return Err(EUCLEAN),
+        }
+        at = found.end();
+    }
+    Ok(())
+}
+
+/// No corruption without a line in the log.
+fn must_be_told(store: &HostStore, error: Error) {
+    assert!(
+        error != EUCLEAN || !store.take_reports().is_empty(),
+        "EUCLEAN, and nothing is said"
+    );
+}
+
+impl Node {
+    /// Looks at the whole map, as reading the file would.
+    fn check_map(&self, volume: &Volume<HostStore>) -> Result {
+        let mut at = LogicalBlock::ZERO;
+        let inode = &mut *self.inode.borrow_mut();
+        // As many as can be in an image, and more.
+        for _ in 0..20_000 {
+            if at >= LogicalBlock::LIMIT {
+                return Ok(());
+            }
+            let found = inode.map.lookup(volume, at, u32::MAX)?;
+            assert!(
+                found.start == at && found.end() > at,
+                "{found:?} for {at:?}"
+            );
+            if let Some(phys) = found.phys {
+                assert!(
+                    volume.layout.contains(phys, found.len),
+                    "inode {} has blocks {found:?} that there are not",
+                    inode.ino.get()
+                );
+                assert!(
+                    !volume.space.is_system(phys, found.len),
+                    "inode {} has blocks {found:?} of the file system's own",
+                    inode.ino.get()
+                );
+            }
+            at = found.end();
+        }
+        panic!("a map without end");
+    }
+}
+
+/// Writes the image as it is after a case, with the free counts of the super block that an unmount writes.
+pub fn save(case: &Case, volume: &Volume<HostStore>, path: &Path) -> anyhow::Result<()> {
+    case.edit.save(path)?;
+    volume
+        .store
+        .save(path)
+        .map_err(|e| anyhow::anyhow!("the changes cannot be saved: {e:?}"))?;
+    let image = Image::load(path)?;
+    let mut edit = Edit::new(&image);
+    let raw = edit.read(SUPER_OFFSET, SUPER_SIZE);
+    if let Ok(mut raw) = RawSuper::read_from_bytes(&raw) {
+        let counts = volume.space.counts();
+        raw.set_free(counts.free_blocks_on_disk, counts.free_inodes as u32);
+        raw.seal();
+        edit.write(SUPER_OFFSET, zerocopy::IntoBytes::as_bytes(&raw));
+    }
+    edit.save(path)
+}
