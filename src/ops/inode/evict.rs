@@ -7,7 +7,7 @@ use super::{number, unmark_orphan};
 use crate::disk::LogicalBlock;
 use crate::inode::set_dtime;
 use crate::linux::inode::Kind;
-use crate::linux::memalloc::{wait_for_memory, NofsScope};
+use crate::linux::memalloc::NofsScope;
 use crate::linux::printk;
 use crate::map::{FileMap, Progress};
 use crate::store::{Store, Transaction};
@@ -19,7 +19,7 @@ pub(in crate::ops) fn evict(node: &Node) {
     let gone = node.links() == 0 && data.volume.store.check_writable().is_ok();
     let result = if gone {
         let _writing = node.super_block().internal_write();
-        free_patiently(node)
+        free(node)
     } else {
         Ok(())
     };
@@ -32,23 +32,6 @@ pub(in crate::ops) fn evict(node: &Node) {
         );
     }
 }
-
-/// [`free`], again where there was no memory: nobody else would do it before the next mount.
-fn free_patiently(node: &Node) -> Result {
-    let mut left = PATIENCE;
-    loop {
-        match free(node) {
-            Err(error) if error == ENOMEM && left > 0 => {
-                left = left.saturating_sub(1);
-                wait_for_memory();
-            }
-            result => return result,
-        }
-    }
-}
-
-/// How often to try. With memory reclaim in each attempt that is a long time.
-const PATIENCE: u32 = 100;
 
 /// Frees an inode without links: its blocks, its attribute block, itself. Until the last step it is an orphan, so that
 /// a recovery would do the rest.
