@@ -196,6 +196,11 @@ pub trait Store: Sized + 'static {
     /// more than the journal can ever hold; `ENOMEM`.
     fn begin(&self, credits: u32, revokes: u32) -> Result<Self::Tx<'_>>;
 
+    /// There was no memory for a step that must not be given up, because what belongs to it is done: waits a little
+    /// before the next attempt, as the journal itself does within a transaction. May sleep; a handle and the locks
+    /// inside of which blocks are read may be held.
+    fn wait_for_memory(&self);
+
     /// Reports a corruption: one line in the log, a record with the place of the call in the super block, the `errors=`
     /// policy. Returns `EUCLEAN`.
     #[track_caller]

@@ -20,6 +20,7 @@ use crate::disk::superblock::ErrorPolicy;
 use crate::disk::PhysBlock;
 use crate::linux::buffer::{BufferCache, BufferHead};
 use crate::linux::jbd2::{Handle, Journal};
+use crate::linux::memalloc;
 use crate::linux::printk::{self, Level};
 use crate::store::{About, Block, Format, Kind, RawBlock, Store, Tid, Transaction};
 use kernel::error::{code::*, Error, Result};
@@ -297,6 +298,10 @@ impl Store for JournalStore {
         let handle = journal.start(credits, revokes)?;
 
         Ok(Tx { handle })
+    }
+
+    fn wait_for_memory(&self) {
+        memalloc::wait_for_memory();
     }
 
     #[track_caller]

@@ -60,7 +60,8 @@ impl<S: Store> Space<S> {
     /// # Errors
     ///
     /// `EUCLEAN` where the bitmap has one of them as free already, or where one of them holds the file
-    /// system's own metadata; `EIO`, `ENOMEM`, and what the journal says.
+    /// system's own metadata; `EIO`, and what the journal says. Where there is no memory it waits: nothing maps the
+    /// blocks any more, so they would be lost.
     pub fn free(&self, vol: &Volume<S>, tx: &mut S::Tx<'_>, run: Run) -> Result {
         self.check_run(&vol.store, run)?;
         if self.zone.overlaps(Range::new(run.start, run.len)) {
@@ -74,11 +75,17 @@ impl<S: Store> Space<S> {
             ));
         }
         for (group, extent) in self.parts(run) {
-            self.free_part(&vol.store, tx, group, extent)?;
+            loop {
+                match self.free_part(&vol.store, tx, group, extent) {
+                    Err(error) if error == ENOMEM => vol.store.wait_for_memory(),
+                    result => break result?,
+                }
+            }
         }
         Ok(())
     }
 
+    /// Changes nothing where it fails.
     fn free_part(&self, store: &S, tx: &mut S::Tx<'_>, group: Group, extent: Extent) -> Result {
         let Some(start) = self.block_of(group, extent.start) else {
             return Err(EUCLEAN);

@@ -117,6 +117,38 @@ fn no_memory() {
     assert_eq!(dump_extents(&image, "a"), runs);
 }
 
+/// Would catch: blocks that the tree has forgotten and that are never freed, for lack of memory.
+#[test]
+fn remove_without_memory() {
+    let (image, vol, mut file) = setup(1024, 16 << 20);
+    let all = total(&vol, &file);
+    for i in 0..60 {
+        for at in 0..60 {
+            file.allocate(&vol, 5 * at, 4).unwrap();
+        }
+        file.map().release_window(&vol);
+        commit_journal(&vol);
+        // Whole extents, parts of some, a hole within one.
+        let (from, to) = [(0, u32::MAX), (7, 93), (21, 23), (100, 290)][i % 4];
+        for n in 0..60 {
+            fail_allocation(Some(n));
+            let result = file.remove_with(&vol, from, to, (n % 3) as u32 * 40);
+            fail_allocation(None);
+            file.check_tree(&vol);
+            commit_journal(&vol);
+            assert_eq!(total(&vol, &file), all, "attempt {n} of {from}..{to}");
+            match result {
+                Ok(()) => break,
+                Err(error) => assert_eq!(error, ENOMEM),
+            }
+        }
+        file.remove(&vol, 0, u32::MAX).unwrap();
+    }
+    file.map().evict(&vol);
+    save(&vol, &image);
+    image.fsck().unwrap();
+}
+
 /// Would catch: a commit that has changed the tree or marked blocks when it finds that a bitmap cannot be read.
 #[test]
 fn bad_bitmap() {

@@ -445,6 +445,11 @@ impl Store for HostStore {
         })
     }
 
+    /// An allocation that is made to fail does so once: there is nothing to wait for.
+    fn wait_for_memory(&self) {
+        might_sleep();
+    }
+
     fn corrupt(&self, _about: impl Into<About>, what: kernel::fmt::Arguments<'_>) -> Error {
         lock(&self.state).reports.push(what.to_string());
         EUCLEAN
