@@ -62,6 +62,8 @@ pub(super) struct Path<S: Store> {
     node: Option<Frame<S>>,
     /// Leaves that may still be visited: a tree has no more than the directory has blocks.
     left: u32,
+    /// The next leaf does not begin with a hash below this.
+    low: u32,
     pub(super) hasher: NameHasher,
 }
 
@@ -97,6 +99,7 @@ impl<S: Store> Path<S> {
             root,
             node,
             left: dir.blocks(),
+            low: hash,
             hasher,
         })
     }
@@ -139,18 +142,27 @@ impl<S: Store> Path<S> {
         dir: &impl Directory<S>,
         want: impl FnOnce(u32) -> bool,
     ) -> Result<Next> {
+        // Each block is in order by itself. That they are so together is seen here: one that leads back would never
+        // let a listing end.
+        let low = self.low;
+        let wanted = |hash| match hash < low {
+            true => Err(bad_index(dir, "index is not in the order of hashes")),
+            false => Ok(want(hash)),
+        };
         let parent = self.node.as_mut().unwrap_or(&mut self.root);
         if let Some((hash, step)) = parent.peek() {
-            if !want(hash) {
+            if !wanted(hash)? {
                 return Ok(Next::Unwanted(hash));
             }
+            self.low = hash;
             parent.step = step;
         } else if self.node.is_none() {
             return Ok(Next::End);
         } else if let Some((hash, step)) = self.root.peek() {
-            if !want(hash) {
+            if !wanted(hash)? {
                 return Ok(Next::Unwanted(hash));
             }
+            self.low = hash;
             self.root.step = step;
             // No hash is below 0: this follows the first entry.
             self.node = Some(Frame::read(dir, child(dir, step)?, 0)?);

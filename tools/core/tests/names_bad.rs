@@ -155,6 +155,38 @@ fn a_bad_root_is_passed_by() {
     }
 }
 
+/// Two nodes that are in order each, but not together: the listing ends, and says why. It would go back and forth
+/// between them.
+#[test]
+fn a_listing_of_nodes_out_of_order_ends() {
+    for features in ["metadata_csum", "^metadata_csum"] {
+        let (_, image) = hashed(features, 6000);
+        let store = open(&image);
+        let dir = FlatDir::open(&store, &image, "d");
+        scribble(&store, nr(&dir, 0), dx(&dir, Part::Root), |b| {
+            assert_eq!(b[0x1e], 1, "two levels");
+            put32(b, 0x28, u32::MAX);
+            // Only two entries.
+            put16(b, 0x22, 2);
+        });
+        let mut cursor = Cursor::new(false);
+        let mut calls = 0;
+        let end = loop {
+            calls += 1;
+            assert!(calls < 10_000, "no end");
+            match names::readdir(&dir, &mut cursor, |_| true) {
+                Ok(Progress::End) => break Ok(()),
+                Ok(_) => {}
+                Err(error) => break Err(error),
+            }
+        };
+        assert_eq!(end, Err(EUCLEAN));
+        let reports = store.take_reports();
+        assert_eq!(reports.len(), 1, "{reports:?}");
+        assert!(reports[0].contains("order of hashes"), "{reports:?}");
+    }
+}
+
 /// A checksum that is not looked at, in each kind of block.
 #[test]
 fn wrong_checksums_are_found() {
