@@ -178,9 +178,14 @@ impl FileSystem for Fs {
 
     fn root(sb: &SuperBlock, _context: &FsContext) -> Result<ARef<Node>> {
         let data = sb.data();
-        let root = inode::get(sb, Ino::ROOT)?;
+        let store = &data.mounted.volume.store;
+        let root = inode::get(sb, Ino::ROOT).map_err(|error| match error {
+            error if error == ESTALE => {
+                store.corrupt(Ino::ROOT, fmt!("the root inode is not in use"))
+            }
+            error => error,
+        })?;
         if !root.is_directory() || root.size() == 0 {
-            let store = &data.mounted.volume.store;
             return Err(store.corrupt(Ino::ROOT, fmt!("the root inode is no directory")));
         }
         if !data.options.lock().read_only {

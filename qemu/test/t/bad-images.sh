@@ -207,6 +207,12 @@ take sums
 dbg 'sif /dir/one links_count 0' 'sif /dir/one mode 0'
 broken EUCLEAN '.' cat "$MNT/dir/one"
 take sums
+dbg 'sif <2> links_count 0'
+refused EUCLEAN 'root inode is not in use'
+take sums
+dbg 'sif /many size 0x7ffff000' 'sif /many blocks 0x7fffffff'
+broken EUCLEAN 'larger than its blocks' ls "$MNT/many"
+take sums
 dbg 'sif /file size 0xffffffffffff0000'
 broken EUCLEAN '.' cat "$MNT/file"
 take plain
