@@ -177,9 +177,9 @@ impl Tree {
         }
     }
 
-    /// Makes a change. `nodes` are at least as many as [`Tree::cost`] said, and `way` is what it found; the tree has not
-    /// changed since. `dense` says that nodes may be
-    /// left full where the file grows at its end, see [`Tree::split`].
+    /// Makes a change. `nodes` are at least as many as [`Tree::cost`] said, and `way` is what it found; the tree has
+    /// not changed since. `dense` says that nodes may be left full where the file grows at its end, see
+    /// [`Tree::split`].
     ///
     /// # Errors
     ///

@@ -303,8 +303,8 @@ impl Tree {
         Ok(())
     }
 
-    /// The last extent that starts before `to`, with its place: its slot in the leaf of `path`. `EAGAIN` where a node is
-    /// not in memory and `wait` is unset.
+    /// The last extent that starts before `to`, with its place: its slot in the leaf of `path`. `EAGAIN` where a node
+    /// is not in memory and `wait` is unset.
     pub(super) fn last_before<S: Store>(
         &self,
         vol: &Volume<S>,

@@ -141,8 +141,8 @@ pub(super) fn discard_delayed(node: &Node, start: u64, end: u64) {
     });
 }
 
-/// The longest write that chooses blocks although it must not wait, in bytes: one bio, so that it is our completion that
-/// does the rest, and not the task that must not wait.
+/// The longest write that chooses blocks although it must not wait, in bytes: one bio, so that it is our completion
+/// that does the rest, and not the task that must not wait.
 const MOST_NOWAIT: u64 = 512 << 10;
 
 /// For direct writes. `QUEUED`: what there is to do when the data is on the device is done by somebody else, so a task

@@ -72,8 +72,9 @@ impl Config {
         if rng.u8(..3) == 0 {
             options.push("commit=1");
         }
-        // Never "discard". The log has what completed in front of a flush where that flush ended: of two flushes that are
-        // under way together the later one may come first, and a discard then behind the data that was written there next.
+        // Never "discard". The log has what completed in front of a flush where that flush ended: of two flushes
+        // that are under way together the later one may come first, and a discard then behind the data that was
+        // written there next.
         let mkfs = [
             "-b",
             &block.to_string(),
