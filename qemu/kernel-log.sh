@@ -11,7 +11,7 @@ kernel_trouble_re+='|list_(add|del) corruption|panicked at|unreferenced object|O
 kernel_trouble_re+='|Unable to handle kernel|Out of memory:|JBD2: assertion|page allocation failure|DMA-API:.*error'
 
 # without_foreign_races FILE: what FILE says, but for the reports of KCSAN on races of the kernel with itself. Ours is one
-# where one of the two accesses is in the module, or at most four calls below it. A report is what is between two lines
+# where one of the two accesses is in the module, or in a function that it called. A report is what is between two lines
 # of "=", with a blank line before the second access.
 without_foreign_races() {
 	awk '
@@ -22,7 +22,7 @@ without_foreign_races() {
 		/BUG: KCSAN/ { race = 1; next }
 		!race { flush(); next }
 		/ to 0x.* of .* bytes by / { depth = 0; next }
-		depth++ < 5 && /\[iomapfs\]/ { ours = 1 }
+		depth++ < 2 && /\[iomapfs\]/ { ours = 1 }
 		END { flush() }' "$1"
 }
 
