@@ -35,7 +35,6 @@ impl<S: Store> Volume<S> {
     ) -> Result<R> {
         let (nr, offset) = self.layout.super_location();
         let block = self.store.read(nr, SuperFormat::new(offset))?;
-        let offset = block.format().offset();
         tx.edit(&block, |bytes| {
             RawSuper::from_block_mut(bytes, offset).map(f)
         })?

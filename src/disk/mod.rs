@@ -15,6 +15,7 @@ pub mod inode;
 pub mod layout;
 pub mod orphan;
 pub mod superblock;
+pub mod symlink;
 mod types;
 pub mod xattr;
 

@@ -230,18 +230,22 @@ fn add(idmap: &Idmap, dir: &Node, name: &[u8], make: Make<'_>) -> Result<Ready<F
     written.map(|()| node)
 }
 
+/// Removes a name of `node`, which is made an orphan before if it `dies` with that, and is none where it fails.
+fn remove_name(dir: &Node, tx: &mut Tx<'_>, name: &[u8], node: &Node, dies: bool) -> Result {
+    let marked = dies && inode::mark_orphan(node, tx)?;
+    names::remove(&mut Dir::new(dir), tx, name, inode::number(node)).inspect_err(|_| {
+        if marked {
+            inode::unmark_again(node, tx);
+        }
+    })
+}
+
 /// Takes a name from an inode that is no directory, in one transaction. Does first what can fail.
 fn unlink(dir: &Node, name: &[u8], node: &Node) -> Result {
     let volume = dir.data().volume();
     let _held = (inode::hold(dir)?, inode::hold(node)?);
     let mut tx = volume.store.begin(remove_credits(), 0)?;
-    let marked = node.links() == 1 && inode::mark_orphan(node, &mut tx)?;
-    let ino = inode::number(node);
-    names::remove(&mut Dir::new(dir), &mut tx, name, ino).inspect_err(|_| {
-        if marked {
-            inode::unmark_again(node, &mut tx);
-        }
-    })?;
+    remove_name(dir, &mut tx, name, node, node.links() == 1)?;
     changed(dir);
     dir.data()
         .write_attrs(dir, &mut tx)
@@ -272,13 +276,7 @@ fn rmdir(dir: &Node, name: &[u8], node: &Node) -> Result {
     }
     let _held = (inode::hold(dir)?, inode::hold(node)?);
     let mut tx = volume.store.begin(remove_credits(), 0)?;
-    let marked = inode::mark_orphan(node, &mut tx)?;
-    let ino = inode::number(node);
-    names::remove(&mut Dir::new(dir), &mut tx, name, ino).inspect_err(|_| {
-        if marked {
-            inode::unmark_again(node, &mut tx);
-        }
-    })?;
+    remove_name(dir, &mut tx, name, node, true)?;
     drop_dir_link(dir);
     changed(dir);
     dir.data()

@@ -2,32 +2,18 @@
 
 //! Symbolic links whose target is too long for the inode: it is in a block of its own, which is metadata.
 //!
-//! The block has no checksum (Documentation/filesystems/ext4/ifork.rst). The VFS caches nothing of it; the
-//! buffer cache does.
+//! The VFS caches nothing of it; the buffer cache does.
 
 use super::{inode, Fs, JournalStore, Node, Tx};
-use crate::disk::{LogicalBlock, PhysBlock};
+use crate::disk::symlink::TargetFormat;
+use crate::disk::LogicalBlock;
 use crate::linux::attr::{Attr, Idmap, Stat, Wanted};
 use crate::linux::dentry::Entry;
 use crate::linux::inode_ops::Operations;
 use crate::linux::memalloc::NofsScope;
 use crate::map::State;
-use crate::store::{Flaw, Format, Kind, Store, Transaction};
+use crate::store::{Store, Transaction};
 use kernel::prelude::*;
-
-/// A block with the target of a link, which a zero ends.
-#[derive(Clone, Copy)]
-struct TargetFormat;
-
-impl Format for TargetFormat {
-    const KIND: Kind = Kind::Symlink;
-
-    fn verify(&self, _nr: PhysBlock, _bytes: &[u8]) -> Result<(), Flaw> {
-        Ok(())
-    }
-
-    fn seal(&self, _nr: PhysBlock, _bytes: &mut [u8]) {}
-}
 
 /// The operations of links whose target is in a block.
 pub(super) struct Slow;

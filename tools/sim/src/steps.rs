@@ -7,12 +7,13 @@ use crate::broken::Rule;
 use crate::mount::{Dir, Mount, Node, Shared, Watch};
 use iomapfs_core::disk::inode::{FileKind, InodeFlags, Time};
 use iomapfs_core::disk::superblock::STATE_ERROR;
-use iomapfs_core::disk::{LogicalBlock, PhysBlock};
+use iomapfs_core::disk::symlink::TargetFormat;
+use iomapfs_core::disk::LogicalBlock;
 use iomapfs_core::host::{HostStore, Tx};
 use iomapfs_core::inode::{set_dtime, wipe, Attrs, Content, Inode, Orphans};
 use iomapfs_core::map::{FileMap, Progress};
 use iomapfs_core::names::{self, FileType};
-use iomapfs_core::store::{Flaw, Format, Kind, Store, Transaction};
+use iomapfs_core::store::{Store, Transaction};
 use kernel::error::{code::*, Result};
 
 const ORPHAN_CREDITS: u32 = Orphans::<HostStore>::CREDITS;
@@ -22,20 +23,6 @@ const WRITE_CREDITS: u32 = Inode::WRITE_CREDITS;
 const REVOKES: u32 = 64;
 /// Revokes for a name that is inserted.
 const INSERT_REVOKES: u32 = 2;
-
-/// A block with the target of a symbolic link.
-#[derive(Clone, Copy)]
-struct TargetFormat;
-
-impl Format for TargetFormat {
-    const KIND: Kind = Kind::Symlink;
-
-    fn verify(&self, _nr: PhysBlock, _bytes: &[u8]) -> Result<(), Flaw> {
-        Ok(())
-    }
-
-    fn seal(&self, _nr: PhysBlock, _bytes: &mut [u8]) {}
-}
 
 /// What is to be made.
 #[derive(Clone, Copy, Debug)]
@@ -316,6 +303,26 @@ impl Mount {
         }
     }
 
+    /// A handle with at least these credits: a new one, or the one that there is, which may go on in another
+    /// transaction.
+    fn ready<'h, 'm>(
+        &'m self,
+        handle: &'h mut Option<Tx<'m>>,
+        credits: u32,
+        revokes: u32,
+        watch: &mut dyn Watch,
+    ) -> Result<&'h mut Tx<'m>> {
+        match handle {
+            Some(tx) => {
+                if tx.ensure(credits, revokes)? {
+                    watch.closed(self);
+                }
+                Ok(tx)
+            }
+            none => Ok(none.insert(self.vol.store.begin(credits, revokes)?)),
+        }
+    }
+
     /// The data of bytes `..end` in blocks `from..to` is on the device: the file shows it.
     pub fn complete(
         &self,
@@ -333,15 +340,7 @@ impl Mount {
             let depth = node.borrow().core.map.snapshot().depth();
             let granted = FileMap::commit_credits(vol, depth);
             let credits = granted.blocks + WRITE_CREDITS;
-            let tx = match &mut handle {
-                Some(tx) => {
-                    if tx.ensure(credits, granted.revokes)? {
-                        watch.closed(self);
-                    }
-                    tx
-                }
-                none => none.insert(vol.store.begin(credits, granted.revokes)?),
-            };
+            let tx = self.ready(&mut handle, credits, granted.revokes, watch)?;
             let node = &mut *node.borrow_mut();
             let len = to.saturating_distance_from(at);
             let progress = node.core.map.commit(vol, tx, at, len, granted)?;
@@ -382,15 +381,7 @@ impl Mount {
             let depth = node.borrow().core.map.snapshot().depth();
             let granted = FileMap::remove_credits(vol, depth);
             let credits = granted.blocks + WRITE_CREDITS + ORPHAN_CREDITS;
-            let tx = match &mut handle {
-                Some(tx) => {
-                    if tx.ensure(credits, granted.revokes)? {
-                        watch.closed(self);
-                    }
-                    tx
-                }
-                none => none.insert(vol.store.begin(credits, granted.revokes)?),
-            };
+            let tx = self.ready(&mut handle, credits, granted.revokes, watch)?;
             let node = &mut *node.borrow_mut();
             node.core.disk_size = size;
             let progress = node.core.map.remove(vol, tx, from, to, granted);
@@ -423,15 +414,7 @@ impl Mount {
         let mut to = vol.layout.block_size().blocks_for(size) as u32;
         let mut handle: Option<Tx<'_>> = None;
         while to > 0 {
-            let tx = match &mut handle {
-                None => handle.insert(vol.store.begin(credits, revokes)?),
-                Some(tx) => {
-                    if tx.ensure(credits, revokes)? {
-                        watch.closed(self);
-                    }
-                    tx
-                }
-            };
+            let tx = self.ready(&mut handle, credits, revokes, watch)?;
             let from = to.saturating_sub(REVOKES);
             let node = &mut *node.borrow_mut();
             let mut held = Vec::new();

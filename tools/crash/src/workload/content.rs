@@ -13,12 +13,22 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
 
-/// A copy of `bytes` where direct I/O can take it from.
-fn with_aligned<R>(bytes: &[u8], f: impl FnOnce(&[u8]) -> R) -> R {
-    let mut room = vec![0; bytes.len() + 4096];
-    let start = room.as_ptr().align_offset(4096).min(4096);
-    room[start..start + bytes.len()].copy_from_slice(bytes);
-    f(&room[start..start + bytes.len()])
+/// Writes to a file that is opened with `flags`; if they ask for direct I/O, from where that can take the bytes.
+fn write(path: &Path, flags: OFlags, bytes: &[u8], offset: u64) -> Result<()> {
+    let file = OpenOptions::new()
+        .write(true)
+        .custom_flags(flags.bits() as i32)
+        .open(path)?;
+    if flags.contains(OFlags::DIRECT) {
+        let mut room = vec![0; bytes.len() + 4096];
+        let start = room.as_ptr().align_offset(4096).min(4096);
+        let aligned = &mut room[start..start + bytes.len()];
+        aligned.copy_from_slice(bytes);
+        file.write_all_at(aligned, offset)?;
+    } else {
+        file.write_all_at(bytes, offset)?;
+    }
+    Ok(())
 }
 
 impl Worker<'_> {
@@ -85,15 +95,7 @@ impl Worker<'_> {
             let mut flags = OFlags::empty();
             flags.set(OFlags::DIRECT, direct);
             flags.set(OFlags::DSYNC, durable);
-            let file = OpenOptions::new()
-                .write(true)
-                .custom_flags(flags.bits() as i32)
-                .open(path)?;
-            if direct {
-                with_aligned(&bytes, |bytes| file.write_all_at(bytes, offset))?;
-            } else {
-                file.write_all_at(&bytes, offset)?;
-            }
+            write(path, flags, &bytes, offset)?;
         }
         self.did(Op::Write {
             node,
@@ -185,16 +187,9 @@ impl Worker<'_> {
         let offset = self.rng.u64(..live.size / block) * block;
         let seq = self.ops.len() as Seq + 1;
         let bytes = content::bytes(node, seq, offset, block as usize);
-        if self.rng.bool() {
-            let direct = OFlags::DIRECT.bits() as i32;
-            let file = OpenOptions::new()
-                .write(true)
-                .custom_flags(direct)
-                .open(&path)?;
-            with_aligned(&bytes, |bytes| file.write_all_at(bytes, offset))?;
-        } else {
-            file.write_all_at(&bytes, offset)?;
-        }
+        let mut flags = OFlags::empty();
+        flags.set(OFlags::DIRECT, self.rng.bool());
+        write(&path, flags, &bytes, offset)?;
         self.did(Op::Write {
             node,
             offset,
