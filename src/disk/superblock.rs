@@ -403,11 +403,6 @@ impl SuperFormat {
     pub const fn new(offset: usize) -> Self {
         Self { offset }
     }
-
-    /// Where the super block begins in the block.
-    pub const fn offset(&self) -> usize {
-        self.offset
-    }
 }
 
 impl Format for SuperFormat {
