@@ -45,7 +45,12 @@ pub struct Bench {
     device: Loop,
     mount: PathBuf,
     log: File,
+    /// Images that were checked.
+    count: usize,
 }
+
+/// fio reads its file after the first of so many power cuts.
+const FIO_EVERY: usize = 8;
 
 impl Bench {
     /// In the folder `dir`, for images as large as `like`. Benches differ by their number.
@@ -66,6 +71,7 @@ impl Bench {
             device,
             mount,
             log,
+            count: 0,
         })
     }
 
@@ -81,10 +87,11 @@ impl Bench {
         };
         let mounted = Mounted::new(kind, &self.device.0, &self.mount, "");
         let result = mounted.and_then(|mounted| {
-            model.check(&self.mount)?;
+            model.check(&self.mount, self.count % FIO_EVERY == 0)?;
             self.work().context("the recovered volume does not work")?;
             mounted.unmount()
         });
+        self.count += 1;
         let said = self.kernel_said()?;
         let result = match result {
             Err(why) if !said.is_empty() => {

@@ -108,6 +108,8 @@ pub enum Promise {
     Names { names: Seq },
     /// `sync` or `syncfs`: all that each thread had done.
     All { done: Vec<Seq> },
+    /// fio has finished its file (`fio.rs`), with this seed.
+    Fio { seed: u32 },
 }
 
 /// A promise in the log.

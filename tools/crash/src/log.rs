@@ -12,6 +12,9 @@
 //! together, in the order in which they completed, and then the flush. A FUA write and a mark are logged at once. So
 //! a log that is cut in front of a group of plain writes or behind its flush is what a device with a volatile cache
 //! guarantees at that moment; of the group itself any part may be there just before the flush.
+//!
+//! This holds only where no two flushes are under way at the same time (see `volume.rs`), and where no FUA write goes
+//! to blocks of a plain write that is still to be flushed.
 
 use crate::disk::DISCARDED;
 use anyhow::{bail, ensure, Context, Result};

@@ -3,6 +3,7 @@
 //! What must be on a volume at one place in the log, and the comparison with what is there.
 
 use crate::file::{Change, FileModel};
+use crate::fio;
 use crate::history::{
     own_dir, prefix, shared_dir, striped, History, Kind, Mark, NodeId, Op, Promise, Seq,
 };
@@ -33,6 +34,8 @@ struct Thread {
 pub struct Model<'a> {
     history: &'a History,
     threads: Vec<Thread>,
+    /// The seed of fio's file, when that is promised.
+    fio: Option<u32>,
 }
 
 impl<'a> Model<'a> {
@@ -49,7 +52,11 @@ impl<'a> Model<'a> {
                 }
             })
             .collect();
-        Model { history, threads }
+        Model {
+            history,
+            threads,
+            fio: None,
+        }
     }
 
     /// What the threads had done: these many operations, at most.
@@ -137,6 +144,7 @@ impl<'a> Model<'a> {
                 state.names.settle(*names);
             }
             Promise::Names { names } => state.names.settle(*names),
+            Promise::Fio { seed } => self.fio = Some(*seed),
             Promise::All { done } => {
                 for (state, done) in self.threads.iter_mut().zip(done) {
                     state.names.settle(*done);
@@ -147,8 +155,8 @@ impl<'a> Model<'a> {
         Ok(())
     }
 
-    /// Compares a mounted volume.
-    pub fn check(&self, root: &Path) -> Result<()> {
+    /// Compares a mounted volume; fio's file, which takes longer than all the rest, only if `with_fio`.
+    pub fn check(&self, root: &Path, with_fio: bool) -> Result<()> {
         let mut found = Found::walk(root)?;
         if let Some(lost) = found.children.remove("lost+found") {
             ensure!(
@@ -156,6 +164,13 @@ impl<'a> Model<'a> {
                 "something is in lost+found: {:?}",
                 lost.children.keys()
             );
+        }
+        let fio = found.children.remove(fio::FILE);
+        if let Some(seed) = self.fio {
+            ensure!(fio.is_some(), "fio's file is missing");
+            if with_fio {
+                fio::verify(root, seed)?;
+            }
         }
         let mut shared = found
             .children

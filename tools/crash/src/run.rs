@@ -5,12 +5,13 @@
 
 use crate::check::{Bench, Recovery};
 use crate::disk::{compress, expand, Disk};
+use crate::fio;
 use crate::helper::Helper;
 use crate::history::{History, Seq};
 use crate::log::{Kind, Log};
 use crate::model::{own_name, Model, SHARED, STRIPED};
 use crate::replay::{all_points, Point, Replay};
-use crate::volume::{Config, Logged, Loop, Mounted};
+use crate::volume::{Config, Logged, Loop, Mounted, Stack};
 use crate::workload::{Profile, Shared, Worker, PROFILES};
 use anyhow::{anyhow, ensure, Context, Result};
 use fastrand::Rng;
@@ -69,6 +70,15 @@ struct Kept {
     why: String,
 }
 
+/// Who works in a round, and on what.
+#[derive(Clone, Copy)]
+struct Workload {
+    stack: Stack,
+    /// Threads, without fio.
+    count: usize,
+    profile: Profile,
+}
+
 /// What a workload has left.
 struct Recorded {
     log: Log,
@@ -82,7 +92,7 @@ impl Sweep {
     pub fn run(&self) -> Result<Total> {
         let began = Instant::now();
         let mut total = Total::default();
-        let mut helpers = (0..THREADS)
+        let mut helpers = (0..=THREADS)
             .map(|_| Helper::new())
             .collect::<Result<Vec<_>>>()?;
         let mut left = self.points;
@@ -105,13 +115,22 @@ impl Sweep {
     ) -> Result<usize> {
         let round = total.rounds;
         let mut rng = Rng::with_seed(self.seed << 20 | round as u64);
-        let config = Config::random(&mut rng, self.block);
-        let profile = self
-            .profile
-            .unwrap_or(PROFILES[rng.usize(..PROFILES.len())]);
+        // With fewer of them, fewer flushes of one are done by another.
+        let count = [1, 2, THREADS, THREADS][rng.usize(..4)];
+        let workload = Workload {
+            stack: match count {
+                1 if rng.bool() => Stack::Plain,
+                _ => Stack::OneFlush,
+            },
+            count,
+            profile: self
+                .profile
+                .unwrap_or(PROFILES[rng.usize(..PROFILES.len())]),
+        };
+        let config = Config::random(&mut rng, self.block, workload.stack);
         let device = self.dir.join("device");
         config.make(&device)?;
-        let recorded = self.record(&config, profile, &mut rng, helpers, &device)?;
+        let recorded = self.record(&config, workload, &mut rng, helpers, &device)?;
         let entries = &recorded.log.entries;
         let mut all = all_points(entries, 2, &mut rng);
         let count = all.len();
@@ -125,11 +144,11 @@ impl Sweep {
         };
         let how: Vec<_> = all.iter().map(recovery).collect();
         let before = began.elapsed();
-        let failed = self.cut(&config, &recorded, &all, &how, round, &device)?;
-        for how in &how {
-            *total.points.entry(*how).or_default() += 1;
+        let (checked, failed) = self.cut(&config, &recorded, &all, &how, round, &device)?;
+        for i in &checked {
+            *total.points.entry(how[*i]).or_default() += 1;
+            total.partly += usize::from(all[*i].partly.is_some());
         }
-        total.partly += all.iter().filter(|p| p.partly.is_some()).count();
         total.failed += failed;
         total.entries += entries.len();
         total.promises += recorded.history.marks.len();
@@ -138,31 +157,38 @@ impl Sweep {
             .filter(|e| matches!(e.kind, Kind::Flush | Kind::Fua))
             .count();
         println!(
-            "round {round:3}: {:8} {} KiB blocks, {:5} entries, {flushes:4} flushes and FUA, {:4} promises; {:4} of \
-             {count} cuts, {:.2} s each{}",
-            profile.name,
+            "round {round:3}: {:6} x{} {} KiB blocks{}, {:5} entries, {flushes:4} flushes and FUA, {:4} promises; \
+             {:4} of {count} cuts, {:.2} s each{}",
+            workload.profile.name,
+            workload.count,
             config.block / 1024,
+            if workload.stack == Stack::Plain { ", FUA" } else { "" },
             entries.len(),
             recorded.history.marks.len(),
-            all.len(),
-            (began.elapsed() - before).as_secs_f64() / all.len().max(1) as f64,
+            checked.len(),
+            (began.elapsed() - before).as_secs_f64() / checked.len().max(1) as f64,
             if failed > 0 { format!("; {failed} FAILED") } else { String::new() }
         );
-        Ok(all.len())
+        Ok(checked.len())
     }
 
     /// Runs the workload on the image and returns what was logged.
     fn record(
         &self,
         config: &Config,
-        profile: Profile,
+        workload: Workload,
         rng: &mut Rng,
         helpers: &mut [Helper],
         image: &Path,
     ) -> Result<Recorded> {
-        // With fewer of them, fewer flushes of one are done by another.
-        let count = [1, 2, THREADS, THREADS][rng.usize(..4)];
+        let Workload {
+            stack,
+            count,
+            profile,
+        } = workload;
         let ops = self.ops * THREADS / count;
+        // One more is fio.
+        let all = count + usize::from(stack == Stack::OneFlush);
         let mount = PathBuf::from("/run/mnt/crash");
         let log_file = self.dir.join("log");
         let device = Loop::new(image)?;
@@ -170,31 +196,39 @@ impl Sweep {
         let mounted = Mounted::new(&self.fs, &device.0, &mount, "")?;
         fs::create_dir(mount.join(SHARED))?;
         File::create(mount.join(STRIPED))?;
-        (0..count).try_for_each(|t| fs::create_dir(mount.join(own_name(t))))?;
+        (0..all).try_for_each(|t| fs::create_dir(mount.join(own_name(t))))?;
         mounted.unmount()?;
         let base = Disk::read(image)?;
 
         File::create(&log_file)?.set_len(LOG_SIZE)?;
         let log_device = Loop::new(&log_file)?;
-        let logged = Logged::new(DEVICE, &device, &log_device)?;
+        let logged = Logged::new(DEVICE, &device, &log_device, stack)?;
         let mounted = Mounted::new(&self.fs, &logged.path(), &mount, &config.options)?;
         let shared = Shared {
             mount,
             device: DEVICE.to_owned(),
             block: config.block,
-            done: (0..count).map(|_| AtomicU32::new(0)).collect(),
+            done: (0..all).map(|_| AtomicU32::new(0)).collect(),
             marks: Mutex::default(),
             next_mark: AtomicU32::new(1),
-            budget: (config.size << 20) * 2 / 5 / count as u64,
+            budget: (config.size << 20) * 3 / 10 / count as u64,
+            fua: stack == Stack::Plain,
         };
         let threads = std::thread::scope(|scope| {
+            let shared = &shared;
             let running: Vec<_> = helpers
                 .iter_mut()
-                .take(count)
+                .take(all)
                 .enumerate()
                 .map(|(t, helper)| {
-                    let worker = Worker::new(&shared, t, profile, rng.u64(..), helper);
-                    scope.spawn(move || worker.run(ops))
+                    let seed = rng.u64(..);
+                    scope.spawn(move || {
+                        if t == count {
+                            return fio::write(shared, t, seed as u32 >> 1, helper)
+                                .map(|()| Vec::new());
+                        }
+                        Worker::new(shared, t, profile, seed, helper).run(ops)
+                    })
                 })
                 .collect();
             running
@@ -219,7 +253,7 @@ impl Sweep {
         })
     }
 
-    /// Cuts the power at these points; returns how many failed.
+    /// Cuts the power at these points; returns the indices of those that were tried, and how many failed.
     fn cut(
         &self,
         config: &Config,
@@ -228,19 +262,22 @@ impl Sweep {
         how: &[Recovery],
         round: usize,
         image: &Path,
-    ) -> Result<usize> {
+    ) -> Result<(Vec<usize>, usize)> {
         let benches = std::thread::available_parallelism()
             .map_or(1, |n| n.get())
             .min(2);
         let failed = AtomicUsize::new(0);
-        let one = |number: usize| -> Result<()> {
+        let one = |number: usize| -> Result<Vec<usize>> {
+            let mut checked = Vec::new();
             let mut bench = Bench::new(&self.fs, &self.dir, number, image)?;
             let target = OpenOptions::new().write(true).open(&bench.image)?;
             let mut replay = Replay::new(&recorded.log, &recorded.history, recorded.base.copy())?;
-            for (point, how) in points.iter().zip(how).skip(number).step_by(benches) {
+            for i in (number..points.len()).step_by(benches) {
+                let (point, how) = (&points[i], how[i]);
+                checked.push(i);
                 replay.advance(point)?;
                 replay.put(point, config.block, &target)?;
-                if let Err(why) = bench.check(*how, &replay.model) {
+                if let Err(why) = bench.check(how, &replay.model) {
                     let why = format!("{why:#}");
                     replay.put(point, config.block, &target)?;
                     let name = match point.partly {
@@ -254,7 +291,7 @@ impl Sweep {
                         round,
                         point: name,
                         config: config.clone(),
-                        recovery: *how,
+                        recovery: how,
                         marks: replay.marks.clone(),
                         fed: replay.model.fed(),
                         why,
@@ -276,19 +313,20 @@ impl Sweep {
                     "the replayed log and the device differ at byte {at}, which was written by {}",
                     recorded.log.writers(at)
                 )),
-                None => Ok(()),
+                None => Ok(checked),
             }
         };
-        std::thread::scope(|scope| {
+        let checked = std::thread::scope(|scope| {
             let one = &one;
             let running: Vec<_> = (0..benches)
                 .map(|number| scope.spawn(move || one(number)))
                 .collect();
             running
                 .into_iter()
-                .try_for_each(|r| r.join().map_err(|_| anyhow!("a thread died"))?)
+                .map(|r| r.join().map_err(|_| anyhow!("a thread died"))?)
+                .collect::<Result<Vec<_>>>()
         })?;
-        Ok(failed.into_inner())
+        Ok((checked.concat(), failed.into_inner()))
     }
 
     /// Reports a failure and keeps what is needed to look at it again.

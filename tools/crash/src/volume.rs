@@ -2,6 +2,13 @@
 
 //! The devices of a round: an image in memory, behind a loop device, behind dm-log-writes; and what mkfs.ext4 makes
 //! on it.
+//!
+//! # One flush at a time
+//!
+//! dm-log-writes decides what a flush covers when it is issued, and logs that when it has completed: of two flushes
+//! under way together the later one may be logged first, and then what it made durable is behind it in the log. So
+//! where flushes may overlap there is another loop device on top ([`Stack::OneFlush`]), whose queue, as every queue
+//! of requests, issues a flush only when the last one has completed (`block/blk-flush.c`). It has no FUA.
 
 use anyhow::{ensure, Context, Result};
 use fastrand::Rng;
@@ -51,11 +58,15 @@ pub struct Config {
 
 impl Config {
     /// Anything that mkfs.ext4 may make and that is small; the journal wraps soon.
-    pub fn random(rng: &mut Rng, block: Option<u64>) -> Self {
+    pub fn random(rng: &mut Rng, block: Option<u64>, stack: Stack) -> Self {
         let block = block.unwrap_or_else(|| [1024, 2048, 4096, 4096][rng.usize(..4)]);
+        let journal = match stack {
+            // No transaction is so large that it is committed while the thread goes on.
+            Stack::Plain => block / 1024 * 2,
+            Stack::OneFlush => block / 1024 * rng.u64(1..=2),
+        };
         // So small that what was freed is used again soon.
-        let size = if block == 4096 { 24 } else { 16 };
-        let journal = block / 1024 * rng.u64(1..=2);
+        let size = if block == 4096 { 16 } else { 14 } + journal;
         let mut features = Vec::new();
         let mut pick = |name: &str, out_of: u8| {
             let on = rng.u8(..out_of) != 0;
@@ -69,12 +80,16 @@ impl Config {
         let group = [block * 8, block, block / 2][rng.usize(..3)].max(1024);
         let inode = ["128", "256", "256"][rng.usize(..3)];
         let mut options = Vec::new();
-        if rng.u8(..3) == 0 {
-            options.push("commit=1");
+        match stack {
+            // No commit that nobody has asked for: it would flush while another does.
+            Stack::Plain => options.push("commit=300"),
+            Stack::OneFlush if rng.u8(..3) == 0 => options.push("commit=1"),
+            Stack::OneFlush => {}
         }
-        // Never "discard". The log has what completed in front of a flush where that flush ended: of two flushes
-        // that are under way together the later one may come first, and a discard then behind the data that was
-        // written there next.
+        // The upper loop device has no discard.
+        if stack == Stack::Plain && rng.bool() {
+            options.push("discard");
+        }
         let mkfs = [
             "-b",
             &block.to_string(),
@@ -125,6 +140,20 @@ impl Loop {
         Ok(Loop(name.trim().into()))
     }
 
+    /// On a block device, whose page cache is not used.
+    fn direct(device: &Path) -> Result<Self> {
+        let path = device.to_string_lossy();
+        let name = run("losetup", &["-f", "--show", "--direct-io=on", &path])?;
+        let new = Loop(name.trim().into());
+        let dio = format!("/sys/block/{}/loop/dio", new.name());
+        ensure!(
+            std::fs::read_to_string(&dio)?.trim() == "1",
+            "{} does not do direct I/O",
+            new.0.display()
+        );
+        Ok(new)
+    }
+
     /// `loop0`
     pub fn name(&self) -> String {
         self.0
@@ -140,13 +169,23 @@ impl Drop for Loop {
     }
 }
 
-/// A device-mapper device that logs what is written.
+/// What a file system is mounted on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stack {
+    /// The device that logs; it has FUA. Only for a workload that never has two flushes under way.
+    Plain,
+    /// A loop device on top of it.
+    OneFlush,
+}
+
+/// A device-mapper device that logs what is written, and what is on top of it.
 pub struct Logged {
-    pub name: String,
+    name: String,
+    top: Option<Loop>,
 }
 
 impl Logged {
-    pub fn new(name: &str, device: &Loop, log: &Loop) -> Result<Self> {
+    pub fn new(name: &str, device: &Loop, log: &Loop, stack: Stack) -> Result<Self> {
         let sectors = run("blockdev", &["--getsz", &device.0.to_string_lossy()])?;
         let table = format!(
             "0 {} log-writes {} {}",
@@ -155,23 +194,38 @@ impl Logged {
             log.0.display()
         );
         run("dmsetup", &["create", name, "--table", &table])?;
-        Ok(Logged {
+        let mut new = Logged {
             name: name.to_owned(),
-        })
+            top: None,
+        };
+        if stack == Stack::OneFlush {
+            new.top = Some(Loop::direct(&new.logging())?);
+        }
+        Ok(new)
     }
 
-    pub fn path(&self) -> PathBuf {
+    fn logging(&self) -> PathBuf {
         Path::new("/dev/mapper").join(&self.name)
     }
 
+    /// What is to be mounted.
+    pub fn path(&self) -> PathBuf {
+        self.top
+            .as_ref()
+            .map_or_else(|| self.logging(), |top| top.0.clone())
+    }
+
     /// Completes the log.
-    pub fn close(self) -> Result<()> {
-        run("dmsetup", &["remove", &self.name]).map(drop)
+    pub fn close(mut self) -> Result<()> {
+        drop(self.top.take());
+        // A loop device lets go of what it is on when its last user has gone, which may be a moment later.
+        run("dmsetup", &["remove", "--retry", &self.name]).map(drop)
     }
 }
 
 impl Drop for Logged {
     fn drop(&mut self) {
+        drop(self.top.take());
         let _ = output("dmsetup", &["remove", "--force", &self.name]);
     }
 }

@@ -11,7 +11,7 @@ use crate::history::{
 };
 use crate::model::{own_name, SHARED};
 use crate::tree::Tree;
-use anyhow::{Context, Result};
+use anyhow::{anyhow, Context, Result};
 use fastrand::Rng;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -32,8 +32,22 @@ pub struct Shared {
     pub done: Vec<AtomicU32>,
     pub marks: Mutex<BTreeMap<u32, Mark>>,
     pub next_mark: AtomicU32,
-    /// Bytes that each thread may have in its files.
+    /// Bytes that each thread may have in its own files.
     pub budget: u64,
+    /// Has the device FUA?
+    pub fua: bool,
+}
+
+impl Shared {
+    /// What the mark says is promised from here on.
+    pub fn promise(&self, helper: &mut Helper, mark: Mark) -> Result<()> {
+        let number = self.next_mark.fetch_add(1, SeqCst);
+        self.marks
+            .lock()
+            .map_err(|_| anyhow!("another thread died"))?
+            .insert(number, mark);
+        helper.mark(&self.device, number)
+    }
 }
 
 /// How much of what a thread does. Each number is a weight.
@@ -81,8 +95,8 @@ pub const PROFILES: [Profile; 5] = [
 struct Live {
     size: u64,
     links: u32,
-    /// Written, and not yet flushed out of the device's cache: a FUA write to the same block would be logged in front
-    /// of it (see `log.rs`), though it comes later.
+    /// Written, and not yet flushed out of the device's cache: a FUA write to the same block, if the device has that,
+    /// would be logged in front of it (see `log.rs`), though it comes later.
     unflushed: bool,
 }
 
@@ -155,7 +169,8 @@ impl<'a> Worker<'a> {
 
     fn step(&mut self) -> Result<()> {
         let p = self.profile;
-        let used: u64 = self.live.values().map(|l| l.size).sum();
+        let own = |(node, _): &(&NodeId, &Live)| **node != striped(self.thread);
+        let used: u64 = self.live.iter().filter(own).map(|(_, l)| l.size).sum();
         if used > self.shared.budget || self.live.len() > 40 {
             return self.remove();
         }
@@ -205,18 +220,12 @@ impl<'a> Worker<'a> {
     }
 
     fn promise(&mut self, promise: Promise) -> Result<()> {
-        let number = self.shared.next_mark.fetch_add(1, SeqCst);
         let mark = Mark {
             thread: self.thread,
             done: self.ops.len() as Seq,
             promise,
         };
-        self.shared
-            .marks
-            .lock()
-            .map_err(|_| anyhow::anyhow!("another thread died"))?
-            .insert(number, mark);
-        self.helper.mark(&self.shared.device, number)
+        self.shared.promise(self.helper, mark)
     }
 
     // Places.

@@ -5,13 +5,23 @@
 use super::Worker;
 use crate::content;
 use crate::history::{striped, NodeId, Op, Promise, Seq, STRIPE};
-use crate::model::STRIPED;
+use crate::model::{own_name, STRIPED};
 use anyhow::{Context, Result};
-use rustix::fs::{syncfs, OFlags};
+use rustix::fs::{futimens, syncfs, OFlags, Timespec, Timestamps, UTIME_NOW};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
+
+/// Both times are the present.
+const NOW: Timestamps = Timestamps {
+    last_access: UTIME_NOW_SPEC,
+    last_modification: UTIME_NOW_SPEC,
+};
+const UTIME_NOW_SPEC: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: UTIME_NOW,
+};
 
 /// Writes to a file that is opened with `flags`; if they ask for direct I/O, from where that can take the bytes.
 fn write(path: &Path, flags: OFlags, bytes: &[u8], offset: u64) -> Result<()> {
@@ -76,7 +86,7 @@ impl Worker<'_> {
             offset = offset / block * block;
             len = len.div_ceil(block) * block;
             // In the shared file, others zero what is between the end and their blocks.
-            durable &= !live.unflushed && !is_striped;
+            durable &= !self.shared.fua || !live.unflushed && !is_striped;
         } else if mapped {
             // The mapping must not reach behind the end.
             if is_striped && offset + len > live.size {
@@ -172,7 +182,8 @@ impl Worker<'_> {
         }
     }
 
-    /// Writes where there are blocks and all metadata is durable: the device's cache is all that is left to flush.
+    /// Writes where there are blocks, and makes all metadata durable in another way: the device's cache is all that is
+    /// left to flush.
     fn overwrite(&mut self) -> Result<()> {
         let block = self.shared.block;
         let Some((path, node)) = self.any_file() else {
@@ -196,6 +207,13 @@ impl Worker<'_> {
             len: block,
             mapped: false,
         });
+        if self.rng.bool() {
+            // The file's new times go with those of the directory.
+            let dir = File::open(self.shared.mount.join(own_name(self.thread)))?;
+            futimens(&dir, &NOW)?;
+            dir.sync_all()?;
+            return self.sync_all();
+        }
         file.sync_data()?;
         self.live.get_mut(&node).context("a file")?.unflushed = false;
         let names = self.made.get(&node).copied().unwrap_or(0);
