@@ -52,6 +52,14 @@ pub struct Extent {
 }
 
 impl Extent {
+    /// No extent: to fill places with that get one later.
+    pub const NOTHING: Self = Self {
+        start: LogicalBlock::ZERO,
+        len: 0,
+        phys: PhysBlock::new(0),
+        written: true,
+    };
+
     /// The file block after the last one.
     pub fn end(&self) -> LogicalBlock {
         self.start.saturating_add(self.len)
@@ -357,7 +365,7 @@ impl<'a> NodeMut<'a> {
             for (to, from) in to.iter().rev().zip(from.iter().rev()) {
                 to.set(from.get());
             }
-        } else {
+        } else if new.len() < count {
             for (to, from) in to.iter().zip(from) {
                 to.set(from.get());
             }

@@ -147,7 +147,7 @@ impl Cache {
         }
     }
 
-    /// Makes room for one change that starts at `at`: the [`Cache::set`] or [`Cache::forget`] that follows cannot fail.
+    /// Makes room for one change that starts at `at`: the [`Cache::put`] or [`Cache::forget`] that follows cannot fail.
     ///
     /// # Errors
     ///
@@ -197,20 +197,90 @@ impl Cache {
         Ok(())
     }
 
-    /// Sets what is known about a range, whatever was known before.
+    /// Sets what is known about a range, whatever was known before. Returns the piece that is there now.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, never after [`Cache::prepare`] for the same start.
-    pub(super) fn set(&mut self, piece: Piece) -> Result {
-        if piece.len == 0 {
-            return Ok(());
-        }
+    /// `ENOMEM`.
+    pub(super) fn set(&mut self, piece: Piece) -> Result<Piece> {
         self.prepare(piece.start)?;
-        self.carve(piece.start, piece.end());
-        let done = self.insert(piece);
-        self.count(piece.start);
-        done
+        self.put(piece)
+    }
+
+    /// As [`Cache::set`], after [`Cache::prepare`] for the same start: it is joined with its neighbours in the chunk,
+    /// and takes the place of all that was known about its range.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, and nothing is changed, without the place that [`Cache::prepare`] makes: never in silence, as nothing
+    /// else knows of a pending piece.
+    pub(super) fn put(&mut self, piece: Piece) -> Result<Piece> {
+        if piece.len == 0 {
+            return Ok(piece);
+        }
+        let c = self.chunk_for(piece.start);
+        let behind = self.chunks.get(c.saturating_add(1));
+        let overlapped = behind
+            .map(|chunk| chunk.start)
+            .filter(|start| *start < piece.end());
+        let chunk = self.chunks.get_mut(c).ok_or(ENOMEM)?;
+        // All that it touches: what of that is left joins it, or stays before and behind it.
+        let from = chunk.pieces.partition_point(|old| old.end() < piece.start);
+        let (mut to, mut joined) = (from, piece);
+        let (mut before, mut after) = (None, None);
+        let mut totals = self.totals;
+        while let Some(old) = chunk.pieces.get(to).filter(|old| old.start <= piece.end()) {
+            totals.with(old, u32::wrapping_sub);
+            if old.start < piece.start {
+                let left = old.clip(old.start, piece.start);
+                match left.continued_by(&joined) {
+                    true => joined = left.extended(joined.len),
+                    false => before = Some(left),
+                }
+            }
+            if old.end() > piece.end() {
+                let right = old.clip(piece.end(), old.end());
+                match joined.continued_by(&right) {
+                    true => joined = joined.extended(right.len),
+                    false => after = Some(right),
+                }
+            }
+            to = to.saturating_add(1);
+        }
+        let new = [before, Some(joined), after];
+        let count = new.iter().flatten().count();
+        let old_count = to.saturating_sub(from);
+        let growth = count.saturating_sub(old_count);
+        if chunk.pieces.capacity().saturating_sub(chunk.pieces.len()) < growth {
+            return Err(ENOMEM);
+        }
+        let mut at = from;
+        for piece in new.iter().flatten() {
+            totals.with(piece, u32::wrapping_add);
+            match chunk.pieces.get_mut(at).filter(|_| at < to) {
+                Some(slot) => *slot = *piece,
+                None => chunk
+                    .pieces
+                    .insert_within_capacity(at, *piece)
+                    .map_err(|_| ENOMEM)?,
+            }
+            at = at.saturating_add(1);
+        }
+        for _ in count..old_count {
+            let _ = chunk.pieces.remove(at);
+        }
+        if let Some(first) = chunk.pieces.first() {
+            chunk.start = first.start;
+        }
+        self.totals = totals;
+        match overlapped {
+            Some(start) => {
+                self.carve(start, piece.end());
+                self.count(start);
+            }
+            None => self.publish_count(),
+        }
+        Ok(joined)
     }
 
     /// Makes a range unknown.
@@ -270,8 +340,7 @@ impl Cache {
                 }
             }
             match chunk.pieces.first() {
-                // There is room in this chunk, and perhaps in no other: `insert` must find it, so it stays where it
-                // is, even if it is empty. `count` does the rest.
+                // Even if it is empty: `count` looks for it where it started.
                 _ if c == prepared => c = c.saturating_add(1),
                 Some(first) => {
                     chunk.start = first.start;
@@ -284,55 +353,7 @@ impl Cache {
         }
     }
 
-    /// Puts in a piece where nothing is known; joins it with its neighbours. `ENOMEM` without a place for it, which
-    /// [`Cache::prepare`] makes: never in silence, as nothing else knows of a pending piece.
-    fn insert(&mut self, piece: Piece) -> Result {
-        let c = self.chunk_for(piece.start);
-        let chunk = self.chunks.get_mut(c).ok_or(ENOMEM)?;
-        let next = chunk
-            .pieces
-            .partition_point(|other| other.start < piece.start);
-        let mut joined = piece;
-        let mut at = next;
-        if let Some(prev) = next.checked_sub(1).and_then(|i| chunk.pieces.get(i)) {
-            if prev.continued_by(&piece) {
-                joined = prev.extended(piece.len);
-                self.totals.with(prev, u32::wrapping_sub);
-                at = next.saturating_sub(1);
-            }
-        }
-        let follows = chunk
-            .pieces
-            .get(next)
-            .copied()
-            .filter(|other| joined.continued_by(other));
-        if let Some(other) = follows {
-            joined = joined.extended(other.len);
-            self.totals.with(&other, u32::wrapping_sub);
-        }
-        match (at < next, follows.is_some()) {
-            (false, false) => chunk
-                .pieces
-                .insert_within_capacity(at, joined)
-                .map_err(|_| ENOMEM)?,
-            (both, other) => {
-                if both && other {
-                    let _ = chunk.pieces.remove(next);
-                }
-                if let Some(slot) = chunk.pieces.get_mut(at) {
-                    *slot = joined;
-                }
-            }
-        }
-        self.totals.with(&joined, u32::wrapping_add);
-        if let Some(first) = chunk.pieces.first() {
-            chunk.start = first.start;
-        }
-        Ok(())
-    }
-
-    /// Drops the chunk of `at` if it was emptied, else notes where it starts now, and brings the count of all caches
-    /// up to date.
+    /// Drops the chunk of `at` if it was emptied, and brings the count of all caches up to date.
     fn count(&mut self, at: LogicalBlock) {
         let c = self.chunk_for(at);
         if let Some(chunk) = self.chunks.get_mut(c) {
@@ -343,6 +364,11 @@ impl Cache {
                 }
             }
         }
+        self.publish_count();
+    }
+
+    /// Brings the count of all caches up to date.
+    fn publish_count(&mut self) {
         let delta = i64::from(self.totals.evictable).wrapping_sub(self.counted.into());
         if delta != 0 {
             EVICTABLE.add(delta, Relaxed);

@@ -12,7 +12,9 @@
 
 use super::plan::{Change, Plan};
 use super::tree::{Path, Tree};
-use crate::disk::extent::{Index, Node, NodeMut, Slot, MAX_DEPTH, ROOT_BYTES, ROOT_ENTRIES};
+use crate::disk::extent::{
+    Extent, Index, Node, NodeMut, Slot, MAX_DEPTH, ROOT_BYTES, ROOT_ENTRIES,
+};
 use crate::disk::{LogicalBlock, PhysBlock};
 use crate::space::{Claim, Goal, Run};
 use crate::store::{Store, Transaction};
@@ -32,10 +34,13 @@ pub(super) struct Cost {
     pub(super) edits: u32,
 }
 
-/// Where a change takes place and what it does there, as [`Tree::cost`] found it for [`Tree::apply`].
+/// Where a change takes place and what it does there: [`Tree::seek`] finds the one, [`Tree::cost`] both, and
+/// [`Tree::apply`] uses them. Nothing else may change the tree meanwhile. It is large, and made in place.
 pub(super) struct Way<S: Store> {
     path: Path<S>,
-    plan: Option<Plan>,
+    /// To which file block `path` leads, if to any.
+    at: Option<LogicalBlock>,
+    plan: Plan,
 }
 
 impl<S: Store> Way<S> {
@@ -43,7 +48,8 @@ impl<S: Store> Way<S> {
     pub(super) fn new() -> Self {
         Self {
             path: Path::new(),
-            plan: None,
+            at: None,
+            plan: Plan::new(),
         }
     }
 }
@@ -80,19 +86,44 @@ impl Tree {
         change: &Change,
         way: &mut Way<S>,
     ) -> Result<Cost> {
-        let plan = self.plan(vol, change, &mut way.path)?;
+        self.plan(vol, change, way)?;
         let depth = way.path.depth() as u32;
-        let nodes = self.new_nodes(&way.path, plan.growth())?;
-        way.plan = Some(plan);
+        let nodes = self.new_nodes(&way.path, way.plan.growth())?;
         // The nodes on the way are changed by a split below them, or by a new first key.
         let edits = depth.saturating_add(nodes);
         Ok(Cost { nodes, edits })
     }
 
-    /// What `change` does to the leaf, which is that of `path` then.
-    fn plan<S: Store>(&self, vol: &Volume<S>, change: &Change, path: &mut Path<S>) -> Result<Plan> {
-        self.find(vol, change.start(), true, path)?;
-        self.with_node(vol, path, path.depth(), |node| Plan::make(node, change))?
+    /// Finds the way to `at`, for a change that starts there. Returns the last extent that starts there or before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tree::find`].
+    pub(super) fn seek<S: Store>(
+        &self,
+        vol: &Volume<S>,
+        at: LogicalBlock,
+        way: &mut Way<S>,
+    ) -> Result<Option<Extent>> {
+        way.at = None;
+        self.find(vol, at, true, &mut way.path)?;
+        way.at = Some(at);
+        let path = &way.path;
+        match path.leaf().pos {
+            Some(pos) => self.with_node(vol, path, path.depth(), |node| node.extent(pos)),
+            None => Ok(None),
+        }
+    }
+
+    /// What `change` does to the leaf, to which `way` leads then.
+    fn plan<S: Store>(&self, vol: &Volume<S>, change: &Change, way: &mut Way<S>) -> Result {
+        if way.at != Some(change.start()) {
+            self.find(vol, change.start(), true, &mut way.path)?;
+            way.at = Some(change.start());
+        }
+        let (path, plan) = (&way.path, &mut way.plan);
+        let at = path.leaf().pos;
+        self.with_node(vol, path, path.depth(), |node| plan.make(node, at, change))?
             .map_err(|flaw| self.flaw(vol, flaw))
     }
 
@@ -196,13 +227,14 @@ impl Tree {
     ) -> Result {
         // Each turn splits one node or grows the tree, so that fewer are in the way.
         for _ in 0..=MAX_NEW {
-            let plan = match way.plan.take() {
-                Some(plan) => plan,
-                None => self.plan(vol, change, &mut way.path)?,
-            };
+            if way.at.is_none() {
+                self.plan(vol, change, way)?;
+            }
+            // It is used once, whatever comes of it.
+            way.at = None;
             let path = &way.path;
-            if self.new_nodes(path, plan.growth())? == 0 {
-                return self.replace(vol, tx, path, &plan);
+            if self.new_nodes(path, way.plan.growth())? == 0 {
+                return self.replace(vol, tx, path, &way.plan);
             }
             // The lowest full node below one that has room.
             let mut i = path.depth();
@@ -234,12 +266,11 @@ impl Tree {
         path: &Path<S>,
         plan: &Plan,
     ) -> Result {
-        // `Extent` has no value for "nothing", so the unused places repeat the first entry.
-        let Some(Some(first)) = plan.new.items.first().copied() else {
+        let new = plan.new.get();
+        let Some(first) = new.first() else {
             return self.cut(vol, tx, path, plan.slot, plan.count);
         };
-        let items = plan.new.items.map(|item| item.unwrap_or(first));
-        let new = items.get(..plan.new.len).unwrap_or(&[]);
+        self.may_collapse |= new.len() < plan.count;
         self.edit(vol, tx, path, path.depth(), |node| {
             node.splice(plan.slot, plan.count, new)
         })?;
@@ -260,6 +291,7 @@ impl Tree {
     ) -> Result {
         let (mut slot, mut count) = (slot, count);
         let mut i = path.depth();
+        self.may_collapse = true;
         while let Some(block) = path.block(i) {
             if path.step(i).is_none_or(|step| step.len > count) {
                 break;
@@ -356,7 +388,7 @@ impl Tree {
         let depth = root.depth().saturating_add(1);
         let linked = NodeMut::init(&mut new, depth).and_then(|mut new| new.splice(0, 0, &[index]));
         match (made, linked) {
-            (Some(()), Some(())) => self.root = new,
+            (Some(()), Some(())) => (self.root, self.may_collapse) = (new, true),
             _ => return Err(self.corrupt(vol, "root does not fit into a node")),
         }
         Ok(())
@@ -419,8 +451,11 @@ impl Tree {
     }
 
     /// Whether the root's only child would fit into it, at the price of one freed block.
-    pub(super) fn can_collapse<S: Store>(&self, vol: &Volume<S>) -> Result<bool> {
-        Ok(self.only_child(vol)?.is_some())
+    pub(super) fn can_collapse<S: Store>(&mut self, vol: &Volume<S>) -> Result<bool> {
+        if self.may_collapse {
+            self.may_collapse = self.only_child(vol)?.is_some();
+        }
+        Ok(self.may_collapse)
     }
 
     /// The only child of the root, if it is small enough to be the root.
@@ -458,7 +493,7 @@ impl Tree {
         let Some((child, root)) = self.only_child(vol)? else {
             return Ok(false);
         };
-        self.root = root;
+        (self.root, self.may_collapse) = (root, true);
         self.root_checked = false;
         self.release(vol, tx, child)?;
         Ok(true)

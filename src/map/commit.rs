@@ -11,7 +11,6 @@ use super::need;
 use super::piece::{Kind, Piece};
 use super::plan::Change;
 use super::reserve::claim_for;
-use super::tree::Path;
 use super::{Credits, FileMap, Mapping, Progress};
 use crate::disk::extent::{Extent, MAX_UNWRITTEN, MAX_WRITTEN};
 use crate::disk::{Group, LogicalBlock, PhysBlock};
@@ -60,6 +59,7 @@ impl FileMap {
         let end = at.saturating_add(len);
         let mut at = at;
         let mut left = granted;
+        let mut way = Way::new();
         while at < end {
             let piece = self.piece(vol, at)?.clip(at, end);
             let kind = piece.kind();
@@ -70,9 +70,7 @@ impl FileMap {
                 let mut len = piece.len.min(MAX_WRITTEN);
                 if kind != Kind::Pending {
                     // What is one run in memory may be more than one extent: of two leaves, or of the greatest length.
-                    let next = at.saturating_add(1);
-                    let mut path = Path::new();
-                    if let Some((_, here)) = self.tree.last_before(vol, next, true, &mut path)? {
+                    if let Some(here) = self.tree.seek(vol, at, &mut way)? {
                         len = len.min(here.end().saturating_distance_from(at)).max(1);
                     }
                 }
@@ -89,7 +87,7 @@ impl FileMap {
                     Kind::Pending => Change::Insert(extent),
                     _ => Change::Convert(at, extent.end()),
                 };
-                if !self.map(vol, tx, &change, extent, &mut left)? {
+                if !self.map(vol, tx, &change, extent, &mut way, &mut left)? {
                     self.settle(vol);
                     return Ok(Progress::Again(at));
                 }
@@ -98,6 +96,7 @@ impl FileMap {
                 at = piece.end();
             }
         }
+        drop(way);
         self.lower(vol, tx, &mut left)?;
         self.settle(vol);
         Ok(Progress::Done)
@@ -171,7 +170,8 @@ impl FileMap {
             written: false,
         };
         let mut left = granted;
-        let done = self.map(vol, tx, &Change::Insert(extent), extent, &mut left);
+        let change = Change::Insert(extent);
+        let done = self.map(vol, tx, &change, extent, &mut Way::new(), &mut left);
         if !matches!(done, Ok(true)) {
             // A delayed run stays pending: its data will be written to these blocks.
             if !delayed {
@@ -184,17 +184,18 @@ impl FileMap {
         Ok(Some(Mapping::from_piece(&piece, at, chosen.len, self.seq)))
     }
 
-    /// Makes one change that maps `extent`, if `left` is enough for it; says whether it was.
+    /// Makes one change that maps `extent`, if `left` is enough for it; says whether it was. `way` leads there, or
+    /// nowhere yet.
     fn map<S: Store>(
         &mut self,
         vol: &Volume<S>,
         tx: &mut S::Tx<'_>,
         change: &Change,
         extent: Extent,
+        way: &mut Way<S>,
         left: &mut Credits,
     ) -> Result<bool> {
-        let mut way = Way::new();
-        let cost = self.tree.cost(vol, change, &mut way)?;
+        let cost = self.tree.cost(vol, change, way)?;
         let run = match change {
             Change::Insert(extent) => Some(Run {
                 start: extent.phys,
@@ -220,8 +221,7 @@ impl FileMap {
                 return Err(error);
             }
         }
-        self.tree
-            .apply(vol, tx, change, &mut way, &mut nodes, dense)?;
+        self.tree.apply(vol, tx, change, way, &mut nodes, dense)?;
         left.blocks = rest;
         if let Some(run) = run {
             let sectors = u64::from(run.len).saturating_mul(vol.layout.block_size().sectors());
@@ -234,7 +234,6 @@ impl FileMap {
         };
         let piece = Piece::new(extent.start, extent.len, kind, Some(extent.phys));
         self.now_on_disk(piece);
-        self.changed(Some(&piece));
         Ok(true)
     }
 

@@ -128,6 +128,15 @@ impl Mapping {
     }
 }
 
+/// What [`FileMap::reserve`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reserved {
+    /// What is there now.
+    pub mapping: Mapping,
+    /// Whether all of it was reserved by this call.
+    pub new: bool,
+}
+
 /// How far a bounded step came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -179,6 +188,7 @@ impl FileMap {
             root: *i_block,
             sectors,
             root_checked: false,
+            may_collapse: true,
         };
         tree.format
             .verify_root(&tree.root)
@@ -277,13 +287,11 @@ impl FileMap {
             Found::Unknown(from, to) => {
                 let found = self.tree.at(vol, at)?;
                 let piece = piece_of(&found).clip(from, to);
-                if self.tree.depth() > 0 && self.cache.set(piece).is_ok() {
-                    // It may have been joined with its neighbours.
-                    if let Found::Piece(piece) = self.cache.get(at) {
-                        return Ok(piece);
-                    }
+                if self.tree.depth() > 0 {
+                    // Without memory it is not cached.
+                    return Ok(self.cache.set(piece).unwrap_or(piece));
                 }
-                // What the root itself says is not cached, and without memory nothing is.
+                // Nor is what the root itself says.
                 Ok(piece)
             }
         }
@@ -296,14 +304,16 @@ impl FileMap {
         self.snapshot.publish(piece, self.seq);
     }
 
-    /// Puts down what a change of the tree has made of a range. There is room in the cache for it.
+    /// Puts down what a change of the tree has made of a range, for which there is room in the cache.
     fn now_on_disk(&mut self, piece: Piece) {
         let done = if self.tree.depth() == 0 {
-            self.cache.forget(piece.start, piece.end())
+            let done = self.cache.forget(piece.start, piece.end());
+            done.map(|()| piece)
         } else {
-            self.cache.set(piece)
+            self.cache.put(piece)
         };
         debug_assert!(done.is_ok());
+        self.changed(Some(&done.unwrap_or(piece)));
     }
 
     /// Forgets about `nr` pieces that could be read again. Returns how many.

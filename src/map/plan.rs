@@ -30,18 +30,23 @@ impl Change {
 }
 
 /// A few extents in order; what continues the one before is joined with it.
-#[derive(Clone, Copy)]
 pub(super) struct Pieces {
-    pub(super) items: [Option<Extent>; 5],
-    pub(super) len: usize,
+    /// Of which the first `len` are meant.
+    items: [Extent; 5],
+    len: usize,
 }
 
 impl Pieces {
+    /// The extents.
+    pub(super) fn get(&self) -> &[Extent] {
+        self.items.get(..self.len).unwrap_or(&[])
+    }
+
     fn push(&mut self, extent: Extent) {
         if extent.len == 0 {
             return;
         }
-        if let Some(Some(last)) = self.len.checked_sub(1).and_then(|i| self.items.get_mut(i)) {
+        if let Some(last) = self.len.checked_sub(1).and_then(|i| self.items.get_mut(i)) {
             let len = last.len.saturating_add(extent.len);
             if last.continued_by(&extent) && len <= last.max_len() {
                 last.len = len;
@@ -49,7 +54,7 @@ impl Pieces {
             }
         }
         if let Some(item) = self.items.get_mut(self.len) {
-            *item = Some(extent);
+            *item = extent;
             self.len = self.len.saturating_add(1);
         }
     }
@@ -63,14 +68,32 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn make(node: &Node<'_>, change: &Change) -> Result<Self, Flaw> {
-        let at = node.find(change.start());
+    /// A plan that changes nothing, for [`Plan::make`].
+    pub(super) fn new() -> Self {
+        Self {
+            slot: 0,
+            count: 0,
+            new: Pieces {
+                items: [Extent::NOTHING; 5],
+                len: 0,
+            },
+        }
+    }
+
+    /// Plans `change` of a leaf. `at` is the last entry that starts at or before it.
+    pub(super) fn make(
+        &mut self,
+        node: &Node<'_>,
+        at: Option<usize>,
+        change: &Change,
+    ) -> Result<(), Flaw> {
         let here = at.and_then(|i| node.extent(i));
-        let mut new = Pieces {
-            items: [None; 5],
-            len: 0,
-        };
-        let (slot, count) = match change {
+        if here.is_some_and(|here| here.start > change.start()) {
+            return Err(Flaw("node changed on its own"));
+        }
+        let new = &mut self.new;
+        new.len = 0;
+        (self.slot, self.count) = match change {
             Change::Insert(extent) => {
                 let next_slot = at.map_or(0, |i| i.saturating_add(1));
                 let next = node.extent(next_slot);
@@ -116,11 +139,11 @@ impl Plan {
                 (at.unwrap_or(0), 1)
             }
         };
-        Ok(Self { slot, count, new })
+        Ok(())
     }
 
     /// By how many entries the leaf grows.
     pub(super) fn growth(&self) -> usize {
-        self.new.len.saturating_sub(self.count)
+        self.new.get().len().saturating_sub(self.count)
     }
 }

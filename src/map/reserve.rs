@@ -11,7 +11,7 @@
 use super::need::{self, Load, Shape};
 use super::piece::{Kind, Piece};
 use super::tree::Path;
-use super::{FileMap, Mapping};
+use super::{FileMap, Mapping, Reserved};
 use crate::disk::LogicalBlock;
 use crate::space::{Claim, Goal, Run};
 use crate::store::Store;
@@ -34,11 +34,15 @@ impl FileMap {
         at: LogicalBlock,
         len: u32,
         privileged: bool,
-    ) -> Result<Mapping> {
+    ) -> Result<Reserved> {
         let piece = self.piece(vol, at)?;
         if piece.kind() != Kind::Hole {
             self.snapshot.publish(Some(&piece), self.seq);
-            return Ok(Mapping::from_piece(&piece, at, len, self.seq));
+            let mapping = Mapping::from_piece(&piece, at, len, self.seq);
+            return Ok(Reserved {
+                mapping,
+                new: false,
+            });
         }
         self.cache.prepare(at)?;
         let mut len = piece.end().saturating_distance_from(at).min(len.max(1));
@@ -55,9 +59,10 @@ impl FileMap {
             }
         }
         let delayed = Piece::new(at, len, Kind::Delayed, None);
-        self.cache.set(delayed)?;
-        self.changed(Some(&delayed));
-        Ok(Mapping::from_piece(&delayed, at, len, self.seq))
+        let joined = self.cache.put(delayed)?;
+        self.changed(Some(&joined));
+        let mapping = Mapping::from_piece(&delayed, at, len, self.seq);
+        Ok(Reserved { mapping, new: true })
     }
 
     /// Chooses blocks for up to `len` blocks from `at` on, if there is a hole or a delayed run: they become pending. Of
@@ -142,9 +147,9 @@ impl FileMap {
                 Piece::new(at, run.len, Kind::Pending, Some(run.start))
             }
         };
-        self.cache.set(chosen)?;
+        let joined = self.cache.put(chosen)?;
         self.settle(vol);
-        self.changed(Some(&chosen));
+        self.changed(Some(&joined));
         Ok(Mapping::from_piece(&chosen, at, len, self.seq))
     }
 

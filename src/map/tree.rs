@@ -36,6 +36,8 @@ pub(super) struct Tree {
     pub(super) sectors: u64,
     /// Whether the extents in the root were compared with the system zone.
     pub(super) root_checked: bool,
+    /// Whether the tree may be lower than it is: entries went away since that was last looked at.
+    pub(super) may_collapse: bool,
 }
 
 /// A node on the way from the root to a leaf.

@@ -100,30 +100,30 @@ impl Buffered {
     /// What is at the first of `blocks`, reserved where it is not on disk yet.
     fn reserve(node: &Node, blocks: Blocks, op: Op, wait: bool) -> Result<Map> {
         try_with_core(node, wait, |volume, core| {
-            let found = lookup_locked(volume, core, blocks, wait)?;
+            let Blocks { start, len } = blocks;
             if op.contains(Op::ZERO) {
+                let found = lookup_locked(volume, core, blocks, wait)?;
                 return to_map(volume, &found, MapFlags::NONE);
             }
-            let len = blocks.len.min(found.len);
-            match found.state {
-                State::Hole => {
-                    let reserved = with_reserves(|privileged| {
-                        core.map.reserve(volume, blocks.start, len, privileged)
-                    })?;
-                    to_map(volume, &reserved, MapFlags::NEW)
-                }
+            if !wait {
+                // What is in memory, `reserve` finds without reading.
+                core.map.lookup_cached(start, len).ok_or(EAGAIN)?;
+            }
+            let reserved =
+                with_reserves(|privileged| core.map.reserve(volume, start, len, privileged))?;
+            let (mapping, flags) = match reserved.mapping.state {
                 // Writeback will make them written: what that may need is reserved now.
                 State::Unwritten => {
                     let goal = node.data().goal(false);
                     let claimed = with_reserves(|privileged| {
-                        core.map.choose(volume, blocks.start, len, goal, privileged)
+                        core.map.choose(volume, start, len, goal, privileged)
                     })?;
-                    to_map(volume, &claimed, MapFlags::NONE)
+                    (claimed, MapFlags::NONE)
                 }
-                State::Delayed | State::Pending | State::Written => {
-                    to_map(volume, &found, MapFlags::NONE)
-                }
-            }
+                _ if reserved.new => (reserved.mapping, MapFlags::NEW),
+                _ => (reserved.mapping, MapFlags::NONE),
+            };
+            to_map(volume, &mapping, flags)
         })
     }
 }
@@ -159,31 +159,14 @@ impl<const QUEUED: bool> Ops for Direct<QUEUED> {
         let volume = node.data().volume();
         let blocks = Blocks::touched(volume, pos, len)?;
         let end = pos.saturating_add(len);
-        let wait = !op.contains(Op::NOWAIT);
-        let found = lookup(node, blocks, wait)?;
-        // An `EAGAIN` after part of the request was submitted would lose that part: one mapping or none.
-        let whole = op.contains(Op::OVERWRITE_ONLY) || !wait;
-        if whole && found.len < blocks.len {
-            return Err(EAGAIN);
-        }
-        let mapping = match found.state {
-            State::Written => found,
-            _ if op.contains(Op::OVERWRITE_ONLY) => return Err(EAGAIN),
-            _ if !wait && !(QUEUED && len <= MOST_NOWAIT) => return Err(EAGAIN),
-            State::Pending => found,
-            _ if !wait => choose_now(node, blocks, end >= node.size())?,
-            State::Hole | State::Delayed | State::Unwritten => {
-                let stream = end >= node.size();
-                match choose(node, blocks, stream) {
-                    // Blocks that were chosen ahead can be had, and those that were freed once that has been
-                    // committed.
-                    Err(e) if e == ENOSPC => {
-                        release_windows(node.super_block());
-                        node.super_block().data().mounted.reclaim_freed()?;
-                        choose(node, blocks, stream)?
-                    }
-                    chosen => chosen?,
-                }
+        let stream = end >= node.size();
+        let mapping = if op.contains(Op::OVERWRITE_ONLY) || op.contains(Op::NOWAIT) {
+            Self::whole(node, blocks, op, stream, len)?
+        } else {
+            let found = node.data().snapshot().get(blocks.start, blocks.len);
+            match found.filter(|found| matches!(found.state, State::Written | State::Pending)) {
+                Some(found) => found,
+                None => choose_or_reclaim(node, blocks, stream)?,
             }
         };
         // A mapping that is not durable, or a size that will change, rules out the FUA shortcut of O_DSYNC.
@@ -196,7 +179,39 @@ impl<const QUEUED: bool> Ops for Direct<QUEUED> {
     }
 }
 
-/// Chooses blocks for a direct write to `blocks`, or for as many of them as there is a run for.
+impl<const QUEUED: bool> Direct<QUEUED> {
+    /// For a write that must not wait, or only if it has nothing to change: an `EAGAIN` after part of the request was
+    /// submitted would lose that part, so there is one mapping for all of `blocks` or none.
+    fn whole(node: &Node, blocks: Blocks, op: Op, stream: bool, len: u64) -> Result<Mapping> {
+        let wait = !op.contains(Op::NOWAIT);
+        let found = lookup(node, blocks, wait)?;
+        if found.len < blocks.len {
+            return Err(EAGAIN);
+        }
+        match found.state {
+            State::Written => Ok(found),
+            _ if op.contains(Op::OVERWRITE_ONLY) || !QUEUED || len > MOST_NOWAIT => Err(EAGAIN),
+            State::Pending => Ok(found),
+            State::Hole | State::Delayed | State::Unwritten => choose_now(node, blocks, stream),
+        }
+    }
+}
+
+/// As [`choose`]; where there is no space, makes some and tries again.
+fn choose_or_reclaim(node: &Node, blocks: Blocks, stream: bool) -> Result<Mapping> {
+    match choose(node, blocks, stream) {
+        // Blocks that were chosen ahead can be had, and those that were freed once that has been committed.
+        Err(e) if e == ENOSPC => {
+            release_windows(node.super_block());
+            node.super_block().data().mounted.reclaim_freed()?;
+            choose(node, blocks, stream)
+        }
+        chosen => chosen,
+    }
+}
+
+/// Chooses blocks for a direct write to `blocks`, or for as many of them as there is a run for; those that it has it
+/// keeps.
 fn choose(node: &Node, blocks: Blocks, stream: bool) -> Result<Mapping> {
     let goal = node.data().goal(stream);
     with_core(node, |volume, core| {

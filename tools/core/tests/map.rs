@@ -20,7 +20,11 @@ fn first_steps() {
     let vol = mount(&image);
     let mut file = File::open(&vol, ino);
     assert_eq!(file.lookup(&vol, 0, 10).state, State::Hole);
-    let m = file.map().reserve(&vol, block(0), 10, false).unwrap();
+    let m = file
+        .map()
+        .reserve(&vol, block(0), 10, false)
+        .unwrap()
+        .mapping;
     assert_eq!((m.state, m.len), (State::Delayed, 10));
     let m = file
         .map()

@@ -69,7 +69,11 @@ fn finish(image: &Image, vol: &Vol, mut file: File, taken: Vec<Run>) {
 #[test]
 fn many_in_one_place() {
     let (image, vol, mut file) = one_leaf(FULL);
-    let got = file.map().reserve(&vol, block(GAP), 200, true).unwrap();
+    let got = file
+        .map()
+        .reserve(&vol, block(GAP), 200, true)
+        .unwrap()
+        .mapping;
     assert_eq!(got.len, 200);
     let (_, reserved) = file.map().reserved();
     let before = file.map().sectors();

@@ -75,6 +75,8 @@ fn many_pieces() {
             match op {
                 0 | 1 => {
                     let got = file.map().reserve(&vol, block(at), len, true).unwrap();
+                    assert_eq!(got.new, model[at as usize].0 == State::Hole);
+                    let got = got.mapping;
                     if model[at as usize].0 == State::Hole {
                         assert_eq!(got.state, State::Delayed);
                         for i in at..at + got.len {
@@ -149,7 +151,11 @@ fn replaced_behind_a_full_chunk() {
         assert_eq!((got.state, got.len), (State::Pending, len));
     };
     assert_eq!(
-        file.map().reserve(&vol, block(0), 6000, true).unwrap().len,
+        file.map()
+            .reserve(&vol, block(0), 6000, true)
+            .unwrap()
+            .mapping
+            .len,
         6000
     );
     // Two pieces, then two more with each block in the middle of the last one: 64 with the 31st, split by the 32nd.

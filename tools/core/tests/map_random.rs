@@ -210,6 +210,8 @@ impl Bench {
                     .reserve(&self.vol, block(at), len, false)
                 {
                     Ok(got) => {
+                        assert_eq!(got.new, self.state(f, at) == State::Hole);
+                        let got = got.mapping;
                         if self.state(f, at) == State::Hole {
                             assert_eq!(got.state, State::Delayed);
                             self.set(f, at, got.len, State::Delayed, None);
