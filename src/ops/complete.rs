@@ -53,6 +53,7 @@ fn commit<'a>(node: &'a Node, handle: &mut Option<Tx<'a>>, range: Range) -> Resu
             core.map
                 .commit(volume, tx, at, len, granted)
                 .inspect_err(|_| {
+                    data.set_clean_end(false);
                     // What was done before the error belongs to the inode all the same.
                     let _ = data.write_core(node, &core, tx);
                 })?

@@ -63,6 +63,8 @@ pub(crate) struct Data {
     flags: Atomic<u32>,
     /// Whether the directory's index was found to be bad, 1 or 0.
     index_failed: Atomic<u32>,
+    /// Whether it is known that nothing is written behind the end of the file, 1 or 0.
+    clean_end: Atomic<u32>,
     /// Writeback that has ended.
     #[pin]
     ioends: Queue<Batched>,
@@ -92,6 +94,7 @@ impl Data {
             sync_tid: Atomic::new(tid),
             data_tid: Atomic::new(tid),
             index_failed: Atomic::new(0),
+            clean_end: Atomic::new(0),
             ioends <- Queue::new(),
         })
     }
@@ -153,6 +156,16 @@ impl Data {
     /// Remembers that the directory's index is bad.
     pub(super) fn set_index_failed(&self) {
         self.index_failed.store(1, Relaxed);
+    }
+
+    /// Whether it is known that no block behind the end of the file has data.
+    pub(super) fn has_clean_end(&self) -> bool {
+        self.clean_end.load(Relaxed) != 0
+    }
+
+    /// Remembers whether it is so, or that something may have failed and left some.
+    pub(super) fn set_clean_end(&self, clean: bool) {
+        self.clean_end.store(clean.into(), Relaxed);
     }
 
     /// The transaction that must be durable for the inode to be.

@@ -63,7 +63,7 @@ pub(super) fn set_size(node: &Node, new: u64) -> Result {
 /// Makes bytes `size..to` read as zeros, where `size` is that of the file. Returns whether any had to be written. The
 /// caller holds `i_rwsem` exclusively and the invalidate lock, and no direct I/O is in flight.
 pub(super) fn zero_behind(node: &Node, size: u64, to: u64) -> Result<bool> {
-    if is_written_behind(node, size, to)? {
+    if !has_clean_end(node, size, true)? {
         // A truncate or a write that failed has left it. iomap does not zero what lies wholly behind the end, where
         // nothing would be written back.
         shrink(node, size)?;
@@ -71,27 +71,29 @@ pub(super) fn zero_behind(node: &Node, size: u64, to: u64) -> Result<bool> {
     zero_range::<Buffered>(node, size, to.saturating_sub(size))
 }
 
-/// Whether data was written to a block that begins within bytes `size..to`, behind the end of the file.
-fn is_written_behind(node: &Node, size: u64, to: u64) -> Result<bool> {
-    let block_size = node.data().volume().layout.block_size();
-    let first = block_size.blocks_for(size);
-    let mut left = block_size.blocks_for(to).saturating_sub(first);
-    let mut at = first;
-    while left != 0 {
-        let blocks = Blocks::touched(
-            node.data().volume(),
-            at << block_size.bits(),
-            left << block_size.bits(),
-        )?;
-        let found = lookup(node, blocks, true)?;
-        if found.state == State::Written {
-            return Ok(true);
-        }
-        let len = u64::from(found.len.max(1));
-        at = at.saturating_add(len);
-        left = left.saturating_sub(len);
+/// Whether no block that begins behind byte `size`, the end of the file, has data. This is looked up once, and again
+/// after something has failed.
+///
+/// # Errors
+///
+/// As [`lookup`].
+pub(super) fn has_clean_end(node: &Node, size: u64, wait: bool) -> Result<bool> {
+    let data = node.data();
+    if data.has_clean_end() {
+        return Ok(true);
     }
-    Ok(false)
+    let first = data.volume().layout.block_size().blocks_for(size);
+    let mut start = u32::try_from(first).map_or(LogicalBlock::LIMIT, LogicalBlock::new);
+    while start < LogicalBlock::LIMIT {
+        let len = LogicalBlock::LIMIT.saturating_distance_from(start);
+        let found = lookup(node, Blocks { start, len }, wait)?;
+        if found.state == State::Written {
+            return Ok(false);
+        }
+        start = start.saturating_add(found.len.max(1));
+    }
+    data.set_clean_end(true);
+    Ok(true)
 }
 
 /// Raises the size on disk.
@@ -120,6 +122,7 @@ fn remove(node: &Node, from: LogicalBlock, size: u64) -> Result {
     let data = node.data();
     let volume = data.volume();
     let orphans = &node.super_block().data().mounted.orphans;
+    data.set_clean_end(false);
     let mut to = LogicalBlock::LIMIT;
     let mut handle = None;
     let mut asked = false;
@@ -145,6 +148,7 @@ fn remove(node: &Node, from: LogicalBlock, size: u64) -> Result {
         drop(core);
         match progress? {
             Progress::Done => {
+                data.set_clean_end(true);
                 if ours {
                     orphans.remove(volume, tx, number(node))?;
                 }

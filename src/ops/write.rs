@@ -11,7 +11,7 @@
 
 use super::begin::Buffered;
 use super::extents::{is_written, release_windows};
-use super::truncate::zero_behind;
+use super::truncate::{has_clean_end, zero_behind};
 use super::{dio, Fs, Node, SuperBlock};
 use crate::linux::file::{IterSource, Kiocb};
 use crate::linux::iomap::buffered;
@@ -76,9 +76,12 @@ pub(super) fn prepare<'a>(
             return Ok((lock, 0));
         }
         let (pos, size) = (iocb.pos() as u64, node.size());
-        // An end between pages has nothing behind it that is to be zeroed.
+        // An end between pages has nothing behind it that is to be zeroed, if nothing has failed.
         let page = u64::from(node.super_block().block_size()).max(PAGE_SIZE as u64);
-        let gap = pos > size && (need != Need::Shared || size & page.wrapping_sub(1) != 0);
+        let gap = pos > size
+            && (need != Need::Shared
+                || size & page.wrapping_sub(1) != 0
+                || !has_clean_end(node, size, wait)?);
         if !lock.is_exclusive() && (gap || !node.is_nosec()) {
             drop(lock);
             lock = held(node, true, wait)?;
