@@ -10,7 +10,7 @@ only_iomapfs
 . "$TOP/qemu/test/faults.sh"
 faults_expected
 
-cases=${N:-6}
+cases=${N:-8}
 # What is free holds text, so that a block that is shown without having been written is seen.
 { yes 'stale: nobody has written this to a file' || :; } 2>/dev/null | head -c 24M >fresh
 mke2fs -q -F -t ext4 -b "$BS" -J size=4 -E nodiscard,lazy_itable_init=0 fresh 2>.err || fail "$(cat .err)"
@@ -40,13 +40,15 @@ for n in $(seq "$cases"); do
 	faulty_make img
 	mount_fs "$FAULTY" "errors=$policy"
 	args=()
-	case $((seed % 6)) in
+	case $((seed % 8)) in
 	0) what="no write works" && faulty_table error_writes >.bad ;;
 	1) what="nothing works" && faulty_table error >.bad ;;
 	2) what="block $block cannot be written, nor the cache be flushed" && faulty_table error_writes "$block" >.bad ;;
 	3) what="no write works for $((until - at)) operations" && faulty_table error_writes >.bad && args=("$until" 'sh .reload .well') ;;
 	4) what="block $block is lost" && faulty_table error "$block" >.bad ;;
 	5) what="writes are dropped" && faulty_table drop_writes >.bad && args=("$at" lost) ;;
+	6) what="the device has half its size" && faulty_row 0 $((faulty_sectors / 2)) '' >.bad ;;
+	7) what="nothing works every other second" && echo "0 $faulty_sectors flakey $faulty_loop 0 1 1" >.bad ;;
 	esac
 	told="case $n (SEED=$seed): from operation $at on $what, errors=$policy"
 	echo "$told"
