@@ -20,7 +20,7 @@
 //! may sleep, and nothing panics.
 
 use crate::disk::{Ino, PhysBlock};
-use kernel::error::Result;
+use kernel::error::{code::ENOMEM, Result};
 use kernel::fmt;
 
 /// Number of a transaction (`tid_t`), compared with [`tid_geq`] as it wraps.
@@ -200,6 +200,16 @@ pub trait Store: Sized + 'static {
     /// before the next attempt, as the journal itself does within a transaction. May sleep; a handle and the locks
     /// inside of which blocks are read may be held.
     fn wait_for_memory(&self);
+
+    /// Runs `step`, which changes nothing where there is no memory for it, again until there is.
+    fn insist<R>(&self, mut step: impl FnMut() -> Result<R>) -> Result<R> {
+        loop {
+            match step() {
+                Err(error) if error == ENOMEM => self.wait_for_memory(),
+                result => return result,
+            }
+        }
+    }
 
     /// Reports a corruption: one line in the log, a record with the place of the call in the super block, the `errors=`
     /// policy. Returns `EUCLEAN`.

@@ -253,6 +253,20 @@ impl<S: Store> Orphans<S> {
     pub fn left_over(&self, vol: &Volume<S>, raw: &RawSuper) -> Result<KVec<Ino>> {
         let mut found = KVec::new();
 
+        match self.find_left_over(vol, raw, &mut found) {
+            Ok(()) => Ok(found),
+            Err(error) => {
+                // They are found again by the next attempt.
+                let mut known = self.known.lock();
+                for ino in found {
+                    known.places.remove(&ino.get());
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn find_left_over(&self, vol: &Volume<S>, raw: &RawSuper, found: &mut KVec<Ino>) -> Result {
         for (nr, block) in self.file.iter().enumerate() {
             let mut from = 0;
 
@@ -265,10 +279,10 @@ impl<S: Store> Orphans<S> {
 
                 from = slot.saturating_add(1);
                 if known.is_new_orphan(vol, ino) {
+                    found.push(ino, GFP_KERNEL)?;
                     known
                         .places
                         .try_create_and_insert(ino.get(), place, GFP_KERNEL)?;
-                    found.push(ino, GFP_KERNEL)?;
                 } else {
                     drop(known);
                     vol.store.corrupt(
@@ -278,8 +292,7 @@ impl<S: Store> Orphans<S> {
                 }
             }
         }
-        self.read_list(vol, raw.last_orphan.get(), &mut found)?;
-        Ok(found)
+        self.read_list(vol, raw.last_orphan.get(), found)
     }
 
     /// Reads the list from the device. Where it goes wrong, it is cut off.
@@ -301,6 +314,7 @@ impl<S: Store> Orphans<S> {
             let older = dtime(vol, ino)?;
             let mut known = self.known.lock();
 
+            found.push(ino, GFP_KERNEL)?;
             known.places.try_create_and_insert(
                 next,
                 Place::List {
@@ -309,7 +323,6 @@ impl<S: Store> Orphans<S> {
                 },
                 GFP_KERNEL,
             )?;
-            found.push(ino, GFP_KERNEL)?;
             newer = Some(ino);
             next = older;
         }

@@ -212,13 +212,16 @@ impl FileSystem for Fs {
                 written?;
             }
         }
-        data.mounted.set_options(&options);
         if options.read_only {
             data.mounted.make_read_only()?;
         } else if sb.is_read_only() {
             data.mounted.make_writable()?;
-            finish_orphans(sb)?;
+            finish_orphans(sb).inspect_err(|_| {
+                // To the VFS it still is. What fails here is reported, and left for a replay.
+                let _ = data.mounted.make_read_only();
+            })?;
         }
+        data.mounted.set_options(&options);
         *data.options.lock() = options;
         Ok(())
     }
@@ -357,7 +360,8 @@ fn finish_orphans(sb: &SuperBlock) -> Result {
     }
     let (mut freed, mut cut) = (0_u32, 0_u32);
     for ino in mounted.orphans.left_over(volume, &raw)? {
-        let node = match inode::get_orphan(sb, ino) {
+        // An orphan that was passed over would be one for good.
+        let node = match volume.store.insist(|| inode::get_orphan(sb, ino)) {
             Ok(node) => node,
             Err(error) => {
                 volume.store.fail(
@@ -373,7 +377,7 @@ fn finish_orphans(sb: &SuperBlock) -> Result {
         if node.links() == 0 {
             // Giving it up frees it.
             freed = freed.saturating_add(1);
-        } else if let Err(error) = truncate::recover(&node) {
+        } else if let Err(error) = volume.store.insist(|| truncate::recover(&node)) {
             volume.store.fail(
                 error,
                 ino,

@@ -75,12 +75,8 @@ impl<S: Store> Space<S> {
             ));
         }
         for (group, extent) in self.parts(run) {
-            loop {
-                match self.free_part(&vol.store, tx, group, extent) {
-                    Err(error) if error == ENOMEM => vol.store.wait_for_memory(),
-                    result => break result?,
-                }
-            }
+            vol.store
+                .insist(|| self.free_part(&vol.store, tx, group, extent))?;
         }
         Ok(())
     }

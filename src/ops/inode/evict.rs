@@ -38,14 +38,9 @@ pub(in crate::ops) fn evict(node: &Node) {
 fn free(node: &Node) -> Result {
     let _nofs = NofsScope::enter();
     let data = node.data();
-    if data.core.lock().map.sectors() == 0 {
-        // Nothing is mapped: no transaction is needed for that.
-    } else if node.kind() == Kind::Regular {
-        truncate::evict(node)?;
-    } else {
-        free_metadata_blocks(node)?;
-    }
     let volume = data.volume();
+    // Nobody is there to try again: it would be an orphan until the next mount.
+    volume.store.insist(|| free_blocks(node))?;
     let ino = number(node);
     let credits = Core::WRITE_CREDITS
         .saturating_add(1)
@@ -64,6 +59,18 @@ fn free(node: &Node) -> Result {
     volume
         .space
         .free_inode(volume, &mut tx, ino, node.is_directory())
+}
+
+/// Frees all blocks but that of attributes. May be called again after an error: what is done stays done.
+fn free_blocks(node: &Node) -> Result {
+    if node.data().core.lock().map.sectors() == 0 {
+        // Nothing is mapped: no transaction is needed for that.
+        Ok(())
+    } else if node.kind() == Kind::Regular {
+        truncate::evict(node)
+    } else {
+        free_metadata_blocks(node)
+    }
 }
 
 /// Frees the blocks of a directory or a long symbolic link. They are metadata: replaying the journal must not write
