@@ -3,10 +3,12 @@
 //! What is under the core on the host: images, and a store over them.
 
 mod device;
+mod dir;
 mod image;
 mod store;
 
 pub use device::Device;
+pub use dir::{Dir, Held};
 pub use image::{Image, Mkfs};
 pub use store::{Commit, HostStore, Raw, Restart, Tx};
 

@@ -4,12 +4,11 @@
 //! costs a handle, and what of it reaches the inode.
 
 use iomapfs_core::disk::inode::{InodeFlags, Time};
-use iomapfs_core::disk::{CsumSeed, Ino, LogicalBlock, PhysBlock};
-use iomapfs_core::host::{mount, HostStore, Image, Mkfs, Tx};
+use iomapfs_core::disk::Ino;
+use iomapfs_core::host::{mount, Dir, Held, HostStore, Image, Mkfs, Tx};
 use iomapfs_core::inode::{Attrs, Content, Inode};
-use iomapfs_core::map::{FileMap, State};
-use iomapfs_core::names::{self, Cursor, Directory, FileType, Params, Progress};
-use iomapfs_core::space::Goal;
+use iomapfs_core::map::FileMap;
+use iomapfs_core::names::{self, Cursor, Directory, FileType, Progress};
 use iomapfs_core::store::Store;
 use iomapfs_core::volume::Volume;
 use kernel::error::{code::*, Result};
@@ -18,76 +17,19 @@ use std::collections::BTreeMap;
 
 type Vol = Volume<HostStore>;
 
-/// A directory as the VFS would hold it.
-struct Dir<'v> {
-    vol: &'v Vol,
+/// An inode as the VFS would hold it.
+struct Node {
     inode: RefCell<Inode>,
     attrs: Attrs,
-    failed: Cell<bool>,
+    index_failed: Cell<bool>,
 }
 
-impl Directory<HostStore> for Dir<'_> {
-    fn store(&self) -> &HostStore {
-        &self.vol.store
-    }
-
-    fn params(&self) -> Params {
-        Params::new(&self.vol.layout)
-    }
-
-    fn ino(&self) -> Ino {
-        self.inode.borrow().ino
-    }
-
-    fn seed(&self) -> Option<CsumSeed> {
-        self.inode.borrow().seed
-    }
-
-    fn blocks(&self) -> u32 {
-        let size = self.inode.borrow().disk_size;
-        self.vol.layout.block_size().blocks_for(size) as u32
-    }
-
-    fn is_indexed(&self) -> bool {
-        self.inode.borrow().flags.has(InodeFlags::INDEX)
-    }
-
-    fn set_indexed(&mut self, indexed: bool) {
-        let flags = &mut self.inode.get_mut().flags;
-        *flags = match indexed {
-            true => flags.with(InodeFlags::INDEX),
-            false => flags.without(InodeFlags::INDEX),
-        };
-    }
-
-    fn index_failed(&self) -> bool {
-        self.failed.get()
-    }
-
-    fn set_index_failed(&self) {
-        self.failed.set(true);
-    }
-
-    fn map(&self, at: LogicalBlock) -> Result<Option<PhysBlock>> {
-        let mapping = self.inode.borrow_mut().map.lookup(self.vol, at, 1)?;
-        Ok(mapping.phys.filter(|_| mapping.state == State::Written))
-    }
-
-    fn append(&mut self, tx: &mut Tx<'_>) -> Result<(LogicalBlock, PhysBlock)> {
-        let at = LogicalBlock::new(self.blocks());
-        let (group, _) = {
-            let slot = self.vol.layout.inode_slot(self.ino()).unwrap();
-            (slot.group, slot.index)
-        };
-        let goal = Goal {
-            near: None,
-            group,
-            stream: false,
-        };
-        let inode = self.inode.get_mut();
-        let run = inode.map.allocate(self.vol, tx, at, 1, goal, false)?;
-        inode.disk_size += u64::from(self.vol.layout.block_size().bytes());
-        Ok((at, run.start))
+impl Held for &Node {
+    fn with<R>(&self, act: impl FnOnce(&mut Inode, &mut bool) -> R) -> R {
+        let mut failed = self.index_failed.get();
+        let result = act(&mut self.inode.borrow_mut(), &mut failed);
+        self.index_failed.set(failed);
+        result
     }
 }
 
@@ -110,36 +52,45 @@ fn attrs(mode: u16, nlink: u32) -> Attrs {
     }
 }
 
-impl<'v> Dir<'v> {
-    fn open(vol: &'v Vol, ino: Ino) -> Self {
-        let (inode, attrs) = Inode::read(vol, ino).unwrap();
+impl Node {
+    fn new((inode, attrs): (Inode, Attrs)) -> Self {
         Self {
-            vol,
             inode: RefCell::new(inode),
             attrs,
-            failed: Cell::new(false),
+            index_failed: Cell::new(false),
         }
     }
 
-    fn write(&self, tx: &mut Tx<'_>) {
-        let inode = self.inode.borrow();
-        inode.write(self.vol, tx, &self.attrs).unwrap();
+    fn open(vol: &Vol, ino: Ino) -> Self {
+        Self::new(Inode::read(vol, ino).unwrap())
     }
 
-    fn credits(&self) -> u32 {
+    fn ino(&self) -> Ino {
+        self.inode.borrow().ino
+    }
+
+    fn dir<'d>(&'d self, vol: &'d Vol) -> Dir<'d, &'d Self> {
+        Dir::new(vol, self)
+    }
+
+    fn write(&self, vol: &Vol, tx: &mut Tx<'_>) {
+        let inode = self.inode.borrow();
+        inode.write(vol, tx, &self.attrs).unwrap();
+    }
+
+    fn credits(&self, vol: &Vol) -> u32 {
         let depth = self.inode.borrow().map.depth() + 1;
-        let append = FileMap::commit_credits(self.vol, depth).blocks;
+        let append = FileMap::commit_credits(vol, depth).blocks;
         names::insert_credits(append) + Inode::WRITE_CREDITS
     }
 
     /// A new file, or a new directory with `.` and `..`, under `name`.
-    fn create(&mut self, name: &[u8], directory: bool) -> Result<Ino> {
-        let vol = self.vol;
+    fn create(&mut self, vol: &Vol, name: &[u8], directory: bool) -> Result<Ino> {
         let append = FileMap::commit_credits(vol, 1).blocks;
         let credits = vol.space.credits_alloc_inode()
             + Inode::WRITE_CREDITS
             + names::make_empty_credits(append)
-            + self.credits();
+            + self.credits(vol);
         let mut tx = vol.store.begin(credits, 2).unwrap();
         let ino = vol.space.alloc_inode(vol, &mut tx, self.ino(), directory)?;
         let (mode, nlink, file_type) = match directory {
@@ -150,26 +101,22 @@ impl<'v> Dir<'v> {
         let content = Content::Mapped;
         let inode = Inode::create(vol, &mut tx, ino, &attrs, InodeFlags::NONE, 77, content)?;
         if directory {
-            let mut new = Dir {
-                vol,
-                inode: RefCell::new(inode),
-                attrs,
-                failed: Cell::new(false),
-            };
-            names::make_empty(&mut new, &mut tx, self.ino())?;
-            new.write(&mut tx);
+            let new = Node::new((inode, attrs));
+            names::make_empty(&mut new.dir(vol), &mut tx, self.ino())?;
+            new.write(vol, &mut tx);
             self.attrs.nlink += 1;
         }
-        let done = names::insert(self, &mut tx, name, ino, file_type);
-        self.write(&mut tx);
+        let done = names::insert(&mut self.dir(vol), &mut tx, name, ino, file_type);
+        self.write(vol, &mut tx);
         done.map(|()| ino)
     }
 }
 
-fn list(dir: &Dir<'_>) -> BTreeMap<Vec<u8>, Ino> {
+fn list(vol: &Vol, node: &Node) -> BTreeMap<Vec<u8>, Ino> {
     let mut all = BTreeMap::new();
+    let dir = node.dir(vol);
     let mut cursor = Cursor::new(false);
-    while names::readdir(dir, &mut cursor, |listed| {
+    while names::readdir(&dir, &mut cursor, |listed| {
         if !matches!(listed.name, b"." | b"..") {
             assert_eq!(all.insert(listed.name.to_vec(), listed.ino), None);
         }
@@ -196,47 +143,49 @@ fn directories_of_a_volume() {
     for block_size in [1024, 4096] {
         let image = Mkfs::new(64 << 20, block_size).arg("-N").arg("8000").make();
         let vol = mount(&image);
-        let mut root = Dir::open(&vol, Ino::ROOT);
-        let a = root.create(b"a", true).unwrap();
-        let b = root.create(b"b", true).unwrap();
-        let mut dir = Dir::open(&vol, a);
+        let mut root = Node::open(&vol, Ino::ROOT);
+        let a = root.create(&vol, b"a", true).unwrap();
+        let b = root.create(&vol, b"b", true).unwrap();
+        let mut dir = Node::open(&vol, a);
         let mut model = BTreeMap::new();
         for n in 0..3000 {
             let name = format!("a file with the number {n}").into_bytes();
-            let ino = dir.create(&name, n % 100 == 0).unwrap();
+            let ino = dir.create(&vol, &name, n % 100 == 0).unwrap();
             model.insert(name, ino);
         }
-        assert!(dir.is_indexed());
-        assert_eq!(list(&dir), model);
+        assert!(dir.dir(&vol).is_indexed());
+        assert_eq!(list(&vol, &dir), model);
 
         // A directory moves from `a` to `b`.
         let moved = b"a file with the number 700".as_slice();
-        let mut new_parent = Dir::open(&vol, b);
-        let mut child = Dir::open(&vol, model[moved]);
-        let credits = new_parent.credits() + 2 * names::CHANGE_CREDITS + 2 * Inode::WRITE_CREDITS;
+        let mut new_parent = Node::open(&vol, b);
+        let child = Node::open(&vol, model[moved]);
+        let credits =
+            new_parent.credits(&vol) + 2 * names::CHANGE_CREDITS + 2 * Inode::WRITE_CREDITS;
         let mut tx = vol.store.begin(credits, 2).unwrap();
         let file_type = FileType::Directory;
-        names::insert(&mut new_parent, &mut tx, b"moved", child.ino(), file_type).unwrap();
-        names::remove(&mut dir, &mut tx, moved, child.ino()).unwrap();
-        names::set_dotdot(&mut child, &mut tx, b).unwrap();
+        let mut to = new_parent.dir(&vol);
+        names::insert(&mut to, &mut tx, b"moved", child.ino(), file_type).unwrap();
+        names::remove(&mut dir.dir(&vol), &mut tx, moved, child.ino()).unwrap();
+        names::set_dotdot(&mut child.dir(&vol), &mut tx, b).unwrap();
         new_parent.attrs.nlink += 1;
         dir.attrs.nlink -= 1;
-        new_parent.write(&mut tx);
-        dir.write(&mut tx);
+        new_parent.write(&vol, &mut tx);
+        dir.write(&vol, &mut tx);
         drop(tx);
-        let up = names::lookup(&child, b"..").unwrap().unwrap();
+        let up = names::lookup(&child.dir(&vol), b"..").unwrap().unwrap();
         assert_eq!(up.ino, b);
-        assert_eq!(names::is_empty(&child), Ok(true));
-        assert_eq!(names::is_empty(&dir), Ok(false));
+        assert_eq!(names::is_empty(&child.dir(&vol)), Ok(true));
+        assert_eq!(names::is_empty(&dir.dir(&vol)), Ok(false));
 
         save(&vol, &image);
         image.fsck().unwrap();
 
         // As another mount sees it.
         let vol = mount(&image);
-        let dir = Dir::open(&vol, a);
+        let dir = Node::open(&vol, a);
         model.remove(moved);
-        assert_eq!(list(&dir), model);
+        assert_eq!(list(&vol, &dir), model);
         assert_eq!(vol.store.take_reports(), Vec::<String>::new());
     }
 }
@@ -252,16 +201,22 @@ fn a_full_volume() {
         .arg("0")
         .make();
     let vol = mount(&image);
-    let mut root = Dir::open(&vol, Ino::ROOT);
-    let file = root.create(b"f", false).unwrap();
-    let d = root.create(b"d", true).unwrap();
-    let mut dir = Dir::open(&vol, d);
+    let mut root = Node::open(&vol, Ino::ROOT);
+    let file = root.create(&vol, b"f", false).unwrap();
+    let d = root.create(&vol, b"d", true).unwrap();
+    let dir = Node::open(&vol, d);
     let mut count = 0;
     loop {
-        let mut tx = vol.store.begin(dir.credits(), 2).unwrap();
+        let mut tx = vol.store.begin(dir.credits(&vol), 2).unwrap();
         let name = format!("{count:0200}");
-        let done = names::insert(&mut dir, &mut tx, name.as_bytes(), file, FileType::Regular);
-        dir.write(&mut tx);
+        let done = names::insert(
+            &mut dir.dir(&vol),
+            &mut tx,
+            name.as_bytes(),
+            file,
+            FileType::Regular,
+        );
+        dir.write(&vol, &mut tx);
         match done {
             Ok(()) => count += 1,
             Err(error) => {
@@ -271,7 +226,7 @@ fn a_full_volume() {
         }
     }
     assert!(count > 1000, "{count}");
-    assert_eq!(list(&dir).len(), count);
+    assert_eq!(list(&vol, &dir).len(), count);
     save(&vol, &image);
     image.debugfs(&[format!("sif f links_count {}", count + 1)]);
     image.fsck().unwrap();

@@ -6,7 +6,11 @@
 //! are not the file system's own, and a report for each `EUCLEAN`. The host's store also panics where a handle changes
 //! more blocks than it asked for, or a lock is taken where none may be.
 
+mod blocks;
+mod look;
+mod names;
 mod node;
+mod visit;
 
 use crate::corpus;
 use crate::image::{Edit, Image, PAGE};
@@ -21,9 +25,9 @@ use iomapfs_core::map::State;
 use iomapfs_core::space::Space;
 use iomapfs_core::volume::Volume;
 use kernel::error::{code::*, Error, Result};
-use node::{Node, Walk};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use visit::Visit;
 use zerocopy::FromBytes;
 
 /// The images, with what is where in them.
@@ -133,13 +137,13 @@ pub fn use_image(corpus: &'static Corpus, case: &Case, u: &mut Unstructured<'_>)
         _ => Restart::Never,
     };
     volume.store.set_restart(restart);
-    let mut walk = Walk::new(&volume, u);
-    walk.look();
+    let mut visit = Visit::new(&volume, u);
+    visit.look();
     if !read_only {
-        walk.change();
-        walk.look();
+        visit.change();
+        visit.look();
     }
-    let flawless = walk.end();
+    let flawless = visit.end();
     Ok(Used { flawless, volume })
 }
 
@@ -208,39 +212,6 @@ fn must_be_told(store: &HostStore, error: Error) {
         error != EUCLEAN || !store.take_reports().is_empty(),
         "EUCLEAN, and nothing is said"
     );
-}
-
-impl Node {
-    /// Looks at the whole map, as reading the file would.
-    fn check_map(&self, volume: &Volume<HostStore>) -> Result {
-        let mut at = LogicalBlock::ZERO;
-        let inode = &mut *self.inode.borrow_mut();
-        // As many as can be in an image, and more.
-        for _ in 0..20_000 {
-            if at >= LogicalBlock::LIMIT {
-                return Ok(());
-            }
-            let found = inode.map.lookup(volume, at, u32::MAX)?;
-            assert!(
-                found.start == at && found.end() > at,
-                "{found:?} for {at:?}"
-            );
-            if let Some(phys) = found.phys {
-                assert!(
-                    volume.layout.contains(phys, found.len),
-                    "inode {} has blocks {found:?} that there are not",
-                    inode.ino.get()
-                );
-                assert!(
-                    !volume.space.is_system(phys, found.len),
-                    "inode {} has blocks {found:?} of the file system's own",
-                    inode.ino.get()
-                );
-            }
-            at = found.end();
-        }
-        panic!("a map without end");
-    }
 }
 
 /// Writes the image as it is after a case, with the free counts of the super block that an unmount writes.

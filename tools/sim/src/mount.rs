@@ -4,18 +4,15 @@
 
 use crate::broken::Broken;
 use crate::journal::Place;
-use iomapfs_core::disk::inode::InodeFlags;
 use iomapfs_core::disk::superblock::{RawSuper, SuperFormat};
-use iomapfs_core::disk::{CsumSeed, Ino, Layout, LogicalBlock, PhysBlock};
-use iomapfs_core::host::{Device, HostStore, Tx};
+use iomapfs_core::disk::{Ino, Layout, LogicalBlock, PhysBlock};
+use iomapfs_core::host::{Device, Dir, Held, HostStore, Tx};
 use iomapfs_core::inode::{Attrs, Inode, Orphans};
-use iomapfs_core::map::State;
-use iomapfs_core::names::{Directory, Params};
 use iomapfs_core::space::{Goal, Space};
 use iomapfs_core::store::{Format, Tid};
 use iomapfs_core::volume::Volume;
 use kernel::error::{code::*, Result};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 
 /// A volume on the host.
@@ -27,8 +24,6 @@ pub struct Mount {
     pub vol: Vol,
     /// The inodes that a recovery has to look after.
     pub orphans: Orphans<HostStore>,
-    /// What directories need to know.
-    pub params: Params,
     /// Where the journal is.
     pub journal: Place,
     /// The rule that is broken, if any.
@@ -94,7 +89,6 @@ impl Mount {
             Ok(space) => space,
             Err(error) => return Err(format!("{error:?}: {:?}", store.take_reports())),
         };
-        let params = Params::new(&layout);
         let mut vol = Volume {
             store,
             layout,
@@ -115,7 +109,6 @@ impl Mount {
         Ok(Self {
             vol,
             orphans,
-            params,
             journal,
             broken,
         })
@@ -148,7 +141,7 @@ pub struct Node {
     pub size: u64,
     /// The transaction of the last change of any kind.
     pub sync_tid: Tid,
-    index_failed: Cell<bool>,
+    index_failed: bool,
 }
 
 /// A reference to an inode in memory.
@@ -162,7 +155,7 @@ impl Node {
             core,
             attrs,
             sync_tid: mount.vol.store.running(),
-            index_failed: Cell::new(false),
+            index_failed: false,
         }))
     }
 
@@ -196,78 +189,21 @@ impl Node {
     }
 }
 
-/// A directory as the core sees it.
-pub struct Dir<'a> {
-    mount: &'a Mount,
-    node: &'a Shared,
-}
+/// The inode of a directory.
+pub struct HeldDir<'a>(&'a Shared);
 
-impl<'a> Dir<'a> {
-    /// The directory `node`.
-    pub fn new(mount: &'a Mount, node: &'a Shared) -> Self {
-        Self { mount, node }
+impl Held for HeldDir<'_> {
+    fn with<R>(&self, act: impl FnOnce(&mut Inode, &mut bool) -> R) -> R {
+        let node = &mut *self.0.borrow_mut();
+        let result = act(&mut node.core, &mut node.index_failed);
+        node.size = node.core.disk_size;
+        result
     }
 }
 
-impl Directory<HostStore> for Dir<'_> {
-    fn store(&self) -> &HostStore {
-        &self.mount.vol.store
-    }
-
-    fn params(&self) -> Params {
-        self.mount.params
-    }
-
-    fn ino(&self) -> Ino {
-        self.node.borrow().core.ino
-    }
-
-    fn seed(&self) -> Option<CsumSeed> {
-        self.node.borrow().core.seed
-    }
-
-    fn blocks(&self) -> u32 {
-        (self.node.borrow().size >> self.mount.params.block_size.bits()) as u32
-    }
-
-    fn is_indexed(&self) -> bool {
-        self.node.borrow().core.flags.has(InodeFlags::INDEX)
-    }
-
-    fn set_indexed(&mut self, indexed: bool) {
-        let core = &mut self.node.borrow_mut().core;
-        core.flags = match indexed {
-            true => core.flags.with(InodeFlags::INDEX),
-            false => core.flags.without(InodeFlags::INDEX),
-        };
-    }
-
-    fn index_failed(&self) -> bool {
-        self.node.borrow().index_failed.get()
-    }
-
-    fn set_index_failed(&self) {
-        self.node.borrow().index_failed.set(true);
-    }
-
-    fn map(&self, at: LogicalBlock) -> Result<Option<PhysBlock>> {
-        let found = self
-            .node
-            .borrow_mut()
-            .core
-            .map
-            .lookup(&self.mount.vol, at, 1)?;
-        Ok(found.phys.filter(|_| found.state == State::Written))
-    }
-
-    fn append(&mut self, tx: &mut Tx<'_>) -> Result<(LogicalBlock, PhysBlock)> {
-        let at = LogicalBlock::new(self.blocks());
-        let node = &mut *self.node.borrow_mut();
-        let goal = node.goal(self.mount, false);
-        let vol = &self.mount.vol;
-        let run = node.core.map.allocate(vol, tx, at, 1, goal, false)?;
-        node.size += u64::from(vol.layout.block_size().bytes());
-        node.core.disk_size = node.size;
-        Ok((at, run.start))
+impl Mount {
+    /// A directory as the core sees it.
+    pub fn dir<'a>(&'a self, node: &'a Shared) -> Dir<'a, HeldDir<'a>> {
+        Dir::new(&self.vol, HeldDir(node))
     }
 }

@@ -4,7 +4,7 @@
 //! same handles, with the same credits.
 
 use crate::broken::Rule;
-use crate::mount::{Dir, Mount, Node, Shared, Watch};
+use crate::mount::{Mount, Node, Shared, Watch};
 use iomapfs_core::disk::inode::{FileKind, InodeFlags, Time};
 use iomapfs_core::disk::superblock::STATE_ERROR;
 use iomapfs_core::disk::symlink::TargetFormat;
@@ -97,7 +97,7 @@ impl Mount {
             .map_err(|e| (e, None))?;
         let named = self.fill(&mut tx, dir, &node, what).and_then(|()| {
             let (ino, kind) = (node.borrow().ino(), file_type(&node.borrow()));
-            names::insert(&mut Dir::new(self, dir), &mut tx, name, ino, kind)
+            names::insert(&mut self.dir(dir), &mut tx, name, ino, kind)
         });
         if named.is_ok() {
             let dir = &mut *dir.borrow_mut();
@@ -174,7 +174,7 @@ impl Mount {
         match what {
             What::Dir => {
                 let parent = dir.borrow().ino();
-                names::make_empty(&mut Dir::new(self, node), tx, parent)?;
+                names::make_empty(&mut self.dir(node), tx, parent)?;
             }
             What::Link(target) if target.len() > Inode::MAX_FAST_TARGET => {
                 let node = &mut *node.borrow_mut();
@@ -199,7 +199,7 @@ impl Mount {
         let mut tx = self.vol.store.begin(credits, INSERT_REVOKES)?;
         let ino = node.borrow().ino();
         let kind = file_type(&node.borrow());
-        let inserted = names::insert(&mut Dir::new(self, dir), &mut tx, name, ino, kind);
+        let inserted = names::insert(&mut self.dir(dir), &mut tx, name, ino, kind);
         if inserted.is_ok() {
             dir.borrow_mut().touch();
         }
@@ -226,13 +226,13 @@ impl Mount {
     /// `unlink`, and `rmdir` of an empty directory.
     pub fn unlink(&self, dir: &Shared, name: &[u8], node: &Shared) -> Result {
         let is_dir = node.borrow().attrs.kind() == FileKind::Directory;
-        if is_dir && !names::is_empty(&Dir::new(self, node))? {
+        if is_dir && !names::is_empty(&self.dir(node))? {
             return Err(ENOTEMPTY);
         }
         let credits = names::CHANGE_CREDITS + WRITE_CREDITS * 2 + ORPHAN_CREDITS;
         let mut tx = self.vol.store.begin(credits, 0)?;
         let ino = node.borrow().ino();
-        names::remove(&mut Dir::new(self, dir), &mut tx, name, ino)?;
+        names::remove(&mut self.dir(dir), &mut tx, name, ino)?;
         {
             let dir = &mut *dir.borrow_mut();
             dir.touch();
@@ -256,7 +256,7 @@ impl Mount {
         let is_dir = node.borrow().attrs.kind() == FileKind::Directory;
         if let Some(victim) = victim {
             let directory = victim.borrow().attrs.kind() == FileKind::Directory;
-            if directory && !names::is_empty(&Dir::new(self, victim))? {
+            if directory && !names::is_empty(&self.dir(victim))? {
                 return Err(ENOTEMPTY);
             }
         }
@@ -267,7 +267,7 @@ impl Mount {
         let mut tx = self.vol.store.begin(credits, INSERT_REVOKES)?;
         let ino = node.borrow().ino();
         let kind = file_type(&node.borrow());
-        let mut dir = Dir::new(self, to);
+        let mut dir = self.dir(to);
         match victim {
             Some(_) => names::replace(&mut dir, &mut tx, new, ino, kind)?,
             None => {
@@ -279,10 +279,10 @@ impl Mount {
             }
         }
         to.borrow_mut().touch();
-        names::remove(&mut Dir::new(self, from), &mut tx, old, ino)?;
+        names::remove(&mut self.dir(from), &mut tx, old, ino)?;
         if is_dir && crosses {
             let parent = to.borrow().ino();
-            names::set_dotdot(&mut Dir::new(self, node), &mut tx, parent)?;
+            names::set_dotdot(&mut self.dir(node), &mut tx, parent)?;
             drop_link(&mut from.borrow_mut());
             if victim.is_none() {
                 add_link(&mut to.borrow_mut());

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A directory of a mounted image: what the module makes of a VFS inode, with whatever holds inodes here.
+
+use super::{HostStore, Tx};
+use crate::disk::inode::InodeFlags;
+use crate::disk::{CsumSeed, Group, Ino, LogicalBlock, PhysBlock};
+use crate::inode::Inode;
+use crate::map::State;
+use crate::names::{Directory, Params};
+use crate::space::Goal;
+use crate::volume::Volume;
+use kernel::error::Result;
+
+/// What holds the inode of a directory in memory.
+pub trait Held {
+    /// Does something with the inode, and with whether its index was found to be bad.
+    fn with<R>(&self, act: impl FnOnce(&mut Inode, &mut bool) -> R) -> R;
+}
+
+/// See the top of the file.
+pub struct Dir<'d, H> {
+    vol: &'d Volume<HostStore>,
+    held: H,
+}
+
+impl<'d, H: Held> Dir<'d, H> {
+    /// The directory whose inode is `held`.
+    pub fn new(vol: &'d Volume<HostStore>, held: H) -> Self {
+        Self { vol, held }
+    }
+}
+
+impl<H: Held> Directory<HostStore> for Dir<'_, H> {
+    fn store(&self) -> &HostStore {
+        &self.vol.store
+    }
+
+    fn params(&self) -> Params {
+        Params::new(&self.vol.layout)
+    }
+
+    fn ino(&self) -> Ino {
+        self.held.with(|inode, _| inode.ino)
+    }
+
+    fn seed(&self) -> Option<CsumSeed> {
+        self.held.with(|inode, _| inode.seed)
+    }
+
+    fn blocks(&self) -> u32 {
+        let size = self.held.with(|inode, _| inode.disk_size);
+        let blocks = self.vol.layout.block_size().blocks_for(size);
+        u32::try_from(blocks).unwrap_or(u32::MAX)
+    }
+
+    fn is_indexed(&self) -> bool {
+        self.held
+            .with(|inode, _| inode.flags.has(InodeFlags::INDEX))
+    }
+
+    fn set_indexed(&mut self, indexed: bool) {
+        self.held.with(|inode, _| {
+            inode.flags = match indexed {
+                true => inode.flags.with(InodeFlags::INDEX),
+                false => inode.flags.without(InodeFlags::INDEX),
+            }
+        });
+    }
+
+    fn index_failed(&self) -> bool {
+        self.held.with(|_, failed| *failed)
+    }
+
+    fn set_index_failed(&self) {
+        self.held.with(|_, failed| *failed = true);
+    }
+
+    fn map(&self, at: LogicalBlock) -> Result<Option<PhysBlock>> {
+        let found = self
+            .held
+            .with(|inode, _| inode.map.lookup(self.vol, at, 1))?;
+        Ok(found.phys.filter(|_| found.state == State::Written))
+    }
+
+    fn append(&mut self, tx: &mut Tx<'_>) -> Result<(LogicalBlock, PhysBlock)> {
+        let at = LogicalBlock::new(self.blocks());
+        let slot = self.vol.layout.inode_slot(self.ino());
+        let goal = Goal {
+            near: None,
+            group: slot.map_or(Group::new(0), |slot| slot.group),
+            stream: false,
+        };
+        self.held.with(|inode, _| {
+            let run = inode.map.allocate(self.vol, tx, at, 1, goal, false)?;
+            inode.disk_size += u64::from(self.vol.layout.block_size().bytes());
+            Ok((at, run.start))
+        })
+    }
+}

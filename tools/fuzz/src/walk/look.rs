@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! All that can be reached is looked at, as far as it goes.
+
+use super::node::Node;
+use super::visit::{Seen, Visit};
+use iomapfs_core::disk::inode::FileKind;
+use iomapfs_core::disk::xattr::XattrFormat;
+use iomapfs_core::disk::Ino;
+use iomapfs_core::inode::{dtime, Inode};
+use iomapfs_core::names::{self, Cursor};
+use iomapfs_core::store::Store;
+use kernel::error::Result;
+
+/// Inodes that are held at most.
+const MOST_NODES: usize = 48;
+/// Names that are listed of one directory at most.
+const MOST_NAMES: usize = 1500;
+
+impl Visit<'_, '_> {
+    /// Looks at all that can be reached, as far as it goes.
+    pub(super) fn look(&mut self) {
+        let mut todo = vec![Ino::ROOT.get()];
+        let mut done = Vec::new();
+        self.seen.clear();
+        while let Some(ino) = todo.pop() {
+            if done.contains(&ino) || done.len() >= MOST_NODES {
+                continue;
+            }
+            done.push(ino);
+            let Some(node) = self.take(ino) else {
+                continue;
+            };
+            let looked = node.check_map(self.vol);
+            self.note(looked);
+            let looked = self.look_at_attributes(&node);
+            self.note(looked);
+            if node.attrs.kind() == FileKind::Directory {
+                let first = self.seen.len();
+                let listed = self.list(ino, &node);
+                self.note(listed);
+                let new = self.seen[first..].iter().map(|seen| seen.ino);
+                todo.extend(new.filter(|ino| !done.contains(ino)));
+                todo.sort_unstable();
+                todo.dedup();
+            }
+            self.nodes.insert(ino, node);
+        }
+    }
+
+    fn look_at_attributes(&self, node: &Node) -> Result {
+        let inode = node.inode.borrow();
+        let seed = self.vol.layout.csum_seed();
+        if let Some(nr) = inode.file_acl {
+            self.vol.store.read(nr, XattrFormat { seed })?;
+        }
+        dtime(self.vol, inode.ino)?;
+        if let Some(target) = inode.fast_target() {
+            assert!(target.len() <= Inode::MAX_FAST_TARGET);
+        }
+        Ok(())
+    }
+
+    /// Lists a directory in pieces, and looks its names up.
+    fn list(&mut self, ino: u32, node: &Node) -> Result {
+        let dir = node.dir(self.vol);
+        let narrow = self.u.ratio(1, 8).unwrap_or(false);
+        let piece = self.u.int_in_range(1..=200).unwrap_or(50);
+        let mut cursor = Cursor::new(narrow);
+        let mut found: Vec<Seen> = Vec::new();
+        let mut calls = 0;
+        loop {
+            let mut room = piece;
+            let progress = names::readdir(&dir, &mut cursor, |listed| {
+                assert!(!listed.name.is_empty() && listed.name.len() <= 255);
+                assert!(listed.ino.get() <= self.vol.layout.inodes_count());
+                if room == 0 {
+                    return false;
+                }
+                room -= 1;
+                if !matches!(listed.name, b"." | b"..") {
+                    found.push(Seen {
+                        dir: ino,
+                        name: listed.name.to_vec(),
+                        ino: listed.ino.get(),
+                    });
+                }
+                true
+            });
+            calls += 1;
+            assert!(calls < 100_000, "a directory without end");
+            match progress {
+                Ok(names::Progress::End) => break,
+                Ok(_) if found.len() < MOST_NAMES => {}
+                Ok(_) => break,
+                Err(error) => {
+                    self.seen.append(&mut found);
+                    return Err(error);
+                }
+            }
+        }
+        let step = found.len() / 12 + 1;
+        for seen in found.iter().step_by(step) {
+            names::lookup(&dir, &seen.name)?;
+        }
+        names::lookup(&dir, b"not there")?;
+        names::lookup(&dir, b"..")?;
+        names::is_empty(&dir)?;
+        self.seen.append(&mut found);
+        Ok(())
+    }
+}
