@@ -9,10 +9,12 @@
 //! |---|---|
 //! | `worker` | one image after the other |
 //! | `disk` | the RAM disk |
+//! | `errors` | what may be refused, and how |
 //! | `log` | the kernel's log: trouble, floods |
 //! | `visit` | what is done with a mounted image |
 
 mod disk;
+mod errors;
 mod log;
 mod visit;
 mod worker;
@@ -57,7 +59,7 @@ pub struct Options {
     #[arg(long, default_value_t = 300)]
     pub count: u64,
     /// Every how many images e2fsck has a look before, and if it finds nothing, afterwards; 0 for never.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 40)]
     pub judge: u64,
     /// Seconds that one image may take.
     #[arg(long, default_value_t = 60)]

@@ -6,20 +6,22 @@
 
 use crate::image::{Edit, PAGE};
 use anyhow::{Context, Result};
+use rustix::fs::{fallocate, FallocateFlags, OFlags};
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Bytes that are read or written at once.
+/// Bytes that are written at once.
 const PIECE: usize = 256 * 1024;
-/// What the memory of a direct transfer is aligned to.
+/// What memory and device are aligned to in a direct transfer.
 const ALIGN: usize = 4096;
 
 /// See the top of the file.
 pub(super) struct Disk {
     path: PathBuf,
-    size: u64,
+    /// Where the image that is there ends: behind it are zeros.
+    end: u64,
     memory: Vec<u8>,
 }
 
@@ -27,10 +29,11 @@ impl Disk {
     pub(super) fn new(path: &Path) -> Result<Self> {
         let mut this = Self {
             path: path.to_path_buf(),
-            size: 0,
-            memory: vec![0; 2 * PIECE],
+            end: 0,
+            memory: vec![0; PIECE + ALIGN],
         };
-        this.size = this
+        // Whatever is there.
+        this.end = this
             .open()?
             .seek(SeekFrom::End(0))
             .with_context(|| format!("size of {}", path.display()))?;
@@ -45,37 +48,42 @@ impl Disk {
         OpenOptions::new()
             .read(true)
             .write(true)
-            .custom_flags(rustix::fs::OFlags::DIRECT.bits() as i32)
+            .custom_flags(OFlags::DIRECT.bits() as i32)
             .open(&self.path)
             .with_context(|| format!("disk {}", self.path.display()))
     }
 
-    /// Makes the disk hold an image, and zeros behind it. Only what is different is written.
+    /// Makes the disk hold an image, and zeros behind it. The kernel sets zeros faster than anybody could find out where
+    /// there are others.
     pub(super) fn put(&mut self, edit: &Edit<'_>) -> Result<()> {
         let about = || "the disk";
         let file = self.open()?;
+        let size = edit.image().size();
+        let old = std::mem::replace(&mut self.end, size).max(size);
+        fallocate(&file, FallocateFlags::ZERO_RANGE, 0, old).with_context(about)?;
         let skip = self.memory.as_ptr().align_offset(ALIGN);
-        let there = &mut self.memory[skip..skip + PIECE];
-        for at in (0..self.size).step_by(PIECE) {
-            let len = (self.size - at).min(PIECE as u64) as usize;
-            let piece = &mut there[..len];
-            file.read_exact_at(piece, at).with_context(about)?;
-            // In the units in which memory is aligned.
-            for (i, part) in piece.chunks_mut(ALIGN).enumerate() {
-                let at = at + (i * ALIGN) as u64;
-                let mut same = true;
-                for (j, page) in part.chunks_mut(PAGE).enumerate() {
-                    let wanted = edit.page(at / PAGE as u64 + j as u64);
-                    if page != wanted {
-                        page.copy_from_slice(wanted);
-                        same = false;
-                    }
+        let piece = &mut self.memory[skip..skip + PIECE];
+        // Runs of units that are not all zeros.
+        let (mut start, mut len) = (0, 0);
+        for at in (0..size).step_by(ALIGN) {
+            let first = at / PAGE as u64;
+            let pages = (first..first + (ALIGN / PAGE) as u64).map(|nr| edit.page(nr));
+            let some = pages.clone().any(|page| *page != [0; PAGE]);
+            if len > 0 && (!some || len == PIECE) {
+                file.write_all_at(&piece[..len], start)
+                    .with_context(about)?;
+                len = 0;
+            }
+            if some {
+                if len == 0 {
+                    start = at;
                 }
-                if !same {
-                    file.write_all_at(part, at).with_context(about)?;
+                for page in pages {
+                    piece[len..len + PAGE].copy_from_slice(page);
+                    len += PAGE;
                 }
             }
         }
-        Ok(())
+        file.write_all_at(&piece[..len], start).with_context(about)
     }
 }

@@ -5,6 +5,7 @@
 //! System calls of this process alone, so that an image costs little. Whatever is opened is a regular file or a
 //! directory, so that no device or pipe is waited for.
 
+use super::errors;
 use anyhow::Result;
 use arbitrary::Unstructured;
 use rustix::fd::OwnedFd;
@@ -12,41 +13,8 @@ use rustix::fs::{
     self, AtFlags, Dir, FallocateFlags, FileType, Mode, OFlags, RenameFlags, SeekFrom,
 };
 use rustix::io::Errno;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-
-/// What a system call on a bad image may say.
-const EXPECTED: [(Errno, &str); 26] = [
-    (Errno::UCLEAN, "EUCLEAN"),
-    (Errno::INVAL, "EINVAL"),
-    (Errno::IO, "EIO"),
-    (Errno::OPNOTSUPP, "EOPNOTSUPP"),
-    (Errno::ROFS, "EROFS"),
-    (Errno::BADMSG, "EBADMSG"),
-    (Errno::NOSPC, "ENOSPC"),
-    (Errno::NOENT, "ENOENT"),
-    (Errno::EXIST, "EEXIST"),
-    (Errno::NOTEMPTY, "ENOTEMPTY"),
-    (Errno::LOOP, "ELOOP"),
-    (Errno::STALE, "ESTALE"),
-    (Errno::MLINK, "EMLINK"),
-    (Errno::FBIG, "EFBIG"),
-    (Errno::NXIO, "ENXIO"),
-    (Errno::ISDIR, "EISDIR"),
-    (Errno::NOTDIR, "ENOTDIR"),
-    // Immutable and append-only files.
-    (Errno::PERM, "EPERM"),
-    // Permissions do not bind root, but MS_NOEXEC and MS_NODEV do.
-    (Errno::ACCESS, "EACCESS"),
-    (Errno::NODEV, "ENODEV"),
-    (Errno::OVERFLOW, "EOVERFLOW"),
-    (Errno::NAMETOOLONG, "ENAMETOOLONG"),
-    (Errno::NODATA, "ENODATA"),
-    (Errno::RANGE, "ERANGE"),
-    (Errno::NOTTY, "ENOTTY"),
-    // A directory that is its own parent, to be moved or removed.
-    (Errno::BUSY, "EBUSY"),
-];
 
 /// Things that are looked at, at most.
 const MOST_PATHS: usize = 40;
@@ -54,12 +22,6 @@ const MOST_PATHS: usize = 40;
 const MOST_NAMES: usize = 3000;
 /// Names of a directory that are gone into.
 const MOST_CHILDREN: usize = 14;
-
-/// The name of an errno.
-pub(super) fn name(errno: Errno) -> String {
-    let known = EXPECTED.iter().find(|(e, _)| *e == errno);
-    known.map_or_else(|| format!("{errno:?}"), |(_, name)| (*name).to_string())
-}
 
 /// One use of a mounted image.
 pub(super) struct Visit<'v, 'u, 'd> {
@@ -104,10 +66,10 @@ impl<'v, 'u, 'd> Visit<'v, 'u, 'd> {
             }
             Err(errno) => {
                 if self.verbose {
-                    println!("  {what} {}: {}", path.display(), name(errno));
+                    println!("  {what} {}: {}", path.display(), errors::name(errno));
                 }
-                *self.errors.entry(name(errno)).or_default() += 1;
-                if !EXPECTED.iter().any(|(e, _)| *e == errno) && self.wrong.is_none() {
+                *self.errors.entry(errors::name(errno)).or_default() += 1;
+                if !errors::expected(errno) && self.wrong.is_none() {
                     let path = path.display();
                     self.wrong = Some(format!("{what} {path} fails with {errno}"));
                 }
@@ -154,6 +116,8 @@ impl<'v, 'u, 'd> Visit<'v, 'u, 'd> {
         self.others.clear();
         let mut todo = vec![self.root.to_path_buf()];
         let mut looked = 0;
+        // What has many names is read once.
+        let mut read = BTreeSet::new();
         while let Some(path) = todo.pop() {
             looked += 1;
             if looked > MOST_PATHS {
@@ -171,7 +135,9 @@ impl<'v, 'u, 'd> Visit<'v, 'u, 'd> {
                     self.dirs.push(path);
                 }
                 FileType::RegularFile => {
-                    self.look_at_file(&path, stat.st_size as u64);
+                    if read.insert(stat.st_ino) {
+                        self.look_at_file(&path, stat.st_size as u64);
+                    }
                     self.files.push(path);
                 }
                 FileType::Symlink => {
@@ -187,7 +153,11 @@ impl<'v, 'u, 'd> Visit<'v, 'u, 'd> {
     fn open(&mut self, path: &Path, flags: OFlags) -> Option<OwnedFd> {
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let opened = fs::open(path, flags, Mode::empty());
-        self.did("open", path, opened)
+        let fd = self.did("open", path, opened)?;
+        // A name may lead to something else by now, as a rename has it.
+        let stat = fs::fstat(&fd).ok()?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        matches!(kind, FileType::RegularFile | FileType::Directory).then_some(fd)
     }
 
     /// Lists a directory; gives some of what is in it.
@@ -337,7 +307,7 @@ impl<'v, 'u, 'd> Visit<'v, 'u, 'd> {
             _ => {
                 if let Some(path) = self.some(|v| &v.dirs) {
                     // Many names, so that leaves are divided.
-                    for n in 0..self.number(40) {
+                    for n in 0..self.number(16) {
                         let name = path.join(format!("{n:0120}"));
                         let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
                         let made = fs::open(&name, flags, Mode::RUSR);

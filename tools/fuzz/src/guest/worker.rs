@@ -4,8 +4,8 @@
 
 use super::disk::Disk;
 use super::log::Log;
-use super::visit::{self, Visit};
-use super::{damage, load, Damaged, Options};
+use super::visit::Visit;
+use super::{damage, errors, load, Damaged, Options};
 use anyhow::{bail, ensure, Context, Result};
 use arbitrary::Unstructured;
 use rustix::io::Errno;
@@ -15,6 +15,7 @@ use std::ffi::CString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// What a mount may say.
 const MOUNT_ERRORS: [Errno; 7] = [
@@ -40,6 +41,8 @@ struct Counts {
     clean: u64,
     stayed: u64,
     strict: u64,
+    /// Where the time went.
+    spent: BTreeMap<&'static str, Duration>,
 }
 
 /// See the top of the file.
@@ -73,7 +76,7 @@ pub fn work(options: &Options) -> Result<()> {
         worker
             .log
             .mark(&format!("seed {} image {nr}", options.seed))?;
-        let damaged = damage(&surveys, options.seed, nr);
+        let damaged = worker.timed("damage", |_| damage(&surveys, options.seed, nr));
         if options.verbose {
             println!("{}", damaged.told);
         }
@@ -84,11 +87,19 @@ pub fn work(options: &Options) -> Result<()> {
 }
 
 impl Worker<'_> {
+    /// Does something, and counts the time that it takes.
+    fn timed<T>(&mut self, what: &'static str, act: impl FnOnce(&mut Self) -> T) -> T {
+        let began = Instant::now();
+        let result = act(self);
+        *self.counts.spent.entry(what).or_default() += began.elapsed();
+        result
+    }
+
     fn one(&mut self, nr: u64, damaged: &Damaged<'_>) -> Result<()> {
         let mut u = Unstructured::new(&damaged.rest);
-        self.disk.put(&damaged.edit)?;
+        self.timed("disk", |w| w.disk.put(&damaged.edit))?;
         let judged = self.options.judge != 0 && nr % self.options.judge == 0;
-        let clean = judged && fsck(self.disk.path())?.0;
+        let clean = judged && self.timed("e2fsck", |w| fsck(w.disk.path()))?.0;
         self.counts.clean += u64::from(clean);
         let mut outcome = Ok(true);
         let mut used = self.mount_and_visit(&mut u)?;
@@ -96,7 +107,7 @@ impl Worker<'_> {
         if used && u.ratio(1, 6)? {
             used = self.mount_and_visit(&mut u)?;
         }
-        let seen = self.log.look()?;
+        let seen = self.timed("log", |w| w.log.look())?;
         self.counts.lines += seen.lines.len() as u64;
         self.counts.most_lines = self.counts.most_lines.max(seen.lines.len());
         if self.options.verbose {
@@ -120,7 +131,8 @@ impl Worker<'_> {
                     damaged.told
                 );
             } else {
-                outcome = fsck(self.disk.path()).and_then(|(clean, words)| {
+                let after = self.timed("e2fsck", |w| fsck(w.disk.path()));
+                outcome = after.and_then(|(clean, words)| {
                     ensure!(clean, "e2fsck found nothing before, and now:\n{words}");
                     self.counts.stayed += 1;
                     Ok(clean)
@@ -151,7 +163,9 @@ impl Worker<'_> {
         }
         let words = CString::new(data.clone()).context("options")?;
         let fs = self.options.fs.as_str();
-        let mounted = mount(self.disk.path(), &self.place, fs, flags, Some(&*words));
+        let mounted = self.timed("mount", |w| {
+            mount(w.disk.path(), &w.place, fs, flags, Some(&*words))
+        });
         if self.options.verbose {
             println!("  mount -o {data} {flags:?}: {mounted:?}");
         }
@@ -160,18 +174,20 @@ impl Worker<'_> {
                 MOUNT_ERRORS.contains(&errno),
                 "the mount fails with {errno:?} ({errno})"
             );
-            *self.counts.refused.entry(visit::name(errno)).or_default() += 1;
+            *self.counts.refused.entry(errors::name(errno)).or_default() += 1;
             return Ok(false);
         }
         self.counts.mounted += 1;
-        let mut visit = Visit::new(&self.place, u, self.options.verbose);
-        let visited = visit.everything(read_only);
+        let place = self.place.clone();
+        let mut visit = Visit::new(&place, u, self.options.verbose);
+        let visited = self.timed("use", |_| visit.everything(read_only));
         self.counts.calls += visit.calls;
         for (errno, count) in &visit.errors {
             *self.counts.errors.entry(errno.clone()).or_default() += count;
         }
         let wrong = visit.wrong.take();
-        unmount(&self.place, UnmountFlags::empty()).context("the image cannot be unmounted")?;
+        self.timed("unmount", |w| unmount(&w.place, UnmountFlags::empty()))
+            .context("the image cannot be unmounted")?;
         visited?;
         match wrong {
             Some(wrong) => bail!("{wrong}"),
@@ -199,6 +215,9 @@ impl Worker<'_> {
             "e2fsck: {} looked at were clean in spite of the damage; {} of them clean after use, {} not taken by us",
             c.clean, c.stayed, c.strict
         );
+        let spent = |(what, time): (_, &Duration)| format!("{what} {:.1}", time.as_secs_f64());
+        let spent: Vec<_> = c.spent.iter().map(spent).collect();
+        println!("seconds: {}", spent.join(", "));
     }
 }
 
