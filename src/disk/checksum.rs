@@ -27,12 +27,8 @@ impl CsumSeed {
 
     /// The seed of what belongs to an inode: the inode itself, its extent tree and its directory blocks.
     pub fn for_inode(self, ino: Ino, generation: u32) -> Self {
-        Self(
-            self.start()
-                .with(&ino.get().to_le_bytes())
-                .with(&generation.to_le_bytes())
-                .finish(),
-        )
+        let both = u64::from(generation) << 32 | u64::from(ino.get());
+        Self(self.start().with(&both.to_le_bytes()).finish())
     }
 
     /// Begins a checksum.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An inode as the core has it, and its way from and to the inode table (`place.rs`: its bytes there);
+//! An inode as the core has it, and its way from (`read.rs`) and to the inode table (`place.rs`: its bytes there);
 //! the inodes that a recovery has to look after (`orphan.rs`).
 //!
 //! The VFS inode is the authority for mode, owner, links, times, device number and the size in memory; they
@@ -20,29 +20,22 @@
 
 mod orphan;
 mod place;
+mod read;
 
 pub use orphan::Orphans;
 pub use place::{dtime, hold, set_dtime, wipe};
+pub use read::Checked;
 
-use crate::disk::inode::{
-    decode_rdev, encode_rdev, DiskInode, FileKind, InodeFlags, Time, I_BLOCK_SIZE,
-};
+use crate::disk::inode::{encode_rdev, DiskInode, FileKind, InodeFlags, Time, I_BLOCK_SIZE};
 use crate::disk::{CsumSeed, Ino, PhysBlock};
 use crate::map::FileMap;
-use crate::store::{Flaw, Store};
+use crate::store::Store;
 use crate::volume::Volume;
 use kernel::error::{code::*, Result};
-use place::{corrupt, Place};
+use place::Place;
 
 /// The largest size that old kernels can cope with; files beyond it need the feature `large_file`.
 const SMALL_FILE_MAX: u64 = 0x7fff_ffff;
-
-/// Flags that say that an inode is of a form which comes with a feature that is not supported. The feature was found
-/// off at mount, so the flag is a corruption.
-const FOREIGN: InodeFlags = InodeFlags::ENCRYPT
-    .with(InodeFlags::EA_INODE)
-    .with(InodeFlags::INLINE_DATA)
-    .with(InodeFlags::CASEFOLD);
 
 /// What the VFS inode holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,14 +67,6 @@ impl Attrs {
     pub fn kind(&self) -> FileKind {
         FileKind::from_mode(self.mode).unwrap_or(FileKind::Regular)
     }
-}
-
-/// What an inode is read for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
-    User,
-    System,
-    Orphan,
 }
 
 /// See the top of the file.
@@ -124,194 +109,6 @@ impl Inode {
     /// Credits that [`Inode::write`] and [`Inode::create`] cost: the block of the inode table, and the super block
     /// where the first large file has to be marked there.
     pub const WRITE_CREDITS: u32 = 2;
-
-    /// Reads an inode that a directory entry or a file handle names.
-    ///
-    /// # Errors
-    ///
-    /// * `ESTALE`: it has no links; the caller knows whether that is a corruption.
-    /// * `EUCLEAN`, reported: it is none that users can reach, or it is corrupt.
-    /// * `EOPNOTSUPP`: its form is valid and not supported (block map without extents, verity).
-    /// * `EIO`, `ENOMEM`.
-    pub fn read<S: Store>(vol: &Volume<S>, ino: Ino) -> Result<(Self, Attrs)> {
-        Self::read_for(vol, ino, Purpose::User)
-    }
-
-    /// Reads an inode of the file system's own, as the super block names it: journal, orphan file.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Inode::read`], but `EUCLEAN` for one without links.
-    pub fn read_system<S: Store>(vol: &Volume<S>, ino: Ino) -> Result<(Self, Attrs)> {
-        Self::read_for(vol, ino, Purpose::System)
-    }
-
-    /// Reads an inode that is marked as an orphan, with or without links.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Inode::read`]; `ESTALE` only for one that has no type, and so was never used or is free.
-    pub fn read_orphan<S: Store>(vol: &Volume<S>, ino: Ino) -> Result<(Self, Attrs)> {
-        Self::read_for(vol, ino, Purpose::Orphan)
-    }
-
-    fn read_for<S: Store>(vol: &Volume<S>, ino: Ino, purpose: Purpose) -> Result<(Self, Attrs)> {
-        let bad = |what| corrupt(vol, ino, Flaw(what));
-        if purpose != Purpose::System && !vol.layout.is_user_ino(ino) {
-            return Err(bad("not an inode that can be reached"));
-        }
-        let raw = Place::of(vol, ino)?
-            .with(vol, |bytes| DiskInode::decode(&vol.layout, ino, bytes))
-            .map_err(|flaw| corrupt(vol, ino, flaw))?;
-        if raw.links == 0 {
-            match purpose {
-                Purpose::System => return Err(bad("is not in use")),
-                Purpose::Orphan if raw.mode != 0 => {}
-                _ => return Err(ESTALE),
-            }
-        }
-        let kind = FileKind::from_mode(raw.mode).ok_or_else(|| bad("unknown type of file"))?;
-        Self::check(vol, ino, &raw, kind, purpose)?;
-
-        let seed = vol
-            .layout
-            .csum_seed()
-            .map(|seed| seed.for_inode(ino, raw.generation));
-        let mut flags = raw.flags;
-        let (map, plain) = match kind {
-            FileKind::Regular | FileKind::Directory => {
-                (Self::read_map(vol, ino, seed, &raw, &mut flags)?, None)
-            }
-            FileKind::Symlink if !is_fast_symlink(vol, &raw) => {
-                (Self::read_map(vol, ino, seed, &raw, &mut flags)?, None)
-            }
-            _ => {
-                let mut map = FileMap::empty(vol, ino, seed)?;
-                map.add_sectors(raw.sectors.try_into().unwrap_or(i64::MAX));
-                (map, Some(raw.block))
-            }
-        };
-        let rdev = if kind.is_device() {
-            decode_rdev(&raw.block)
-        } else {
-            0
-        };
-        let inode = Self {
-            ino,
-            generation: raw.generation,
-            seed,
-            flags,
-            disk_size: raw.size,
-            file_acl: raw.file_acl,
-            // The fields are there although the inode was made when they were not: begin to use them.
-            extra_isize: match raw.extra_isize {
-                0 => vol.layout.defined_extra_isize(),
-                size => size,
-            },
-            map,
-            plain,
-        };
-        let attrs = Attrs {
-            mode: raw.mode,
-            uid: raw.uid,
-            gid: raw.gid,
-            nlink: raw.links.into(),
-            rdev,
-            atime: raw.atime,
-            mtime: raw.mtime,
-            ctime: raw.ctime,
-            crtime: raw.crtime,
-            version: raw.version,
-        };
-        Ok((inode, attrs))
-    }
-
-    /// What can be checked without the map.
-    fn check<S: Store>(
-        vol: &Volume<S>,
-        ino: Ino,
-        raw: &DiskInode,
-        kind: FileKind,
-        purpose: Purpose,
-    ) -> Result {
-        let layout = &vol.layout;
-        let bad = |what| Err(corrupt(vol, ino, Flaw(what)));
-        if raw.flags.has_any(FOREIGN) {
-            return bad("has a flag of a feature that the file system does not have");
-        }
-        if raw.flags.has(InodeFlags::VERITY) {
-            return Err(EOPNOTSUPP);
-        }
-        if raw.size > layout.max_file_size() {
-            return bad("bad i_size");
-        }
-        if let Some(block) = raw.file_acl {
-            if !layout.contains(block, 1) || vol.space.is_system(block, 1) {
-                return bad("bad block of extended attributes");
-            }
-        }
-        match kind {
-            FileKind::Directory => {
-                if raw.flags.has(InodeFlags::INDEX)
-                    && layout.csum_seed().is_some()
-                    && !layout.has_dir_index()
-                {
-                    return bad("hashed directory without the feature dir_index");
-                }
-                let partial = raw.size % u64::from(layout.block_size().bytes()) != 0;
-                // A directory without links may have been emptied already.
-                if partial || raw.size == 0 && raw.links != 0 {
-                    return bad("bad size of a directory");
-                }
-                // Directories have no holes. A scan must not take as long as a false size says, nor as false counts do.
-                let blocks = raw.size >> layout.block_size().bits();
-                let held = raw.sectors / layout.block_size().sectors().max(1);
-                if raw.links != 0 && blocks > held.min(layout.blocks_count()) {
-                    return bad("directory is larger than its blocks");
-                }
-            }
-            FileKind::Symlink => {
-                if raw
-                    .flags
-                    .has_any(InodeFlags::IMMUTABLE.with(InodeFlags::APPEND))
-                {
-                    return bad("symbolic link with the flag immutable or append");
-                }
-                let max = if is_fast_symlink(vol, raw) {
-                    Self::MAX_FAST_TARGET as u64
-                } else {
-                    u64::from(layout.block_size().bytes()).wrapping_sub(1)
-                };
-                let bad_target = is_fast_symlink(vol, raw) && fast_target(raw).is_none();
-                // An orphan may have been emptied already; its target is no longer read.
-                if purpose != Purpose::Orphan && (raw.size == 0 || raw.size > max || bad_target) {
-                    return bad("bad target of a symbolic link");
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn read_map<S: Store>(
-        vol: &Volume<S>,
-        ino: Ino,
-        seed: Option<CsumSeed>,
-        raw: &DiskInode,
-        flags: &mut InodeFlags,
-    ) -> Result<FileMap> {
-        if flags.has(InodeFlags::EXTENTS) {
-            return FileMap::from_root(vol, ino, seed, &raw.block, raw.sectors);
-        }
-        // A block map of the older kind. One without blocks is as good as an empty extent tree.
-        if raw.block.iter().any(|byte| *byte != 0) {
-            return Err(EOPNOTSUPP);
-        }
-        *flags = flags.with(InodeFlags::EXTENTS);
-        let mut map = FileMap::empty(vol, ino, seed)?;
-        map.add_sectors(raw.sectors.try_into().unwrap_or(i64::MAX));
-        Ok(map)
-    }
 
     /// Makes a new inode in a slot that [`crate::space::Space::alloc_inode`] gave in this transaction; what was there
     /// is gone. The size is zero, or that of `content`. Costs at most [`Inode::WRITE_CREDITS`].
@@ -415,21 +212,4 @@ impl Inode {
         let len = usize::try_from(self.disk_size).ok()?;
         self.plain.as_ref()?.get(..len)
     }
-}
-
-/// Whether a symbolic link has its target in the inode: it has no blocks but one of extended attributes.
-fn is_fast_symlink<S: Store>(vol: &Volume<S>, raw: &DiskInode) -> bool {
-    let attributes = match raw.file_acl {
-        Some(_) => vol.layout.block_size().sectors(),
-        None => 0,
-    };
-    raw.sectors == attributes
-}
-
-/// The target that `i_block` holds: as long as the size says, and without a zero.
-fn fast_target(raw: &DiskInode) -> Option<&[u8]> {
-    let len = usize::try_from(raw.size).ok()?;
-    let target = raw.block.get(..len)?;
-    let end = raw.block.get(len)?;
-    (!target.contains(&0) && *end == 0).then_some(target)
 }

@@ -18,6 +18,7 @@
 #include <linux/jbd2.h>
 #include <linux/pagemap.h>
 #include <linux/part_stat.h>
+#include <linux/posix_acl.h>
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -401,6 +402,13 @@ loff_t iomapfs_helper_folio_next_pos(struct folio *folio)
 void iomapfs_helper_mapping_set_large_folios(struct address_space *mapping)
 {
 	mapping_set_large_folios(mapping);
+}
+
+/* linux/posix_acl.h */
+
+void iomapfs_helper_cache_no_acl(struct inode *inode)
+{
+	cache_no_acl(inode);
 }
 
 /* linux/sched.h, linux/sched/signal.h */

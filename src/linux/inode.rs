@@ -167,8 +167,8 @@ impl<T: FileSystem> INode<T> {
         let inode = NonNull::new(inode).ok_or(ENOMEM)?;
         // SAFETY: We have a reference.
         if unsafe { bindings::inode_is_new(inode.as_ptr()) } {
-            // INVARIANT: Ours, and locked as new.
-            return Ok(Got::New(New(inode, PhantomData)));
+            // SAFETY: Ours, and locked as new.
+            return Ok(Got::New(unsafe { New::of(inode) }));
         }
         // SAFETY: Found in the hash table and not new, so it has its data; the reference is ours.
         Ok(Got::Cached(unsafe { ARef::from_raw(inode.cast()) }))
@@ -178,8 +178,9 @@ impl<T: FileSystem> INode<T> {
     pub(crate) fn new(sb: &SuperBlock<T>) -> Result<New<T>> {
         // SAFETY: The super block is valid.
         let inode = unsafe { bindings::new_inode(sb.as_raw()) };
-        // INVARIANT: Ours, and known to nobody.
-        Ok(New(NonNull::new(inode).ok_or(ENOMEM)?, PhantomData))
+        let inode = NonNull::new(inode).ok_or(ENOMEM)?;
+        // SAFETY: Ours, and known to nobody.
+        Ok(unsafe { New::of(inode) })
     }
 
     /// The filesystem's own data.

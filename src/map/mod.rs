@@ -60,13 +60,12 @@ mod window;
 pub use cache::evictable_total;
 pub use snapshot::Snapshot;
 
-use crate::disk::extent::{ExtentNodeFormat, NodeMut, ROOT_BYTES};
+use crate::disk::extent::{self, ExtentNodeFormat, ROOT_BYTES};
 use crate::disk::{CsumSeed, Ino, LogicalBlock, PhysBlock};
 use crate::store::Store;
 use crate::volume::Volume;
 use cache::{Cache, Found};
 use kernel::error::{code::*, Result};
-use kernel::prelude::*;
 use kernel::sync::Arc;
 use piece::{Kind, Piece};
 use tree::{AtBlock, Tree};
@@ -169,40 +168,55 @@ pub struct FileMap {
 }
 
 impl FileMap {
-    /// The map of an inode whose `i_block` and `i_blocks` (in units of 512 bytes, whatever the flag
-    /// `EXT4_HUGE_FILE_FL` says) these are. `seed` is the inode's, for the checksums of the nodes.
+    /// Checks the root of an extent tree, for [`Self::of_checked`].
     ///
     /// # Errors
     ///
-    /// `EUCLEAN`, reported; `ENOMEM`.
-    pub fn from_root<S: Store>(
+    /// `EUCLEAN`, reported.
+    pub fn check_root<S: Store>(
         vol: &Volume<S>,
         ino: Ino,
         seed: Option<CsumSeed>,
         i_block: &[u8; ROOT_BYTES],
+    ) -> Result {
+        let format = ExtentNodeFormat::new(&vol.layout, ino, seed);
+        let checked = format.verify_root(i_block);
+        checked.map_err(|flaw| tree::corrupt(vol, ino, flaw.0))
+    }
+
+    /// The map of an inode whose `i_block` was found to be good by [`Self::check_root`], or is [`Self::EMPTY_ROOT`].
+    /// `sectors` is its `i_blocks`, in units of 512 bytes whatever the flag `EXT4_HUGE_FILE_FL` says; `seed` is the
+    /// inode's, for the checksums of the nodes; `snapshot` is of no other map.
+    #[inline]
+    pub fn of_checked<S: Store>(
+        vol: &Volume<S>,
+        ino: Ino,
+        seed: Option<CsumSeed>,
+        i_block: [u8; ROOT_BYTES],
         sectors: u64,
-    ) -> Result<Self> {
+        snapshot: Arc<Snapshot>,
+    ) -> Self {
         let tree = Tree {
             ino,
             format: ExtentNodeFormat::new(&vol.layout, ino, seed),
-            root: *i_block,
+            root: i_block,
             sectors,
             root_checked: false,
             may_collapse: true,
         };
-        tree.format
-            .verify_root(&tree.root)
-            .map_err(|flaw| tree.flaw(vol, flaw))?;
-        let snapshot = Arc::new(Snapshot::new(tree.depth()), GFP_KERNEL)?;
-        Ok(Self {
+        snapshot.set_depth(tree.depth());
+        Self {
             tree,
             cache: Cache::new(),
             snapshot,
             seq: 0,
             pool: 0,
             window: Window::new(),
-        })
+        }
     }
+
+    /// The root of an extent tree without extents.
+    pub const EMPTY_ROOT: [u8; ROOT_BYTES] = extent::EMPTY_ROOT;
 
     /// The map of a new, empty file.
     ///
@@ -210,9 +224,15 @@ impl FileMap {
     ///
     /// `ENOMEM`.
     pub fn empty<S: Store>(vol: &Volume<S>, ino: Ino, seed: Option<CsumSeed>) -> Result<Self> {
-        let mut root = [0; ROOT_BYTES];
-        NodeMut::init(&mut root, 0);
-        Self::from_root(vol, ino, seed, &root, 0)
+        let snapshot = Snapshot::new()?;
+        Ok(Self::of_checked(
+            vol,
+            ino,
+            seed,
+            Self::EMPTY_ROOT,
+            0,
+            snapshot,
+        ))
     }
 
     /// What belongs into `i_block`.

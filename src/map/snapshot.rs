@@ -27,7 +27,10 @@
 use super::piece::{Kind, Piece};
 use super::Mapping;
 use crate::disk::{LogicalBlock, PhysBlock};
+use kernel::alloc::flags::GFP_KERNEL;
+use kernel::error::Result;
 use kernel::sync::atomic::{Acquire, Atomic, Full, Relaxed, Release};
+use kernel::sync::Arc;
 
 /// See the top of the file.
 pub struct Snapshot {
@@ -43,14 +46,20 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    pub(super) fn new(depth: u16) -> Self {
-        Self {
+    /// For a map that is about to be made.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn new() -> Result<Arc<Self>> {
+        let empty = Self {
             count: Atomic::new(0),
             range: Atomic::new(0),
             target: Atomic::new(0),
             seq: Atomic::new(0),
-            depth: Atomic::new(depth.into()),
-        }
+            depth: Atomic::new(0),
+        };
+        Ok(Arc::new(empty, GFP_KERNEL)?)
     }
 
     /// The mapping at `at`, at most `max_len` blocks of it, if it happens to be the one that is here.

@@ -17,7 +17,7 @@
 //!
 //! The inode's map lock, exclusively for changes.
 
-use crate::disk::extent::{Extent, ExtentNodeFormat, Index, Node, MAX_DEPTH, ROOT_BYTES};
+use crate::disk::extent::{depth_of, Extent, ExtentNodeFormat, Index, Node, MAX_DEPTH, ROOT_BYTES};
 use crate::disk::{Ino, LogicalBlock, PhysBlock};
 use crate::store::{Block, Flaw, Store};
 use crate::volume::Volume;
@@ -152,13 +152,18 @@ impl AtBlock {
     }
 }
 
+/// Reports a corruption of the tree of `ino`. Returns the error to give up with.
+#[track_caller]
+pub(super) fn corrupt<S: Store>(vol: &Volume<S>, ino: Ino, what: &'static str) -> Error {
+    vol.store
+        .corrupt(ino, fmt!("inode {}: extent tree: {what}", ino.get()))
+}
+
 impl Tree {
     /// Reports a corruption of this tree. Returns the error to give up with.
     #[track_caller]
     pub(super) fn corrupt<S: Store>(&self, vol: &Volume<S>, what: &'static str) -> Error {
-        let ino = self.ino;
-        vol.store
-            .corrupt(ino, fmt!("inode {}: extent tree: {what}", ino.get()))
+        corrupt(vol, self.ino, what)
     }
 
     #[track_caller]
@@ -173,7 +178,7 @@ impl Tree {
 
     /// Levels below the root.
     pub(super) fn depth(&self) -> u16 {
-        self.root().map_or(0, |root| root.depth())
+        depth_of(&self.root)
     }
 
     /// Goes from the root to the leaf that covers `at`, or would, and puts the way down in `path`.

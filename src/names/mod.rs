@@ -152,12 +152,16 @@ fn read_linear<S: Store>(
     }
 }
 
-/// At the begin of each run of blocks of a scan: asks for those of the run, if the first is not in memory.
+/// At the begin of each run of blocks of a scan: asks for those of the run, if the first is not in memory. One block
+/// is read soon enough.
 fn read_ahead<S: Store>(dir: &impl Directory<S>, at: u32) {
     if at % READAHEAD != 0 {
         return;
     }
     let end = at.saturating_add(READAHEAD).min(dir.blocks());
+    if end.saturating_sub(at) < 2 {
+        return;
+    }
     for at in at..end {
         let Ok(Some(nr)) = dir.map(LogicalBlock::new(at)) else {
             continue;

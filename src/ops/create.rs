@@ -140,6 +140,7 @@ fn fill(
         crtime: now,
         version: 1,
     };
+    let kind = attrs.kind();
     let content = match what {
         What::Plain => Content::Mapped,
         What::Special { .. } => Content::Special,
@@ -149,7 +150,7 @@ fn fill(
     let volume = dir.data().volume();
     let core = Inode::create(volume, tx, ino, &attrs, flags, generation, content)?;
     new.set_size(core.disk_size);
-    inode::set_operations(new, &core, &attrs)?;
+    inode::set_operations(new, kind, core.fast_target(), attrs.rdev)?;
     Ok((core, now))
 }
 

@@ -15,7 +15,7 @@ use super::complete::Batched;
 use super::{dir, names, regular, symlink, Core, Fs, Node, SuperBlock, Tx, Volume};
 use crate::disk::inode::{FileKind, InodeFlags, Time as DiskTime};
 use crate::disk::{CsumSeed, Group, Ino};
-use crate::inode::{Attrs, Inode};
+use crate::inode::{Attrs, Checked};
 use crate::linux::fs::Wait;
 use crate::linux::inode::{flags, Got, New, Time};
 use crate::linux::inode_ops::InodeTable;
@@ -29,6 +29,7 @@ use kernel::prelude::*;
 use kernel::sync::aref::ARef;
 use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::{new_mutex, Arc, Mutex};
+use pin_init::init_scope;
 
 mod attr;
 mod evict;
@@ -70,27 +71,73 @@ pub(crate) struct Data {
     ioends: Queue<Batched>,
 }
 
+/// What [`Data`] keeps beside the map lock of what is behind it.
+struct Origin {
+    ino: Ino,
+    seed: Option<CsumSeed>,
+    size: u64,
+    flags: InodeFlags,
+    snapshot: Arc<Snapshot>,
+    created: DiskTime,
+}
+
 impl Data {
-    /// For an inode that was just read or made.
+    /// For an inode that was just made.
     pub(super) fn new(
         volume: Arc<Volume>,
         core: Core,
         created: DiskTime,
     ) -> impl PinInit<Self, Error> {
+        let origin = Origin {
+            ino: core.ino,
+            seed: core.seed,
+            size: core.disk_size,
+            flags: core.flags,
+            snapshot: core.map.snapshot().clone(),
+            created,
+        };
+        Self::with(volume, origin, core)
+    }
+
+    /// For an inode that was just read.
+    pub(super) fn of_checked(
+        volume: Arc<Volume>,
+        checked: &Checked,
+        created: DiskTime,
+    ) -> Result<impl PinInit<Self, Error> + '_> {
+        let snapshot = Snapshot::new()?;
+        let origin = Origin {
+            ino: checked.ino(),
+            seed: checked.seed(),
+            size: checked.size(),
+            flags: checked.flags(),
+            snapshot: snapshot.clone(),
+            created,
+        };
+        let in_volume = volume.clone();
+        let core = init_scope(move || Ok(checked.inode(&in_volume, snapshot)));
+        Ok(Self::with(volume, origin, core))
+    }
+
+    fn with(
+        volume: Arc<Volume>,
+        origin: Origin,
+        core: impl PinInit<Core>,
+    ) -> impl PinInit<Self, Error> {
         // What was changed before is durable, or in a transaction not later than the latest one.
         let tid = volume.store.latest_tid();
         try_pin_init!(Self {
-            snapshot: core.map.snapshot().clone(),
-            disk_size: Atomic::new(core.disk_size),
-            flags: Atomic::new(core.flags.bits()),
-            seed: core.seed,
-            group: match volume.layout.inode_slot(core.ino) {
+            snapshot: origin.snapshot,
+            disk_size: Atomic::new(origin.size),
+            flags: Atomic::new(origin.flags.bits()),
+            seed: origin.seed,
+            group: match volume.layout.inode_slot(origin.ino) {
                 Some(slot) => slot.group,
                 None => return Err(EUCLEAN),
             },
             core <- new_mutex!(core, "iomapfs_map"),
             volume,
-            created,
+            created: origin.created,
             sync_tid: Atomic::new(tid),
             data_tid: Atomic::new(tid),
             index_failed: Atomic::new(0),
@@ -272,8 +319,8 @@ pub(super) fn get(sb: &SuperBlock, ino: Ino) -> Result<ARef<Node>> {
     match Node::get(sb, ino.get())? {
         Got::Cached(node) => Ok(node),
         Got::New(new) => {
-            let read = Inode::read(&sb.data().mounted.volume, ino)?;
-            set_up(sb, new, read)
+            let checked = Checked::read(&sb.data().mounted.volume, ino)?;
+            set_up(sb, new, &checked)
         }
     }
 }
@@ -283,33 +330,41 @@ pub(super) fn get_orphan(sb: &SuperBlock, ino: Ino) -> Result<ARef<Node>> {
     match Node::get(sb, ino.get())? {
         Got::Cached(node) => Ok(node),
         Got::New(new) => {
-            let read = Inode::read_orphan(&sb.data().mounted.volume, ino)?;
-            set_up(sb, new, read)
+            let checked = Checked::read_orphan(&sb.data().mounted.volume, ino)?;
+            set_up(sb, new, &checked)
         }
     }
 }
 
 /// Gives an inode that was read what it needs.
-fn set_up(sb: &SuperBlock, new: New<Fs>, (core, attrs): (Core, Attrs)) -> Result<ARef<Node>> {
+fn set_up(sb: &SuperBlock, new: New<Fs>, checked: &Checked) -> Result<ARef<Node>> {
+    let attrs = checked.attrs();
     new.set_mode(attrs.mode);
     new.set_ids(attrs.uid, attrs.gid);
     new.set_links(attrs.nlink);
-    new.set_size(core.disk_size);
-    new.set_blocks(core.map.sectors());
+    new.set_size(checked.size());
+    new.set_blocks(checked.sectors());
     new.set_time(Time::Access, from_disk(attrs.atime));
     new.set_time(Time::Modify, from_disk(attrs.mtime));
     new.set_time(Time::Change, from_disk(attrs.ctime));
-    new.set_generation(core.generation);
+    new.set_generation(checked.generation());
     new.set_version(attrs.version);
-    new.set_flags(vfs_flags(core.flags));
-    set_operations(&new, &core, &attrs)?;
-    let data = Data::new(sb.data().mounted.volume.clone(), core, attrs.crtime);
+    new.set_flags(vfs_flags(checked.flags()));
+    set_operations(&new, checked.kind(), checked.fast_target(), attrs.rdev)?;
+    let volume = sb.data().mounted.volume.clone();
+    let data = Data::of_checked(volume, checked, attrs.crtime)?;
     Ok(new.init(data)?.unlock())
 }
 
-/// Gives an inode the operations of its type.
-pub(super) fn set_operations(new: &New<Fs>, core: &Core, attrs: &Attrs) -> Result {
-    match attrs.kind() {
+/// Gives an inode the operations of its type. `target` is that of a short symbolic link, `device` the number of a
+/// device.
+pub(super) fn set_operations(
+    new: &New<Fs>,
+    kind: FileKind,
+    target: Option<&[u8]>,
+    device: u32,
+) -> Result {
+    match kind {
         FileKind::Regular => {
             new.set_operations(InodeTable::of::<Regular>());
             new.set_file_operations(regular::file_table());
@@ -320,7 +375,7 @@ pub(super) fn set_operations(new: &New<Fs>, core: &Core, attrs: &Attrs) -> Resul
             new.set_operations(InodeTable::of::<names::Directory>());
             new.set_file_operations(dir::file_table());
         }
-        FileKind::Symlink => match core.fast_target() {
+        FileKind::Symlink => match target {
             Some(target) => {
                 new.set_link(target)?;
                 new.set_operations(InodeTable::of_links::<Special>());
@@ -329,7 +384,7 @@ pub(super) fn set_operations(new: &New<Fs>, core: &Core, attrs: &Attrs) -> Resul
         },
         FileKind::CharDevice | FileKind::BlockDevice | FileKind::Fifo | FileKind::Socket => {
             new.set_operations(InodeTable::of::<Special>());
-            new.set_special(attrs.rdev);
+            new.set_special(device);
         }
     }
     Ok(())

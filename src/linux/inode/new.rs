@@ -17,15 +17,23 @@ use kernel::{
 ///
 /// A reference on a valid inode of a super block of `T`, which either nobody else can find, or is locked as
 /// new by us; `has_data` is not set.
-pub(crate) struct New<T: FileSystem>(
-    pub(super) NonNull<bindings::inode>,
-    pub(super) PhantomData<T>,
-);
+pub(crate) struct New<T: FileSystem>(NonNull<bindings::inode>, PhantomData<T>);
 
 // SAFETY: An inode is not bound to a task.
 unsafe impl<T: FileSystem> Send for New<T> {}
 
 impl<T: FileSystem> New<T> {
+    /// # Safety
+    ///
+    /// The type's invariants must hold; the value takes over the reference.
+    pub(super) unsafe fn of(inode: NonNull<bindings::inode>) -> Self {
+        // There are no access control lists here, so that the VFS need not ask for them on each step of a path.
+        // SAFETY: The inode is valid, and not known to everybody yet.
+        unsafe { bindings::cache_no_acl(inode.as_ptr()) };
+        // INVARIANT: By the function's requirements.
+        Self(inode, PhantomData)
+    }
+
     fn as_raw(&self) -> *mut bindings::inode {
         self.0.as_ptr()
     }

@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An inode on its way from the inode table into memory: here it is checked, once.
+//!
+//! [`Checked`] is what was found to be good, and is not in its place yet: an [`Inode`] is large, and is made where it
+//! stays ([`Checked::inode`]).
+
+use super::place::{corrupt, Place};
+use super::{Attrs, Inode};
+use crate::disk::inode::{decode_rdev, DiskInode, FileKind, InodeFlags};
+use crate::disk::{CsumSeed, Ino};
+use crate::map::{FileMap, Snapshot};
+use crate::store::{Flaw, Store};
+use crate::volume::Volume;
+use kernel::error::{code::*, Result};
+use kernel::sync::Arc;
+
+/// Flags that say that an inode is of a form which comes with a feature that is not supported. The feature was found
+/// off at mount, so the flag is a corruption.
+const FOREIGN: InodeFlags = InodeFlags::ENCRYPT
+    .with(InodeFlags::EA_INODE)
+    .with(InodeFlags::INLINE_DATA)
+    .with(InodeFlags::CASEFOLD);
+
+/// What an inode is read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    User,
+    System,
+    Orphan,
+}
+
+/// What `i_block` holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Block {
+    /// The root of an extent tree, which was checked.
+    Tree,
+    /// A block map of the older kind without blocks, which is as good as an empty extent tree.
+    Nothing,
+    /// The target of a short symbolic link, a device number, nothing.
+    Plain,
+}
+
+/// An inode of the inode table that passed every check. See the top of the file.
+pub struct Checked {
+    ino: Ino,
+    raw: DiskInode,
+    kind: FileKind,
+    seed: Option<CsumSeed>,
+    block: Block,
+}
+
+impl Checked {
+    /// Reads an inode that a directory entry or a file handle names.
+    ///
+    /// # Errors
+    ///
+    /// * `ESTALE`: it has no links; the caller knows whether that is a corruption.
+    /// * `EUCLEAN`, reported: it is none that users can reach, or it is corrupt.
+    /// * `EOPNOTSUPP`: its form is valid and not supported (block map without extents, verity).
+    /// * `EIO`, `ENOMEM`.
+    pub fn read<S: Store>(vol: &Volume<S>, ino: Ino) -> Result<Self> {
+        Self::read_for(vol, ino, Purpose::User)
+    }
+
+    /// Reads an inode of the file system's own, as the super block names it: journal, orphan file.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Checked::read`], but `EUCLEAN` for one without links.
+    pub fn read_system<S: Store>(vol: &Volume<S>, ino: Ino) -> Result<Self> {
+        Self::read_for(vol, ino, Purpose::System)
+    }
+
+    /// Reads an inode that is marked as an orphan, with or without links.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Checked::read`]; `ESTALE` only for one that has no type, and so was never used or is free.
+    pub fn read_orphan<S: Store>(vol: &Volume<S>, ino: Ino) -> Result<Self> {
+        Self::read_for(vol, ino, Purpose::Orphan)
+    }
+
+    fn read_for<S: Store>(vol: &Volume<S>, ino: Ino, purpose: Purpose) -> Result<Self> {
+        let bad = |what| corrupt(vol, ino, Flaw(what));
+        if purpose != Purpose::System && !vol.layout.is_user_ino(ino) {
+            return Err(bad("not an inode that can be reached"));
+        }
+        let raw = Place::of(vol, ino)?
+            .with(vol, |bytes| DiskInode::decode(&vol.layout, ino, bytes))
+            .map_err(|flaw| corrupt(vol, ino, flaw))?;
+        if raw.links == 0 {
+            match purpose {
+                Purpose::System => return Err(bad("is not in use")),
+                Purpose::Orphan if raw.mode != 0 => {}
+                _ => return Err(ESTALE),
+            }
+        }
+        let kind = FileKind::from_mode(raw.mode).ok_or_else(|| bad("unknown type of file"))?;
+        check(vol, ino, &raw, kind, purpose)?;
+
+        let seed = vol.layout.csum_seed();
+        let seed = seed.map(|seed| seed.for_inode(ino, raw.generation));
+        let mapped = match kind {
+            FileKind::Regular | FileKind::Directory => true,
+            FileKind::Symlink => !is_fast_symlink(vol, &raw),
+            _ => false,
+        };
+        let block = if !mapped {
+            Block::Plain
+        } else if raw.flags.has(InodeFlags::EXTENTS) {
+            FileMap::check_root(vol, ino, seed, &raw.block)?;
+            Block::Tree
+        } else if raw.block.iter().all(|byte| *byte == 0) {
+            Block::Nothing
+        } else {
+            return Err(EOPNOTSUPP);
+        };
+        Ok(Self {
+            ino,
+            raw,
+            kind,
+            seed,
+            block,
+        })
+    }
+
+    /// The type of the file.
+    pub fn kind(&self) -> FileKind {
+        self.kind
+    }
+
+    /// The number.
+    pub fn ino(&self) -> Ino {
+        self.ino
+    }
+
+    /// What the checksums of the inode's own structures begin with.
+    pub fn seed(&self) -> Option<CsumSeed> {
+        self.seed
+    }
+
+    /// Tells inodes apart that had the same number one after the other.
+    pub fn generation(&self) -> u32 {
+        self.raw.generation
+    }
+
+    /// The size on disk in bytes.
+    pub fn size(&self) -> u64 {
+        self.raw.size
+    }
+
+    /// What it occupies, in units of 512 bytes.
+    pub fn sectors(&self) -> u64 {
+        self.raw.sectors
+    }
+
+    /// The flags.
+    pub fn flags(&self) -> InodeFlags {
+        match self.block {
+            Block::Nothing => self.raw.flags.with(InodeFlags::EXTENTS),
+            Block::Tree | Block::Plain => self.raw.flags,
+        }
+    }
+
+    /// The target of a short symbolic link.
+    pub fn fast_target(&self) -> Option<&[u8]> {
+        let len = usize::try_from(self.raw.size).ok()?;
+        match self.block {
+            Block::Plain => self.raw.block.get(..len),
+            Block::Tree | Block::Nothing => None,
+        }
+    }
+
+    /// What the VFS is to know of it.
+    pub fn attrs(&self) -> Attrs {
+        let raw = &self.raw;
+        Attrs {
+            mode: raw.mode,
+            uid: raw.uid,
+            gid: raw.gid,
+            nlink: raw.links.into(),
+            rdev: match self.kind.is_device() {
+                true => decode_rdev(&raw.block),
+                false => 0,
+            },
+            atime: raw.atime,
+            mtime: raw.mtime,
+            ctime: raw.ctime,
+            crtime: raw.crtime,
+            version: raw.version,
+        }
+    }
+
+    /// The inode in memory, with `snapshot`, which is of no other.
+    #[inline]
+    pub fn inode<S: Store>(&self, vol: &Volume<S>, snapshot: Arc<Snapshot>) -> Inode {
+        let raw = &self.raw;
+        let (root, plain) = match self.block {
+            Block::Tree => (raw.block, None),
+            Block::Nothing => (FileMap::EMPTY_ROOT, None),
+            Block::Plain => (FileMap::EMPTY_ROOT, Some(raw.block)),
+        };
+        Inode {
+            ino: self.ino,
+            generation: raw.generation,
+            seed: self.seed,
+            flags: self.flags(),
+            disk_size: raw.size,
+            file_acl: raw.file_acl,
+            // The fields are there although the inode was made when they were not: begin to use them.
+            extra_isize: match raw.extra_isize {
+                0 => vol.layout.defined_extra_isize(),
+                size => size,
+            },
+            map: FileMap::of_checked(vol, self.ino, self.seed, root, raw.sectors, snapshot),
+            plain,
+        }
+    }
+}
+
+#[allow(
+    dead_code,
+    reason = "for the host: the kernel makes all but a few inodes where they stay"
+)]
+impl Inode {
+    /// [`Checked::read`], with memory for what it gives.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn read<S: Store>(vol: &Volume<S>, ino: Ino) -> Result<(Self, Attrs)> {
+        Self::made_of(vol, &Checked::read(vol, ino)?)
+    }
+
+    /// [`Checked::read_system`], with memory for what it gives.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn read_system<S: Store>(vol: &Volume<S>, ino: Ino) -> Result<(Self, Attrs)> {
+        Self::made_of(vol, &Checked::read_system(vol, ino)?)
+    }
+
+    /// [`Checked::read_orphan`], with memory for what it gives.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn read_orphan<S: Store>(vol: &Volume<S>, ino: Ino) -> Result<(Self, Attrs)> {
+        Self::made_of(vol, &Checked::read_orphan(vol, ino)?)
+    }
+
+    fn made_of<S: Store>(vol: &Volume<S>, checked: &Checked) -> Result<(Self, Attrs)> {
+        let inode = checked.inode(vol, Snapshot::new()?);
+        Ok((inode, checked.attrs()))
+    }
+}
+
+/// What can be checked without the map.
+fn check<S: Store>(
+    vol: &Volume<S>,
+    ino: Ino,
+    raw: &DiskInode,
+    kind: FileKind,
+    purpose: Purpose,
+) -> Result {
+    let layout = &vol.layout;
+    let bad = |what| Err(corrupt(vol, ino, Flaw(what)));
+    if raw.flags.has_any(FOREIGN) {
+        return bad("has a flag of a feature that the file system does not have");
+    }
+    if raw.flags.has(InodeFlags::VERITY) {
+        return Err(EOPNOTSUPP);
+    }
+    if raw.size > layout.max_file_size() {
+        return bad("bad i_size");
+    }
+    if let Some(block) = raw.file_acl {
+        if !layout.contains(block, 1) || vol.space.is_system(block, 1) {
+            return bad("bad block of extended attributes");
+        }
+    }
+    match kind {
+        FileKind::Directory => {
+            if raw.flags.has(InodeFlags::INDEX)
+                && layout.csum_seed().is_some()
+                && !layout.has_dir_index()
+            {
+                return bad("hashed directory without the feature dir_index");
+            }
+            let partial = raw.size % u64::from(layout.block_size().bytes()) != 0;
+            // A directory without links may have been emptied already.
+            if partial || raw.size == 0 && raw.links != 0 {
+                return bad("bad size of a directory");
+            }
+            // Directories have no holes. A scan must not take as long as a false size says, nor as false counts do.
+            let blocks = raw.size >> layout.block_size().bits();
+            let held = raw.sectors / layout.block_size().sectors().max(1);
+            if raw.links != 0 && blocks > held.min(layout.blocks_count()) {
+                return bad("directory is larger than its blocks");
+            }
+        }
+        FileKind::Symlink => {
+            if raw
+                .flags
+                .has_any(InodeFlags::IMMUTABLE.with(InodeFlags::APPEND))
+            {
+                return bad("symbolic link with the flag immutable or append");
+            }
+            let max = if is_fast_symlink(vol, raw) {
+                Inode::MAX_FAST_TARGET as u64
+            } else {
+                u64::from(layout.block_size().bytes()).wrapping_sub(1)
+            };
+            let bad_target = is_fast_symlink(vol, raw) && fast_target(raw).is_none();
+            // An orphan may have been emptied already; its target is no longer read.
+            if purpose != Purpose::Orphan && (raw.size == 0 || raw.size > max || bad_target) {
+                return bad("bad target of a symbolic link");
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Whether a symbolic link has its target in the inode: it has no blocks but one of extended attributes.
+fn is_fast_symlink<S: Store>(vol: &Volume<S>, raw: &DiskInode) -> bool {
+    let attributes = match raw.file_acl {
+        Some(_) => vol.layout.block_size().sectors(),
+        None => 0,
+    };
+    raw.sectors == attributes
+}
+
+/// The target that `i_block` holds: as long as the size says, and without a zero.
+fn fast_target(raw: &DiskInode) -> Option<&[u8]> {
+    let len = usize::try_from(raw.size).ok()?;
+    let target = raw.block.get(..len)?;
+    let end = raw.block.get(len)?;
+    (!target.contains(&0) && *end == 0).then_some(target)
+}
