@@ -115,6 +115,11 @@ impl Entry<'_> {
         }
     }
 
+    /// Where the name starts, in bytes from the start of the block.
+    pub fn name_at(&self) -> usize {
+        self.at.saturating_add(HEADER_LEN)
+    }
+
     /// Where the next record starts.
     pub fn end(&self) -> usize {
         self.at.saturating_add(self.rec_len)

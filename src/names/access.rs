@@ -74,6 +74,9 @@ pub trait Directory<S: Store> {
     /// Size in blocks.
     fn blocks(&self) -> u32;
 
+    /// A number that is another one after each change of the names.
+    fn version(&self) -> u64;
+
     /// Whether the inode has the flag `INDEX`.
     fn is_indexed(&self) -> bool;
 

@@ -226,7 +226,8 @@ impl<'a> Sorted<'a> {
             }
         }
         push(hasher.hash(new.name).major, None, new.needs())?;
-        super::sort::sort_by(&mut items, |a, b| (a.hash, a.at) < (b.hash, b.at));
+        super::sort::sort_by(&mut items, |a, b| (a.hash, a.at) < (b.hash, b.at))
+            .map_err(SortError::Memory)?;
         Ok(Self {
             format,
             block,

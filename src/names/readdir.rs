@@ -9,6 +9,9 @@
 //!
 //! A position cannot tell names of equal hash apart. Where a listing stops between two of them, the
 //! [`Cursor`] remembers the name that it stopped at; `seekdir` forgets it and begins with the first of them.
+//!
+//! A receiver seldom has room for just the names of a leaf. The cursor keeps those that were read and put in order for
+//! the next call, which uses them if the directory has not changed and the position is where they begin.
 
 use super::access::{bad_entry, has_tree, need_leaf, Directory, Fault};
 use super::sort::sort_by;
@@ -22,7 +25,7 @@ use kernel::alloc::flags::GFP_KERNEL;
 use kernel::alloc::KVec;
 use kernel::error::{code::*, Result};
 
-/// Bytes of names beyond which only the first in order are kept before another leaf is taken in: any number of
+/// Bytes of leaves beyond which only the first in order are kept before another leaf is taken in: any number of
 /// leaves may share a hash.
 const GATHER_MAX: usize = 16 * 1024;
 
@@ -33,8 +36,14 @@ const DOT: NameHash = NameHash { major: 0, minor: 0 };
 const DOTDOT: NameHash = NameHash { major: 2, minor: 0 };
 
 /// How far a listing is.
-#[derive(Clone, Debug)]
 pub struct Cursor {
+    place: Place,
+    rest: Option<Rest>,
+}
+
+/// Where a listing goes on.
+#[derive(Clone)]
+struct Place {
     /// The position, as in `f_pos`.
     pos: u64,
     /// Positions have 32 bits: those of hashed directories are the major hash only.
@@ -79,29 +88,33 @@ impl Cursor {
 
     /// At the begin. `narrow` for users that take positions of 32 bits only.
     pub const fn new(narrow: bool) -> Self {
-        Self {
+        let place = Place {
             pos: 0,
             narrow,
             minor: 0,
             name: [0; NAME_LEN],
             name_len: 0,
-        }
+        };
+        Self { place, rest: None }
     }
 
     /// The position.
     pub const fn pos(&self) -> u64 {
-        self.pos
+        self.place.pos
     }
 
     /// Goes to a position. Does nothing where it is already there, so call it before each [`readdir()`] with
     /// what the user has.
     pub fn seek(&mut self, pos: u64, narrow: bool) {
-        if pos != self.pos || narrow != self.narrow {
-            self.narrow = narrow;
-            self.set(pos);
+        if pos != self.place.pos || narrow != self.place.narrow {
+            self.place.narrow = narrow;
+            self.place.set(pos);
+            self.rest = None;
         }
     }
+}
 
+impl Place {
     fn set(&mut self, pos: u64) {
         self.pos = pos;
         self.minor = match self.narrow {
@@ -113,8 +126,8 @@ impl Cursor {
 
     const fn end(&self) -> u64 {
         match self.narrow {
-            true => Self::END_NARROW,
-            false => Self::END,
+            true => Cursor::END_NARROW,
+            false => Cursor::END,
         }
     }
 
@@ -177,14 +190,14 @@ pub fn readdir<S: Store>(
             Err(Fault::Index) => dir.set_index_failed(),
             Err(Fault::Other(error)) => return Err(error),
         }
-        if cursor.pos != 0 {
+        if cursor.pos() != 0 {
             // A hash is no place in a linear scan.
             return Err(EUCLEAN);
         }
     } else if let (Some(version), 1, false) = (params.new_tree(), dir.blocks(), has_tree(dir)) {
         return list_block(dir, cursor, params.hasher(version), &mut emit);
     }
-    list_linear(dir, cursor, &mut emit)
+    list_linear(dir, &mut cursor.place, &mut emit)
 }
 
 /// A name among those gathered.
@@ -193,7 +206,7 @@ struct Item {
     hash: NameHash,
     ino: Ino,
     file_type: FileType,
-    /// Where the name is in [`Gathered::names`].
+    /// Where the name is among those gathered.
     at: u32,
     len: u8,
 }
@@ -206,45 +219,77 @@ impl Item {
     }
 }
 
-/// Names of one or more blocks that come behind a bound.
-struct Gathered<'a> {
-    hasher: NameHasher,
+/// Names that were read and not listed yet.
+struct Rest {
+    /// What the names are in: whole blocks, for the most part.
+    bytes: KVec<u8>,
+    /// In order.
+    items: KVec<Item>,
+    /// How many of them were listed.
+    listed: usize,
+    /// Where to go on behind them: a position, or behind the last of them.
+    next: Option<u64>,
+    /// [`Directory::version`] when they were read.
+    version: u64,
+}
+
+impl Rest {
+    /// Gives the names to `emit` and moves `place`: behind them, or to the first that was not taken.
+    fn emit(&mut self, place: &mut Place, emit: &mut impl FnMut(Listed<'_>) -> bool) -> Progress {
+        let mut last: Option<&Item> = None;
+        for item in self.items.iter().skip(self.listed) {
+            let pos = place.pos_of(item.hash);
+            let listed = Listed {
+                name: item.name(&self.bytes),
+                ino: item.ino,
+                file_type: item.file_type,
+                pos,
+            };
+            if !emit(listed) {
+                match last {
+                    Some(last) if place.pos_of(last.hash) == pos => {
+                        place.pass(last.hash, last.name(&self.bytes));
+                    }
+                    // Without one it stays, perhaps behind a name of the same position.
+                    None if place.pos == pos => {}
+                    _ => place.set(pos),
+                }
+                return Progress::Stopped;
+            }
+            last = Some(item);
+            self.listed = self.listed.saturating_add(1);
+        }
+        match (self.next, last) {
+            (Some(next), _) => place.set(next),
+            (None, Some(last)) => place.pass(last.hash, last.name(&self.bytes)),
+            // There was nothing.
+            (None, None) => {}
+        }
+        Progress::More
+    }
+}
+
+/// Which names are listed next.
+struct Chosen<'a> {
+    /// They come behind this.
     bound: (NameHash, &'a [u8]),
-    names: KVec<u8>,
     items: KVec<Item>,
     /// Whether names that come late in the order were left out: all but those of `items` when that was
     /// decided, and those that sort before the last of them.
     cut: bool,
 }
 
-impl<'a> Gathered<'a> {
-    fn new(hasher: NameHasher, bound: (NameHash, &'a [u8])) -> Self {
-        Self {
-            hasher,
-            bound,
-            names: KVec::new(),
-            items: KVec::new(),
-            cut: false,
-        }
-    }
-
-    /// Takes a name in if it is in the range.
-    fn add(&mut self, hash: NameHash, name: &[u8], ino: Ino, file_type: FileType) -> Result {
+impl Chosen<'_> {
+    /// Takes a name in if it is in the range. `bytes` is what the names are in.
+    fn add(&mut self, bytes: &[u8], item: Item) -> Result {
+        let key = (item.hash, item.name(bytes));
         let behind = match self.items.last() {
-            Some(last) if self.cut => (hash, name) > (last.hash, last.name(&self.names)),
+            Some(last) if self.cut => key > (last.hash, last.name(bytes)),
             _ => false,
         };
-        if behind || (hash, name) <= self.bound {
+        if behind || key <= self.bound {
             return Ok(());
         }
-        let item = Item {
-            hash,
-            ino,
-            file_type,
-            at: self.names.len() as u32,
-            len: name.len() as u8,
-        };
-        self.names.extend_from_slice(name, GFP_KERNEL)?;
         self.items.push(item, GFP_KERNEL)?;
         if self.cut {
             // The one that bounds the others stays the last.
@@ -255,14 +300,61 @@ impl<'a> Gathered<'a> {
         Ok(())
     }
 
+    fn sort(&mut self, bytes: &[u8]) -> Result {
+        sort_by(&mut self.items, |a, b| {
+            let (x, y) = (a.hash.order(), b.hash.order());
+            x < y || x == y && a.name(bytes) < b.name(bytes)
+        })
+    }
+}
+
+/// Names of one or more blocks, for a [`Rest`].
+struct Gathered<'a> {
+    hasher: NameHasher,
+    /// The blocks.
+    bytes: KVec<u8>,
+    chosen: Chosen<'a>,
+}
+
+impl<'a> Gathered<'a> {
+    fn new(hasher: NameHasher, bound: (NameHash, &'a [u8])) -> Self {
+        Self {
+            hasher,
+            bytes: KVec::new(),
+            chosen: Chosen {
+                bound,
+                items: KVec::new(),
+                cut: false,
+            },
+        }
+    }
+
+    /// Takes `.` or `..` in.
+    fn add_dots(&mut self, hash: NameHash, name: &[u8], ino: Ino, file_type: FileType) -> Result {
+        let item = Item {
+            hash,
+            ino,
+            file_type,
+            at: self.bytes.len() as u32,
+            len: name.len() as u8,
+        };
+        self.bytes.extend_from_slice(name, GFP_KERNEL)?;
+        self.chosen.add(&self.bytes, item)
+    }
+
     /// Takes the names of a block in.
     fn add_block<S: Store>(
         &mut self,
         dir: &impl Directory<S>,
         block: &Block<S, DirLeafFormat>,
     ) -> Result {
-        let copy = copy_of(block)?;
-        for entry in block.format().entries(&copy) {
+        let start = self.bytes.len();
+        let len = block.with(|bytes| bytes.len());
+        self.bytes.reserve(len, GFP_KERNEL)?;
+        // Does not allocate.
+        block.with(|bytes| self.bytes.extend_from_slice(bytes, GFP_KERNEL))?;
+        let copy = self.bytes.get(start..).unwrap_or(&[]);
+        for entry in block.format().entries(copy) {
             let entry = entry.map_err(|bad| bad_entry(dir, block.nr(), bad))?;
             let Some(ino) = entry.ino else { continue };
             let hash = match entry.name {
@@ -270,71 +362,72 @@ impl<'a> Gathered<'a> {
                 b".." => DOTDOT,
                 name => self.hasher.hash(name),
             };
-            self.add(hash, entry.name, ino, entry.file_type)?;
+            let item = Item {
+                hash,
+                ino,
+                file_type: entry.file_type,
+                at: start.saturating_add(entry.name_at()) as u32,
+                len: entry.name.len() as u8,
+            };
+            self.chosen.add(&self.bytes, item)?;
         }
         Ok(())
-    }
-
-    fn sort(&mut self) {
-        let names = self.names.as_slice();
-        sort_by(&mut self.items, |a, b| {
-            let (x, y) = (a.hash.order(), b.hash.order());
-            x < y || x == y && a.name(names) < b.name(names)
-        });
     }
 
     /// Drops the later half, if there is too much.
     fn limit(&mut self) -> Result {
-        if self.names.len() <= GATHER_MAX {
+        if self.bytes.len() <= GATHER_MAX {
             return Ok(());
         }
-        self.sort();
-        self.items.truncate(self.items.len().div_ceil(2));
-        let mut names = KVec::new();
-        for item in self.items.iter_mut() {
-            let name = item.name(&self.names);
-            item.at = names.len() as u32;
-            names.extend_from_slice(name, GFP_KERNEL)?;
+        self.chosen.sort(&self.bytes)?;
+        let Chosen { items, cut, .. } = &mut self.chosen;
+        let half = items.len().div_ceil(2);
+        items.truncate(half);
+        let mut bytes = KVec::new();
+        for item in items.iter_mut() {
+            let name = item.name(&self.bytes);
+            item.at = bytes.len() as u32;
+            bytes.extend_from_slice(name, GFP_KERNEL)?;
         }
-        self.names = names;
-        self.cut = true;
+        self.bytes = bytes;
+        *cut = true;
         Ok(())
     }
 
-    /// Gives the names to `emit` and moves the cursor: behind them to `next`, or where it has to go on.
-    fn emit(
-        &mut self,
-        cursor: &mut Cursor,
-        next: u64,
-        emit: &mut impl FnMut(Listed<'_>) -> bool,
-    ) -> Progress {
-        self.sort();
-        let mut last: Option<&Item> = None;
-        for item in self.items.iter() {
-            let pos = cursor.pos_of(item.hash);
-            let listed = Listed {
-                name: item.name(&self.names),
-                ino: item.ino,
-                file_type: item.file_type,
-                pos,
-            };
-            if !emit(listed) {
-                match last {
-                    Some(last) if cursor.pos_of(last.hash) == pos => {
-                        cursor.pass(last.hash, last.name(&self.names));
-                    }
-                    _ => cursor.seek(pos, cursor.narrow),
-                }
-                return Progress::Stopped;
-            }
-            last = Some(item);
-        }
-        match last {
-            Some(last) if self.cut => cursor.pass(last.hash, last.name(&self.names)),
-            _ => cursor.set(next),
-        }
-        Progress::More
+    /// All of them in order. Behind them it goes on at `next`, if none was left out.
+    fn finish(mut self, next: u64, version: u64) -> Result<Rest> {
+        self.chosen.sort(&self.bytes)?;
+        Ok(Rest {
+            bytes: self.bytes,
+            items: self.chosen.items,
+            listed: 0,
+            next: Some(next).filter(|_| !self.chosen.cut),
+            version,
+        })
     }
+}
+
+/// Lists what the cursor has, else what `gather` reads behind the place that it is given.
+fn list_rest<S: Store, D: Directory<S>, E>(
+    dir: &D,
+    cursor: &mut Cursor,
+    emit: &mut impl FnMut(Listed<'_>) -> bool,
+    gather: impl FnOnce(&Place) -> Result<Rest, E>,
+) -> Result<Progress, E> {
+    let Cursor { place, rest } = cursor;
+    if place.pos == place.end() {
+        return Ok(Progress::End);
+    }
+    let kept = rest.take().filter(|rest| rest.version == dir.version());
+    let mut names = match kept {
+        Some(kept) => kept,
+        None => gather(place)?,
+    };
+    let progress = names.emit(place, emit);
+    if progress == Progress::Stopped {
+        *rest = Some(names);
+    }
+    Ok(progress)
 }
 
 /// Lists the leaf at the cursor of a hashed directory, and those that go on with its last hash.
@@ -343,38 +436,36 @@ fn list_tree<S: Store>(
     cursor: &mut Cursor,
     emit: &mut impl FnMut(Listed<'_>) -> bool,
 ) -> Result<Progress, Fault> {
-    if cursor.pos == cursor.end() {
-        return Ok(Progress::End);
-    }
-    let from = cursor.clone();
-    let bound = from.bound();
-    let path = Path::find(dir, |_| bound.0.major);
-    let mut path = path.map_err(Fault::in_index)?;
-    path.read_ahead(dir);
-    let mut gathered = Gathered::new(path.hasher, bound);
-    if bound.0 <= DOTDOT {
-        let (own, parent) = (dir.ino(), dots(dir)?.parent);
-        let file_type = dir.params().file_type(FileType::Directory);
-        gathered.add(DOT, b".", own, file_type)?;
-        gathered.add(DOTDOT, b"..", parent, file_type)?;
-    }
-    let next = loop {
-        let at = path.leaf(dir).map_err(Fault::in_index)?;
-        gathered.add_block(dir, &need_leaf(dir, at, false)?)?;
-        // Bit 0: names of the last leaf's last hash are in the next one too.
-        match path.next(dir, |start| start & 1 != 0) {
-            Ok(Next::Moved) => gathered.limit()?,
-            Ok(Next::Unwanted(start)) => {
-                break cursor.pos_of(NameHash {
-                    major: start,
-                    minor: 0,
-                });
-            }
-            Ok(Next::End) => break cursor.end(),
-            Err(error) => return Err(Fault::in_index(error)),
+    list_rest(dir, cursor, emit, |place| {
+        let bound = place.bound();
+        let path = Path::find(dir, |_| bound.0.major);
+        let mut path = path.map_err(Fault::in_index)?;
+        path.read_ahead(dir);
+        let mut gathered = Gathered::new(path.hasher, bound);
+        if bound.0 <= DOTDOT {
+            let (own, parent) = (dir.ino(), dots(dir)?.parent);
+            let file_type = dir.params().file_type(FileType::Directory);
+            gathered.add_dots(DOT, b".", own, file_type)?;
+            gathered.add_dots(DOTDOT, b"..", parent, file_type)?;
         }
-    };
-    Ok(gathered.emit(cursor, next, emit))
+        let next = loop {
+            let at = path.leaf(dir).map_err(Fault::in_index)?;
+            gathered.add_block(dir, &need_leaf(dir, at, false)?)?;
+            // Bit 0: names of the last leaf's last hash are in the next one too.
+            match path.next(dir, |start| start & 1 != 0) {
+                Ok(Next::Moved) => gathered.limit()?,
+                Ok(Next::Unwanted(start)) => {
+                    break place.pos_of(NameHash {
+                        major: start,
+                        minor: 0,
+                    });
+                }
+                Ok(Next::End) => break place.end(),
+                Err(error) => return Err(Fault::in_index(error)),
+            }
+        };
+        Ok(gathered.finish(next, dir.version())?)
+    })
 }
 
 /// Lists a directory of one block that may become hashed as if it were.
@@ -384,23 +475,21 @@ fn list_block<S: Store>(
     hasher: NameHasher,
     emit: &mut impl FnMut(Listed<'_>) -> bool,
 ) -> Result<Progress> {
-    if cursor.pos == cursor.end() {
-        return Ok(Progress::End);
-    }
-    let from = cursor.clone();
-    let mut gathered = Gathered::new(hasher, from.bound());
-    gathered.add_block(dir, &need_leaf(dir, LogicalBlock::ZERO, false)?)?;
-    Ok(gathered.emit(cursor, cursor.end(), emit))
+    list_rest(dir, cursor, emit, |place| {
+        let mut gathered = Gathered::new(hasher, place.bound());
+        gathered.add_block(dir, &need_leaf(dir, LogicalBlock::ZERO, false)?)?;
+        gathered.finish(place.end(), dir.version())
+    })
 }
 
-/// Lists the block at the cursor of a directory that is not hashed, or whose index is bad.
+/// Lists the block at the place of a directory that is not hashed, or whose index is bad.
 fn list_linear<S: Store>(
     dir: &impl Directory<S>,
-    cursor: &mut Cursor,
+    place: &mut Place,
     emit: &mut impl FnMut(Listed<'_>) -> bool,
 ) -> Result<Progress> {
     let bits = dir.params().block_size.bits();
-    let at = match u32::try_from(cursor.pos >> bits) {
+    let at = match u32::try_from(place.pos >> bits) {
         Ok(at) if at < dir.blocks() => at,
         _ => return Ok(Progress::End),
     };
@@ -409,9 +498,9 @@ fn list_linear<S: Store>(
     if let Some(block) = read_linear(dir, at)? {
         let format = *block.format();
         let copy = copy_of(&block)?;
-        let wanted = cursor.pos;
+        let wanted = place.pos;
         // A position inside of a record, which was there before, counts as that of the next.
-        let mut give = |cursor: &mut Cursor, at: usize, name, ino, file_type| {
+        let mut give = |place: &mut Place, at: usize, name, ino, file_type| {
             let pos = start.saturating_add(at as u64);
             let listed = Listed {
                 name,
@@ -422,16 +511,16 @@ fn list_linear<S: Store>(
             if pos < wanted || emit(listed) {
                 return true;
             }
-            cursor.set(pos);
+            place.set(pos);
             false
         };
         if format.allow_index && format.is_index(&copy) {
             if at == 0 {
                 let dots = dots(dir)?;
                 let file_type = dir.params().file_type(FileType::Directory);
-                if !give(cursor, 0, b".".as_slice(), dir.ino(), file_type)
+                if !give(place, 0, b".".as_slice(), dir.ino(), file_type)
                     || !give(
-                        cursor,
+                        place,
                         dots.parent_at,
                         b"..".as_slice(),
                         dots.parent,
@@ -445,12 +534,12 @@ fn list_linear<S: Store>(
             for entry in format.entries(&copy) {
                 let entry = entry.map_err(|bad| bad_entry(dir, block.nr(), bad))?;
                 let Some(ino) = entry.ino else { continue };
-                if !give(cursor, entry.at, entry.name, ino, entry.file_type) {
+                if !give(place, entry.at, entry.name, ino, entry.file_type) {
                     return Ok(Progress::Stopped);
                 }
             }
         }
     }
-    cursor.set(start.saturating_add(1 << bits));
+    place.set(start.saturating_add(1 << bits));
     Ok(Progress::More)
 }

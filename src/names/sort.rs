@@ -2,37 +2,52 @@
 
 //! Sorting without a panic path: `core`'s sorts panic when they find that an order is none.
 
-/// Distances at which items are brought into order, one after the other (M. Ciura's, and on by 9/4).
-const GAPS: [usize; 14] = [
-    90_927, 40_412, 17_961, 7_983, 3_548, 1_577, 701, 301, 132, 57, 23, 10, 4, 1,
-];
+use kernel::alloc::flags::GFP_KERNEL;
+use kernel::alloc::KVec;
+use kernel::error::Result;
 
-/// Sorts `items` so that none is less than the one before it. Shell sort: in place, no recursion; for the some hundred
-/// names of a block it takes about half the comparisons of a heap sort.
-pub(super) fn sort_by<T: Copy>(items: &mut [T], less: impl Fn(&T, &T) -> bool) {
-    for gap in GAPS {
-        for at in gap..items.len() {
-            insert(items, at, gap, &less);
+/// Sorts `items` so that none is less than the one before it. Merge sort: no recursion, and as much memory again.
+///
+/// # Errors
+///
+/// `ENOMEM`; the order is as it was.
+pub(super) fn sort_by<T: Copy>(items: &mut KVec<T>, less: impl Fn(&T, &T) -> bool) -> Result {
+    let mut other = KVec::with_capacity(items.len(), GFP_KERNEL)?;
+    other.extend_from_slice(items, GFP_KERNEL)?;
+    let mut run = 1;
+    while run < items.len() {
+        merge_runs(items, &mut other, run, &less);
+        core::mem::swap(items, &mut other);
+        run = run.saturating_mul(2);
+    }
+    Ok(())
+}
+
+/// Merges runs of `run` items, which are sorted, into ones of twice as many.
+fn merge_runs<T: Copy>(from: &[T], to: &mut [T], run: usize, less: &impl Fn(&T, &T) -> bool) {
+    let (mut from, mut to) = (from, to);
+    while !from.is_empty() {
+        let (a, rest) = split(from, run);
+        let (b, rest) = split(rest, run);
+        from = rest;
+        let (mut a, mut b) = (a, b);
+        let both = a.len().saturating_add(b.len());
+        let Some((here, there)) = to.split_at_mut_checked(both) else {
+            return;
+        };
+        to = there;
+        for place in here {
+            match (a, b) {
+                ([x, rest @ ..], [y, ..]) if !less(y, x) => (*place, a) = (*x, rest),
+                (_, [y, rest @ ..]) => (*place, b) = (*y, rest),
+                ([x, rest @ ..], []) => (*place, a) = (*x, rest),
+                ([], []) => return,
+            }
         }
     }
 }
 
-/// Moves the item at `at` towards the front, by `gap` at a time, until the one before it is not greater.
-fn insert<T: Copy>(items: &mut [T], at: usize, gap: usize, less: &impl Fn(&T, &T) -> bool) {
-    let Some(&item) = items.get(at) else { return };
-    let mut place = at;
-    while let Some(before) = place.checked_sub(gap) {
-        match items.get(before) {
-            Some(&other) if less(&item, &other) => {
-                if let Some(to) = items.get_mut(place) {
-                    *to = other;
-                }
-                place = before;
-            }
-            _ => break,
-        }
-    }
-    if let Some(to) = items.get_mut(place) {
-        *to = item;
-    }
+/// The first `len` items, or as many as there are, and the others.
+fn split<T>(items: &[T], len: usize) -> (&[T], &[T]) {
+    items.split_at_checked(len).unwrap_or((items, &[]))
 }

@@ -69,6 +69,10 @@ impl names::Directory<JournalStore> for Dir<'_> {
         u32::try_from(blocks).unwrap_or(u32::MAX)
     }
 
+    fn version(&self) -> u64 {
+        self.node.version()
+    }
+
     fn is_indexed(&self) -> bool {
         self.data.flags().has(InodeFlags::INDEX)
     }

@@ -199,6 +199,10 @@ impl Held for HeldDir<'_> {
         node.size = node.core.disk_size;
         result
     }
+
+    fn version(&self) -> u64 {
+        self.0.borrow().attrs.version
+    }
 }
 
 impl Mount {

@@ -16,6 +16,11 @@ use kernel::error::Result;
 pub trait Held {
     /// Does something with the inode, and with whether its index was found to be bad.
     fn with<R>(&self, act: impl FnOnce(&mut Inode, &mut bool) -> R) -> R;
+
+    /// [`Directory::version`]; the default is for who goes on with no listing after a change.
+    fn version(&self) -> u64 {
+        0
+    }
 }
 
 /// See the top of the file.
@@ -52,6 +57,10 @@ impl<H: Held> Directory<HostStore> for Dir<'_, H> {
         let size = self.held.with(|inode, _| inode.disk_size);
         let blocks = self.vol.layout.block_size().blocks_for(size);
         u32::try_from(blocks).unwrap_or(u32::MAX)
+    }
+
+    fn version(&self) -> u64 {
+        self.held.version()
     }
 
     fn is_indexed(&self) -> bool {

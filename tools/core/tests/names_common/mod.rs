@@ -95,6 +95,8 @@ pub struct FlatDir<'s> {
     len: usize,
     indexed: bool,
     failed: Cell<bool>,
+    /// How many changes there were.
+    version: u64,
 }
 
 impl<'s> FlatDir<'s> {
@@ -115,6 +117,7 @@ impl<'s> FlatDir<'s> {
             len: len as usize,
             indexed,
             failed: Cell::new(false),
+            version: 0,
         }
     }
 
@@ -163,6 +166,7 @@ impl<'s> FlatDir<'s> {
     }
 
     pub fn change<R>(&mut self, f: impl FnOnce(&mut Self, &mut Tx<'_>) -> R) -> R {
+        self.version += 1;
         let mut tx = self.store.begin(CREDITS, 0).unwrap();
         f(self, &mut tx)
     }
@@ -255,6 +259,10 @@ impl Directory<HostStore> for FlatDir<'_> {
 
     fn blocks(&self) -> u32 {
         self.len as u32
+    }
+
+    fn version(&self) -> u64 {
+        self.version
     }
 
     fn is_indexed(&self) -> bool {
