@@ -73,6 +73,17 @@ impl Totals {
         *count = op(*count, piece.len);
         self.held = op(self.held, 1);
     }
+
+    /// A piece of this kind has become longer by `len`.
+    fn extend(&mut self, kind: Kind, len: u32) {
+        let count = match kind {
+            Kind::Delayed => &mut self.delayed,
+            Kind::Pending => &mut self.pending,
+            Kind::Claimed => &mut self.claimed,
+            Kind::Hole | Kind::Unwritten | Kind::Written => return,
+        };
+        *count = count.wrapping_add(len);
+    }
 }
 
 struct Chunk {
@@ -224,8 +235,16 @@ impl Cache {
             .map(|chunk| chunk.start)
             .filter(|start| *start < piece.end());
         let chunk = self.chunks.get_mut(c).ok_or(ENOMEM)?;
-        // All that it touches: what of that is left joins it, or stays before and behind it.
         let from = chunk.pieces.partition_point(|old| old.end() < piece.start);
+        // A file that is written in order: the last piece becomes longer.
+        if let Some([last]) = chunk.pieces.get_mut(from..) {
+            if overlapped.is_none() && last.continued_by(&piece) {
+                *last = last.extended(piece.len);
+                self.totals.extend(piece.kind(), piece.len);
+                return Ok(*last);
+            }
+        }
+        // All that it touches: what of that is left joins it, or stays before and behind it.
         let (mut to, mut joined) = (from, piece);
         let (mut before, mut after) = (None, None);
         let mut totals = self.totals;

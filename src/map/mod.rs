@@ -110,17 +110,10 @@ impl Mapping {
     /// What `piece`, which covers `at`, says about at most `max_len` blocks from `at` on.
     fn from_piece(piece: &Piece, at: LogicalBlock, max_len: u32, seq: u32) -> Self {
         let piece = piece.clip(at, at.saturating_add(max_len.max(1)));
-        let state = match piece.kind() {
-            Kind::Hole => State::Hole,
-            Kind::Delayed => State::Delayed,
-            Kind::Pending => State::Pending,
-            Kind::Claimed | Kind::Unwritten => State::Unwritten,
-            Kind::Written => State::Written,
-        };
         Self {
             start: piece.start,
             len: piece.len,
-            state,
+            state: piece.kind().state(),
             phys: piece.phys(),
             seq,
         }

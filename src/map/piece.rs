@@ -2,6 +2,7 @@
 
 //! A piece of a file's map as it is known in memory: a run of blocks in one state, in 16 bytes.
 
+use super::State;
 use crate::disk::{LogicalBlock, PhysBlock};
 
 /// The state of a piece.
@@ -40,8 +41,19 @@ impl Kind {
             .unwrap_or(Self::Hole)
     }
 
+    /// What it is to those who ask the map.
+    pub(super) fn state(self) -> State {
+        match self {
+            Self::Hole => State::Hole,
+            Self::Delayed => State::Delayed,
+            Self::Pending => State::Pending,
+            Self::Claimed | Self::Unwritten => State::Unwritten,
+            Self::Written => State::Written,
+        }
+    }
+
     /// Whether there are blocks behind it.
-    fn has_blocks(self) -> bool {
+    pub(super) fn has_blocks(self) -> bool {
         !matches!(self, Self::Hole | Self::Delayed)
     }
 

@@ -71,11 +71,18 @@ impl Snapshot {
         if count & 1 != 0 || self.count.load(Relaxed) != count {
             return None;
         }
+        let start = (range >> 32) as u32;
+        let len = range as u32;
+        let skip = at.get().checked_sub(start).filter(|skip| *skip < len)?;
         let kind = Kind::from_bits((target >> 56) as u8);
-        let phys = PhysBlock::new(target & PhysBlock::MAX);
-        let start = LogicalBlock::new((range >> 32) as u32);
-        let piece = Piece::new(start, range as u32, kind, Some(phys));
-        (start <= at && at < piece.end()).then(|| Mapping::from_piece(&piece, at, max_len, seq))
+        let phys = PhysBlock::new(target & PhysBlock::MAX).checked_add(skip.into());
+        Some(Mapping {
+            start: at,
+            len: len.wrapping_sub(skip).min(max_len.max(1)),
+            state: kind.state(),
+            phys: phys.filter(|_| kind.has_blocks()),
+            seq,
+        })
     }
 
     /// The map's sequence number, for a test whether a mapping is still what it was.
