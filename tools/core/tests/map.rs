@@ -123,3 +123,35 @@ fn chooses_without_waiting_what_it_would_have_chosen() {
     save(&vol, &image);
     image.fsck().unwrap();
 }
+
+/// Would catch: a tree that stays higher than it has to be when entries went away, cut off or joined to one.
+#[test]
+fn a_tree_becomes_lower() {
+    let image = image(1024);
+    let ino = make_files(&image, &["f"])[0];
+    let vol = mount(&image);
+    let mut file = File::open(&vol, ino);
+    file.allocate(&vol, 0, 60).unwrap();
+    for at in (1..60).step_by(2) {
+        file.remove(&vol, at, at + 1).unwrap();
+    }
+    assert_eq!(file.map().depth(), 1);
+    file.remove(&vol, 8, u32::MAX).unwrap();
+    // The credits of one removal may be used up before.
+    file.remove(&vol, 8, u32::MAX).unwrap();
+    assert_eq!((file.map().depth(), file.map().root()[2]), (0, 4));
+
+    let mut file = File::open(&vol, ino);
+    file.remove(&vol, 0, u32::MAX).unwrap();
+    file.preallocate(&vol, 0, 60).unwrap();
+    for from in [0, 1] {
+        for at in (from..60).step_by(2) {
+            file.map()
+                .choose(&vol, block(at), 1, goal(), false)
+                .unwrap();
+            file.commit(&vol, at, 1).unwrap();
+        }
+        assert_eq!(file.map().depth(), 1 - from as u16);
+    }
+    assert_eq!(file.map().root()[2], 1);
+}
