@@ -104,7 +104,8 @@ impl<T: FileSystem> INode<T> {
             if bindings::inode_is_symlink(inode) {
                 bindings::kfree((*inode).__bindgen_anon_5.i_link.cast());
             }
-            bindings::kmem_cache_free(Registration::<T>::cache_of((*inode).i_sb), inode.cast());
+            // Not by the cache: the way to that is through the super block, whose own callback may have come first.
+            bindings::kfree(inode.cast());
         }
     }
 
