@@ -321,6 +321,10 @@ impl Mounted {
             _ => Ok(()),
         };
 
+        // An abort that nobody was told of: what was to become durable is lost.
+        if wait && journal.is_aborted() {
+            result = result.and(Err(EIO));
+        }
         if flush {
             result = result.and(store.cache().device().flush());
         }
