@@ -116,7 +116,7 @@ pub struct Worker<'a> {
     next_node: NodeId,
     ops: Vec<Op>,
     /// Files without a name that are still open.
-    held: Vec<File>,
+    held: Vec<(File, NodeId)>,
 }
 
 impl<'a> Worker<'a> {

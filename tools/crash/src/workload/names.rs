@@ -3,6 +3,7 @@
 //! The operations on names.
 
 use super::{Live, Worker};
+use crate::content;
 use crate::history::{Kind, Name, NodeId, Op, Seq};
 use anyhow::{Context, Result};
 use rustix::fs::{renameat_with, RenameFlags, CWD};
@@ -145,16 +146,27 @@ impl Worker<'_> {
 
     /// Opens a file that will lose its last name, so that it is an orphan for a while.
     fn keep_open(&mut self, at: &Name) -> Result<()> {
-        let is_file = |node| self.live.get(&node).is_some_and(|l| l.links == 1);
-        if self.rng.u8(..3) == 0 && self.tree.get(at).is_some_and(is_file) {
-            self.held
-                .push(OpenOptions::new().write(true).open(self.path(at))?);
+        let last_name = |node: &NodeId| self.live.get(node).is_some_and(|l| l.links == 1);
+        if let Some(node) = self.tree.get(at).filter(last_name) {
+            if self.rng.u8(..3) == 0 {
+                let file = OpenOptions::new().write(true).open(self.path(at))?;
+                self.held.push((file, node));
+            }
         }
         if self.held.len() > 2 {
             self.held.remove(0);
         }
-        if let Some(file) = self.held.last() {
-            file.write_all_at(&[0xa5; 10_000], self.rng.u64(..60_000))?;
+        // The removal of its name may not be durable yet when this is.
+        if let Some((file, node)) = self.held.last() {
+            let (node, len, offset) = (*node, 10_000, self.rng.u64(..60_000));
+            let seq = self.ops.len() as Seq + 1;
+            file.write_all_at(&content::bytes(node, seq, offset, len as usize), offset)?;
+            self.did(Op::Write {
+                node,
+                offset,
+                len,
+                mapped: false,
+            });
         }
         Ok(())
     }

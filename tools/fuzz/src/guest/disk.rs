@@ -53,8 +53,8 @@ impl Disk {
             .with_context(|| format!("disk {}", self.path.display()))
     }
 
-    /// Makes the disk hold an image, and zeros behind it. The kernel sets zeros faster than anybody could find out where
-    /// there are others.
+    /// Makes the disk hold an image, and zeros behind it. The kernel sets zeros faster than anybody could find out
+    /// where there are others.
     pub(super) fn put(&mut self, edit: &Edit<'_>) -> Result<()> {
         let about = || "the disk";
         let file = self.open()?;
