@@ -104,7 +104,7 @@ fn free_metadata_blocks(node: &Node) -> Result {
             .remove(volume, tx, from_block, LogicalBlock::LIMIT, granted);
         // After an error too, a part may have been done. What is left for the next round must not be revoked yet: the
         // journal takes it for an error to do so twice.
-        for (nr, at) in held.into_iter().zip(from..) {
+        for (nr, at) in held.into_iter().zip(from..to) {
             let Some(nr) = nr else { continue };
             let there = core.map.lookup(volume, LogicalBlock::new(at), 1);
             if !there.is_ok_and(|found| found.phys == Some(nr)) {
