@@ -325,7 +325,6 @@ impl FileMap {
         } else {
             self.cache.put(piece)
         };
-        debug_assert!(done.is_ok());
         self.changed(Some(&done.unwrap_or(piece)));
     }
 
