@@ -11,17 +11,26 @@ kernel_trouble_re+='|list_(add|del) corruption|panicked at|unreferenced object|O
 kernel_trouble_re+='|Unable to handle kernel|Out of memory:|JBD2: assertion|page allocation failure|DMA-API:.*error'
 
 # without_foreign_races FILE: what FILE says, but for the reports of KCSAN on races of the kernel with itself. Ours is one
-# where one of the two accesses is in the module, or in a function that it called. A report is what is between two lines
-# of "=", with a blank line before the second access.
+# where one of the two accesses is in the module, or in a function that it called; what copies memory, and the kernel's
+# crates, through which the module calls, do not count. A report is what is between two lines of "=", with a blank line
+# before the second access. Other trouble that another processor has put between them stays.
 without_foreign_races() {
-	awk '
-		function flush() { if (!race || ours) printf "%s", text; text = ""; race = ours = inside = 0 }
+	awk -v trouble="$kernel_trouble_re" '
+		function flush(  lines, n, i) {
+			if (!race || ours) printf "%s", text
+			else {
+				n = split(text, lines, "\n")
+				for (i = 1; i <= n; i++) if (lines[i] ~ trouble && lines[i] !~ /BUG: KCSAN/) print lines[i]
+			}
+			text = ""; race = ours = inside = 0
+		}
 		/^(\[ *[0-9.]+\] )?=+\r?$/ { again = !race; text = text $0 "\n"; flush(); inside = again; next }
 		!inside { print; next }
 		{ text = text $0 "\n" }
 		/BUG: KCSAN/ { race = 1; next }
 		!race { flush(); next }
 		/ to 0x.* of .* bytes by / { depth = 0; next }
+		/ _?_?(__asan_|__tsan_)?mem(cpy|move|set)[+.]/ || (/ _R[A-Za-z0-9_]*(6kernel|4core)/ && !/\[iomapfs\]/) { next }
 		depth++ < 2 && /\[iomapfs\]/ { ours = 1 }
 		END { flush() }' "$1"
 }
