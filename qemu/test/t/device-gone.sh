@@ -3,6 +3,7 @@
 #
 # catches: a device that is taken away under load, after which somebody waits for ever, cannot unmount, or is told of success
 # seconds: 120
+# parallel: four writers
 
 only_iomapfs
 . "$TOP/qemu/test/faults.sh"

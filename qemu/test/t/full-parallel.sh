@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: space that parallel writers lose, give out twice, or are refused while it is there, on a full disk; lost data
+# parallel: writers of all sorts
 
 mkimg -s 24M -N 512 -m 0 -J size=4 img
 mount_fs img
