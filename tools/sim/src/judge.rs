@@ -53,6 +53,18 @@ impl Judge for E2fsck {
     }
 }
 
+/// What `e2fsck -p` says of any power cut, of ext4 too: it deals with the orphans; a tree could be smaller; at the end
+/// what there is. The "illegal inode" is the time at which e2fsck 1.47.0 has itself deleted one of the orphan file.
+const ORDINARY: [&str; 7] = [
+    ": Clearing orphaned inode ",
+    ": Illegal inode ",
+    ": Orphan file (inode ",
+    ": Feature orphan_present is set but orphan file is clean.",
+    "CLEARED.",
+    " could be shorter.  IGNORED.",
+    " non-contiguous), ",
+];
+
 /// e2fsck replays the journal: what it makes of the device must be what our own replay makes of it, and then it must
 /// find nothing that it would ask about. It deals with orphans at once, so `equal` is whether there are none.
 fn same_replay(base: &Base, cut: &Device, image: &Image, equal: bool) -> Result<(), String> {
@@ -62,12 +74,17 @@ fn same_replay(base: &Base, cut: &Device, image: &Image, equal: bool) -> Result<
             .arg(image.path())
             .output()
             .map_err(|error| error.to_string())?;
+        let said = String::from_utf8_lossy(&out.stdout);
+        let preens = args.contains(&"-p");
+        let strange = said
+            .lines()
+            .any(|line| preens && !ORDINARY.iter().any(|ordinary| line.contains(ordinary)));
         match out.status.code() {
-            Some(code) if good.contains(&code) => Ok(()),
+            Some(code) if good.contains(&code) && !strange => Ok(()),
             _ => Err(format!(
                 "e2fsck {args:?} of the image after the power cut: {}\n{}{}",
                 out.status,
-                String::from_utf8_lossy(&out.stdout),
+                said,
                 String::from_utf8_lossy(&out.stderr)
             )),
         }
