@@ -20,7 +20,7 @@ run: module
 test: setup
 	@qemu/test/all plain $(TESTS)
 
-## crash          the power cut at every point of logged workloads; N= cuts, SEED=, BS=; AGAIN=FOLDER repeats one that failed
+## crash          the power cut at flushes of logged workloads and in between; N= cuts, SEED=, BS=; AGAIN=FOLDER repeats one that failed
 .PHONY: crash
 crash: module
 	@qemu/crash

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The crash sweep: a real workload on a device whose writes are logged (dm-log-writes), and then the power cut after
-//! every flush and FUA write and in between. What is on the device then is recovered, compared with what the workload
-//! was promised, worked with and checked by e2fsck. Runs as root in the guest (`qemu/crash`).
+//! flushes and FUA writes and in between: at all of them in one workload of five, at some in the others. What is on the
+//! device then is recovered, compared with what the workload was promised, worked with and checked by e2fsck. Runs as
+//! root in the guest (`qemu/crash`).
 //!
 //! | module | what |
 //! |---|---|
@@ -36,7 +37,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// Power cuts at every point of a logged workload, and what must be there after each.
+/// Power cuts at the points of logged workloads, and what must be there after each.
 #[derive(Parser)]
 struct Args {
     /// The file system under test; it is registered already.
@@ -65,7 +66,7 @@ enum What {
         /// What the workloads are like; each another if not given.
         #[arg(long, value_parser = workload::PROFILES.map(|p| p.name))]
         workload: Option<String>,
-        /// Power cuts of one workload; 0 for all that there are.
+        /// Power cuts of one workload; 0 for all that there are, as in every fifth.
         #[arg(long, default_value_t = 100)]
         round: usize,
         /// Operations of each thread of a workload.

@@ -27,6 +27,8 @@ const DEVICE: &str = "crash";
 const THREADS: usize = 4;
 /// The log may grow to this; it is in memory, and has holes where nothing was logged.
 const LOG_SIZE: u64 = 640 << 20;
+/// The power is cut at every point of one workload in so many; of the others, which are more various, at some.
+const WHOLE_EVERY: usize = 5;
 /// A round ends early when so many of its points have failed.
 const FAILURES: usize = 3;
 
@@ -38,7 +40,7 @@ pub struct Sweep {
     pub block: Option<u64>,
     /// What the workloads are like; each another if `None`.
     pub profile: Option<Profile>,
-    /// Power cuts a round; 0: every one there is.
+    /// Power cuts a round; 0: every one there is. In one round of [`WHOLE_EVERY`] every one in any case.
     pub round: usize,
     pub ops: usize,
     pub out: PathBuf,
@@ -134,7 +136,7 @@ impl Sweep {
         let entries = &recorded.log.entries;
         let mut all = all_points(entries, 2, &mut rng);
         let count = all.len();
-        if self.round > 0 {
+        if self.round > 0 && (round + 1) % WHOLE_EVERY != 0 {
             all = choose(all, self.round.min(left), &mut rng);
         }
         let recovery = |_: &Point| match rng.u8(..16) {
