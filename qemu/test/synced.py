@@ -9,7 +9,8 @@ A workload that keeps an account of what has been promised to be durable, for te
 appended to, overwritten, cut, renamed, deleted, synced. Before operation AT the shell COMMAND runs, which makes the device fail
 or well again. An operation may fail with one of the errnos that a failing device may cause; any other ends the
 program with status 1. What fsync, O_DSYNC or sync have said to be durable goes to STATE. COMMAND "lost" says that the
-device drops writes from now on and tells that all is well: nothing is promised any more.
+device drops writes from now on and tells that all is well: nothing is promised any more, and what is read again may be
+found to be damaged.
 
 `check` compares: each file that was promised is there, under its name or one that it was given later without a sync,
 and each byte is what was promised or what an operation has tried to write there since, or zero behind what was promised.
@@ -26,8 +27,9 @@ import sys
 import zlib
 
 SECTOR = 512
-# What may come from a device that fails, or from an error policy that has stopped all changes.
-TROUBLE = {errno.EIO, errno.EROFS, errno.EUCLEAN, errno.EBADMSG}
+# What may come from a device that fails, or from an error policy that has stopped all changes; and from one that gives other
+# bytes than were written.
+FAILS, LIES = {errno.EIO, errno.EROFS}, {errno.EUCLEAN, errno.EBADMSG}
 
 
 def pattern(tag, length):
@@ -108,7 +110,8 @@ class File:
     def __init__(self, name):
         self.name = name
         self.data = b""            # as an undisturbed machine would have it
-        self.certain = True        # whether every operation on it since the last promise has succeeded
+        self.certain = True        # whether every operation on it has succeeded
+        self.doubted = False       # whether a sync of everything has failed, and no fsync said that it is not about this file
         self.promised = b""        # what a sync has said to be durable
         self.tried = []            # (offset, bytes) written since then, or that may have been
         self.shortest = 0          # the least size that it had since then
@@ -118,7 +121,7 @@ class File:
 
     def promise(self):
         self.promised, self.tried = self.data, []
-        self.shortest, self.cut = len(self.data), False
+        self.shortest, self.cut, self.doubted = len(self.data), False, False
 
 
 class Work:
@@ -136,7 +139,7 @@ class Work:
             what()
             return True
         except OSError as e:
-            if e.errno not in TROUBLE:
+            if e.errno not in (FAILS if self.keeps else FAILS | LIES):
                 raise SystemExit(f"operation {self.count}: {type(e).__name__} {e}")
             key = errno.errorcode[e.errno]
             self.errors[key] = self.errors.get(key, 0) + 1
@@ -223,16 +226,21 @@ class Work:
         elif what == "write":
             self.fill(file)
         elif what in ("fsync", "fdatasync"):
-            # A file that had an error is not what we think it is, whatever fsync says then.
-            if self.attempt(lambda: self.sync(self.path(file.name), what == "fdatasync")) and file.certain and self.keeps:
+            # A file that had an error is not what we think it is, whatever the next fsync says.
+            file.certain &= self.attempt(lambda: self.sync(self.path(file.name), what == "fdatasync"))
+            if file.certain and self.keeps:
                 file.promise()
         elif what == "syncdir":
             if all([self.attempt(lambda d=d: self.sync(self.path(d))) for d in ("", "d0", "d1", "d2")]):
                 self.promised_names()
         elif what == "sync":
-            if self.attempt(lambda: syncfs(self.top)) and self.keeps:
+            if not self.attempt(lambda: syncfs(self.top)):
+                # Of whose data it was, only fsync tells; the next sync does not tell again.
                 for each in self.files:
-                    if each.certain:
+                    each.doubted = True
+            elif self.keeps:
+                for each in self.files:
+                    if each.certain and not each.doubted:
                         each.promise()
                 self.promised_names()
         elif what == "rename":

@@ -28,8 +28,9 @@ failed=0
 for n in $(seq "${N:-3}"); do
 	seed=$((${SEED:-1} + n - 1))
 	RANDOM=$seed
-	at=$((RANDOM % 50 + 3)) every=$((RANDOM % 20 + 1)) times=$((RANDOM % 3 + 1))
-	policy=$([ $((RANDOM % 2)) = 0 ] && echo continue || echo remount-ro)
+	at=$((RANDOM % 50 + 3)) every=$((RANDOM % 20 + 1)) times=$((RANDOM % 3 + 1)) even=$((RANDOM % 2))
+	# Drawn outside of $(), where random numbers are other ones each time.
+	policy=$([ $even = 0 ] && echo continue || echo remount-ro)
 	told="case $n (SEED=$seed): from operation $at on $times of $every requests, errors=$policy"
 	echo "$told"
 	cp --sparse=always fresh img

@@ -34,8 +34,10 @@ for n in $(seq "$cases"); do
 	RANDOM=$seed
 	at=$((RANDOM % 50 + 3))
 	until=$((at + RANDOM % 8 + 1))
-	block=$(sed -n "$((RANDOM % $(wc -l <blocks) + 1))p" blocks)
-	policy=$([ $((RANDOM % 2)) = 0 ] && echo continue || echo remount-ro)
+	# Drawn outside of $(), where random numbers are other ones each time.
+	nr=$((RANDOM % $(wc -l <blocks) + 1)) even=$((RANDOM % 2))
+	block=$(sed -n "${nr}p" blocks)
+	policy=$([ $even = 0 ] && echo continue || echo remount-ro)
 	cp --sparse=always fresh img
 	faulty_make img
 	mount_fs "$FAULTY" "errors=$policy"
