@@ -3,8 +3,8 @@
 #
 # catches: metadata of some kind that cannot be read or written, or is read with a wrong byte, and the wrong errno, no policy, or damage
 #
-# Kinds of blocks in turn: the reads fail, the reads have one byte changed, the writes fail. N is how many kinds, SEED says
-# which is the first: N=13 are all.
+# Each kind of block in turn: the reads fail, the reads have one byte changed, the writes fail. N is how many bytes of each kind
+# are changed, one at a time (1); SEED says which.
 
 only_iomapfs
 . "$TOP/qemu/test/faults.sh"
@@ -18,7 +18,8 @@ for i in 1 2 3; do fill "$MNT/dir/f$i" 3000 "$i"; done
 perl -e 'for (1 .. 400) { my $n = sprintf "%s/%0100d", $ARGV[0], $_; open my $f, ">", $n or die "$n: $!" }' "$MNT/many"
 # Ten extents, more than an inode has room for.
 for i in $(seq 0 9); do text 4K "$i" | dd of="$MNT/pieces" bs=4K seek=$((i * 3)) conv=notrunc status=none; done
-fill "$MNT/kept" 200K 2
+text 200K 2 >.kept
+cp .kept "$MNT/kept"
 ln -s "$(printf 'x%.0s' $(seq 600))" "$MNT/link"
 : >"$MNT/with"
 : >"$MNT/with2"
@@ -26,6 +27,7 @@ python3 -c 'import os, sys; [os.setxattr(f, "user.a", f[-1:].encode() * 700) for
 unmount
 tune2fs -e continue img >/dev/null
 
+kept() { cmp .kept "$1" || fail "$1 has not the bytes that were written"; }
 ask() { debugfs -R "$1" img 2>/dev/null; }
 bmap() { ask "bmap $1 $2" | grep -o -E '^[0-9]+'; }
 group() { dumpe2fs img 2>/dev/null | sed -n "s/^ *$1 at \([0-9]*\).*/\1/p" | head -n 1; }
@@ -34,27 +36,24 @@ orphan=$(dumpe2fs -h img 2>/dev/null | sed -n 's/^Orphan file inode: *//p')
 # The first extents of a tree: "Level Entries Logical Physical ..." of the root has the block of the leaf.
 leaf=$(ask 'stat /pieces' | grep -o -E '\(ETB0\):[0-9]+' | cut -d: -f2)
 
-# Kind, block, byte to change, errno of reads that fail and of reads with that byte, what reads it, what writes it.
+# Kind, block, bytes to change, errno of reads that fail and of reads with that byte, what reads it, what writes it.
 # An errno that is left out is not tried; MOUNT is the mount itself, and "-" what may succeed or not.
 cat >kinds <<K
-super|$super|$((BS == 1024 ? 200 : 1224))|MOUNT EIO|MOUNT EUCLEAN/EBADMSG|true|mkdir new
-descriptors|$((super + 1))|3|MOUNT EIO|MOUNT EUCLEAN|true|mkdir new
-block-bitmap|$(group 'Block bitmap')|40|-|-|dd if=/dev/zero of=new bs=1M count=2 oflag=direct status=none|dd if=/dev/zero of=new bs=64K count=1 oflag=direct status=none
-inode-bitmap|$(group 'Inode bitmap')|5|-|-|touch new|touch new
-inode-table|$(ask "imap /many/$(printf '%0100d' 200)" | sed -n 's/.*located at block \([0-9]*\).*/\1/p')|60|EIO|-|stat many/*0200|chmod 600 many/*0200
-extents|$leaf|30|EIO|EIO/EUCLEAN|cat pieces|truncate -s 8K pieces
-directory|$(bmap /dir 0)|60|EIO|EUCLEAN|ls dir|touch dir/new
-tree|$(bmap /many 0)|50|-|-|ls many|perl -e 'for (1..90) { my \$n = sprintf "many/n%090d", \$_; open my \$f, ">", \$n or die "\$n: \$!" }'
-tree-leaf|$(bmap /many 1)|50|EIO|EUCLEAN|ls many|rm many/*[02468]
+super|$super|$((BS == 1024 ? 200 : 1224))-$((BS == 1024 ? 250 : 1274))|MOUNT EIO|MOUNT EUCLEAN/EBADMSG|true|mkdir new
+descriptors|$((super + 1))|3-31|MOUNT EIO|MOUNT EUCLEAN|true|mkdir new
+block-bitmap|$(group 'Block bitmap')|40-900|-|-|dd if=/dev/zero of=new bs=1M count=2 oflag=direct status=none|dd if=/dev/zero of=new bs=64K count=1 oflag=direct status=none
+inode-bitmap|$(group 'Inode bitmap')|5-30|-|-|touch new|touch new
+inode-table|$(ask "imap /many/$(printf '%0100d' 200)" | sed -n 's/.*located at block \([0-9]*\).*/\1/p')|60-900|EIO|-|stat many/*0200|chmod 600 many/*0200
+extents|$leaf|30-1000|EIO|EIO/EUCLEAN|cat pieces|truncate -s 8K pieces
+directory|$(bmap /dir 0)|60-1000|EIO|EUCLEAN|ls dir|touch dir/new
+tree|$(bmap /many 0)|50-1000|-|-|ls many|perl -e 'for (1..90) { my \$n = sprintf "many/n%090d", \$_; open my \$f, ">", \$n or die "\$n: \$!" }'
+tree-leaf|$(bmap /many 1)|50-1000|EIO|EUCLEAN|ls many|rm many/*[02468]
 link|$(bmap /link 0)||EIO||readlink -v link|true
 attributes|$(ask 'stat /with' | sed -n 's/.*File ACL: *\([0-9]*\).*/\1/p')||-||rm with|rm with
-attributes-2|$(ask 'stat /with2' | sed -n 's/.*File ACL: *\([0-9]*\).*/\1/p')|40||-|rm with2|rm with2
-journal|$(bmap '<8>' 0)|2|MOUNT EIO|MOUNT EINVAL|true|mkdir new
+attributes-2|$(ask 'stat /with2' | sed -n 's/.*File ACL: *\([0-9]*\).*/\1/p')|40-1000||-|rm -f with2|rm with2
+journal|$(bmap '<8>' 0)|2-3|MOUNT EIO|MOUNT EINVAL|true|mkdir new
 K
-[ -z "$orphan" ] || echo "orphan-file|$(bmap "<$orphan>" 0)|20|MOUNT EIO|MOUNT EUCLEAN|true|rm kept2" >>kinds
-count=$(wc -l <kinds) first=$((((SEED - 1) * 2 + (BS == 1024)) * ${N:-4}))
-for i in $(seq 0 $((${N:-4} - 1))); do sed -n "$(((first + i) % count + 1))p" kinds; done >chosen
-cut -d'|' -f1 chosen
+[ -z "$orphan" ] || echo "orphan-file|$(bmap "<$orphan>" 0)|20-1000|MOUNT EIO|MOUNT EUCLEAN|true|rm kept2" >>kinds
 
 cp --sparse=always img fresh
 no_fsck img
@@ -88,28 +87,35 @@ check_read() {
 			! grep -q -F "$(text_of "$got")" .said || break
 		done
 	fi
-	same "$MNT/kept" 200K 2
+	kept "$MNT/kept"
 	unmount
 }
 
 cp --sparse=always fresh img
 faulty_make img
-while IFS='|' read -r kind block byte eio euclean read write; do
+RANDOM=$SEED
+while IFS='|' read -r kind block bytes eio euclean read write; do
 	[ -n "$block" ] && [ "$block" -ge 0 ] || fail "where is $kind?"
 	[ -z "$eio" ] || check_read "$kind" error_reads "$eio" "$read"
-	[ -z "$byte" ] || check_read "$kind" "corrupt_bio_byte $byte r 90 0" "$euclean" "$read"
-done <chosen
+	[ -n "$bytes" ] || continue
+	for _ in $(seq "${N:-1}"); do
+		byte=$((${bytes%-*} + RANDOM % (${bytes#*-} - ${bytes%-*} + 1))) more=$((RANDOM % 255 + 1))
+		# Counted from one, and another value than it has.
+		was=$(od -An -t u1 -N 1 -j $((block * BS + byte - 1)) fresh)
+		check_read "$kind" "corrupt_bio_byte $byte r $(((was + more) % 256)) 0" "$euclean" "$read"
+	done
+done <kinds
 faulty_well
 faulty_end
 e2fsck -fy img >.fsck 2>&1 || [ $? -le 2 ] || { cat .fsck; fail "e2fsck -fy, after all the reads"; }
 fsck_clean img
 mount_ext4 img ro
-same "$MNT/kept" 200K 2
+kept "$MNT/kept"
 [ "$(find "$MNT/many" -type f | wc -l)" = 400 ] || fail "names are lost"
 unmount
 
 # Its writes fail. The journal has what was synced before, and after if somebody was told so.
-while IFS='|' read -r kind block byte eio euclean read write; do
+while IFS='|' read -r kind block bytes eio euclean read write; do
 	cp --sparse=always fresh img
 	faulty_make img
 	mount_fs "$FAULTY" errors=continue
@@ -121,12 +127,12 @@ while IFS='|' read -r kind block byte eio euclean read write; do
 	provoked "$write" || grep -q -E 'Input/output error|Read-only file system' .said || fail "$kind: '$write' said '$(cat .said)'"
 	late=''
 	! fill "$MNT/late" 5000 9 2>/dev/null || ! sync "$MNT/late" "$MNT" 2>/dev/null || late=1
-	same "$MNT/kept" 200K 2
+	kept "$MNT/kept"
 	unmount
 	faulty_well
 	mount_fs "$FAULTY"
 	for f in kept kept2; do
-		[ "$kind/$f" = orphan-file/kept2 ] || same "$MNT/$f" 200K 2
+		[ "$kind/$f" = orphan-file/kept2 ] || kept "$MNT/$f"
 	done
 	[ -z "$late" ] || same "$MNT/late" 5000 9
 	unmount
@@ -134,7 +140,7 @@ while IFS='|' read -r kind block byte eio euclean read write; do
 	# Attributes that cannot be read keep a deleted inode from being freed: that is left to e2fsck.
 	[[ $kind != attributes* ]] || e2fsck -fy img >/dev/null 2>&1 || [ $? -le 2 ] || fail "$kind: e2fsck -fy"
 	e2fsck -fn img >.fsck 2>&1 || { cat .fsck; fail "$kind: e2fsck finds errors after our recovery"; }
-done <chosen
+done <kinds
 
 # The policy, once: what could not be read stops all changes.
 cp --sparse=always fresh img
