@@ -5,7 +5,7 @@
 use crate::check::{check, meaningless, Fixed, Tree};
 use crate::device::Bytes;
 use crate::mount::{change_super, Mount};
-use anyhow::{anyhow, Context, Result};
+use anyhow::{anyhow, ensure, Context, Result};
 use iomapfs_core::disk::LogicalBlock;
 use iomapfs_core::host::{Device, Image, Mkfs};
 use iomapfs_core::inode::Inode;
@@ -33,6 +33,37 @@ pub struct Base {
 fn garbage(nr: u64, size: usize) -> Bytes {
     let words = (0..size as u64 / 8).map(|i| 0xbad0_0000_0000_0000 | nr << 16 | i);
     words.flat_map(u64::to_le_bytes).collect()
+}
+
+/// Puts files on an image as other systems leave them: with blocks that are allocated and not written, before, in the
+/// middle of, and behind what is written, and behind the end.
+fn preallocate(image: &Image, size: usize) -> Result<()> {
+    let mut mixed = vec![0; 24 * size + 100];
+    for byte in mixed[8 * size..16 * size].iter_mut() {
+        *byte = b'm';
+    }
+    mixed[24 * size..].fill(b'e');
+    let path = image.path().with_extension("mixed");
+    std::fs::write(&path, mixed)?;
+    let mut commands = vec![
+        "set_current_time 20240101000000".to_string(),
+        "write /dev/null kept".to_string(),
+        "fallocate kept 0 47".to_string(),
+        "write /dev/null filled".to_string(),
+        "fallocate filled 0 39".to_string(),
+        // It ends within a block.
+        format!("set_inode_field filled size {}", 39 * size + size / 2),
+        format!("write {} mixed", path.display()),
+        "fallocate mixed 4 30".to_string(),
+        "write /dev/null comb".to_string(),
+    ];
+    // More extents than an inode holds.
+    commands.extend((0..20).map(|n| format!("fallocate comb {} {}", 2 * n, 2 * n)));
+    let said = image.debugfs(&commands);
+    std::fs::remove_file(&path)?;
+    image
+        .fsck()
+        .map_err(|what| anyhow!("files with unwritten blocks: {what}\n{said}"))
 }
 
 impl Base {
@@ -86,8 +117,9 @@ impl Base {
         let layout = image
             .layout(false)
             .map_err(|refusal| anyhow!("{refusal}"))?;
-        let bytes = std::fs::read(image.path())?;
         let size = layout.block_size().bytes() as usize;
+        preallocate(&image, size)?;
+        let bytes = std::fs::read(image.path())?;
         let zeros = Bytes::from(vec![0; size]);
         let blocks =
             bytes
@@ -115,6 +147,11 @@ impl Base {
             device.write(nr, garbage(nr, size));
         }
         let tree = check(&device, &fixed).map_err(|flaws| anyhow!(flaws.join("; ")))?;
+        let unwritten: usize = tree.values().map(|found| found.unwritten.len()).sum();
+        ensure!(
+            unwritten == 48 + 40 + 18 + 20,
+            "{unwritten} unwritten blocks"
+        );
         change_super(&mut device, |raw| {
             raw.set_needs_recovery(true);
             raw.set_orphan_present(with_file);

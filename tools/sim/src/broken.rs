@@ -33,6 +33,22 @@ pub enum Rule {
     NoZeroTail,
     /// Metadata that is freed is not revoked by the operations on directories.
     NoForget,
+    /// What is read of an unwritten block is what the device has there.
+    UnwrittenShown,
+    /// When data is written to a part of an unwritten extent, all of it becomes written.
+    ConvertsMore,
+    /// Blocks stay unwritten when data was written to them.
+    NoConversion,
+    /// A direct write of a part of a new block does not zero the rest of it.
+    NoZeroRest,
+    /// A durable direct write does not care whether the way to its block is durable.
+    NoCommitOnDsync,
+    /// `fsync` of a directory does not wait for the commit.
+    NoCommitOnDirSync,
+    /// A directory that is moved keeps its `..`.
+    NoDotDot,
+    /// An exchange of two names leaves the second one as it was.
+    HalfExchange,
 }
 
 /// The rule that is broken, if any.

@@ -2,6 +2,7 @@
 
 //! How operations are chosen.
 
+use crate::file::How;
 use crate::ops::Op;
 use crate::random::Random;
 
@@ -25,7 +26,28 @@ const FAR: u64 = 2000;
 /// Different short names.
 const NAMES: u64 = 24;
 
+/// Bytes that direct writes are made of.
+const SECTOR: u64 = 512;
+
 impl Op {
+    fn direct(random: &mut Random, file: u16, large: u64, bytes: u64) -> Self {
+        let unit = if random.chance(1, 4) { SECTOR } else { bytes };
+        let pos = random.below(large * bytes / unit) * unit;
+        let len = (1 + random.below(5 * bytes / unit)) * unit;
+        let how = match random.below(8) {
+            0..=4 => How::Queued,
+            5..=6 => How::Waits,
+            _ => How::Durable,
+        };
+        let (pos, len) = (pos as u32, len as u32);
+        Self::Direct {
+            file,
+            pos,
+            len,
+            how,
+        }
+    }
+
     /// Any operation.
     pub fn random(random: &mut Random, taste: Taste, block_size: u32) -> Self {
         let bytes = u64::from(block_size);
@@ -76,12 +98,12 @@ impl Op {
                     let len = 1 + spot(random, 4) as u32;
                     Self::Append { file, len }
                 }
-                8 => Self::Rewrite { file, which },
-                6..=7 => {
-                    let block = random.below(large) as u32;
-                    let len = 1 + random.below(5) as u16;
-                    Self::Direct { file, block, len }
-                }
+                8 => Self::Rewrite {
+                    file,
+                    which,
+                    durable: random.chance(1, 2),
+                },
+                6..=7 => Self::direct(random, file, large, bytes),
                 9..=12 => {
                     let from = random.below(4 * BLOCKS) as u16;
                     let from = if random.chance(1, 2) { 0 } else { from };
@@ -108,8 +130,18 @@ impl Op {
         }
         if way < data + machine {
             return match random.below(30) {
-                0..=6 => Self::Land { which },
-                7..=11 => Self::Fsync { file },
+                0..=6 => {
+                    let others = match random.chance(1, 2) {
+                        true => 0,
+                        false => random.next() as u32,
+                    };
+                    Self::Land { which, others }
+                }
+                7..=10 => {
+                    let data_only = random.chance(1, 3);
+                    Self::Fsync { file, data_only }
+                }
+                11 => Self::FsyncDir { dir },
                 12 => Self::Sync,
                 13..=16 => Self::Commit,
                 17..=21 => {
@@ -129,7 +161,8 @@ impl Op {
             };
         }
         match random.below(34) {
-            0..=7 => Self::Create { dir, name },
+            0..=6 => Self::Create { dir, name },
+            7 => Self::Mknod { dir, name },
             8..=10 => Self::Mkdir { dir, name },
             11..=12 => {
                 let len = match random.below(3) {
@@ -150,9 +183,11 @@ impl Op {
                 let count = 1 + random.below(60) as u16;
                 Self::UnlinkMany { dir, count }
             }
-            22..=25 => Self::Rename { which, dir, name },
-            26..=28 => Self::RenameOver { which, over: file },
-            29..=30 => Self::Open { file },
+            22..=24 => Self::Rename { which, dir, name },
+            25 => Self::Whiteout { which, dir, name },
+            26..=27 => Self::RenameOver { which, over: file },
+            28..=29 => Self::Exchange { which, with: file },
+            30 => Self::Open { file },
             31 => Self::UnlinkOpen { which },
             _ if random.chance(1, 2) => Self::Close { which },
             _ => Self::Open { file },

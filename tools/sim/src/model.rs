@@ -8,7 +8,7 @@
 
 use crate::device::Bytes;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 /// Something that was written to a block of a file.
@@ -20,6 +20,8 @@ pub struct Version {
     pub submitted: usize,
     /// The event at which it was done, if it is.
     pub done: Option<usize>,
+    /// Whether no power cut can lose it when it is done.
+    pub durable: bool,
 }
 
 /// All that was written to a block of a file since it was chosen.
@@ -34,6 +36,8 @@ pub enum Kind {
     Dir,
     /// A symbolic link.
     Link,
+    /// A device.
+    Device,
 }
 
 /// An inode as it is on disk, as soon as the running transaction has committed.
@@ -47,6 +51,8 @@ pub struct Inode {
     pub size: u64,
     /// The blocks of a file that are mapped and written.
     pub blocks: BTreeMap<u32, Content>,
+    /// The blocks of a file that are allocated and not written.
+    pub unwritten: BTreeSet<u32>,
     /// The names in a directory.
     pub names: BTreeMap<Vec<u8>, u32>,
     /// The directory that a directory is in.
@@ -55,6 +61,20 @@ pub struct Inode {
     pub target: Vec<u8>,
     /// The events after which `fsync` of it had returned.
     pub synced: Rc<RefCell<Vec<usize>>>,
+}
+
+impl Inode {
+    /// Whether all data of a file is found as it would be with `other`.
+    pub fn finds_same(&self, other: &Self) -> bool {
+        self.size == other.size && self.blocks.keys().eq(other.blocks.keys())
+    }
+
+    /// Whether it is the same as `other` to a user, but for what is in the blocks.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.finds_same(other)
+            && self.unwritten == other.unwritten
+            && (self.links, &self.names, self.parent) == (other.links, &other.names, other.parent)
+    }
 }
 
 /// All inodes of users by number. Cheap to clone.
@@ -100,10 +120,13 @@ impl History {
 
 /// Which of the versions of a block may be there, when the power is cut at event `now` and what was done before event
 /// `durable` is: from the first of these on.
-pub fn oldest_possible(versions: &[Version], durable: usize) -> usize {
+pub fn oldest_possible(versions: &[Version], now: usize, durable: usize) -> usize {
     versions
         .iter()
-        .rposition(|version| version.done.is_some_and(|done| done <= durable))
+        .rposition(|version| {
+            let safe = |done| done < durable || version.durable && done < now;
+            version.done.is_some_and(safe)
+        })
         .unwrap_or(0)
 }
 

@@ -9,7 +9,7 @@ use iomapfs_core::disk::{Ino, Layout, LogicalBlock, PhysBlock};
 use iomapfs_core::host::{Device, Dir, Held, HostStore, Tx};
 use iomapfs_core::inode::{Attrs, Inode, Orphans};
 use iomapfs_core::space::{Goal, Space};
-use iomapfs_core::store::{Format, Tid};
+use iomapfs_core::store::{Format, Tid, Transaction};
 use iomapfs_core::volume::Volume;
 use kernel::error::{code::*, Result};
 use std::cell::RefCell;
@@ -117,8 +117,10 @@ impl Mount {
 
 /// What an operation of several transactions tells while it is under way.
 pub trait Watch {
-    /// In the running transaction the file `ino` has these blocks on disk that it did not have before, and this size.
+    /// In the running transaction the file `ino` has this size on disk, and what was written to these blocks.
     fn mapped(&mut self, ino: u32, from: u32, to: u32, size: u64);
+    /// The block `of` a file (inode, file block), on `nr`, is written again, and that is waited for.
+    fn write(&mut self, mount: &Mount, of: (u32, u32), nr: PhysBlock, bytes: Vec<u8>);
     /// The transaction was closed, another one is running.
     fn closed(&mut self, mount: &Mount);
 }
@@ -128,6 +130,9 @@ pub struct Unwatched;
 
 impl Watch for Unwatched {
     fn mapped(&mut self, _ino: u32, _from: u32, _to: u32, _size: u64) {}
+    fn write(&mut self, mount: &Mount, _of: (u32, u32), nr: PhysBlock, bytes: Vec<u8>) {
+        mount.vol.store.write_data(nr, &bytes);
+    }
     fn closed(&mut self, _mount: &Mount) {}
 }
 
@@ -141,6 +146,8 @@ pub struct Node {
     pub size: u64,
     /// The transaction of the last change of any kind.
     pub sync_tid: Tid,
+    /// The transaction of the last change without which data cannot be found.
+    pub data_tid: Tid,
     index_failed: bool,
 }
 
@@ -155,6 +162,7 @@ impl Node {
             core,
             attrs,
             sync_tid: mount.vol.store.running(),
+            data_tid: mount.vol.store.running(),
             index_failed: false,
         }))
     }
@@ -174,9 +182,14 @@ impl Node {
         }
     }
 
-    /// Writes the inode in this transaction.
+    /// Writes the inode in this transaction: its map or its size on disk have changed.
+    pub fn write_core(&mut self, mount: &Mount, tx: &mut Tx<'_>) -> Result {
+        self.data_tid = tx.tid();
+        self.write(mount, tx)
+    }
+
+    /// Writes the inode in this transaction: what the VFS knows has changed.
     pub fn write(&mut self, mount: &Mount, tx: &mut Tx<'_>) -> Result {
-        use iomapfs_core::store::Transaction;
         self.sync_tid = tx.tid();
         self.core.write(&mount.vol, tx, &self.attrs)
     }

@@ -5,6 +5,7 @@
 //! An operation names what it works on by a number that stands for any file, directory or name there is, so that it
 //! means something in every list of operations, whatever was left out before it.
 
+use crate::file::How;
 use crate::model::Kind;
 use crate::random::Random;
 use crate::sim::Sim;
@@ -57,6 +58,22 @@ pub enum Op {
         which: u16,
         over: u16,
     },
+    Whiteout {
+        which: u16,
+        dir: u16,
+        name: u16,
+    },
+    Exchange {
+        which: u16,
+        with: u16,
+    },
+    FsyncDir {
+        dir: u16,
+    },
+    Mknod {
+        dir: u16,
+        name: u16,
+    },
     Open {
         file: u16,
     },
@@ -74,8 +91,9 @@ pub enum Op {
     },
     Direct {
         file: u16,
-        block: u32,
-        len: u16,
+        pos: u32,
+        len: u32,
+        how: How,
     },
     Comb {
         file: u16,
@@ -86,6 +104,7 @@ pub enum Op {
     Rewrite {
         file: u16,
         which: u16,
+        durable: bool,
     },
     WriteBack {
         file: u16,
@@ -94,6 +113,7 @@ pub enum Op {
     },
     Land {
         which: u16,
+        others: u32,
     },
     Truncate {
         file: u16,
@@ -105,6 +125,7 @@ pub enum Op {
     },
     Fsync {
         file: u16,
+        data_only: bool,
     },
     Sync,
     Commit,
@@ -202,6 +223,15 @@ impl Sim {
         }
     }
 
+    fn can_exchange(&self, one: &(u32, Vec<u8>), other: &(u32, Vec<u8>)) -> bool {
+        let ino = |name: &(u32, Vec<u8>)| self.world.model[&name.0].names[&name.1];
+        let is_below = |dir: u32, top: u32| {
+            self.world.model[&top].kind == Kind::Dir && self.is_below(dir, top)
+        };
+        let (old, new) = (ino(one), ino(other));
+        old != new && !is_below(other.0, old) && !is_below(one.0, new)
+    }
+
     fn is_free(&self, dir: u32, name: &[u8]) -> bool {
         !self.world.model[&dir].names.contains_key(name)
     }
@@ -285,18 +315,36 @@ impl Sim {
                     self.tick(150);
                 }
             }
-            Op::Rename { which, dir, name } => {
+            Op::Rename { which, dir, name } | Op::Whiteout { which, dir, name } => {
                 let from = pick(&self.names(), which)?;
                 let to = (pick(&self.dirs(), dir)?, short_name(name));
                 if self.can_rename(&from, &to) {
-                    self.rename((from.0, &from.1), (to.0, &to.1));
+                    let whiteout = matches!(op, Op::Whiteout { .. });
+                    self.rename((from.0, &from.1), (to.0, &to.1), whiteout);
+                }
+            }
+            Op::Exchange { which, with } => {
+                let names = self.names();
+                let (one, other) = (pick(&names, which)?, pick(&names, with)?);
+                if self.can_exchange(&one, &other) {
+                    self.exchange((one.0, &one.1), (other.0, &other.1));
+                }
+            }
+            Op::FsyncDir { dir } => {
+                let dir = pick(&self.dirs(), dir)?;
+                self.fsync_dir(dir);
+            }
+            Op::Mknod { dir, name } => {
+                let (dir, name) = (pick(&self.dirs(), dir)?, short_name(name));
+                if self.is_free(dir, &name) {
+                    self.create(dir, &name, What::Device);
                 }
             }
             Op::RenameOver { which, over } => {
                 let names = self.names();
                 let (from, to) = (pick(&names, which)?, pick(&names, over)?);
                 if self.can_rename(&from, &to) {
-                    self.rename((from.0, &from.1), (to.0, &to.1));
+                    self.rename((from.0, &from.1), (to.0, &to.1), false);
                 }
             }
             Op::Open { file } => {
@@ -320,10 +368,15 @@ impl Sim {
                     let _ = self.write(&node, size, len.into());
                 }
             }
-            Op::Direct { file, block, len } => {
+            Op::Direct {
+                file,
+                pos,
+                len,
+                how,
+            } => {
                 let file = pick(&self.of_kind(Kind::File), file)?;
                 let node = self.node(file);
-                let _ = self.write_direct(&node, block, len.into());
+                let _ = self.write_direct(&node, pos.into(), len.into(), how);
             }
             Op::Comb {
                 file,
@@ -333,37 +386,49 @@ impl Sim {
             } => {
                 let file = pick(&self.of_kind(Kind::File), file)?;
                 let node = self.node(file);
-                for n in 0..u32::from(count) {
-                    let _ = self.write_direct(&node, u32::from(from) + 2 * n, 1);
+                let size = u64::from(self.block_size);
+                for n in 0..u64::from(count) {
+                    let pos = (u64::from(from) + 2 * n) * size;
+                    let _ = self.write_direct(&node, pos, size, How::Queued);
                 }
                 // Most of them are done, in some order.
                 let mut random = Random::new(order.into());
                 while self.flights.len() > usize::from(count / 8) {
                     let i = random.below(self.flights.len() as u64) as usize;
-                    let flight = self.flights.remove(i);
-                    self.land(flight);
+                    let others = random.next() & random.next() & random.next();
+                    self.land(i, others as u32);
                     self.tick(150);
                 }
             }
-            Op::Rewrite { file, which } => {
+            Op::Rewrite {
+                file,
+                which,
+                durable,
+            } => {
                 let file = pick(&self.of_kind(Kind::File), file)?;
                 let node = self.node(file);
                 let mapped: Vec<u32> = self.world.model[&file].blocks.keys().copied().collect();
                 let at = pick(&mapped, which)?;
-                // Nothing is left to be committed when the new data is made durable.
-                self.fsync(&node);
-                let _ = self.write_direct(&node, at, 1);
-                self.fsync(&node);
+                let size = u64::from(self.block_size);
+                let pos = u64::from(at) * size;
+                if durable {
+                    // What shows the block may be still to be committed.
+                    let _ = self.write_direct(&node, pos, size, How::Durable);
+                } else {
+                    // Nothing is left to be committed when the new data is made durable.
+                    self.fsync(&node, true);
+                    let _ = self.write_direct(&node, pos, size, How::Waits);
+                    self.fsync(&node, true);
+                }
             }
             Op::WriteBack { file, from, count } => {
                 let file = pick(&self.of_kind(Kind::File), file)?;
                 let node = self.node(file);
                 self.write_back(&node, from.into(), u32::MAX, count.into());
             }
-            Op::Land { which } => {
+            Op::Land { which, others } => {
                 let i = usize::from(which).checked_rem(self.flights.len())?;
-                let flight = self.flights.remove(i);
-                self.land(flight);
+                self.land(i, others);
             }
             Op::Truncate { file, size } => {
                 let file = pick(&self.of_kind(Kind::File), file)?;
@@ -378,10 +443,10 @@ impl Sim {
                     self.set_size(&node, size + u64::from(by));
                 }
             }
-            Op::Fsync { file } => {
+            Op::Fsync { file, data_only } => {
                 let file = pick(&self.of_kind(Kind::File), file)?;
                 let node = self.node(file);
-                self.fsync(&node);
+                self.fsync(&node, data_only);
             }
             Op::Sync => self.sync(),
             Op::Commit => self.world.close(&mount),

@@ -156,8 +156,14 @@ fn compare(
         Kind::Dir if inode.names != found.names => fail("names"),
         Kind::Dir => Ok(()),
         Kind::Link if inode.target != found.target => fail("target"),
-        Kind::Link => Ok(()),
+        Kind::Link | Kind::Device => Ok(()),
         Kind::File => {
+            if !inode.unwritten.iter().eq(&found.unwritten) {
+                return fail(&format!(
+                    "blocks {:?} are unwritten, should be {:?}",
+                    found.unwritten, inode.unwritten
+                ));
+            }
             if inode.size != found.size {
                 return fail(&format!("size {}, should be {}", found.size, inode.size));
             }
@@ -190,10 +196,10 @@ fn compare_data(
         let submitted = versions
             .iter()
             .take_while(|version| version.submitted < moment.now);
-        let mut possible = submitted.skip(oldest_possible(&versions, durable));
+        let mut possible = submitted.skip(oldest_possible(&versions, moment.now, durable));
         if !possible.any(|version| version.bytes[..len] == is[..len]) {
             let wanted = versions
-                .get(oldest_possible(&versions, durable))
+                .get(oldest_possible(&versions, moment.now, durable))
                 .map_or("nothing".to_string(), |version| describe(&version.bytes));
             return Err(format!(
                 "inode {ino}: block {at}, on {nr}, has {}; it should have {wanted} or what came later",

@@ -67,16 +67,22 @@ impl World {
         Rc::make_mut(self.model.get_mut(&ino).expect("the model has the inode"))
     }
 
-    /// Submits data for a block of a file. Gives the number of the write.
+    /// Submits data for a block of a file; with `fua` it is durable when it is done, which it is at once. Gives the
+    /// number of the write.
     pub fn write_data(
         &mut self,
         mount: &Mount,
         (ino, at): (u32, u32),
         nr: PhysBlock,
         bytes: Bytes,
+        fua: bool,
     ) -> usize {
         mount.vol.store.write_data(nr, &bytes);
-        let id = self.trace.submit(nr.get(), bytes.clone());
+        let id = self.trace.now();
+        match fua {
+            true => self.trace.fua(nr.get(), bytes.clone()),
+            false => drop(self.trace.submit(nr.get(), bytes.clone())),
+        }
         let mapped = self.model.get(&ino).and_then(|inode| inode.blocks.get(&at));
         let content = mapped.unwrap_or_else(|| {
             self.unmapped
@@ -86,9 +92,15 @@ impl World {
         content.borrow_mut().push(Version {
             bytes,
             submitted: id,
-            done: None,
+            done: fua.then_some(id),
+            durable: fua,
         });
         id
+    }
+
+    /// What was written to a block was not and will not be mapped.
+    pub fn forget_data(&mut self, ino: u32, at: u32) {
+        self.unmapped.remove(&(ino, at));
     }
 
     /// The write `id` to a block of a file is done.
@@ -99,7 +111,31 @@ impl World {
         let content = mapped.or_else(|| self.unmapped.get(&(ino, at)));
         let mut versions = content.expect("it was submitted").borrow_mut();
         let version = versions.iter_mut().find(|version| version.submitted == id);
-        version.expect("it was submitted").done = Some(now);
+        let version = version.expect("it was submitted");
+        version.done = version.done.or(Some(now));
+    }
+
+    /// The transaction that must not be lost if `ino` must not: the first one at whose end it was as it is now.
+    pub fn needed(&self, ino: u32, like: impl Fn(&Inode, &Inode) -> bool) -> u32 {
+        let now = self.model.get(&ino);
+        let is_in = |sequence: u32| {
+            let states = &self.history.states;
+            let then = states.get(&sequence).and_then(|state| state.get(&ino));
+            match (now, then) {
+                (Some(now), Some(then)) => Rc::ptr_eq(now, then) || like(now, then),
+                _ => false,
+            }
+        };
+        let mut sequence = self.journal.committed();
+        while sequence != self.journal.next() && !is_in(sequence) {
+            sequence = sequence.wrapping_add(1);
+        }
+        sequence
+    }
+
+    /// Whether transaction `tid` has committed.
+    pub fn has(&self, tid: Tid) -> bool {
+        tid_geq(self.committed, tid)
     }
 
     /// Takes what the store has committed since the last call, which is one transaction at most, to the journal.
@@ -160,7 +196,7 @@ impl World {
     /// data flushed that had been done.
     pub fn commit(&mut self, mount: &Mount, tid: Tid) -> bool {
         let before = self.journal.committed();
-        if tid_geq(self.committed, tid) {
+        if self.has(tid) {
             return false;
         }
         if tid_geq(tid, mount.vol.store.running()) {
@@ -168,18 +204,6 @@ impl World {
         }
         self.finish_writing(mount);
         self.journal.committed() != before
-    }
-
-    /// The number in the journal of transaction `tid`, or of a later one that has committed.
-    pub fn sequence_of(&self, mount: &Mount, tid: Tid) -> u32 {
-        let committed = self.journal.committed();
-        if tid_geq(self.committed, tid) {
-            committed
-        } else if tid_geq(tid, mount.vol.store.running()) {
-            self.journal.next()
-        } else {
-            committed.wrapping_add(1)
-        }
     }
 
     /// Writes up to `count` committed blocks to their places, beginning somewhere.
@@ -196,9 +220,15 @@ impl Watch for World {
         for at in from..to {
             if let Some(content) = self.unmapped.remove(&(ino, at)) {
                 self.inode(ino).blocks.insert(at, content);
+                self.inode(ino).unwritten.remove(&at);
             }
         }
         self.inode(ino).size = size;
+    }
+
+    fn write(&mut self, mount: &Mount, (ino, at): (u32, u32), nr: PhysBlock, bytes: Vec<u8>) {
+        let id = self.write_data(mount, (ino, at), nr, bytes.into(), false);
+        self.data_done(ino, at, id);
     }
 
     fn closed(&mut self, mount: &Mount) {

@@ -18,6 +18,8 @@ const MAGIC: u32 = 0xf30a;
 pub(super) struct Mapped {
     /// File block, device block.
     pub(super) written: Vec<(u32, u64)>,
+    /// The same for those that are allocated and not written.
+    pub(super) unwritten: Vec<(u32, u64)>,
     /// Blocks, with those of the tree.
     count: u64,
     /// The file block behind the last extent of any kind.
@@ -68,6 +70,7 @@ impl Check<'_> {
             0o10 => Kind::File,
             0o04 => Kind::Dir,
             0o12 => Kind::Link,
+            0o02 => Kind::Device,
             _ => {
                 self.flaw(format!("inode {ino}: mode {mode:o}"));
                 return None;
@@ -87,9 +90,8 @@ impl Check<'_> {
             };
             self.check_node(ino, seed, root, spot, &mut mapped);
         } else {
-            self.expect(kind == Kind::Link, || {
-                format!("inode {ino}: has no extents")
-            });
+            let without = matches!(kind, Kind::Link | Kind::Device);
+            self.expect(without, || format!("inode {ino}: has no extents"));
         }
         let expected = mapped.count * (block_size / 512);
         self.expect(sectors == expected, || {
@@ -111,13 +113,20 @@ impl Check<'_> {
             links,
             size,
             blocks: mapped.written,
+            unwritten: mapped.unwritten.iter().map(|(at, _)| *at).collect(),
             names: BTreeMap::new(),
             types: Vec::new(),
             target: Vec::new(),
             parent: 0,
         };
+        self.unwritten
+            .extend(mapped.unwritten.iter().map(|(_, nr)| *nr));
         match kind {
             Kind::File => {}
+            Kind::Device => {
+                let good = size == 0 && flags & EXTENTS == 0;
+                self.expect(good, || format!("inode {ino}: a device with data"));
+            }
             Kind::Link if flags & EXTENTS == 0 => {
                 let target = bytes.get(40..40 + size as usize).unwrap_or_default();
                 let good = (1..60).contains(&size) && !target.contains(&0);
@@ -222,9 +231,11 @@ impl Check<'_> {
             }
             for n in 0..len {
                 self.claim(nr + u64::from(n), who);
-                if written {
-                    mapped.written.push((key + n, nr + u64::from(n)));
-                }
+                let blocks = match written {
+                    true => &mut mapped.written,
+                    false => &mut mapped.unwritten,
+                };
+                blocks.push((key + n, nr + u64::from(n)));
             }
             mapped.count += u64::from(len);
             mapped.next = u64::from(key) + u64::from(len);

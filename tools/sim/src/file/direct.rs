@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Direct writes.
+
+use super::flight::{Flight, Way};
+use super::PAGE;
+use crate::broken::Rule;
+use crate::model;
+use crate::mount::Shared;
+use crate::sim::Sim;
+use iomapfs_core::disk::LogicalBlock;
+use iomapfs_core::map::{Mapping, State};
+use kernel::error::{code::*, Result};
+
+/// The longest write that chooses blocks although it must not wait, in bytes.
+const MOST_NOWAIT: u64 = 512 << 10;
+
+/// How a direct write is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// It is waited for.
+    Waits,
+    /// It is not, and first tries not to wait for anything.
+    Queued,
+    /// `O_DSYNC`: it is waited for, and durable then.
+    Durable,
+}
+
+/// A direct write under way.
+struct Request {
+    ino: u32,
+    pos: u64,
+    end: u64,
+    version: u32,
+    /// Whether what it goes to may be durable without a commit or a flush.
+    through: bool,
+    unwritten: bool,
+    ids: Vec<(u32, usize)>,
+    /// Blocks that were not written before.
+    fresh: Vec<u32>,
+    pieces: usize,
+}
+
+impl Sim {
+    /// A direct write; `pos` and `len` are multiples of 512.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC`
+    pub fn write_direct(&mut self, node: &Shared, pos: u64, len: u64, how: How) -> Result {
+        let ino = node.borrow().ino().get();
+        let end = pos + len;
+        let blocks = (self.split(pos).0, self.blocks_for(end));
+        let block = u64::from(self.block_size);
+        self.finish_flights(|flight| {
+            flight.ino == ino && flight.is_direct() && flight.touches(blocks)
+        });
+        let parts = (pos | len) % block != 0;
+        let mut exclusive = false;
+        loop {
+            self.prepare(node, pos, !exclusive, exclusive);
+            let size = node.borrow().size;
+            let zeroes = parts && end >= size;
+            let splits_page = block < PAGE && size % PAGE != 0;
+            if !exclusive && (zeroes || end > size && splits_page) {
+                exclusive = true;
+                continue;
+            }
+            self.write_and_wait(node, blocks.0, blocks.1);
+            self.drop_pages(ino, blocks.0, blocks.1);
+            if !exclusive && parts {
+                // Only if there is nothing to change.
+                let found = self.lookup(node, blocks.0, blocks.1 - blocks.0);
+                if found.state != State::Written || found.end().get() < blocks.1 {
+                    exclusive = true;
+                    continue;
+                }
+            }
+            let queued = how == How::Queued && !exclusive;
+            return self.write_pieces(node, (pos, end), queued, how == How::Durable);
+        }
+    }
+
+    fn write_pieces(
+        &mut self,
+        node: &Shared,
+        (pos, end): (u64, u64),
+        queued: bool,
+        durable: bool,
+    ) -> Result {
+        let first = self.split(pos).0;
+        let size = node.borrow().size;
+        let seems_written = node.borrow().core.map.snapshot().clone();
+        let seems_written = seems_written.get(LogicalBlock::new(first), 1);
+        let seems_written = seems_written.is_some_and(|found| found.state == State::Written);
+        let batch = queued && (end > size || !seems_written);
+        let mut request = Request {
+            ino: node.borrow().ino().get(),
+            pos,
+            end,
+            version: self.next_version(),
+            through: durable,
+            unwritten: false,
+            ids: Vec::new(),
+            fresh: Vec::new(),
+            pieces: 0,
+        };
+        let to = self.blocks_for(end);
+        let mut at = first;
+        while at < to {
+            let mapping = match self.begin_direct(node, (at, to), end, batch) {
+                Ok(mapping) => mapping,
+                Err(error) => {
+                    self.give_up(&request);
+                    return Err(error);
+                }
+            };
+            self.write_piece(node, &mapping, &mut request);
+            at = mapping.end().get();
+        }
+        // What has gone to new blocks is seen with them.
+        for at in std::mem::take(&mut request.fresh) {
+            self.show_pattern(&request, at);
+        }
+        let told = request.pieces == 1 && (request.unwritten || end > size);
+        let flight = Flight {
+            ino: request.ino,
+            from: first,
+            to,
+            pos,
+            end,
+            ids: request.ids,
+            unwritten: request.unwritten,
+            way: match batch && told {
+                true => Way::Batched,
+                false => Way::Direct { batch },
+            },
+        };
+        self.submit(node, flight);
+        if !queued {
+            let last = self.flights.len() - 1;
+            self.land(last, 0);
+        }
+        if durable {
+            if request.through {
+                let now = self.world.trace.now();
+                let needed = self.world.needed(request.ino, |a, b| a.finds_same(b));
+                self.world.history.promise(now, needed);
+            } else {
+                self.write_and_wait(node, first, to);
+                self.make_durable(node, true);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where blocks `at..to` of a write that ends at byte `end` go, or as many as lie together.
+    fn begin_direct(
+        &mut self,
+        node: &Shared,
+        (at, to): (u32, u32),
+        end: u64,
+        batch: bool,
+    ) -> Result<Mapping> {
+        let stream = end >= node.borrow().size;
+        let (start, len) = (LogicalBlock::new(at), to - at);
+        if batch && u64::from(len) * u64::from(self.block_size) <= MOST_NOWAIT {
+            let node = &mut *node.borrow_mut();
+            let goal = node.goal(&self.mount, stream);
+            let map = &mut node.core.map;
+            let chosen = map.choose_now(&self.mount.vol, start, len, goal, false);
+            if let Some(run) = chosen.ok().filter(|run| run.len == len) {
+                return Ok(run);
+            }
+            // What was chosen stays, for the one who waits.
+        }
+        let choose = |sim: &mut Self| {
+            let node = &mut *node.borrow_mut();
+            let goal = node.goal(&sim.mount, stream);
+            node.core
+                .map
+                .choose(&sim.mount.vol, start, len, goal, false)
+        };
+        match choose(self) {
+            Err(error) if error == ENOSPC => {
+                self.release_windows();
+                self.reclaim_freed();
+                choose(self)
+            }
+            chosen => chosen,
+        }
+    }
+
+    /// Sends what lies together on its way.
+    fn write_piece(&mut self, node: &Shared, mapping: &Mapping, request: &mut Request) {
+        let phys = mapping.phys.expect("it was chosen");
+        let new = mapping.state != State::Written;
+        let (size, data_tid) = (node.borrow().size, node.borrow().data_tid);
+        let known = self.world.has(data_tid) || self.broken.is(Rule::NoCommitOnDsync);
+        request.through &= !new && request.end <= size && known;
+        request.unwritten |= new;
+        request.pieces += 1;
+        for at in mapping.start.get()..mapping.end().get() {
+            let nr = phys.checked_add(u64::from(at - mapping.start.get()));
+            let nr = nr.expect("it exists");
+            let mut bytes = match new && !self.broken.is(Rule::NoZeroRest) {
+                true => vec![0; self.block_size as usize],
+                false => self.mount.vol.store.read_data(nr).to_vec(),
+            };
+            let (from, to) = self.part_of(request, at);
+            let pos = self.byte_of(at) + from as u64;
+            model::pattern(request.ino, request.version, pos, &mut bytes[from..to]);
+            if request.end >= size && !self.broken.is(Rule::NoZeroRest) {
+                bytes[to..].fill(0);
+            }
+            let id = self.world.write_data(
+                &self.mount,
+                (request.ino, at),
+                nr,
+                bytes.into(),
+                request.through,
+            );
+            request.ids.push((at, id));
+            match new {
+                true => request.fresh.push(at),
+                false => self.show_pattern(request, at),
+            }
+        }
+    }
+
+    /// Which bytes of block `at` are written.
+    fn part_of(&self, request: &Request, at: u32) -> (usize, usize) {
+        let begin = self.byte_of(at);
+        let from = request.pos.saturating_sub(begin) as usize;
+        let to = (request.end - begin).min(u64::from(self.block_size)) as usize;
+        (from, to)
+    }
+
+    /// The user will see what is written to block `at`.
+    fn show_pattern(&mut self, request: &Request, at: u32) {
+        let (from, to) = self.part_of(request, at);
+        let pos = self.byte_of(at) + from as u64;
+        let shadow = self.shadow_of(request.ino, at);
+        model::pattern(request.ino, request.version, pos, &mut shadow[from..to]);
+    }
+
+    /// A write has failed when a part of it was on its way: nothing is done when that is there.
+    fn give_up(&mut self, request: &Request) {
+        for (at, id) in &request.ids {
+            self.world.data_done(request.ino, *at, *id);
+        }
+        for at in &request.fresh {
+            self.world.forget_data(request.ino, *at);
+        }
+    }
+}

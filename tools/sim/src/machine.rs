@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is done to a whole file system, by users and by the machine; and what is looked at while it works.
+
+use crate::device::Bytes;
+use crate::model;
+use crate::mount::{change_super, Shared};
+use crate::sim::Sim;
+use iomapfs_core::disk::inode::FileKind;
+use iomapfs_core::disk::LogicalBlock;
+use iomapfs_core::map::State;
+use std::rc::Rc;
+
+impl Sim {
+    /// `sync`
+    pub fn sync(&mut self) {
+        let all: Vec<Shared> = self.nodes.values().cloned().collect();
+        for node in &all {
+            if node.borrow().attrs.kind() == FileKind::Regular {
+                self.write_and_wait(node, 0, u32::MAX);
+            }
+        }
+        let mount = self.mount.clone();
+        self.world.close(&mount);
+        self.world.finish_writing(&mount);
+        self.world.trace.flush();
+        let now = self.world.trace.now();
+        self.world.history.synced(now);
+        self.promise();
+    }
+
+    /// Unmounts and mounts again.
+    ///
+    /// # Errors
+    ///
+    /// Why the core does not take it again.
+    pub fn remount(&mut self) -> Result<(), String> {
+        self.finish_flights(|_| true);
+        for ino in self.open.clone() {
+            self.close(ino);
+        }
+        self.sync();
+        for ino in self.nodes.keys().copied().collect::<Vec<_>>() {
+            self.forget(ino);
+        }
+        let mount = self.mount.clone();
+        self.world.close(&mount);
+        self.world.finish_writing(&mount);
+        self.world.place(&mount, usize::MAX, 0);
+        self.world.journal.mark_empty(&mut self.world.trace);
+        self.promise();
+        let counts = mount.vol.space.counts();
+        if counts.free_blocks != counts.free_blocks_on_disk {
+            return Err(format!("unmount: blocks are still reserved: {counts:?}"));
+        }
+        let mut device = mount.vol.store.recovered();
+        let sb = self.world.journal.super_block();
+        device.write(mount.journal.blocks[0], sb.bytes().into());
+        let orphan_file = mount.vol.layout.orphan_file_ino().is_some();
+        let (nr, bytes) = change_super(&mut device, |raw| {
+            raw.set_free(counts.free_blocks_on_disk, counts.free_inodes as u32);
+            raw.set_needs_recovery(false);
+            raw.set_orphan_present(false);
+        });
+        self.world.trace.fua(nr, Bytes::from(&*bytes));
+        let head = self.world.journal.head();
+        let (mount, journal) = Self::mount(device.clone(), head, self.restart, self.broken)?;
+        let (nr, bytes) = change_super(&mut device, |raw| {
+            raw.set_needs_recovery(true);
+            if orphan_file {
+                raw.set_orphan_present(true);
+            }
+        });
+        self.world.trace.fua(nr, Bytes::from(&*bytes));
+        // The core's own copy of it.
+        drop(mount);
+        let (mount, journal) = {
+            let _ = journal;
+            Self::mount(device, head, self.restart, self.broken)?
+        };
+        self.world.remounted(journal, &mount);
+        self.mount = Rc::new(mount);
+        Ok(())
+    }
+
+    /// Memory is short: caches are given up.
+    pub fn shrink_caches(&mut self) {
+        for node in self.nodes.values() {
+            node.borrow_mut().core.map.shrink(usize::MAX);
+        }
+        self.mount.vol.store.drop_cache();
+        self.mount.vol.space.shrink(u32::MAX);
+    }
+
+    /// Between two operations: what jbd2's thread would do by itself.
+    pub fn tick(&mut self, limit: usize) {
+        let mount = self.mount.clone();
+        if mount.vol.store.changed_blocks().len() > limit {
+            self.world.close(&mount);
+        }
+        if self.world.journal.room() < 300 {
+            self.world.close(&mount);
+            self.world.finish_writing(&mount);
+            self.world.place(&mount, usize::MAX, 0);
+            self.world.journal.move_tail(&mut self.world.trace);
+        }
+    }
+
+    /// What the core complained about, which is an error: nothing on the device is bad.
+    ///
+    /// # Errors
+    ///
+    /// The complaints.
+    pub fn complaints(&self) -> Result<(), String> {
+        let reports = self.mount.vol.store.take_reports();
+        match reports.is_empty() {
+            true => Ok(()),
+            false => Err(format!("the core reports {reports:?}")),
+        }
+    }
+
+    /// Compares what is on the device with what was written there last, file by file.
+    ///
+    /// # Errors
+    ///
+    /// What differs.
+    pub fn check_mapped(&mut self) -> Result<(), String> {
+        let files: Vec<u32> = self.nodes.keys().copied().collect();
+        for ino in files {
+            let inode = self.world.model[&ino].clone();
+            if inode.kind != model::Kind::File {
+                continue;
+            }
+            let node = self.node(ino);
+            for (at, content) in &inode.blocks {
+                let map = &mut node.borrow_mut().core.map;
+                let found = map.lookup(&self.mount.vol, LogicalBlock::new(*at), 1);
+                let found = found.map_err(|error| format!("{error:?}"))?;
+                let phys = found.phys.filter(|_| found.state == State::Written);
+                let phys = phys.ok_or(format!("inode {ino}: block {at} is {:?}", found.state))?;
+                let is = self.mount.vol.store.read_data(phys);
+                let versions = content.borrow();
+                if versions.last().is_none_or(|last| *last.bytes != *is) {
+                    return Err(format!(
+                        "inode {ino}: block {at}, on {}, has {}",
+                        phys.get(),
+                        model::describe(&is)
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a user does to names.
+
+use crate::model;
+use crate::mount::Shared;
+use crate::sim::Sim;
+use crate::steps::{Side, What};
+use kernel::error::{code::*, Error, Result};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+impl Sim {
+    /// Does something with names as often as that makes sense. What was made and did not get a name is freed after each
+    /// time.
+    fn attempt<R>(
+        &mut self,
+        mut f: impl FnMut(&mut Self) -> Result<R, (Error, Option<Shared>)>,
+    ) -> Result<R> {
+        self.with_retry(|sim| {
+            f(sim).map_err(|(error, left)| {
+                if let Some(node) = left {
+                    let mount = sim.mount.clone();
+                    mount.free(&mut sim.world, &node).expect("it is freed");
+                }
+                error
+            })
+        })
+    }
+
+    /// Makes something with a name.
+    pub fn create(&mut self, dir: u32, name: &[u8], what: What<'_>) {
+        let parent = self.node(dir);
+        let generation = self.next_generation();
+        let made = self.attempt(|sim| sim.mount.create(&parent, name, what, generation));
+        if let Ok(node) = made.inspect_err(|error| no_space(*error)) {
+            self.adopt_new(dir, name, node, what);
+        }
+    }
+
+    /// There is a new inode.
+    fn adopt_new(&mut self, dir: u32, name: &[u8], node: Shared, what: What<'_>) {
+        let (ino, links) = (node.borrow().ino().get(), node.borrow().attrs.nlink);
+        let (kind, target) = match what {
+            What::File => (model::Kind::File, Vec::new()),
+            What::Dir => (model::Kind::Dir, Vec::new()),
+            What::Link(target) => (model::Kind::Link, target.to_vec()),
+            What::Device => (model::Kind::Device, Vec::new()),
+        };
+        let inode = model::Inode {
+            kind,
+            links,
+            size: target.len() as u64,
+            blocks: BTreeMap::new(),
+            unwritten: BTreeSet::new(),
+            names: BTreeMap::new(),
+            parent: dir,
+            target,
+            synced: Rc::default(),
+        };
+        assert!(
+            !self.nodes.contains_key(&ino) && !self.world.model.contains_key(&ino),
+            "inode {ino} is in use and was taken again"
+        );
+        self.nodes.insert(ino, node);
+        self.world.model.insert(ino, Rc::new(inode));
+        self.world.inode(dir).names.insert(name.to_vec(), ino);
+        self.note_links(dir);
+    }
+
+    fn note_links(&mut self, ino: u32) {
+        let links = self.node(ino).borrow().attrs.nlink;
+        self.world.inode(ino).links = links;
+    }
+
+    /// `link`
+    pub fn link(&mut self, ino: u32, dir: u32, name: &[u8]) {
+        let (node, parent) = (self.node(ino), self.node(dir));
+        let done = self.with_retry(|sim| sim.mount.link(&node, &parent, name));
+        if done.inspect_err(|error| no_space(*error)).is_ok() {
+            self.world.inode(dir).names.insert(name.to_vec(), ino);
+            self.world.inode(ino).links += 1;
+            assert_eq!(node.borrow().attrs.nlink, self.world.inode(ino).links);
+        }
+    }
+
+    /// `unlink` and `rmdir`
+    pub fn unlink(&mut self, dir: u32, name: &[u8]) {
+        let ino = self.world.model[&dir].names[name];
+        let (node, parent) = (self.node(ino), self.node(dir));
+        let empty = self.world.model[&ino].names.is_empty();
+        match self.mount.unlink(&parent, name, &node) {
+            Ok(()) => assert!(empty, "directory {ino} was removed with names in it"),
+            Err(error) => {
+                assert!(error == ENOTEMPTY && !empty, "unlink: {error:?}");
+                return;
+            }
+        }
+        self.world.inode(dir).names.remove(name);
+        self.lost_name(ino);
+        self.note_links(dir);
+    }
+
+    fn lost_name(&mut self, ino: u32) {
+        self.note_links(ino);
+        if !self.open.contains(&ino) {
+            self.put(ino);
+        }
+    }
+
+    /// `rename`; whether it is allowed is for the caller. A `whiteout` may be left under the old name.
+    pub fn rename(&mut self, from: (u32, &[u8]), to: (u32, &[u8]), whiteout: bool) {
+        let ino = self.world.model[&from.0].names[from.1];
+        let victim = self.world.model[&to.0].names.get(to.1).copied();
+        let (old_dir, new_dir, node) = (self.node(from.0), self.node(to.0), self.node(ino));
+        let gone = victim.map(|victim| self.node(victim));
+        let old = Side {
+            dir: &old_dir,
+            name: from.1,
+            node: Some(&node),
+        };
+        let new = Side {
+            dir: &new_dir,
+            name: to.1,
+            node: gone.as_ref(),
+        };
+        let whiteout = whiteout.then(|| self.next_generation());
+        let done = self.attempt(|sim| sim.mount.rename(old, new, whiteout));
+        let left = match done {
+            Ok(left) => left,
+            Err(error) if error == ENOTEMPTY => return,
+            Err(error) => return no_space(error),
+        };
+        self.world.inode(from.0).names.remove(from.1);
+        self.world.inode(to.0).names.insert(to.1.to_vec(), ino);
+        self.has_parent(ino, to.0);
+        if let Some(left) = left {
+            self.adopt_new(from.0, from.1, left, What::Device);
+        }
+        self.note_links(from.0);
+        self.note_links(to.0);
+        if let Some(victim) = victim {
+            self.lost_name(victim);
+        }
+    }
+
+    fn has_parent(&mut self, ino: u32, dir: u32) {
+        if self.world.model[&ino].kind == model::Kind::Dir {
+            self.world.inode(ino).parent = dir;
+        }
+    }
+
+    /// `rename` with `RENAME_EXCHANGE`; whether it is allowed is for the caller.
+    pub fn exchange(&mut self, one: (u32, &[u8]), other: (u32, &[u8])) {
+        let ino = |name: (u32, &[u8])| self.world.model[&name.0].names[name.1];
+        let (old, new) = (ino(one), ino(other));
+        let dirs = (self.node(one.0), self.node(other.0));
+        let nodes = (self.node(old), self.node(new));
+        let side = |dir, name, node| Side {
+            dir,
+            name,
+            node: Some(node),
+        };
+        let (first, second) = (
+            side(&dirs.0, one.1, &nodes.0),
+            side(&dirs.1, other.1, &nodes.1),
+        );
+        self.mount
+            .exchange(first, second)
+            .expect("all that it needs is there");
+        self.world.inode(one.0).names.insert(one.1.to_vec(), new);
+        self.world
+            .inode(other.0)
+            .names
+            .insert(other.1.to_vec(), old);
+        self.has_parent(old, other.0);
+        self.has_parent(new, one.0);
+        self.note_links(one.0);
+        self.note_links(other.0);
+    }
+}
+
+/// An operation may fail for lack of space, and for nothing else.
+fn no_space(error: Error) {
+    assert!(error == ENOSPC, "an operation failed: {error:?}");
+}
