@@ -64,8 +64,8 @@ pub(crate) struct Data {
     flags: Atomic<u32>,
     /// Whether the directory's index was found to be bad, 1 or 0.
     index_failed: Atomic<u32>,
-    /// Whether it is known that nothing is written behind the end of the file, 1 or 0.
-    clean_end: Atomic<u32>,
+    /// Whether it is known that nothing is written behind the end of the file.
+    clean_end: Atomic<bool>,
     /// Writeback that has ended.
     #[pin]
     ioends: Queue<Batched>,
@@ -141,7 +141,7 @@ impl Data {
             sync_tid: Atomic::new(tid),
             data_tid: Atomic::new(tid),
             index_failed: Atomic::new(0),
-            clean_end: Atomic::new(0),
+            clean_end: Atomic::new(false),
             ioends <- Queue::new(),
         })
     }
@@ -207,12 +207,12 @@ impl Data {
 
     /// Whether it is known that no block behind the end of the file has data.
     pub(super) fn has_clean_end(&self) -> bool {
-        self.clean_end.load(Relaxed) != 0
+        self.clean_end.load(Relaxed)
     }
 
     /// Remembers whether it is so, or that something may have failed and left some.
     pub(super) fn set_clean_end(&self, clean: bool) {
-        self.clean_end.store(clean.into(), Relaxed);
+        self.clean_end.store(clean, Relaxed);
     }
 
     /// The transaction that must be durable for the inode to be.

@@ -315,20 +315,16 @@ impl Mounted {
             return Ok(());
         }
         self.check_alive()?;
-        let flush = wait && journal.has_barrier() && !journal.will_flush(journal.latest_tid());
-        let mut result = match journal.start_commit() {
-            Some(tid) if wait => journal.wait_commit(tid),
-            _ => Ok(()),
+        if !wait {
+            let _ = journal.start_commit();
+            return Ok(());
+        }
+        let flush = journal.has_barrier() && !journal.will_flush(journal.latest_tid());
+        let result = match journal.start_commit() {
+            Some(tid) => journal.wait_commit(tid),
+            None => Ok(()),
         };
-
-        // An abort that nobody was told of: what was to become durable is lost.
-        if wait && journal.is_aborted() {
-            result = result.and(Err(EIO));
-        }
-        if flush {
-            result = result.and(store.cache().device().flush());
-        }
-        result
+        self.committed(result, journal.is_aborted(), flush)
     }
 
     /// Makes transaction `tid` durable, and the data that was written to the device before: the part of `fsync()`
@@ -344,14 +340,18 @@ impl Mounted {
         }
         self.check_alive()?;
         let flush = journal.has_barrier() && !journal.will_flush(tid);
-        let mut result = journal.complete(tid);
+        self.committed(journal.complete(tid), journal.is_aborted(), flush)
+    }
 
+    /// What waiting for a commit comes to, which gave `result`; `aborted` is how the journal was after it. With `flush`
+    /// the device writes out its cache, which the commit did not do.
+    fn committed(&self, mut result: Result, aborted: bool, flush: bool) -> Result {
         // jbd2 counts a transaction as done that an abort has ended.
-        if journal.is_aborted() {
+        if aborted {
             result = result.and(Err(EIO));
         }
         if flush {
-            return result.and(store.cache().device().flush());
+            result = result.and(self.volume.store.cache().device().flush());
         }
         result
     }

@@ -5,7 +5,7 @@
 
 use iomapfs_core::disk::inode::{InodeFlags, Time};
 use iomapfs_core::disk::Ino;
-use iomapfs_core::host::{mount, Dir, Held, HostStore, Image, Mkfs, Tx};
+use iomapfs_core::host::{mount, Dir, HostStore, Image, InodeAndFlaw, Mkfs, Tx};
 use iomapfs_core::inode::{Attrs, Content, Inode};
 use iomapfs_core::map::FileMap;
 use iomapfs_core::names::{self, Cursor, Directory, FileType, Progress};
@@ -22,15 +22,6 @@ struct Node {
     inode: RefCell<Inode>,
     attrs: Attrs,
     index_failed: Cell<bool>,
-}
-
-impl Held for &Node {
-    fn with<R>(&self, act: impl FnOnce(&mut Inode, &mut bool) -> R) -> R {
-        let mut failed = self.index_failed.get();
-        let result = act(&mut self.inode.borrow_mut(), &mut failed);
-        self.index_failed.set(failed);
-        result
-    }
 }
 
 fn attrs(mode: u16, nlink: u32) -> Attrs {
@@ -69,8 +60,8 @@ impl Node {
         self.inode.borrow().ino
     }
 
-    fn dir<'d>(&'d self, vol: &'d Vol) -> Dir<'d, &'d Self> {
-        Dir::new(vol, self)
+    fn dir<'d>(&'d self, vol: &'d Vol) -> Dir<'d, InodeAndFlaw<'d>> {
+        Dir::new(vol, (&self.inode, &self.index_failed))
     }
 
     fn write(&self, vol: &Vol, tx: &mut Tx<'_>) {

@@ -55,32 +55,36 @@ impl Judge for E2fsck {
 
 /// What `e2fsck -p` says of any power cut, of ext4 too: it deals with the orphans; a tree could be smaller; at the end
 /// what there is. The "illegal inode" is the time at which e2fsck 1.47.0 has itself deleted one of the orphan file.
-const ORDINARY: [&str; 7] = [
+const ORDINARY: [&str; 9] = [
     ": Clearing orphaned inode ",
+    ": Truncating orphaned inode ",
     ": Illegal inode ",
     ": Orphan file (inode ",
     ": Feature orphan_present is set but orphan file is clean.",
     "CLEARED.",
     " could be shorter.  IGNORED.",
+    " could be narrower.  IGNORED.",
     " non-contiguous), ",
 ];
 
+/// What e2fsck 1.47 says when it truncates an orphan of which no block of the first leaf is to stay: the library frees
+/// the leaf with its last extent, e2fsck stumbles over that, leaves the rest behind the size, and takes no further
+/// orphan from the list.
+const OWN_FAULT: &str = "Already cleared indirect block ";
+
 /// e2fsck replays the journal: what it makes of the device must be what our own replay makes of it, and then it must
-/// find nothing that it would ask about. It deals with orphans at once, so `equal` is whether there are none.
+/// find nothing that it would ask about, or that is not [`ORDINARY`]. It deals with orphans at once, so `equal` is
+/// whether there are none.
 fn same_replay(base: &Base, cut: &Device, image: &Image, equal: bool) -> Result<(), String> {
-    let run = |args: &[&str], good: &[i32]| {
+    let run = |args: &[&str], said_is_good: &dyn Fn(&str) -> bool| {
         let out = Command::new("/sbin/e2fsck")
             .args(args)
             .arg(image.path())
             .output()
             .map_err(|error| error.to_string())?;
-        let said = String::from_utf8_lossy(&out.stdout);
-        let preens = args.contains(&"-p");
-        let strange = said
-            .lines()
-            .any(|line| preens && !ORDINARY.iter().any(|ordinary| line.contains(ordinary)));
+        let said = String::from_utf8_lossy(&out.stdout).into_owned();
         match out.status.code() {
-            Some(code) if good.contains(&code) && !strange => Ok(()),
+            Some(0 | 1) if said_is_good(&said) => Ok(said),
             _ => Err(format!(
                 "e2fsck {args:?} of the image after the power cut: {}\n{}{}",
                 out.status,
@@ -89,7 +93,10 @@ fn same_replay(base: &Base, cut: &Device, image: &Image, equal: bool) -> Result<
             )),
         }
     };
-    run(&["-y", "-E", "journal_only"], &[0, 1])?;
+    let replayed = run(&["-y", "-E", "journal_only"], &|_| true)?;
+    if !equal && replayed.contains(OWN_FAULT) {
+        return Ok(());
+    }
     let bytes = std::fs::read(image.path()).map_err(|error| error.to_string())?;
     let fresh = Device::of_blocks(base.blocks.clone());
     let mount = Mount::open(fresh, Broken::default())?;
@@ -115,5 +122,7 @@ fn same_replay(base: &Base, cut: &Device, image: &Image, equal: bool) -> Result<
             ));
         }
     }
-    run(&["-f", "-p"], &[0, 1])
+    let ordinary = |line: &str| ORDINARY.iter().any(|ordinary| line.contains(ordinary));
+    run(&["-f", "-p"], &|said| said.lines().all(ordinary))?;
+    Ok(())
 }

@@ -11,6 +11,7 @@ use crate::names::{Directory, Params};
 use crate::space::Goal;
 use crate::volume::Volume;
 use kernel::error::Result;
+use std::cell::{Cell, RefCell};
 
 /// What holds the inode of a directory in memory.
 pub trait Held {
@@ -20,6 +21,18 @@ pub trait Held {
     /// [`Directory::version`]; the default is for who goes on with no listing after a change.
     fn version(&self) -> u64 {
         0
+    }
+}
+
+/// An inode, and whether its index was found to be bad.
+pub type InodeAndFlaw<'d> = (&'d RefCell<Inode>, &'d Cell<bool>);
+
+impl Held for InodeAndFlaw<'_> {
+    fn with<R>(&self, act: impl FnOnce(&mut Inode, &mut bool) -> R) -> R {
+        let mut failed = self.1.get();
+        let result = act(&mut self.0.borrow_mut(), &mut failed);
+        self.1.set(failed);
+        result
     }
 }
 

@@ -40,27 +40,32 @@ pub(super) fn inode(data: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// A block of 1 KiB, or now and then too few bytes.
+fn whole_or_short(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
+    let len = match u.ratio(7, 8)? {
+        true => 1024,
+        false => u.int_in_range(0..=64)?,
+    };
+    block(u, len)
+}
+
 /// A block of the orphan file.
 pub(super) fn orphan(data: &[u8]) -> Result<()> {
     let u = &mut Unstructured::new(data);
     let format = OrphanFormat { seed: seed(u)? };
     let (slot, ino) = (u.int_in_range(0..=300)?, ino(u)?);
-    let len = match u.ratio(7, 8)? {
-        true => 1024,
-        false => u.int_in_range(0..=64)?,
-    };
-    let mut bytes = block(u, len)?;
+    let mut bytes = whole_or_short(u)?;
     let _ = format.verify(NR, &bytes);
     format.seal(NR, &mut bytes);
     let used = orphan::used_slots(&bytes);
     assert_eq!(orphan::orphans(&bytes).count(), used);
-    assert!(used <= orphan::slots_per_block(len as u32) as usize);
+    assert!(used <= orphan::slots_per_block(bytes.len() as u32) as usize);
     let _ = orphan::remove(&mut bytes, slot, ino);
     if let Some(slot) = orphan::insert(&mut bytes, ino) {
         assert!(orphan::orphans(&bytes).any(|found| found == (slot, ino)));
         assert!(orphan::remove(&mut bytes, slot, ino));
     }
-    if len >= 8 {
+    if bytes.len() >= 8 {
         format.seal(NR, &mut bytes);
         assert_eq!(format.verify(NR, &bytes), Ok(()));
     }
@@ -71,17 +76,13 @@ pub(super) fn orphan(data: &[u8]) -> Result<()> {
 pub(super) fn xattr(data: &[u8]) -> Result<()> {
     let u = &mut Unstructured::new(data);
     let format = XattrFormat { seed: seed(u)? };
-    let len = match u.ratio(7, 8)? {
-        true => 1024,
-        false => u.int_in_range(0..=64)?,
-    };
-    let mut bytes = block(u, len)?;
+    let mut bytes = whole_or_short(u)?;
     let _ = format.verify(NR, &bytes);
     format.seal(NR, &mut bytes);
     if format.verify(NR, &bytes).is_ok() {
         let (header, rest) = XattrHeader::split(&bytes).expect("it was accepted");
         assert!((1..=MAX_REFCOUNT).contains(&header.refcount.get()));
-        assert!(rest.len() < len);
+        assert!(rest.len() < bytes.len());
     }
     Ok(())
 }

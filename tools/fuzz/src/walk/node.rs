@@ -3,7 +3,7 @@
 //! The inodes of a mounted image, as the VFS would hold them.
 
 use iomapfs_core::disk::{Group, Ino, LogicalBlock};
-use iomapfs_core::host::{Dir, Held, HostStore, Tx};
+use iomapfs_core::host::{Dir, HostStore, InodeAndFlaw, Tx};
 use iomapfs_core::inode::{Attrs, Inode};
 use iomapfs_core::map::FileMap;
 use iomapfs_core::names;
@@ -39,8 +39,8 @@ impl Node {
     }
 
     /// The node as a directory.
-    pub(super) fn dir<'d>(&'d self, vol: &'d Vol) -> Dir<'d, &'d Self> {
-        Dir::new(vol, self)
+    pub(super) fn dir<'d>(&'d self, vol: &'d Vol) -> Dir<'d, InodeAndFlaw<'d>> {
+        Dir::new(vol, (&self.inode, &self.index_failed))
     }
 
     /// Credits for a name that is inserted, with the inode of the directory.
@@ -79,15 +79,6 @@ impl Node {
             at = found.end();
         }
         panic!("a map without end");
-    }
-}
-
-impl Held for &Node {
-    fn with<R>(&self, act: impl FnOnce(&mut Inode, &mut bool) -> R) -> R {
-        let mut failed = self.index_failed.get();
-        let result = act(&mut self.inode.borrow_mut(), &mut failed);
-        self.index_failed.set(failed);
-        result
     }
 }
 
