@@ -156,10 +156,7 @@ pub(super) fn note_journal_error(store: &JournalStore, layout: &Layout) -> Resul
     if let Some(error) = journal.recorded_error() {
         store.log(
             Level::Warning,
-            fmt!(
-                "an error was found at the last mount: error {}",
-                error.to_errno()
-            ),
+            fmt!("an error was found at the last mount: error {error}"),
         );
         superblock::mark_error(store, layout)?;
         journal.clear_recorded_error();
