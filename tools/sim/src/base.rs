@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 /// Blocks of each, enough for the smallest journal and some data.
 const BLOCKS: u64 = 2560;
+/// Free blocks of those that are full.
+const LEFT: u64 = 30;
 
 /// A file system to begin with.
 pub struct Base {
@@ -36,8 +38,9 @@ fn garbage(nr: u64, size: usize) -> Bytes {
 }
 
 /// Puts files on an image as other systems leave them: with blocks that are allocated and not written, before, in the
-/// middle of, and behind what is written, and behind the end.
-fn preallocate(image: &Image, size: usize) -> Result<()> {
+/// middle of, and behind what is written, and behind the end. If there is `left`, only about so many blocks are free
+/// then for all users.
+fn preallocate(image: &Image, size: usize, left: Option<u64>) -> Result<()> {
     let mut mixed = vec![0; 24 * size + 100];
     for byte in mixed[8 * size..16 * size].iter_mut() {
         *byte = b'm';
@@ -59,8 +62,17 @@ fn preallocate(image: &Image, size: usize) -> Result<()> {
     ];
     // More extents than an inode holds.
     commands.extend((0..20).map(|n| format!("fallocate comb {} {}", 2 * n, 2 * n)));
-    let said = image.debugfs(&commands);
+    let mut said = image.debugfs(&commands);
     std::fs::remove_file(&path)?;
+    if let Some(left) = left {
+        let number = |name| image.dumpe2fs_value(name)?.parse::<u64>().ok();
+        let free = number("Free blocks").context("free blocks")?;
+        let reserved = number("Reserved block count").context("reserved blocks")?;
+        said += &image.debugfs(&[
+            "write /dev/null ballast".to_string(),
+            format!("fallocate ballast 0 {}", free - reserved - left),
+        ]);
+    }
     image
         .fsck()
         .map_err(|what| anyhow!("files with unwritten blocks: {what}\n{said}"))
@@ -105,6 +117,9 @@ impl Base {
             ),
             ("small inodes", small(1024).inode_size(128)),
             ("no htree", small(1024).features("^dir_index")),
+            ("full", small(1024).arg("-m").arg("0")),
+            ("full, groups", groups().arg("-m").arg("0")),
+            ("full but for root", small(1024)),
         ];
         forms
             .into_iter()
@@ -118,7 +133,8 @@ impl Base {
             .layout(false)
             .map_err(|refusal| anyhow!("{refusal}"))?;
         let size = layout.block_size().bytes() as usize;
-        preallocate(&image, size)?;
+        let left = name.starts_with("full").then_some(LEFT);
+        preallocate(&image, size, left)?;
         let bytes = std::fs::read(image.path())?;
         let zeros = Bytes::from(vec![0; size]);
         let blocks =
@@ -149,7 +165,7 @@ impl Base {
         let tree = check(&device, &fixed).map_err(|flaws| anyhow!(flaws.join("; ")))?;
         let unwritten: usize = tree.values().map(|found| found.unwritten.len()).sum();
         ensure!(
-            unwritten == 48 + 40 + 18 + 20,
+            left.is_some() || unwritten == 48 + 40 + 18 + 20,
             "{unwritten} unwritten blocks"
         );
         change_super(&mut device, |raw| {

@@ -189,7 +189,8 @@ impl Op {
             28..=29 => Self::Exchange { which, with: file },
             30 => Self::Open { file },
             31 => Self::UnlinkOpen { which },
-            _ if random.chance(1, 2) => Self::Close { which },
+            32 => Self::Close { which },
+            _ if random.chance(1, 2) => Self::Tmpfile { dir },
             _ => Self::Open { file },
         }
     }

@@ -20,10 +20,8 @@ impl Sim {
                 self.write_and_wait(node, 0, u32::MAX);
             }
         }
-        let mount = self.mount.clone();
-        self.world.close(&mount);
-        self.world.finish_writing(&mount);
-        self.world.trace.flush();
+        let latest = self.mount.vol.store.running();
+        self.commit(latest, false);
         let now = self.world.trace.now();
         self.world.history.synced(now);
         self.promise();

@@ -74,6 +74,9 @@ pub enum Op {
         dir: u16,
         name: u16,
     },
+    Tmpfile {
+        dir: u16,
+    },
     Open {
         file: u16,
     },
@@ -333,6 +336,10 @@ impl Sim {
             Op::FsyncDir { dir } => {
                 let dir = pick(&self.dirs(), dir)?;
                 self.fsync_dir(dir);
+            }
+            Op::Tmpfile { dir } => {
+                let dir = pick(&self.dirs(), dir)?;
+                self.tmpfile(dir);
             }
             Op::Mknod { dir, name } => {
                 let (dir, name) = (pick(&self.dirs(), dir)?, short_name(name));

@@ -34,12 +34,24 @@ impl Sim {
         let generation = self.next_generation();
         let made = self.attempt(|sim| sim.mount.create(&parent, name, what, generation));
         if let Ok(node) = made.inspect_err(|error| no_space(*error)) {
-            self.adopt_new(dir, name, node, what);
+            self.adopt_new(dir, Some(name), node, what);
+        }
+    }
+
+    /// Makes a file without a name, which is open.
+    pub fn tmpfile(&mut self, dir: u32) {
+        let parent = self.node(dir);
+        let generation = self.next_generation();
+        let made = self.attempt(|sim| sim.mount.tmpfile(&parent, generation));
+        if let Ok(node) = made.inspect_err(|error| no_space(*error)) {
+            let ino = node.borrow().ino().get();
+            self.adopt_new(dir, None, node, What::File);
+            self.open(ino);
         }
     }
 
     /// There is a new inode.
-    fn adopt_new(&mut self, dir: u32, name: &[u8], node: Shared, what: What<'_>) {
+    fn adopt_new(&mut self, dir: u32, name: Option<&[u8]>, node: Shared, what: What<'_>) {
         let (ino, links) = (node.borrow().ino().get(), node.borrow().attrs.nlink);
         let (kind, target) = match what {
             What::File => (model::Kind::File, Vec::new()),
@@ -64,8 +76,10 @@ impl Sim {
         );
         self.nodes.insert(ino, node);
         self.world.model.insert(ino, Rc::new(inode));
-        self.world.inode(dir).names.insert(name.to_vec(), ino);
-        self.note_links(dir);
+        if let Some(name) = name {
+            self.world.inode(dir).names.insert(name.to_vec(), ino);
+            self.note_links(dir);
+        }
     }
 
     fn note_links(&mut self, ino: u32) {
@@ -135,7 +149,7 @@ impl Sim {
         self.world.inode(to.0).names.insert(to.1.to_vec(), ino);
         self.has_parent(ino, to.0);
         if let Some(left) = left {
-            self.adopt_new(from.0, from.1, left, What::Device);
+            self.adopt_new(from.0, Some(from.1), left, What::Device);
         }
         self.note_links(from.0);
         self.note_links(to.0);

@@ -44,8 +44,9 @@ impl Sim {
     }
 
     /// Makes a transaction durable, and all data that is on the device, unless `skipped`.
-    fn commit(&mut self, tid: Tid, skipped: bool) {
+    pub(crate) fn commit(&mut self, tid: Tid, skipped: bool) {
         let mount = self.mount.clone();
+        // The commit block is written behind a flush: another one is needed where there is none.
         let flushed = skipped || self.world.commit(&mount, tid);
         if !flushed && !self.broken.is(Rule::NoFlushOnSync) {
             self.world.trace.flush();

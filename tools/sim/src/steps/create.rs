@@ -69,6 +69,19 @@ impl Mount {
         written.map(|()| node).map_err(|e| (e, None))
     }
 
+    /// `O_TMPFILE`: a file without a name, near `dir`.
+    pub fn tmpfile(&self, dir: &Shared, generation: u32) -> Created {
+        let alone = |error| (error, None);
+        let credits = self.create_credits() + ORPHAN_CREDITS;
+        let mut tx = self.vol.store.begin(credits, 0).map_err(alone)?;
+        let node = self.make(&mut tx, dir, What::File, generation);
+        let node = node.map_err(alone)?;
+        node.borrow_mut().attrs.nlink = 0;
+        self.mark_orphan(&mut tx, &node).map_err(alone)?;
+        node.borrow_mut().write(self, &mut tx).map_err(alone)?;
+        Ok(node)
+    }
+
     /// Makes an inode in `dir`, without a name yet.
     pub(super) fn make(
         &self,
