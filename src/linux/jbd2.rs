@@ -228,8 +228,8 @@ impl<C: Client> Journal<C> {
         unsafe { core::ptr::read_volatile(&raw const (*self.0.as_ptr()).j_flags) }
     }
 
-    /// The error that the last user of the journal recorded in it, `None` if there is none; `-EROFS` after an abort. What
-    /// the disk says can be any number.
+    /// The error that the last user of the journal recorded in it, `None` if there is none; `-EROFS` after an abort.
+    /// What the disk says can be any number.
     pub fn recorded_error(&self) -> Option<i32> {
         // SAFETY: The journal is valid.
         let error = unsafe { bindings::jbd2_journal_errno(self.0.as_ptr()) };
