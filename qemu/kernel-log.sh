@@ -9,6 +9,9 @@ kernel_trouble_re+='|recursive locking|suspicious RCU usage|inconsistent lock st
 kernel_trouble_re+='|bad unlock balance|sleeping function called|scheduling while atomic|ODEBUG|refcount_t:'
 kernel_trouble_re+='|list_(add|del) corruption|panicked at|unreferenced object|Objects remaining|VFS: Busy inodes'
 kernel_trouble_re+='|Unable to handle kernel|Out of memory:|JBD2: assertion|page allocation failure|DMA-API:.*error'
+# What the filesystem and its journal find: trouble, but where the image or the device is bad on purpose.
+kernel_errors_re='iomapfs \([^)]*\): error: |Aborting journal'
+kernel_trouble_re+="|$kernel_errors_re|iomapfs \([^)]*\): BUG: |Spotted dirty metadata"
 
 # without_foreign_races FILE: what FILE says, but for the reports of KCSAN on races of the kernel with itself. Ours is one
 # where one of the two accesses is in the module, or in a function that it called; what copies memory, and the kernel's

@@ -9,6 +9,7 @@ FAULTY=/dev/mapper/faulty
 # What the block layer, device-mapper and jbd2 say when a device fails is no trouble.
 faults_expected() {
 	expect_trouble 'Buffer I/O error|I/O error, dev|lost (async|sync) page write|failed to convert unwritten'
+	expect_errors
 }
 
 # faulty_make IMAGE

@@ -11,6 +11,9 @@
 # Images made by mkimg are remembered; after the test everything is unmounted and each of them must be e2fsck-clean,
 # the module must unload, and the kernel's log must be free of trouble.
 
+# shellcheck source=qemu/kernel-log.sh
+. "$TOP/qemu/kernel-log.sh"
+
 MNT=/run/mnt/test
 images=$PWD/.images
 : "${FS:=iomapfs}" "${BS:=4096}" "${SEED:=1}"
@@ -206,6 +209,8 @@ is_free() {
 
 # expect_trouble RE: lines of the kernel's log that match RE are part of this test (a BUG or WARNING it provokes).
 expect_trouble() { printf '%s\n' "$1" >>.allow; }
+# expect_errors: the filesystem finds errors in this test, as the image or the device is bad on purpose.
+expect_errors() { expect_trouble "$kernel_errors_re"; }
 
 # fio_job JOBFILE|OPTION...: fio in $MNT, quiet unless it fails; its JSON is left in fio.json.
 fio_job() {

@@ -125,11 +125,11 @@ impl Errors {
         if suppressed != 0 {
             self.log(
                 Level::Error,
-                fmt!("{suppressed} more errors were found and not logged"),
+                fmt!("error: {suppressed} more were found and not logged"),
             );
         }
         if log {
-            self.log(Level::Error, message);
+            self.log(Level::Error, fmt!("error: {message}"));
         }
     }
 

@@ -4,6 +4,7 @@
 # catches: a bad block bitmap of one group that stops all writing, or is used all the same
 
 only_iomapfs
+expect_errors
 # Several groups, whatever the block size, and few inodes: their tables would fill the first group.
 mkimg -s $((BS * 75))K -N 512 img
 at=$(dumpe2fs img 2>/dev/null | sed -n 's/.*Block bitmap at \([0-9]*\).*/\1/p' | head -n 1)

@@ -6,6 +6,7 @@
 # seconds: 420
 
 only_iomapfs
+expect_errors
 
 # Two images of the same tree: with checksums, and without, so that what is wrong is not first a wrong checksum.
 mkimg -s 32M sums

@@ -5,6 +5,7 @@
 # blocks: 1024 4096
 
 only_iomapfs
+expect_errors
 expect_trouble 'Buffer I/O error|I/O error, dev|lost async page write|lost sync page write'
 
 mkimg img

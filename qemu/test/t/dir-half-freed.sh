@@ -5,6 +5,7 @@
 # blocks: 1024
 
 only_iomapfs
+expect_errors
 # Small groups, each with its own bitmaps in front, so that the directory has extents in several.
 mkimg -g 512 -N 1024 -O ^flex_bg img
 no_fsck img

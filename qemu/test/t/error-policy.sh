@@ -4,6 +4,7 @@
 # catches: an error that is not logged, not recorded in the super block, or not followed by what errors= says
 
 only_iomapfs
+expect_errors
 
 mkimg good
 mount_fs good
@@ -34,7 +35,7 @@ damaged
 log_mark
 mount_fs img errors=continue
 expect_errno EUCLEAN ls "$MNT/dir"
-log_since "iomapfs \(loop[0-9]+\): inode [0-9]+: block $block \(directory leaf\)"
+log_since "iomapfs \(loop[0-9]+\): error: inode [0-9]+: block $block \(directory leaf\)"
 ! grep -q " $MNT .*emergency_ro" /proc/self/mounts || fail "emergency_ro in spite of errors=continue"
 fill "$MNT/new" 5000 2
 unmount

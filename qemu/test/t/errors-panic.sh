@@ -7,6 +7,8 @@
 
 only_iomapfs
 
+expect_errors
+
 mkimg img
 mount_fs img
 mkdir "$MNT/dir"

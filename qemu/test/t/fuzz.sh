@@ -6,5 +6,6 @@
 # seconds: 240
 # guest: alone --append brd.rd_size=12288
 
+expect_errors
 # A few of those that "make fuzz" tries on the debug kernel.
 "$FUZZ" guest --fs "$FS" --images "$FUZZ_IMAGES" --out "$OUT" --seed "$SEED" --count "${N:-60}" --judge 15
