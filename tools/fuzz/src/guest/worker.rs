@@ -18,7 +18,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// What a mount may say.
-const MOUNT_ERRORS: [Errno; 7] = [
+const MOUNT_ERRORS: [Errno; 8] = [
     Errno::UCLEAN,
     Errno::INVAL,
     Errno::IO,
@@ -27,6 +27,8 @@ const MOUNT_ERRORS: [Errno; 7] = [
     Errno::BADMSG,
     // No journal fits into what the image says that it has.
     Errno::NOSPC,
+    // jbd2 has no buffer for a block that the journal names and the device does not have.
+    Errno::NOMEM,
 ];
 
 /// Counts, for the end.
