@@ -107,12 +107,18 @@ impl<W: Write> DioTable<W> {
             let first = (*iter).private.cast::<i64>().read();
             let last = ((*iter).pos as u64).saturating_add((*iter).len);
             let whole = file_offset == first && end == last;
-            if whole && (unwritten || end > inode.size()) {
+            let extends = end > inode.size();
+            if whole && (unwritten || extends) {
                 let mut flags = bindings::IOMAP_IOEND_DIRECT;
                 if unwritten {
                     flags |= bindings::IOMAP_IOEND_UNWRITTEN;
                 }
                 bindings::iomap_init_ioend((*iter).inode, bio, file_offset, flags as u16);
+                // Writes behind the end go to blocks in a row: the worker makes one extent of many.
+                if !extends {
+                    let ioend = kernel::container_of!(bio, bindings::iomap_ioend, io_bio);
+                    return ioend::submit::<W::Completion>(ioend);
+                }
                 (*bio).bi_end_io = Some(ioend::end_bio::<W::Completion>);
             }
             bindings::submit_bio(bio);

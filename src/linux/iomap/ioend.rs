@@ -5,7 +5,8 @@
 //! A bio ends in interrupt context, where nothing can be done that sleeps. Its ioend is pushed onto the
 //! inode's [`Queue`] without a lock; the one that finds the queue empty starts the work item. The work
 //! takes all there is, sorts and merges it, asks the file system to make the whole batch visible, and then
-//! lets iomap end the writeback of the folios, or complete the requests.
+//! lets iomap end the writeback of the folios, or complete the requests. A direct write that has ended by the time
+//! it is submitted does not take this way: who submits it completes it ([`submit`]).
 //!
 //! # Invariants
 //!
@@ -136,6 +137,16 @@ impl<C: Completion> Queue<C> {
             bindings::iomap_sort_ioends(head);
         }
 
+        // SAFETY: The list is ours, and its ioends are, which are all of this inode.
+        unsafe { Self::finish(inode, head) }
+    }
+
+    /// Completes and finishes all ioends of a list. May sleep.
+    ///
+    /// # Safety
+    ///
+    /// `head` is a list of ioends of `inode` that have ended and are the caller's to finish.
+    unsafe fn finish(inode: &INode<C::Fs>, head: *mut bindings::list_head) {
         C::complete(
             inode,
             &mut Batch {
@@ -144,7 +155,7 @@ impl<C: Completion> Queue<C> {
             },
         );
 
-        // SAFETY: The list is ours; each ioend is taken off it before it is finished and not touched after.
+        // SAFETY: By the caller; each ioend is taken off the list before it is finished and not touched after.
         unsafe {
             while (*head).next != head {
                 let entry = (*head).next;
@@ -286,6 +297,40 @@ unsafe fn range_of(ioend: *const bindings::iomap_ioend) -> Range {
     }
 }
 
+/// In `io_private` of an ioend: [`submit`] is at it, and finishes it if it has ended by then.
+const SUBMITTING: usize = 1;
+/// The same, and it has ended.
+const ENDED: usize = 2;
+
+/// Submits a direct write that [`Completion::complete`] has to be told of. If it has ended by the time that it is
+/// submitted, as on a device in memory, it is completed here: a worker would be woken for one alone.
+///
+/// # Safety
+///
+/// `ioend` was initialised by `iomap_init_ioend()` for an inode of `C::Fs`, and its bio is ready to be submitted. The
+/// caller may sleep, and gives it up.
+pub(super) unsafe fn submit<C: Completion>(ioend: *mut bindings::iomap_ioend) {
+    // SAFETY: By the caller. Until `end_bio` has found something else than SUBMITTING, nobody finishes the ioend but
+    // we. The inode is alive: its file is open for the request.
+    unsafe {
+        let inode = INode::<C::Fs>::from_raw((*ioend).io_inode);
+        let state = Atomic::<usize>::from_ptr((&raw mut (*ioend).io_private).cast());
+        state.store(SUBMITTING, Relaxed);
+        (*ioend).io_bio.bi_end_io = Some(end_bio::<C>);
+        bindings::submit_bio(&raw mut (*ioend).io_bio);
+        if state.cmpxchg(SUBMITTING, 0, Acquire).is_err() {
+            let mut head = bindings::list_head::default();
+            let head = &raw mut head;
+            let entry = &raw mut (*ioend).io_list;
+            (*head).next = entry;
+            (*head).prev = entry;
+            (*entry).next = head;
+            (*entry).prev = head;
+            Queue::<C>::finish(inode, head);
+        }
+    }
+}
+
 /// The `bi_end_io` of writes that [`Completion::complete`] has to be told of.
 ///
 /// # Safety
@@ -295,6 +340,10 @@ pub(super) unsafe extern "C" fn end_bio<C: Completion>(bio: *mut bindings::bio) 
     // SAFETY: By the caller. The inode is alive: its folios are under writeback, or its file is open for the request.
     unsafe {
         let ioend = kernel::container_of!(bio, bindings::iomap_ioend, io_bio);
+        let state = Atomic::<usize>::from_ptr((&raw mut (*ioend).io_private).cast());
+        if state.cmpxchg(SUBMITTING, ENDED, Release).is_ok() {
+            return;
+        }
         let inode = INode::<C::Fs>::from_raw((*ioend).io_inode);
         let wq = core::ptr::from_ref(C::workqueue(inode)).cast_mut().cast();
         C::queue(inode).push(ioend, wq);
