@@ -128,11 +128,7 @@ impl<C: Completion> Queue<C> {
             while !next.is_null() {
                 let entry = &raw mut (*next).io_list;
                 next = (*entry).next.cast();
-                let first = (*head).next;
-                (*entry).next = first;
-                (*entry).prev = head;
-                (*first).prev = entry;
-                (*head).next = entry;
+                add(entry, head);
             }
             bindings::iomap_sort_ioends(head);
         }
@@ -172,6 +168,22 @@ impl<C: Completion> Queue<C> {
                 bindings::iomap_finish_ioends(ioend, error);
             }
         }
+    }
+}
+
+/// Puts `entry` at the front of a list.
+///
+/// # Safety
+///
+/// `head` is a list, `entry` is valid and in none, and both are the caller's alone.
+unsafe fn add(entry: *mut bindings::list_head, head: *mut bindings::list_head) {
+    // SAFETY: By the caller.
+    unsafe {
+        let first = (*head).next;
+        (*entry).next = first;
+        (*entry).prev = head;
+        (*first).prev = entry;
+        (*head).next = entry;
     }
 }
 
@@ -318,14 +330,13 @@ pub(super) unsafe fn submit<C: Completion>(ioend: *mut bindings::iomap_ioend) {
         state.store(SUBMITTING, Relaxed);
         (*ioend).io_bio.bi_end_io = Some(end_bio::<C>);
         bindings::submit_bio(&raw mut (*ioend).io_bio);
-        if state.cmpxchg(SUBMITTING, 0, Acquire).is_err() {
+        // Not a cmpxchg: one that fails orders nothing, and what the end of the bio has left is read next.
+        if state.xchg(0, Acquire) == ENDED {
             let mut head = bindings::list_head::default();
             let head = &raw mut head;
-            let entry = &raw mut (*ioend).io_list;
-            (*head).next = entry;
-            (*head).prev = entry;
-            (*entry).next = head;
-            (*entry).prev = head;
+            (*head).next = head;
+            (*head).prev = head;
+            add(&raw mut (*ioend).io_list, head);
             Queue::<C>::finish(inode, head);
         }
     }
