@@ -25,6 +25,8 @@ MS_RDONLY, MS_REMOUNT = 1, 32
 FIFREEZE, FITHAW = 0xc0045877, 0xc0045878
 DENSE = 8 * int(os.environ.get("N") or 1)
 PAGE, PIECE = 4096, bytes(range(256)) * 64
+# Of a file that is written in pieces: so many that the first block to be chosen for one needs memory.
+PIECES = 31
 # Opened once: this would be counted.
 nth = os.open("/proc/self/fail-nth", os.O_RDWR)
 caches = os.open("/proc/sys/vm/drop_caches", os.O_WRONLY)
@@ -198,7 +200,7 @@ def data():
 
     def pieces(sync):
         os.ftruncate(fd, 0)
-        for i in range(30):
+        for i in range(PIECES):
             os.pwrite(fd, PIECE[:PAGE], i * 3 * PAGE)
         if sync:
             os.fsync(fd)
@@ -206,7 +208,7 @@ def data():
     def synced(error):
         os.fsync(fd)
         cold()
-        if any(os.pread(fd, PAGE, i * 3 * PAGE) != PIECE[:PAGE] for i in range(30)):
+        if any(os.pread(fd, PAGE, i * 3 * PAGE) != PIECE[:PAGE] for i in range(PIECES)):
             raise Wrong("other bytes than were written")
     # Writeback waits for memory: nobody would write again what it gives up.
     sweep("fsync", lambda: os.fsync(fd), lambda: pieces(False), synced, allowed=())
@@ -214,8 +216,8 @@ def data():
 
     def cut(error):
         os.ftruncate(fd, 15 * 3 * PAGE)
-        os.ftruncate(fd, 30 * 3 * PAGE)
-        for i in range(30):
+        os.ftruncate(fd, PIECES * 3 * PAGE)
+        for i in range(PIECES):
             if os.pread(fd, PAGE, i * 3 * PAGE) != (PIECE[:PAGE] if i < 15 else bytes(PAGE)):
                 raise Wrong(f"block {i} is wrong")
     sweep("truncate", lambda: os.ftruncate(fd, 15 * 3 * PAGE), lambda: pieces(True), cut)

@@ -131,16 +131,20 @@ impl Completion for Batched {
 
     fn complete(node: &Node, batch: &mut Batch<'_>) {
         let _nofs = NofsScope::enter();
+        let store = &node.data().volume().store;
         // As few transactions as possible.
         let mut handle = None;
-        batch.each(|range| commit(node, &mut handle, range));
+        // Nobody would write it again: for want of memory it would be lost. It is not waited for within a transaction,
+        // the commit of which may be what gives some back.
+        batch.each(|range| {
+            store.insist(|| commit(node, &mut handle, range).inspect_err(|_| handle = None))
+        });
     }
 }
 
-impl Writeback for Batched {
-    fn map(node: &Node, pos: u64, len: u64) -> Result<Map> {
-        // After an abort nothing may get to the device: what the file system thinks is free may not be free there.
-        node.data().volume().store.check_writable()?;
+impl Batched {
+    /// Where the bytes from `pos` on go, `len` of them at least. Blocks that were only reserved are chosen.
+    fn place(node: &Node, pos: u64, len: u64) -> Result<Map> {
         with_core(node, |volume, core| {
             let mut blocks = Blocks::touched(volume, pos, len)?;
             // The mapping is used for the folios that follow too.
@@ -160,6 +164,16 @@ impl Writeback for Batched {
             };
             to_map(volume, &mapping, MapFlags::NONE)
         })
+    }
+}
+
+impl Writeback for Batched {
+    fn map(node: &Node, pos: u64, len: u64) -> Result<Map> {
+        let store = &node.data().volume().store;
+        // After an abort nothing may get to the device: what the file system thinks is free may not be free there.
+        store.check_writable()?;
+        // What cannot be mapped is given up: that is not to be for want of memory.
+        store.insist(|| Self::place(node, pos, len))
     }
 
     fn valid(node: &Node, cookie: u64) -> bool {

@@ -50,8 +50,22 @@ mark() {
 : >.marking
 mark &
 marker=$!
+# Files in so many pieces that the map of each needs memory for the first block that is chosen; written by a worker.
+cat >pieces.py <<'P'
+import os, sys
+page = bytes(range(256)) * 16
+what, top = sys.argv[1:]
+for f in range(20):
+    fd = os.open(f"{top}/{f}", os.O_RDWR | os.O_CREAT)
+    for i in range(31):
+        if what == "write":
+            os.pwrite(fd, page, i * 12288)
+        elif os.pread(fd, 4096, i * 12288) != page:
+            sys.exit(f"file {f}, piece {i}: other bytes than were written")
+P
 # Before anything fails, all that is to be run is in memory.
 mkdir warm
+python3 -SE pieces.py write warm
 "$TOP/qemu/test/synced.py" work state warm 1 40
 for n in $(seq "${N:-1}"); do
 	seed=$((${SEED:-1} + n - 1))
@@ -61,7 +75,10 @@ for n in $(seq "${N:-1}"); do
 	sync "$MNT/kept"
 	chance 40
 	"$TOP/qemu/test/synced.py" work state "$MNT" "$seed" 120 >said || fail "SEED=$seed: the workload"
-	sync -f "$MNT"
+	mkdir "$MNT/pieces"
+	python3 -SE pieces.py write "$MNT/pieces"
+	sync
+	sync -f "$MNT" || fail "SEED=$seed: what writeback could not write at once is lost"
 	chance 0
 	cat said
 	grep -q ' no error$' said || fail "SEED=$seed: what must wait for memory has failed: $(cat said)"
@@ -75,6 +92,7 @@ for n in $(seq "${N:-1}"); do
 	drop_caches
 	same "$MNT/kept" 200K
 	same "$MNT/late" 300K 2
+	python3 -SE pieces.py check "$MNT/pieces" || fail "SEED=$seed: pieces"
 	unmount
 	e2fsck -fn $disk >.fsck 2>&1 || { cat .fsck; fail "SEED=$seed: e2fsck"; }
 	dd if=$disk of=img bs=1M status=none
