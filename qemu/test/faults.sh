@@ -6,12 +6,6 @@
 # An image's device is behind a table of device-mapper, $FAULTY.
 FAULTY=/dev/mapper/faulty
 
-# What the block layer, device-mapper and jbd2 say when a device fails is no trouble.
-faults_expected() {
-	expect_trouble 'Buffer I/O error|I/O error, dev|lost (async|sync) page write|failed to convert unwritten'
-	expect_errors
-}
-
 # faulty_make IMAGE
 faulty_make() {
 	faulty_loop=$(losetup -f --show "$1")

@@ -4,9 +4,7 @@
 # catches: a loop device that is detached while mounted, or whose file shrinks, and what was synced is lost, or nobody can unmount
 
 only_iomapfs
-. "$TOP/qemu/test/faults.sh"
-faults_expected
-expect_trouble 'beyond end of device'
+expect_errors
 
 # It goes when its last user goes.
 mkimg -s 16M img

@@ -6,7 +6,6 @@
 
 only_iomapfs
 expect_errors
-expect_trouble 'Buffer I/O error|I/O error, dev|lost async page write|lost sync page write'
 
 mkimg img
 mount_fs img

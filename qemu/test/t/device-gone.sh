@@ -6,8 +6,7 @@
 # parallel: four writers
 
 only_iomapfs
-. "$TOP/qemu/test/faults.sh"
-faults_expected
+expect_errors
 disks=/sys/kernel/config/nullb disk=/dev/gone
 mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config || skip "no configfs"
 [ -d "$disks" ] || skip "no null_blk"

@@ -7,7 +7,7 @@
 
 only_iomapfs
 . "$TOP/qemu/test/faults.sh"
-faults_expected
+expect_errors
 
 mkimg -s 16M img
 faulty_make img

@@ -5,7 +5,7 @@
 
 only_iomapfs
 . "$TOP/qemu/test/faults.sh"
-faults_expected
+expect_errors
 { yes 'stale: nobody has written this to a file' || :; } 2>/dev/null | head -c 24M >img
 mke2fs -q -F -t ext4 -b "$BS" -J size=4 -E nodiscard,lazy_itable_init=0 img 2>.err || fail "$(cat .err)"
 faulty_make img

@@ -12,8 +12,7 @@
 only_iomapfs
 faults=/sys/kernel/debug
 [ -e /proc/self/fail-nth ] && [ -d $faults/failslab ] || skip "this kernel cannot let allocations fail"
-. "$TOP/qemu/test/faults.sh"
-faults_expected
+expect_errors
 expect_trouble 'at remove_proc_entry'
 for what in failslab fail_page_alloc; do
 	echo 0 >$faults/$what/verbose

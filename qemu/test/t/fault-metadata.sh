@@ -8,7 +8,7 @@
 
 only_iomapfs
 . "$TOP/qemu/test/faults.sh"
-faults_expected
+expect_errors
 
 features=orphan_file
 mkimg -s 24M -N 1024 -J size=4 -O $features img 2>/dev/null || { features=''; mkimg -s 24M -N 1024 -J size=4 img; }

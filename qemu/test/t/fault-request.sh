@@ -11,7 +11,7 @@ only_iomapfs
 faults=/sys/kernel/debug/fail_make_request
 [ -d $faults ] || skip "this kernel cannot let requests fail"
 . "$TOP/qemu/test/faults.sh"
-faults_expected
+expect_errors
 
 { yes 'stale: nobody has written this to a file' || :; } 2>/dev/null | head -c 24M >fresh
 mke2fs -q -F -t ext4 -b "$BS" -J size=4 -E nodiscard,lazy_itable_init=0 fresh 2>.err || fail "$(cat .err)"

@@ -8,7 +8,7 @@
 
 only_iomapfs
 . "$TOP/qemu/test/faults.sh"
-faults_expected
+expect_errors
 
 cases=${N:-8}
 # What is free holds text, so that a block that is shown without having been written is seen.

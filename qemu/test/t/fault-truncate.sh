@@ -5,7 +5,7 @@
 
 only_iomapfs
 . "$TOP/qemu/test/faults.sh"
-faults_expected
+expect_errors
 
 # Nine files: an end between pages, between blocks, in a block; three ways to grow, far behind the end.
 cat >files.py <<'P'

@@ -14,7 +14,7 @@ faults=/sys/kernel/debug
 disks=/sys/kernel/config/nullb disk=/dev/memory times=1000000
 mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config
 . "$TOP/qemu/test/faults.sh"
-faults_expected
+expect_errors
 
 # A disk that needs no memory of its own once all of it has been written.
 mkdir "$disks/memory"

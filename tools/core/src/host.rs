@@ -12,6 +12,8 @@ pub use dir::{Dir, Held, InodeAndFlaw};
 pub use image::{Image, Mkfs};
 pub use store::{Commit, HostStore, Raw, Restart, Tx};
 
+use crate::disk::inode::Time;
+use crate::inode::Attrs;
 use crate::space::Space;
 use crate::volume::Volume;
 
@@ -32,5 +34,25 @@ pub fn mount(image: &Image) -> Volume<HostStore> {
             space,
         },
         Err(e) => panic!("{e:?}: {:?}", store.take_reports()),
+    }
+}
+
+/// The attributes of a new inode of this type and mode, of an ordinary user, with all times the same.
+pub fn new_attrs(mode: u16, nlink: u32) -> Attrs {
+    let now = Time {
+        sec: 1_700_000_000,
+        nsec: 5,
+    };
+    Attrs {
+        mode,
+        uid: 1000,
+        gid: 70000,
+        nlink,
+        rdev: 0,
+        atime: now,
+        mtime: now,
+        ctime: now,
+        crtime: now,
+        version: 1,
     }
 }

@@ -4,8 +4,8 @@
 
 use iomapfs_core::disk::inode::{FileKind, InodeFlags, InodeTableFormat, Time};
 use iomapfs_core::disk::{Ino, LogicalBlock, PhysBlock};
-use iomapfs_core::host::{mount, HostStore, Image, Mkfs};
-use iomapfs_core::inode::{dtime, set_dtime, wipe, Attrs, Content, Inode};
+use iomapfs_core::host::{mount, new_attrs, HostStore, Image, Mkfs};
+use iomapfs_core::inode::{dtime, set_dtime, wipe, Content, Inode};
 use iomapfs_core::store::{Store, Transaction};
 use iomapfs_core::volume::Volume;
 use kernel::error::{code::*, Error};
@@ -18,25 +18,6 @@ fn named(image: &Image, name: &str) -> Ino {
         .split_once("Inode: ")
         .unwrap_or_else(|| panic!("{name}: {text}"));
     Ino::new(rest.split_whitespace().next().unwrap().parse().unwrap()).unwrap()
-}
-
-fn attrs(mode: u16) -> Attrs {
-    let now = Time {
-        sec: 1_700_000_000,
-        nsec: 5,
-    };
-    Attrs {
-        mode,
-        uid: 1000,
-        gid: 70000,
-        nlink: 1,
-        rdev: 0,
-        atime: now,
-        mtime: now,
-        ctime: now,
-        crtime: now,
-        version: 1,
-    }
 }
 
 /// Gives the inodes names in the root directory and has the file system checked.
@@ -75,7 +56,7 @@ fn new_inodes_are_read_by_others() {
             let mut tx = vol.store.begin(credits, 0).unwrap();
             let ino = vol.space.alloc_inode(&vol, &mut tx, Ino::ROOT, false);
             let ino = ino.unwrap();
-            let mut attrs = attrs(mode);
+            let mut attrs = new_attrs(mode, 1);
             if attrs.kind().is_device() {
                 attrs.rdev = 300 << 20 | 70000;
             }
@@ -119,7 +100,7 @@ fn wiped_inode_is_unused() {
         let mut tx = vol.store.begin(credits, 0).unwrap();
         let ino = vol.space.alloc_inode(&vol, &mut tx, Ino::ROOT, false);
         let ino = ino.unwrap();
-        let attrs = attrs(0o100_644);
+        let attrs = new_attrs(0o100_644, 1);
         let flags = InodeFlags::NODUMP;
         Inode::create(&vol, &mut tx, ino, &attrs, flags, 7, Content::Mapped).unwrap();
         wipe(&vol, &mut tx, ino).unwrap();

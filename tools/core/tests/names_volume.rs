@@ -3,9 +3,9 @@
 //! Directories with the allocator, the extent tree and the inode that they have in the module: what a directory
 //! costs a handle, and what of it reaches the inode.
 
-use iomapfs_core::disk::inode::{InodeFlags, Time};
+use iomapfs_core::disk::inode::InodeFlags;
 use iomapfs_core::disk::Ino;
-use iomapfs_core::host::{mount, Dir, HostStore, Image, InodeAndFlaw, Mkfs, Tx};
+use iomapfs_core::host::{mount, new_attrs, Dir, HostStore, Image, InodeAndFlaw, Mkfs, Tx};
 use iomapfs_core::inode::{Attrs, Content, Inode};
 use iomapfs_core::map::FileMap;
 use iomapfs_core::names::{self, Cursor, Directory, FileType, Progress};
@@ -22,25 +22,6 @@ struct Node {
     inode: RefCell<Inode>,
     attrs: Attrs,
     index_failed: Cell<bool>,
-}
-
-fn attrs(mode: u16, nlink: u32) -> Attrs {
-    let now = Time {
-        sec: 1_700_000_000,
-        nsec: 0,
-    };
-    Attrs {
-        mode,
-        uid: 0,
-        gid: 0,
-        nlink,
-        rdev: 0,
-        atime: now,
-        mtime: now,
-        ctime: now,
-        crtime: now,
-        version: 1,
-    }
 }
 
 impl Node {
@@ -88,7 +69,7 @@ impl Node {
             true => (0o040_755, 2, FileType::Directory),
             false => (0o100_644, 1, FileType::Regular),
         };
-        let attrs = attrs(mode, nlink);
+        let attrs = new_attrs(mode, nlink);
         let content = Content::Mapped;
         let inode = Inode::create(vol, &mut tx, ino, &attrs, InodeFlags::NONE, 77, content)?;
         if directory {

@@ -62,7 +62,6 @@ impl Sim {
         });
         self.world.trace.fua(nr, Bytes::from(&*bytes));
         let head = self.world.journal.head();
-        let (mount, journal) = Self::mount(device.clone(), head, self.restart, self.broken)?;
         let (nr, bytes) = change_super(&mut device, |raw| {
             raw.set_needs_recovery(true);
             if orphan_file {
@@ -70,12 +69,7 @@ impl Sim {
             }
         });
         self.world.trace.fua(nr, Bytes::from(&*bytes));
-        // The core's own copy of it.
-        drop(mount);
-        let (mount, journal) = {
-            let _ = journal;
-            Self::mount(device, head, self.restart, self.broken)?
-        };
+        let (mount, journal) = Self::mount(device, head, self.restart, self.broken)?;
         self.world.remounted(journal, &mount);
         self.mount = Rc::new(mount);
         Ok(())

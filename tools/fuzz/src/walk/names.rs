@@ -4,10 +4,11 @@
 
 use super::node::Node;
 use super::visit::{Seen, Visit};
-use iomapfs_core::disk::inode::{FileKind, InodeFlags, Time};
+use iomapfs_core::disk::inode::{FileKind, InodeFlags};
 use iomapfs_core::disk::xattr::{XattrFormat, XattrHeader};
 use iomapfs_core::disk::Ino;
-use iomapfs_core::inode::{set_dtime, Attrs, Content, Inode};
+use iomapfs_core::host::new_attrs;
+use iomapfs_core::inode::{set_dtime, Content, Inode};
 use iomapfs_core::map::FileMap;
 use iomapfs_core::names::{self, FileType};
 use iomapfs_core::space::Run;
@@ -60,22 +61,12 @@ impl Visit<'_, '_> {
             self.flawed = true;
             return Err(EIO);
         }
-        let now = Time {
-            sec: 1_700_000_000,
-            nsec: 0,
+        let (mode, nlink) = if directory {
+            (0o040_755, 2)
+        } else {
+            (0o100_644, 1)
         };
-        let attrs = Attrs {
-            mode: if directory { 0o040_755 } else { 0o100_644 },
-            uid: 0,
-            gid: 0,
-            nlink: if directory { 2 } else { 1 },
-            rdev: 0,
-            atime: now,
-            mtime: now,
-            ctime: now,
-            crtime: now,
-            version: 1,
-        };
+        let attrs = new_attrs(mode, nlink);
         let flags = InodeFlags::NONE;
         let inode = Inode::create(vol, &mut tx, ino, &attrs, flags, 5, Content::Mapped)?;
         let new = Node::new((inode, attrs));

@@ -4,11 +4,11 @@
 
 use super::{add_dir_link, file_type, INSERT_REVOKES, ORPHAN_CREDITS, WRITE_CREDITS};
 use crate::mount::{Mount, Node, Shared};
-use iomapfs_core::disk::inode::{InodeFlags, Time};
+use iomapfs_core::disk::inode::InodeFlags;
 use iomapfs_core::disk::symlink::TargetFormat;
 use iomapfs_core::disk::LogicalBlock;
-use iomapfs_core::host::Tx;
-use iomapfs_core::inode::{wipe, Attrs, Content, Inode};
+use iomapfs_core::host::{new_attrs, Tx};
+use iomapfs_core::inode::{wipe, Content, Inode};
 use iomapfs_core::map::FileMap;
 use iomapfs_core::names;
 use iomapfs_core::store::{Store, Transaction};
@@ -94,27 +94,13 @@ impl Mount {
         let is_dir = matches!(what, What::Dir);
         let parent = dir.borrow().ino();
         let ino = vol.space.alloc_inode(vol, tx, parent, is_dir)?;
-        let now = Time {
-            sec: 1_700_000_000,
-            nsec: 1,
+        let mode = match what {
+            What::File => 0o100_644,
+            What::Dir => 0o040_755,
+            What::Link(_) => 0o120_777,
+            What::Device => 0o020_000,
         };
-        let attrs = Attrs {
-            mode: match what {
-                What::File => 0o100_644,
-                What::Dir => 0o040_755,
-                What::Link(_) => 0o120_777,
-                What::Device => 0o020_000,
-            },
-            uid: 1000,
-            gid: 1000,
-            nlink: if is_dir { 2 } else { 1 },
-            rdev: 0,
-            atime: now,
-            mtime: now,
-            ctime: now,
-            crtime: now,
-            version: 1,
-        };
+        let attrs = new_attrs(mode, if is_dir { 2 } else { 1 });
         let content = match what {
             What::Link(target) if target.len() <= Inode::MAX_FAST_TARGET => Content::Target(target),
             What::Device => Content::Special,
