@@ -111,7 +111,7 @@ impl Sim {
             let mapping = match self.begin_direct(node, (at, to), end, batch) {
                 Ok(mapping) => mapping,
                 Err(error) => {
-                    self.give_up(&request);
+                    self.give_up(node, &request);
                     return Err(error);
                 }
             };
@@ -245,12 +245,16 @@ impl Sim {
     }
 
     /// A write has failed when a part of it was on its way: nothing is done when that is there.
-    fn give_up(&mut self, request: &Request) {
+    fn give_up(&mut self, node: &Shared, request: &Request) {
         for (at, id) in &request.ids {
             self.world.data_done(request.ino, *at, *id);
         }
         for at in &request.fresh {
             self.world.forget_data(request.ino, *at);
         }
+        // What it has left behind the end is made zero before anybody can see it; what is in flight may move the end.
+        self.finish_flights(|flight| flight.ino == request.ino && flight.is_direct());
+        let size = node.borrow().size;
+        self.cut_shadow(request.ino, size);
     }
 }
