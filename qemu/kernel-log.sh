@@ -5,7 +5,7 @@
 
 kernel_trouble_re='Kernel panic|BUG:|kernel BUG at|Oops|WARNING:|general protection fault|KASAN|UBSAN|KCSAN|KFENCE'
 kernel_trouble_re+='|rcu.*(stall|detected)|soft lockup|hard LOCKUP|workqueue lockup|blocked for more than|circular locking'
-kernel_trouble_re+='|recursive locking|suspicious RCU usage|inconsistent lock state|lock held when returning'
+kernel_trouble_re+='|recursive locking|turning off the locking correctness validator|suspicious RCU usage|inconsistent lock state|lock held when returning'
 kernel_trouble_re+='|bad unlock balance|sleeping function called|scheduling while atomic|ODEBUG|refcount_t:'
 kernel_trouble_re+='|list_(add|del) corruption|panicked at|unreferenced object|Objects remaining|VFS: Busy inodes'
 kernel_trouble_re+='|Unable to handle kernel|Out of memory:|JBD2: assertion|page allocation failure|DMA-API:.*error'

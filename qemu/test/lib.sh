@@ -90,7 +90,7 @@ fsck_clean() {
 		cat .fsck >&2
 		fail "e2fsck finds errors in $1"
 	}
-	! dumpe2fs -h "$1" 2>/dev/null | grep -q needs_recovery || fail "$1 needs recovery after a clean unmount"
+	! dumpe2fs -h "$1" 2>/dev/null | has_line needs_recovery || fail "$1 needs recovery after a clean unmount"
 }
 
 # tree DIR: one line for each thing below DIR: type, mode, owner, size, links, time, name, link target, checksum.
@@ -188,9 +188,21 @@ expect_remount_errno() {
 # log_mark, log_lines: the kernel's log since log_mark.
 log_mark() { echo "iomapfs-test mark $BASHPID $RANDOM" | tee .mark >/dev/kmsg; }
 log_lines() { dmesg | awk -v mark="$(cat .mark)" 'seen { print } index($0, mark) { seen = 1 }'; }
+# all_end PID...: each of them ends, and well.
+all_end() {
+	local pid
+	for pid; do wait "$pid" || fail "process $pid ended with status $?"; done
+}
+
+# has_line RE: does the input have a line that matches the extended expression RE? All of it is read, as whoever writes it would fail
+# if it were not.
+has_line() {
+	local lines
+	lines=$(grep -a -E -- "$1")
+}
 # log_since RE: does that have a line that matches the extended expression RE?
 log_since() {
-	log_lines | grep -q -E -- "$1" ||
+	log_lines | has_line "$1" ||
 		fail "the kernel's log has no line like: $1"
 }
 

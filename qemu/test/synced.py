@@ -117,9 +117,11 @@ class File:
         self.shortest = 0          # the least size that it had since then
         self.cut = False           # whether it was cut since then
         self.names = {name}        # where it may be
-        self.linked = False        # whether a name has been promised, and it was not deleted since
+        self.linked = False        # whether it was promised to be there, and was not deleted since
 
     def promise(self):
+        """It was synced, and with it the name that it was created under or given since."""
+        self.linked = True
         self.promised, self.tried = self.data, []
         self.shortest, self.cut, self.doubted = len(self.data), False, False
 

@@ -94,7 +94,8 @@ struct Chunk {
 
 /// See the top of the file.
 pub(super) struct Cache {
-    chunks: KVec<Chunk>,
+    /// May be larger than what the slab gives out.
+    chunks: KVVec<Chunk>,
     totals: Totals,
     /// The part of [`EVICTABLE`] that is this cache's.
     counted: u32,
@@ -105,7 +106,7 @@ pub(super) struct Cache {
 impl Cache {
     pub(super) fn new() -> Self {
         Self {
-            chunks: KVec::new(),
+            chunks: KVVec::new(),
             totals: Totals::default(),
             counted: 0,
             hand: 0,

@@ -34,7 +34,19 @@ impl Ops for Read {
 
     fn begin(node: &Node, pos: u64, len: u64, op: Op) -> Result<Map> {
         let volume = node.data().volume();
-        let blocks = Blocks::touched(volume, pos, len)?;
+        let blocks = match Blocks::touched(volume, pos, len) {
+            // Whole folios are read, and the last one may reach behind all that a file can have.
+            Err(e) if e == EFBIG => {
+                return Ok(Map {
+                    start: pos,
+                    len,
+                    extent: Extent::Hole,
+                    flags: MapFlags::NONE,
+                    cookie: 0,
+                })
+            }
+            blocks => blocks?,
+        };
         let mapping = lookup(node, blocks, !op.contains(Op::NOWAIT))?;
         let mut map = to_map(volume, &mapping, MapFlags::NONE)?;
         // What is delayed was written back before a direct read came here, unless a mapping into memory was
@@ -170,7 +182,7 @@ impl<const QUEUED: bool> Ops for Direct<QUEUED> {
             }
         };
         // A mapping that is not durable, or a size that will change, rules out the FUA shortcut of O_DSYNC.
-        let flags = if end > node.size() || !node.data().is_map_durable() {
+        let flags = if !node.data().is_within(node, end) || !node.data().is_map_durable() {
             MapFlags::DIRTY
         } else {
             MapFlags::NONE

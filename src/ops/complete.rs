@@ -84,6 +84,10 @@ impl dio::Write for DirectWrite {
     type BatchOps = super::begin::Direct<true>;
     type Completion = Batched;
 
+    fn is_within(node: &Node, end: u64) -> bool {
+        node.data().is_within(node, end)
+    }
+
     fn is_done(node: &Node, written: &dio::Written) -> bool {
         with_core(node, |volume, core| {
             let mut left = Blocks::touched(volume, written.pos, written.len)?;

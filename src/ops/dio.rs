@@ -11,6 +11,7 @@
 //! | parts of blocks, over data within the file | shared |
 //! | parts of blocks otherwise | exclusive, alone in flight: iomap zeroes the rest of the blocks |
 //! | behind an end within a page, if blocks are smaller than pages | the same: the page is mapped anew |
+//! | behind the end on disk, within the file | the same: the size on disk goes up when the data is there |
 //! | `O_APPEND` | exclusive, alone in flight, waits: the next one starts where this ends |
 //!
 //! Aligned writes that extend the file run side by side: the size goes up when their blocks are mapped, so
@@ -77,7 +78,10 @@ fn write_direct<'a>(
     // iomap zeroes the rest of a new block, and of the one behind the end even where the write just reaches the end:
     // nobody else may be writing to it.
     let zeroes = parts && end >= size;
-    if !exclusive && (zeroes || end > size && splits_page(size, block)) {
+    // Where data was written to the page cache only, the size on disk is still to follow. iomap completes a plain
+    // overwrite where it cannot: it is waited for.
+    let behind_disk = end <= size && end > node.data().disk_size_hint();
+    if !exclusive && (zeroes || behind_disk || end > size && splits_page(size, block)) {
         return Tried::Exclusive(iocb);
     }
     let (lock, flags) = if !exclusive {

@@ -7,6 +7,7 @@
 //! `i_rwsem` of the directory, by the VFS, shared to look and exclusively to change; with it size and map do not
 //! change. The map lock is taken for each block only where the lock-free copy of the last extent does not answer.
 
+use super::extents::with_reserves;
 use super::{inode, Data, Fs, JournalStore, Node, Tx};
 use crate::disk::inode::InodeFlags;
 use crate::disk::{CsumSeed, Ino, LogicalBlock, PhysBlock};
@@ -111,9 +112,9 @@ impl names::Directory<JournalStore> for Dir<'_> {
         let size = size.ok_or(EFBIG)?;
         let volume = self.data.volume();
         let mut core = self.data.core().lock();
-        let run = core
-            .map
-            .allocate(volume, tx, at, 1, self.data.goal(false), false)?;
+        let goal = self.data.goal(false);
+        let run =
+            with_reserves(|privileged| core.map.allocate(volume, tx, at, 1, goal, privileged))?;
         core.disk_size = size;
         self.node.set_size(size);
         Ok((at, run.start))

@@ -195,6 +195,11 @@ impl Data {
         self.disk_size.load(Relaxed)
     }
 
+    /// Whether the file reaches to byte `end`, in memory and on disk.
+    pub(crate) fn is_within(&self, node: &Node, end: u64) -> bool {
+        end <= node.size().min(self.disk_size_hint())
+    }
+
     /// Whether the directory's index was found to be bad.
     pub(super) fn index_failed(&self) -> bool {
         self.index_failed.load(Relaxed) != 0

@@ -4,6 +4,7 @@
 //!
 //! The VFS caches nothing of it; the buffer cache does.
 
+use super::extents::with_reserves;
 use super::{inode, Fs, JournalStore, Node, Tx};
 use crate::disk::symlink::TargetFormat;
 use crate::disk::LogicalBlock;
@@ -73,9 +74,8 @@ pub(super) fn fill(node: &Node, tx: &mut Tx<'_>, target: &[u8]) -> Result {
     let data = node.data();
     let volume = data.volume();
     let mut core = data.core().lock();
-    let run = core
-        .map
-        .allocate(volume, tx, LogicalBlock::ZERO, 1, data.goal(false), false)?;
+    let (at, goal) = (LogicalBlock::ZERO, data.goal(false));
+    let run = with_reserves(|privileged| core.map.allocate(volume, tx, at, 1, goal, privileged))?;
     core.disk_size = target.len() as u64;
     node.set_size(core.disk_size);
     let fits =

@@ -6,6 +6,7 @@
 # parallel: four writers
 
 only_iomapfs
+. "$TOP/qemu/test/faults.sh"
 expect_errors
 disks=/sys/kernel/config/nullb disk=/dev/gone
 mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config || skip "no configfs"
@@ -20,6 +21,12 @@ plug() {
 	mke2fs -q -F -t ext4 -b "$BS" -J size=4 "$disk"
 }
 unplug() { echo 0 >"$disks/gone/power"; }
+# back IMAGE: what the disk has is copied, then there is no such disk.
+back() {
+	echo 1 >"$disks/gone/power"
+	dd if="$disk" of="$1" bs=1M status=none
+	unmade
+}
 unmade() { rmdir "$disks/gone"; }
 
 # load: writers of all sorts, each until it is told that the device is gone. They must be told.
@@ -87,9 +94,22 @@ for after in 0.3 1; do
 	! sync "$MNT" 2>/dev/null || fail "fsync says that it is durable, without a device"
 	grep -q " $MNT .*emergency_ro" /proc/self/mounts || fail "/proc/mounts does not show emergency_ro"
 	unmount
-	unmade
+	back img
 	rmmod iomapfs
 	insmod "$MODULE"
+	mount_fs img
+	same "$MNT/kept" 100K
+	crosscheck img
+done
+
+# All that was synced before it went is there when it comes back.
+for seed in 1 2 3; do
+	plug
+	mount_fs "$disk"
+	"$TOP/qemu/test/synced.py" work state "$MNT" "$seed" 90 80 "echo 0 >$disks/gone/power" || fail "SEED=$seed: the workload"
+	unmount
+	back img
+	recovers img state "SEED=$seed"
 done
 
 # Nothing is under way, and nothing was ever written; then a mount that is read-only.

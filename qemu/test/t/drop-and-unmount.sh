@@ -32,6 +32,7 @@ for task in $(pgrep -x 'rcu_(preempt|sched)'); do
 done
 mkfifo dropped
 python3 drop.py >dropped &
+dropper=$!
 taskset -pc 1 $$ >/dev/null
 read -r _ <dropped
 if [ "$FS" = iomapfs ]; then
@@ -45,4 +46,4 @@ for _ in $(seq 40); do
 	mount -t tmpfs other other
 	umount other
 done
-wait
+all_end "$dropper"

@@ -41,8 +41,8 @@ fill "$MNT/new" 5000 2
 unmount
 recorded First
 recorded Last
-dumpe2fs -h img 2>/dev/null | grep -q '^FS Error count: *[1-9]' || fail "the error is not in the super block"
-dumpe2fs -h img 2>/dev/null | grep -q '^Filesystem state:.*with errors' || fail "the state does not tell of the error"
+dumpe2fs -h img 2>/dev/null | has_line '^FS Error count: *[1-9]' || fail "the error is not in the super block"
+dumpe2fs -h img 2>/dev/null | has_line '^Filesystem state:.*with errors' || fail "the state does not tell of the error"
 mount_fs img
 same "$MNT/new" 5000 2
 unmount
@@ -59,7 +59,7 @@ mount -o remount,ro "$MNT"
 ! mount -o remount,rw "$MNT" 2>/dev/null || fail "can be written after an error with errors=remount-ro"
 unmount
 recorded Last
-dumpe2fs -h img 2>/dev/null | grep -q '^Filesystem state:.*with errors' || fail "the state does not tell of the error"
+dumpe2fs -h img 2>/dev/null | has_line '^Filesystem state:.*with errors' || fail "the state does not tell of the error"
 # What the policy is comes from the super block where the options do not say.
 damaged
 tune2fs -e remount-ro img >/dev/null

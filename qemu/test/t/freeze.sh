@@ -22,7 +22,7 @@ wait "$writer"
 [ -e "$MNT/dir/two" ] || fail "the writer was not let go"
 fill "$MNT/dir/three" 70000 3
 sync
-dumpe2fs -h img 2>/dev/null | grep -q needs_recovery || fail "thawed, and yet no recovery flag"
+dumpe2fs -h img 2>/dev/null | has_line needs_recovery || fail "thawed, and yet no recovery flag"
 # A second time, without anything to do.
 fsfreeze -f "$MNT"
 fsfreeze -u "$MNT"

@@ -71,6 +71,15 @@ for f in tail tail.direct; do
 	dd if=/dev/zero of="$MNT/$f" bs=4096 count=1 seek=1 conv=notrunc status=none oflag="$how"
 done
 do_cut tail
+# A direct write within the file, but behind its end on disk, as what makes it longer is in memory only.
+for f in below below.fdatasync; do
+	head -c 100 /dev/zero | tr '\0' o >"$MNT/$f"
+	sync "$MNT/$f"
+	dd if=/dev/zero of="$MNT/$f" bs=4096 count=1 seek=1 conv=notrunc status=none
+done
+dd if=.direct of="$MNT/below" bs=4096 count=1 oflag=direct,dsync conv=notrunc status=none
+dd if=.direct of="$MNT/below.fdatasync" bs=4096 count=1 oflag=direct conv=notrunc,fdatasync status=none
+do_cut below
 unmount
 head -c 100 /dev/zero | tr '\0' A >.gap
 truncate -s 12288 .gap
@@ -84,11 +93,15 @@ check() {
 	log) cmp .log "$MNT/log" || fail "O_DSYNC" ;;
 	longer) cmp <(cat .log .log) "$MNT/log" || fail "fdatasync" ;;
 	direct) cmp .direct "$MNT/direct" || fail "O_DIRECT and O_DSYNC" ;;
+	below)
+		cmp -n 4096 .direct "$MNT/below" || fail "O_DIRECT and O_DSYNC, behind the end on disk"
+		cmp -n 4096 .direct "$MNT/below.fdatasync" || fail "O_DIRECT and fdatasync, behind the end on disk"
+		;;
 	gap)
 		cmp .gap "$MNT/gap" || fail "bytes from before the truncate"
 		cmp .gap "$MNT/gap.direct" || fail "bytes from before the truncate, direct"
 		;;
-	tail) ! tail -c +101 "$MNT/tail" "$MNT/tail.direct" | grep -q S || fail "bytes from before the truncate, at the end" ;;
+	tail) ! tail -c +101 "$MNT/tail" "$MNT/tail.direct" | has_line S || fail "bytes from before the truncate, at the end" ;;
 	esac
 }
 for cut in "${cuts[@]}"; do

@@ -37,3 +37,18 @@ now=$(free)
 [ "$now" = "$empty" ] || fail "after $n small files $now blocks are free of $empty"
 unmount
 fsck_clean img
+
+# What is kept for root it can use for everything.
+mkimg -s 32M -m 5 img
+mount_fs img
+chmod 777 "$MNT"
+expect_errno ENOSPC setpriv --reuid 1000 --clear-groups dd if=/dev/zero of="$MNT/user" bs=1k conv=fsync
+n=0
+while setpriv --reuid 1000 --clear-groups mkdir "$MNT/theirs$n" 2>/dev/null; do n=$((n + 1)); done
+expect_errno ENOSPC setpriv --reuid 1000 --clear-groups mkdir "$MNT/theirs$n"
+mkdir "$MNT/roots"
+for i in $(seq 100); do : >"$MNT/roots/$(printf "%0100d" "$i")"; done
+ln -s "$(printf "%0900d" 1)" "$MNT/roots/link"
+fill "$MNT/roots/file" 100K
+sync
+crosscheck img

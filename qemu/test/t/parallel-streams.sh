@@ -8,14 +8,18 @@ only_iomapfs
 mkimg -s 192M img
 mount_fs img
 jobs=4
+pids=()
 for i in $(seq $jobs); do
 	dd if=/dev/zero of="$MNT/direct$i" bs=4k count=1500 oflag=direct status=none &
+	pids+=($!)
 done
-wait
+all_end "${pids[@]}"
+pids=()
 for i in $(seq $jobs); do
 	(for _ in $(seq 60); do head -c 100000 /dev/zero >>"$MNT/buffered$i"; done; sync "$MNT/buffered$i") &
+	pids+=($!)
 done
-wait
+all_end "${pids[@]}"
 unmount
 for i in $(seq $jobs); do
 	for f in direct buffered; do

@@ -14,7 +14,7 @@ same "$MNT/one" 300000
 mount -o remount,rw "$MNT"
 fill "$MNT/two" 70000 2
 sync
-dumpe2fs -h img 2>/dev/null | grep -q needs_recovery || fail "writable, and yet no recovery flag"
+dumpe2fs -h img 2>/dev/null | has_line needs_recovery || fail "writable, and yet no recovery flag"
 # Options of the journal and of errors can change, too.
 mount -o remount,commit=30,errors=remount-ro,nobarrier "$MNT"
 fill "$MNT/three" 70000 3

@@ -19,14 +19,14 @@ for i in 1 2 3; do
 	make "$MNT/f$i" &
 	writing+=($!)
 done
-wait "${writing[@]}"
+all_end "${writing[@]}"
 for i in 1 2 3; do
 	sync "$MNT/f$i"
 	# Not from the page cache: the extents are needed again.
 	dd if="$MNT/f$i" bs=64k iflag=direct status=none | cmp - expected
 done
 touch stop
-wait "$shrinking"
+all_end "$shrinking"
 remount_fs img
 for i in 1 2 3; do cmp "$MNT/f$i" expected; done
 unmount

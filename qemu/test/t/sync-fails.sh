@@ -18,7 +18,7 @@ log_mark
 faulty error_writes
 touch "$MNT/lost"
 for _ in $(seq 100); do
-	! log_lines | grep -q 'Aborting journal' || break
+	! log_lines | has_line 'Aborting journal' || break
 	sleep 0.1
 done
 log_since 'Aborting journal'

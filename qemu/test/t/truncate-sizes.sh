@@ -26,5 +26,21 @@ truncate -s $((BS * 500)) "$MNT/many"
 sync
 truncate -s 0 "$MNT/many"
 rm "$MNT/many" "$MNT/f"
+# The last page of the largest file that there can be: where blocks are smaller, it reaches behind all that a file can have.
+if [ "$BS" -lt 4096 ]; then
+	largest=$((((1 << 32) - 1) * BS))
+	truncate -s "$largest" "$MNT/largest"
+	printf end | dd of="$MNT/largest" bs=1 seek=$((largest - 3)) conv=notrunc status=none
+	sync
+	drop_caches
+	[ "$(tail -c 5000 "$MNT/largest" | tail -c 3)" = end ] || fail "the end of the largest file"
+	python3 -c '
+import mmap, sys
+with open(sys.argv[1], "rb") as f:
+    start = int(sys.argv[2]) // 4096 * 4096
+    with mmap.mmap(f.fileno(), int(sys.argv[2]) - start, prot=mmap.PROT_READ, offset=start) as view:
+        sys.exit(view[-3:] != b"end")' "$MNT/largest" "$largest" || fail "the end of the largest file, mapped"
+	rm "$MNT/largest"
+fi
 is_free "$before"
 crosscheck img

@@ -61,6 +61,9 @@ pub(crate) trait Write: Sized + 'static {
     /// What is done when parts of asynchronous writes are complete.
     type Completion: Completion<Fs = <Self::Ops as Ops>::Fs>;
 
+    /// Whether the file reaches to byte `end`, in memory and on disk. May be asked in interrupt context.
+    fn is_within(inode: &INode<<Self::Ops as Ops>::Fs>, end: u64) -> bool;
+
     /// Whether the file shows all of it already, as written and within its size on disk.
     fn is_done(inode: &INode<<Self::Ops as Ops>::Fs>, written: &Written) -> bool;
 
@@ -149,9 +152,9 @@ impl<W: Write> DioTable<W> {
             len,
             unwritten: flags & bindings::IOMAP_DIO_UNWRITTEN != 0,
         };
-        // iomap completes plain overwrites in interrupt context. The size never shrinks while direct I/O is
-        // in flight, so what was within it at submission still is.
-        let within = written.pos.saturating_add(len) <= inode.size();
+        // iomap completes plain overwrites in interrupt context. No size shrinks while direct I/O is in flight, so
+        // what was within it at submission still is.
+        let within = W::is_within(inode, written.pos.saturating_add(len));
         if within && (!written.unwritten || BATCH && W::is_done(inode, &written)) {
             return 0;
         }

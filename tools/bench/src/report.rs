@@ -52,6 +52,14 @@ pub fn main(arguments: &Arguments) -> Result<()> {
             base.mode,
             run.mode
         );
+        for (what, then, now) in [
+            ("kernel", &base.kernel, &run.kernel),
+            ("options", &base.options, &run.options),
+        ] {
+            if then != now {
+                println!("compared with a run of other {what}: {then:?}, now {now:?}");
+            }
+        }
     }
     let json = results.join("bench.json");
     fs::write(&json, serde_json::to_string_pretty(&run)? + "\n")

@@ -117,6 +117,8 @@ fn main() -> Result<()> {
         Command::Guest { mut options, only } => {
             if let Some(nr) = only {
                 (options.first, options.count, options.verbose) = (nr, 1, true);
+                // Perhaps it was e2fsck that found something.
+                options.judge = 1;
             }
             guest::watch(&options)
         }

@@ -20,12 +20,13 @@ impl Judge for Nobody {
     }
 }
 
-/// Shortens `case`, which failed, for at most `time`; `None` where only e2fsck finds what is wrong.
-pub fn shrink(case: &Case, base: &Base, time: Duration) -> Option<(Case, Failure)> {
+/// Shortens `case`, which failed with each power cut made in so many `ways`, for at most `time`; `None` where that is
+/// not found again without e2fsck.
+pub fn shrink(case: &Case, base: &Base, ways: usize, time: Duration) -> Option<(Case, Failure)> {
     let end = Instant::now() + time;
     // The one way in which it failed may be rare, so each list is tried in several.
     let fails = |case: &Case| {
-        [1, 4, 16]
+        [ways, 1, 4, 16]
             .into_iter()
             .find_map(|ways| case.run(base, ways, &mut Nobody).err())
     };

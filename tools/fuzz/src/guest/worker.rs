@@ -85,6 +85,13 @@ pub fn work(options: &Options) -> Result<()> {
         worker.one(nr, &damaged)?;
     }
     worker.summary();
+    // If hardly any is used, the damage is too great to test much; at least two thirds are.
+    let mounted = worker.counts.mounted;
+    ensure!(
+        options.count < 30 || mounted >= options.count / 3,
+        "only {mounted} of {} could be mounted",
+        options.count
+    );
     Ok(())
 }
 
@@ -124,9 +131,10 @@ impl Worker<'_> {
             bail!("the kernel's log: {wrong}");
         }
         if clean {
-            if !used || !seen.lines.is_empty() {
+            let complaint = seen.lines.iter().find(|line| line.contains(": error: "));
+            if !used || complaint.is_some() {
                 self.counts.strict += 1;
-                let first = seen.lines.iter().find(|l| l.contains("iomapfs"));
+                let first = complaint.or(seen.lines.first());
                 println!(
                     "image {nr}: clean to e2fsck, and not taken: {}; {}",
                     first.map_or("nothing said", |line| line),

@@ -62,7 +62,8 @@ impl Sim {
             let size = node.borrow().size;
             let zeroes = parts && end >= size;
             let splits_page = block < PAGE && size % PAGE != 0;
-            if !exclusive && (zeroes || end > size && splits_page) {
+            let behind_disk = end <= size && end > node.borrow().core.disk_size;
+            if !exclusive && (zeroes || behind_disk || end > size && splits_page) {
                 exclusive = true;
                 continue;
             }
@@ -150,6 +151,12 @@ impl Sim {
                 self.write_and_wait(node, first, to);
                 self.make_durable(node, true);
             }
+            let size = self.world.model[&request.ino].size;
+            assert!(
+                size >= end,
+                "inode {}: durable to {end}, on disk it ends at {size}",
+                request.ino
+            );
         }
         Ok(())
     }
@@ -197,7 +204,8 @@ impl Sim {
         let new = mapping.state != State::Written;
         let (size, data_tid) = (node.borrow().size, node.borrow().data_tid);
         let known = self.world.has(data_tid) || self.broken.is(Rule::NoCommitOnDsync);
-        request.through &= !new && request.end <= size && known;
+        let within = request.end <= size.min(node.borrow().core.disk_size);
+        request.through &= !new && within && known;
         request.unwritten |= new;
         request.pieces += 1;
         for at in mapping.start.get()..mapping.end().get() {

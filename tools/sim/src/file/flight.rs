@@ -119,7 +119,10 @@ impl Sim {
         }
         for flight in flights {
             if let Way::Direct { batch } = flight.way {
-                let within = flight.end <= node.borrow().size;
+                let within = {
+                    let node = node.borrow();
+                    flight.end <= node.size.min(node.core.disk_size)
+                };
                 let done = batch && self.is_done(&node, &flight);
                 if !(within && (!flight.unwritten || done)) {
                     self.complete(&node, &[flight.range()]);
