@@ -185,9 +185,6 @@ expect_remount_errno() {
 	[ "$got" = "$1" ] || fail "remount $2 (${3:-no options}) gave $got, expected $1"
 }
 
-# log_mark, log_lines: the kernel's log since log_mark.
-log_mark() { echo "iomapfs-test mark $BASHPID $RANDOM" | tee .mark >/dev/kmsg; }
-log_lines() { dmesg | awk -v mark="$(cat .mark)" 'seen { print } index($0, mark) { seen = 1 }'; }
 # all_end PID...: each of them ends, and well.
 all_end() {
 	local pid
@@ -200,6 +197,10 @@ has_line() {
 	local lines
 	lines=$(grep -a -E -- "$1")
 }
+
+# log_mark, log_lines: the kernel's log since log_mark.
+log_mark() { echo "iomapfs-test mark $BASHPID $RANDOM" | tee .mark >/dev/kmsg; }
+log_lines() { dmesg | awk -v mark="$(cat .mark)" 'seen { print } index($0, mark) { seen = 1 }'; }
 # log_since RE: does that have a line that matches the extended expression RE?
 log_since() {
 	log_lines | has_line "$1" ||

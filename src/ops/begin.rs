@@ -154,11 +154,13 @@ pub(super) fn discard_delayed(node: &Node, start: u64, end: u64) {
 }
 
 /// The longest write that chooses blocks although it must not wait, in bytes: one bio, so that it is our completion
-/// that does the rest, and not the task that must not wait.
+/// that does the rest, and not the task that must not wait, unless the device has ended the bio by the time that it
+/// is submitted.
 const MOST_NOWAIT: u64 = 512 << 10;
 
 /// For direct writes. `QUEUED`: what there is to do when the data is on the device is done by somebody else, so a task
-/// that must not wait may choose blocks. That needs no handle, only memory.
+/// that must not wait may choose blocks. That needs no handle, only memory. On a device in memory the data is there at
+/// once, and the task does the rest itself, for which it may wait for the journal.
 pub(super) struct Direct<const QUEUED: bool>;
 
 impl<const QUEUED: bool> Ops for Direct<QUEUED> {

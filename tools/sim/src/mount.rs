@@ -155,6 +155,11 @@ pub struct Node {
 pub type Shared = Rc<RefCell<Node>>;
 
 impl Node {
+    /// Whether the file reaches to byte `end`, in memory and on disk.
+    pub fn is_within(&self, end: u64) -> bool {
+        end <= self.size.min(self.core.disk_size)
+    }
+
     /// An inode that was just read or made.
     pub fn new(mount: &Mount, (core, attrs): (Inode, Attrs)) -> Shared {
         Rc::new(RefCell::new(Self {

@@ -62,7 +62,7 @@ impl Sim {
             let size = node.borrow().size;
             let zeroes = parts && end >= size;
             let splits_page = block < PAGE && size % PAGE != 0;
-            let behind_disk = end <= size && end > node.borrow().core.disk_size;
+            let behind_disk = end <= size && !node.borrow().is_within(end);
             if !exclusive && (zeroes || behind_disk || end > size && splits_page) {
                 exclusive = true;
                 continue;
@@ -204,7 +204,7 @@ impl Sim {
         let new = mapping.state != State::Written;
         let (size, data_tid) = (node.borrow().size, node.borrow().data_tid);
         let known = self.world.has(data_tid) || self.broken.is(Rule::NoCommitOnDsync);
-        let within = request.end <= size.min(node.borrow().core.disk_size);
+        let within = node.borrow().is_within(request.end);
         request.through &= !new && within && known;
         request.unwritten |= new;
         request.pieces += 1;

@@ -119,10 +119,7 @@ impl Sim {
         }
         for flight in flights {
             if let Way::Direct { batch } = flight.way {
-                let within = {
-                    let node = node.borrow();
-                    flight.end <= node.size.min(node.core.disk_size)
-                };
+                let within = node.borrow().is_within(flight.end);
                 let done = batch && self.is_done(&node, &flight);
                 if !(within && (!flight.unwritten || done)) {
                     self.complete(&node, &[flight.range()]);
