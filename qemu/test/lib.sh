@@ -207,6 +207,22 @@ log_since() {
 		fail "the kernel's log has no line like: $1"
 }
 
+# within SECONDS COMMAND...: COMMAND is tried until it is true; fails if it has not been by then.
+within() {
+	local until=$((SECONDS + $1))
+	shift
+	until "$@"; do
+		[ "$SECONDS" -lt "$until" ] || fail "still not so: $*"
+		sleep 0.1
+	done
+}
+
+# is_written_back FILE: all its data is on the disk and its map says so, as far as the kernel tells without a sync.
+is_written_back() {
+	filefrag -v "$1" >.extents || fail "fiemap of $1"
+	! has_line 'delalloc|unwritten' <.extents
+}
+
 # free_blocks: as many as statfs tells.
 free_blocks() { stat -f -c %f "$MNT"; }
 

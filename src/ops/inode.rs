@@ -66,6 +66,8 @@ pub(crate) struct Data {
     index_failed: Atomic<u32>,
     /// Whether it is known that nothing is written behind the end of the file.
     clean_end: Atomic<bool>,
+    /// Whether what the file had was cut off by somebody who has it open to write it anew.
+    emptied: Atomic<bool>,
     /// Writeback that has ended.
     #[pin]
     ioends: Queue<Batched>,
@@ -142,6 +144,7 @@ impl Data {
             data_tid: Atomic::new(tid),
             index_failed: Atomic::new(0),
             clean_end: Atomic::new(false),
+            emptied: Atomic::new(false),
             ioends <- Queue::new(),
         })
     }
@@ -218,6 +221,16 @@ impl Data {
     /// Remembers whether it is so, or that something may have failed and left some.
     pub(super) fn set_clean_end(&self, clean: bool) {
         self.clean_end.store(clean, Relaxed);
+    }
+
+    /// Remembers that all that the file had was cut off.
+    pub(super) fn set_emptied(&self) {
+        self.emptied.store(true, Relaxed);
+    }
+
+    /// Whether all that the file had was cut off since this was asked last.
+    pub(super) fn take_emptied(&self) -> bool {
+        self.emptied.load(Relaxed) && self.emptied.xchg(false, Relaxed)
     }
 
     /// The transaction that must be durable for the inode to be.

@@ -43,6 +43,13 @@ pub(crate) struct Super {
     pub(super) completions: OwnedQueue,
 }
 
+impl Super {
+    /// `auto_da_alloc`.
+    pub(super) fn writes_replacements_early(&self) -> bool {
+        self.options.lock().auto_da_alloc
+    }
+}
+
 const ERRORS: u8 = 1;
 const COMMIT: u8 = 2;
 const BARRIER: u8 = 3;
@@ -50,6 +57,8 @@ const BARRIER_IS: u8 = 4;
 const DISCARD: u8 = 5;
 const NOLOAD: u8 = 6;
 const EMERGENCY_RO: u8 = 7;
+const AUTO_DA_ALLOC: u8 = 8;
+const AUTO_DA_ALLOC_IS: u8 = 9;
 
 const ERRORS_CONTINUE: i32 = 1;
 const ERRORS_READ_ONLY: i32 = 2;
@@ -62,12 +71,14 @@ static ERROR_POLICIES: [Constant; 4] = [
     Constant::END,
 ];
 
-static PARAMETERS: [Parameter; 8] = [
+static PARAMETERS: [Parameter; 10] = [
     Parameter::one_of(c"errors", ERRORS, &ERROR_POLICIES),
     Parameter::u32(c"commit", COMMIT),
     Parameter::flag_no(c"barrier", BARRIER),
     Parameter::u32(c"barrier", BARRIER_IS),
     Parameter::flag_no(c"discard", DISCARD),
+    Parameter::flag_no(c"auto_da_alloc", AUTO_DA_ALLOC),
+    Parameter::u32(c"auto_da_alloc", AUTO_DA_ALLOC_IS),
     Parameter::flag(c"noload", NOLOAD),
     Parameter::flag(c"emergency_ro", EMERGENCY_RO),
     Parameter::END,
@@ -125,6 +136,8 @@ impl FileSystem for Fs {
             BARRIER => options.barrier = !value.negated,
             BARRIER_IS => options.barrier = value.number != 0,
             DISCARD => options.discard = !value.negated,
+            AUTO_DA_ALLOC => options.auto_da_alloc = !value.negated,
+            AUTO_DA_ALLOC_IS => options.auto_da_alloc = value.number != 0,
             NOLOAD => options.noload = true,
             // Only says what is. But mount(8) gives all that /proc/mounts shows back to a remount.
             EMERGENCY_RO => {}
@@ -304,6 +317,9 @@ impl FileSystem for Fs {
         }
         if options.discard {
             seq_print!(to, ",discard");
+        }
+        if !options.auto_da_alloc {
+            seq_print!(to, ",noauto_da_alloc");
         }
         if options.noload {
             seq_print!(to, ",noload");

@@ -54,6 +54,8 @@ pub(crate) struct Options {
     pub(crate) barrier: bool,
     /// `discard`: freed blocks are discarded on the device.
     pub(crate) discard: bool,
+    /// `auto_da_alloc`: what replaces a file is written back early.
+    pub(crate) auto_da_alloc: bool,
 }
 
 impl Default for Options {
@@ -65,6 +67,7 @@ impl Default for Options {
             commit_interval: 5,
             barrier: true,
             discard: false,
+            auto_da_alloc: true,
         }
     }
 }

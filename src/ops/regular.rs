@@ -60,7 +60,11 @@ impl FileOperations for Regular {
 
     fn release(file: File<'_, Fs>) {
         if file.is_writable() {
-            with_core(file.inode(), |volume, core| core.map.remove_writer(volume));
+            let node = file.inode();
+            with_core(node, |volume, core| core.map.remove_writer(volume));
+            if node.data().take_emptied() {
+                write::start_replacing(node);
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use super::names::{
     add_dir_link, buried, changed, check_dir_links, drop_dir_link, file_type, insert,
     insert_credits, lost_name, with_retry, INSERT_REVOKES,
 };
-use super::{inode, Core, Fs, Node, Orphans, Tx};
+use super::{inode, write, Core, Fs, Node, Orphans, Tx};
 use crate::linux::attr::Idmap;
 use crate::linux::inode::Ready;
 use crate::linux::inode_ops::{rename as flags, Rename};
@@ -33,6 +33,9 @@ pub(super) fn rename(idmap: &Idmap, how: &Rename<'_, Fs>) -> Result {
         return exchange(how);
     }
     let whiteout = how.flags & flags::WHITEOUT != 0;
+    if let (Some(node), Some(_)) = (how.old.inode(), how.new.inode()) {
+        write::start_replacing(node);
+    }
     with_retry(how.new_dir, || replace(idmap, how, whiteout))
 }
 

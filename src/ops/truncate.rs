@@ -53,6 +53,9 @@ pub(super) fn set_size(node: &Node, new: u64) -> Result {
     }
     node.truncate_pagecache(new);
     shrink(node, new)?;
+    if new == 0 && disk_size != 0 {
+        node.data().set_emptied();
+    }
     if zeroed && is_written(node, new)? {
         // On disk the rest of the block has what was cut off. It must be gone before the size can go up again.
         node.write_and_wait(new, new)?;

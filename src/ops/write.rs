@@ -14,6 +14,7 @@ use super::extents::{is_written, release_windows};
 use super::truncate::{has_clean_end, zero_behind};
 use super::{dio, Fs, Node, SuperBlock};
 use crate::linux::file::{IterSource, Kiocb};
+use crate::linux::inode::Kind;
 use crate::linux::iomap::buffered;
 use crate::linux::lock::{Held, Invalidate};
 use kernel::error::{code::*, Result};
@@ -145,6 +146,18 @@ pub(super) fn reclaim_space(sb: &SuperBlock) {
     // Writeback may have chosen ahead again.
     release_windows(sb);
     let _ = sb.data().mounted.reclaim_freed();
+}
+
+/// What a file holds is to stand in for what was there before: for another file of the name that it gets, or for its
+/// own content, which was cut off. Starts to write it back, so that a crash finds neither the one nor the other only if
+/// it comes before that has ended. This is for programs that do not call `fsync`; ext4 calls it `auto_da_alloc`.
+///
+/// The caller holds no map lock, no handle and no locked folio.
+pub(super) fn start_replacing(node: &Node) {
+    if node.kind() == Kind::Regular && node.super_block().data().writes_replacements_early() {
+        // What fails is told at the next sync.
+        node.start_writing();
+    }
 }
 
 /// Writes through the page cache. Where there is no space, waits until what was freed is free and what was

@@ -80,6 +80,17 @@ done
 dd if=.direct of="$MNT/below" bs=4096 count=1 oflag=direct,dsync conv=notrunc status=none
 dd if=.direct of="$MNT/below.fdatasync" bs=4096 count=1 oflag=direct conv=notrunc,fdatasync status=none
 do_cut below
+# Nobody syncs what replaces a file, or what is written anew; only the new names are made durable.
+fill "$MNT/replaced" 3000 3
+fill "$MNT/rewritten" 3000 3
+sync
+fill "$MNT/replaced.new" 9000 4
+mv "$MNT/replaced.new" "$MNT/replaced"
+fill "$MNT/rewritten" 9000 5
+within 20 is_written_back "$MNT/replaced"
+within 20 is_written_back "$MNT/rewritten"
+sync "$MNT"
+do_cut replaced
 unmount
 head -c 100 /dev/zero | tr '\0' A >.gap
 truncate -s 12288 .gap
@@ -96,6 +107,10 @@ check() {
 	below)
 		cmp -n 4096 .direct "$MNT/below" || fail "O_DIRECT and O_DSYNC, behind the end on disk"
 		cmp -n 4096 .direct "$MNT/below.fdatasync" || fail "O_DIRECT and fdatasync, behind the end on disk"
+		;;
+	replaced)
+		same "$MNT/replaced" 9000 4
+		same "$MNT/rewritten" 9000 5
 		;;
 	gap)
 		cmp .gap "$MNT/gap" || fail "bytes from before the truncate"

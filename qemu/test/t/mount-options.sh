@@ -52,6 +52,30 @@ without=$(synced nobarrier)
 [ "$without" = 0 ] || fail "with nobarrier 10 fsyncs made $without flushes"
 losetup -d "$dev"
 
+# auto_da_alloc: what replaces a file, and what is written anew, is written back at once.
+replace() { # option
+	mount_fs img "$1"
+	fill "$MNT/old" 3000 3
+	cp "$MNT/old" "$MNT/anew"
+	sync
+	fill "$MNT/new" 9000 4
+	mv "$MNT/new" "$MNT/old"
+	fill "$MNT/anew" 9000 4
+}
+replace auto_da_alloc
+hides noauto_da_alloc
+for f in old anew; do within 20 is_written_back "$MNT/$f"; done
+unmount
+replace noauto_da_alloc
+shows noauto_da_alloc
+sleep 3
+for f in old anew; do ! is_written_back "$MNT/$f" || fail "$f was written back although noauto_da_alloc"; done
+mount -o remount,auto_da_alloc=1 "$MNT"
+hides noauto_da_alloc
+mount -o remount,auto_da_alloc=0 "$MNT"
+shows noauto_da_alloc
+unmount
+
 # commit=: how long a change may wait until it is durable by itself.
 there() { # option seconds: is a new name durable after so many?
 	rm -f cut
