@@ -10,7 +10,8 @@ kernel_trouble_re+='|bad unlock balance|sleeping function called|scheduling whil
 kernel_trouble_re+='|list_(add|del) corruption|panicked at|unreferenced object|Objects remaining|VFS: Busy inodes'
 kernel_trouble_re+='|Unable to handle kernel|Out of memory:|JBD2: assertion|page allocation failure|DMA-API:.*error'
 # What the filesystem and its journal find: trouble, but where the image or the device is bad on purpose.
-kernel_errors_re='iomapfs \([^)]*\): error: |Aborting journal|writeback error on inode'
+kernel_errors_re='iomapfs \([^)]*\): error: |Aborting journal|writeback error on inode|EXT4-fs (error|warning)'
+kernel_errors_re+='|attempt to access beyond end of device|Buffer I/O error'
 kernel_trouble_re+="|$kernel_errors_re|iomapfs \([^)]*\): BUG: |Spotted dirty metadata"
 
 # without_foreign_races FILE: what FILE says, but for the reports of KCSAN on races of the kernel with itself. Ours is one

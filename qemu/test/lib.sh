@@ -220,7 +220,7 @@ within() {
 # is_written_back FILE: all its data is on the disk and its map says so, as far as the kernel tells without a sync.
 is_written_back() {
 	filefrag -v "$1" >.extents || fail "fiemap of $1"
-	! has_line 'delalloc|unwritten' <.extents
+	has_line '^ +0:' <.extents && ! has_line 'delalloc|unwritten' <.extents
 }
 
 # free_blocks: as many as statfs tells.

@@ -253,20 +253,8 @@ impl<S: Store> Orphans<S> {
     pub fn left_over(&self, vol: &Volume<S>, raw: &RawSuper) -> Result<KVec<Ino>> {
         let mut found = KVec::new();
 
-        match self.find_left_over(vol, raw, &mut found) {
-            Ok(()) => Ok(found),
-            Err(error) => {
-                // They are found again by the next attempt.
-                let mut known = self.known.lock();
-                for ino in found {
-                    known.places.remove(&ino.get());
-                }
-                Err(error)
-            }
-        }
-    }
-
-    fn find_left_over(&self, vol: &Volume<S>, raw: &RawSuper, found: &mut KVec<Ino>) -> Result {
+        // Nothing has become one since it was last writable; what could not be looked after then is found again.
+        *self.known.lock() = Known::default();
         for (nr, block) in self.file.iter().enumerate() {
             let mut from = 0;
 
@@ -292,7 +280,8 @@ impl<S: Store> Orphans<S> {
                 }
             }
         }
-        self.read_list(vol, raw.last_orphan.get(), found)
+        self.read_list(vol, raw.last_orphan.get(), &mut found)?;
+        Ok(found)
     }
 
     /// Reads the list from the device. Where it goes wrong, it is cut off.

@@ -259,6 +259,28 @@ impl FileMap {
         self.tree.depth()
     }
 
+    /// Whether the tree has nothing in it.
+    pub fn is_empty(&self) -> bool {
+        let shape = self.shape();
+        shape.depth == 0 && shape.root == 0
+    }
+
+    /// Where the last extent ends that begins before `to`, if there is one; `to` at most.
+    ///
+    /// # Errors
+    ///
+    /// `EIO`; `EUCLEAN`, reported.
+    pub fn end_before<S: Store>(
+        &self,
+        vol: &Volume<S>,
+        to: LogicalBlock,
+    ) -> Result<Option<LogicalBlock>> {
+        let last = self
+            .tree
+            .last_before(vol, to, true, &mut tree::Path::new())?;
+        Ok(last.map(|(_, extent)| extent.end().min(to)))
+    }
+
     /// What is at `at`, as far as `max_len` blocks; as long a run as is known.
     ///
     /// # Errors

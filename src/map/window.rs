@@ -134,11 +134,13 @@ impl FileMap {
         self.window.writers = self.window.writers.saturating_add(1);
     }
 
-    /// A file that was opened for writing is closed. The last writer gives back the blocks that were chosen ahead.
-    pub fn remove_writer<S: Store>(&mut self, vol: &Volume<S>) {
+    /// A file that was opened for writing is closed. The last writer gives back the blocks that were chosen ahead, and
+    /// those from `end` on, where the file ends: a write that failed has left them.
+    pub fn remove_writer<S: Store>(&mut self, vol: &Volume<S>, end: LogicalBlock) {
         self.window.writers = self.window.writers.saturating_sub(1);
         if self.window.writers == 0 {
             self.release_window(vol);
+            self.cancel(vol, end, LogicalBlock::LIMIT);
         }
     }
 

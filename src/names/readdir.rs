@@ -34,7 +34,20 @@ const DOTDOT: NameHash = NameHash { major: 2, minor: 0 };
 /// How far a listing is.
 pub struct Cursor {
     place: Place,
+    order: Order,
     rest: Option<Rest>,
+}
+
+/// What positions are. A directory whose index is found to be bad, or goes, is listed by blocks from then on: a
+/// position among hashes says nothing there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// Nothing was listed since the begin.
+    Unknown,
+    /// By hash.
+    Hashes,
+    /// By block.
+    Blocks,
 }
 
 /// Where a listing goes on.
@@ -91,7 +104,11 @@ impl Cursor {
             name: [0; NAME_LEN],
             name_len: 0,
         };
-        Self { place, rest: None }
+        Self {
+            place,
+            order: Order::Unknown,
+            rest: None,
+        }
     }
 
     /// The position.
@@ -106,6 +123,19 @@ impl Cursor {
             self.place.narrow = narrow;
             self.place.set(pos);
             self.rest = None;
+            if pos == 0 {
+                self.order = Order::Unknown;
+            }
+        }
+    }
+
+    /// Whether blocks can be listed from here on. `hashed` is whether the directory has an index, which is bad.
+    fn can_list_blocks(&self, hashed: bool) -> bool {
+        match self.order {
+            _ if self.place.pos == 0 => true,
+            Order::Unknown => !hashed,
+            Order::Hashes => false,
+            Order::Blocks => true,
         }
     }
 }
@@ -167,7 +197,8 @@ impl Place {
 ///
 /// # Errors
 ///
-/// `EUCLEAN`, `EIO`, `ENOMEM`; the cursor stays.
+/// `EUCLEAN`, `EIO`, `ENOMEM`; the cursor stays. `EUCLEAN`, too, where the position is no longer one: the listing must
+/// begin again.
 pub fn readdir<S: Store>(
     dir: &impl Directory<S>,
     cursor: &mut Cursor,
@@ -186,13 +217,16 @@ pub fn readdir<S: Store>(
             Err(Fault::Index) => dir.set_index_failed(),
             Err(Fault::Other(error)) => return Err(error),
         }
-        if cursor.pos() != 0 {
-            // A hash is no place in a linear scan.
-            return Err(EUCLEAN);
-        }
     } else if let (Some(version), 1, false) = (params.new_tree(), dir.blocks(), has_tree(dir)) {
         return list_block(dir, cursor, params.hasher(version), &mut emit);
     }
+    if cursor.order == Order::Hashes && cursor.place.pos == cursor.place.end() {
+        return Ok(Progress::End);
+    }
+    if !cursor.can_list_blocks(has_tree(dir)) {
+        return Err(EUCLEAN);
+    }
+    cursor.order = Order::Blocks;
     list_linear(dir, &mut cursor.place, &mut emit)
 }
 
@@ -203,7 +237,8 @@ fn list_rest<S: Store, D: Directory<S>, E>(
     emit: &mut impl FnMut(Listed<'_>) -> bool,
     gather: impl FnOnce(&Place) -> Result<Rest, E>,
 ) -> Result<Progress, E> {
-    let Cursor { place, rest } = cursor;
+    let Cursor { place, order, rest } = cursor;
+    *order = Order::Hashes;
     if place.pos == place.end() {
         return Ok(Progress::End);
     }

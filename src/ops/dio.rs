@@ -23,6 +23,7 @@
 use super::begin::Read;
 use super::complete::DirectWrite;
 use super::extents::Blocks;
+use super::truncate::give_back_chosen;
 use super::write::{self, prepare, Need};
 use super::{Fs, Node};
 use crate::linux::file::{IterDest, IterSource, Kiocb};
@@ -106,7 +107,13 @@ fn write_direct<'a>(
         Outcome::Done(iocb, Err(e)) if e == EAGAIN && parts && !exclusive && !nowait => {
             Tried::Exclusive(iocb)
         }
-        outcome => Tried::Outcome(outcome),
+        outcome => {
+            // What must not wait is tried again by somebody who may.
+            if matches!(&outcome, Outcome::Done(_, Err(e)) if *e != EAGAIN) && end > size {
+                give_back_chosen(node);
+            }
+            Tried::Outcome(outcome)
+        }
     }
 }
 

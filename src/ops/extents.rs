@@ -143,6 +143,12 @@ pub(super) fn lookup_locked(
     }
 }
 
+/// The first block that lies wholly behind byte `size`.
+pub(super) fn first_behind(volume: &Volume, size: u64) -> LogicalBlock {
+    let blocks = volume.layout.block_size().blocks_for(size);
+    u32::try_from(blocks).map_or(LogicalBlock::LIMIT, LogicalBlock::new)
+}
+
 /// Whether byte `pos` is in a block that data was written to.
 pub(super) fn is_written(node: &Node, pos: u64) -> Result<bool> {
     let volume = node.data().volume();

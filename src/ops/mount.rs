@@ -379,6 +379,17 @@ fn finish_orphans(sb: &SuperBlock) -> Result {
         // An orphan that was passed over would be one for good.
         let node = match volume.store.insist(|| inode::get_orphan(sb, ino)) {
             Ok(node) => node,
+            Err(error) if error == EOPNOTSUPP => {
+                // There is nothing wrong with it: it stays what it is, for ext4 or e2fsck.
+                volume.store.log(
+                    Level::Warning,
+                    fmt!(
+                        "orphan inode {}: is of a kind that is not supported",
+                        ino.get()
+                    ),
+                );
+                continue;
+            }
             Err(error) => {
                 volume.store.fail(
                     error,

@@ -4,7 +4,7 @@
 
 use super::begin::{self, Buffered, Read, Swap};
 use super::complete::Batched;
-use super::extents::with_core;
+use super::extents::{first_behind, with_core};
 use super::{dio, fsync, write, Fs, Node};
 use crate::linux::address_space::{self, AddressSpace};
 use crate::linux::file::{self, File, FileOperations, IterDest, IterSource, Kiocb};
@@ -61,7 +61,11 @@ impl FileOperations for Regular {
     fn release(file: File<'_, Fs>) {
         if file.is_writable() {
             let node = file.inode();
-            with_core(node, |volume, core| core.map.remove_writer(volume));
+            // As long as somebody is writing, there is a writer.
+            with_core(node, |volume, core| {
+                let end = first_behind(volume, node.size());
+                core.map.remove_writer(volume, end);
+            });
             if node.data().take_emptied() {
                 write::start_replacing(node);
             }

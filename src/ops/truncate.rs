@@ -15,7 +15,7 @@
 //! locks folios is done before the first handle (law 1).
 
 use super::begin::Buffered;
-use super::extents::{is_written, lookup, with_core, Blocks};
+use super::extents::{first_behind, is_written, lookup, with_core, Blocks};
 use super::inode::number;
 use super::{Core, Node, Orphans};
 use crate::disk::LogicalBlock;
@@ -85,8 +85,7 @@ pub(super) fn has_clean_end(node: &Node, size: u64, wait: bool) -> Result<bool> 
     if data.has_clean_end() {
         return Ok(true);
     }
-    let first = data.volume().layout.block_size().blocks_for(size);
-    let mut start = u32::try_from(first).map_or(LogicalBlock::LIMIT, LogicalBlock::new);
+    let mut start = first_behind(data.volume(), size);
     while start < LogicalBlock::LIMIT {
         let len = LogicalBlock::LIMIT.saturating_distance_from(start);
         let found = lookup(node, Blocks { start, len }, wait)?;
@@ -111,11 +110,8 @@ fn grow(node: &Node, new: u64) -> Result {
 
 /// Cuts the file off at `new` bytes. The page cache has nothing behind it.
 fn shrink(node: &Node, new: u64) -> Result {
-    let data = node.data();
-    let blocks = data.volume().layout.block_size().blocks_for(new);
-    let from = u32::try_from(blocks).map_or(LogicalBlock::LIMIT, LogicalBlock::new);
     with_core(node, |volume, core| core.map.release_window(volume));
-    remove(node, from, new)
+    remove(node, first_behind(node.data().volume(), new), new)
 }
 
 /// Makes everything from block `from` on a hole, in as many transactions as it takes, the first of which sets the
@@ -166,6 +162,18 @@ fn remove(node: &Node, from: LogicalBlock, size: u64) -> Result {
             }
         }
     }
+}
+
+/// A direct write that goes behind the end of the file has failed: gives back the blocks there that were chosen for it.
+/// Those within the file stay with it, as unwritten blocks do. The caller holds no lock of the inode.
+pub(super) fn give_back_chosen(node: &Node) {
+    let _lock = node.lock();
+    // Others may be writing there.
+    node.dio_wait();
+    with_core(node, |volume, core| {
+        let end = first_behind(volume, node.size());
+        core.map.cancel(volume, end, LogicalBlock::LIMIT);
+    });
 }
 
 /// A crash came when the file was being cut off: cuts it off at its size, and it is no orphan any more.

@@ -74,6 +74,11 @@ for after in 0.3 1; do
 	mount_fs "$disk"
 	fill "$MNT/kept" 100K
 	sync "$MNT/kept"
+	# Its deletion is durable, and it cannot be freed any more.
+	exec 9>"$MNT/held"
+	echo x >&9
+	rm "$MNT/held"
+	sync "$MNT"
 	pids=()
 	for how in buffered direct mapped names; do
 		load "$how" &
@@ -93,10 +98,12 @@ for after in 0.3 1; do
 	! touch "$MNT/new" 2>/dev/null || fail "a file was made without a device"
 	! sync "$MNT" 2>/dev/null || fail "fsync says that it is durable, without a device"
 	grep -q " $MNT .*emergency_ro" /proc/self/mounts || fail "/proc/mounts does not show emergency_ro"
+	exec 9>&-
 	unmount
 	back img
 	rmmod iomapfs
 	insmod "$MODULE"
+	recovered img
 	mount_fs img
 	same "$MNT/kept" 100K
 	crosscheck img

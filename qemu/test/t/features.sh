@@ -2,7 +2,6 @@
 # shellcheck shell=bash
 #
 # catches: a feature of the format that mke2fs can set or leave out, and that we or ext4 then read otherwise
-# blocks: 1024 2048 4096
 # seconds: 480
 
 # work DIR SEED: files, names and links that reach inodes, extents, a hashed directory, attributes' place and the orphan list.
@@ -63,4 +62,6 @@ done <<-END
 	dir_index-off -O ^dir_index
 	dir_nlink-off -O ^dir_nlink
 	groups-small -g 1024
+	2k-blocks -b 2048
+	2k-blocks-old -b 2048 -O ^metadata_csum,^64bit,^extra_isize -I 128
 END

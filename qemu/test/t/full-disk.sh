@@ -35,6 +35,23 @@ rm -r "$MNT/d"
 sync
 now=$(free)
 [ "$now" = "$empty" ] || fail "after $n small files $now blocks are free of $empty"
+
+# One direct write of more than there is: it fails, and keeps nothing, though the file stays open.
+exec 8>"$MNT/large"
+sync
+before=$(free)
+expect_errno ENOSPC dd if=/dev/zero of="$MNT/large" bs=48M count=1 oflag=direct conv=notrunc
+now=$(free)
+[ "$now" = "$before" ] || fail "a direct write that failed keeps $((before - now)) blocks"
+fill "$MNT/other" 16M
+sync "$MNT/other"
+rm "$MNT/other"
+exec 8>&-
+said=$("$TOP/qemu/test/aio-write.py" "$MNT/large" 0 $((48 << 20)) </dev/zero)
+[ "$said" = ENOSPC ] || fail "an asynchronous write of more than there is: $said"
+sync
+now=$(free)
+[ "$now" = "$before" ] || fail "an asynchronous direct write that failed keeps $((before - now)) blocks"
 unmount
 fsck_clean img
 

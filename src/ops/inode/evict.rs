@@ -63,8 +63,8 @@ fn free(node: &Node) -> Result {
 
 /// Frees all blocks but that of attributes. May be called again after an error: what is done stays done.
 fn free_blocks(node: &Node) -> Result {
-    if node.data().core.lock().map.sectors() == 0 {
-        // Nothing is mapped: no transaction is needed for that.
+    if node.data().core.lock().map.is_empty() {
+        // No transaction is needed for that.
         Ok(())
     } else if node.kind() == Kind::Regular {
         truncate::evict(node)
@@ -74,17 +74,16 @@ fn free_blocks(node: &Node) -> Result {
 }
 
 /// Frees the blocks of a directory or a long symbolic link. They are metadata: replaying the journal must not write
-/// them again.
+/// them again. Which they are the tree says: ext4 makes the size 0 before it frees the first one.
 fn free_metadata_blocks(node: &Node) -> Result {
     let data = node.data();
     let volume = data.volume();
     let granted = FileMap::remove_credits(volume, data.core.lock().map.depth());
     let credits = granted.blocks.saturating_add(Core::WRITE_CREDITS);
     let revokes = granted.revokes.saturating_add(REVOKES);
-    let blocks = volume.layout.block_size().blocks_for(data.disk_size_hint());
-    let mut to = u32::try_from(blocks).unwrap_or(u32::MAX);
+    let mut before = LogicalBlock::LIMIT;
     let mut tx = None;
-    while to > 0 {
+    loop {
         let tx = match &mut tx {
             None => tx.insert(volume.store.begin(credits, revokes)?),
             Some(tx) => {
@@ -92,8 +91,10 @@ fn free_metadata_blocks(node: &Node) -> Result {
                 tx
             }
         };
-        let from = to.saturating_sub(REVOKES);
         let mut core = data.core.lock();
+        let to = core.map.end_before(volume, before)?;
+        let to = to.map_or(0, LogicalBlock::get);
+        let from = to.saturating_sub(REVOKES);
         let mut held = [None; REVOKES as usize];
         for (phys, at) in held.iter_mut().zip(from..to) {
             *phys = core.map.lookup(volume, LogicalBlock::new(at), 1)?.phys;
@@ -112,12 +113,12 @@ fn free_metadata_blocks(node: &Node) -> Result {
             }
         }
         data.write_core(node, &core, tx)?;
-        to = match progress? {
-            Progress::Done => from,
-            Progress::Again(done) => done.get().min(to),
+        before = match progress? {
+            Progress::Done if from == 0 => return Ok(()),
+            Progress::Done => from_block,
+            Progress::Again(done) => done.min(LogicalBlock::new(to)),
         };
     }
-    Ok(())
 }
 
 /// Blocks of a directory that are freed, and revoked, in one transaction at most.

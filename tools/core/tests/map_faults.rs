@@ -4,7 +4,7 @@
 
 mod map_common;
 
-use iomapfs_core::disk::PhysBlock;
+use iomapfs_core::disk::{LogicalBlock, PhysBlock};
 use iomapfs_core::host::{Image, Mkfs, Restart};
 use iomapfs_core::inode::Inode;
 use iomapfs_core::map::{FileMap, State};
@@ -525,7 +525,7 @@ fn blocks_are_chosen_ahead_for_writers_only() {
         before - vol.space.counts().free_blocks - u64::from(nodes)
     };
     // A directory, or writeback after the last close.
-    file.map().remove_writer(&vol);
+    file.map().remove_writer(&vol, LogicalBlock::LIMIT);
     for at in 0..20 {
         file.map().choose(&vol, block(at), 1, goal(), true).unwrap();
     }
@@ -534,10 +534,14 @@ fn blocks_are_chosen_ahead_for_writers_only() {
     file.map().add_writer();
     file.map().choose(&vol, block(20), 1, goal(), true).unwrap();
     assert!(taken(&mut file) > 21);
-    file.map().remove_writer(&vol);
+    file.map().remove_writer(&vol, LogicalBlock::LIMIT);
     assert!(taken(&mut file) > 21, "there is another writer");
-    file.map().remove_writer(&vol);
+    file.map().remove_writer(&vol, LogicalBlock::LIMIT);
     assert_eq!(taken(&mut file), 21);
+    // What a write that failed has left behind the end goes with the last writer.
+    file.map().add_writer();
+    file.map().remove_writer(&vol, block(15));
+    assert_eq!(taken(&mut file), 15);
     file.map().evict(&vol);
     assert_eq!(vol.space.counts().free_blocks, before);
 }

@@ -187,6 +187,40 @@ fn a_listing_of_nodes_out_of_order_ends() {
     }
 }
 
+/// Somebody else finds the index bad while a directory is listed by it: positions among hashes say nothing about
+/// blocks. Until it begins again the listing fails, and does not end early.
+#[test]
+fn a_listing_that_loses_its_index_fails() {
+    // Where there are checksums, a bad index stays.
+    for (features, drop_index) in [("metadata_csum", false), ("^metadata_csum", true)] {
+        let (_, image) = hashed(features, 400);
+        let store = open(&image);
+        for narrow in [false, true] {
+            let mut dir = FlatDir::open(&store, &image, "d");
+            let mut cursor = Cursor::new(narrow);
+            let mut done = Cursor::new(narrow);
+            dir.list_part(&mut cursor, 100).unwrap();
+            dir.list_part(&mut done, 1000).unwrap();
+            match drop_index {
+                true => dir.set_indexed(false),
+                false => dir.set_index_failed(),
+            }
+            for _ in 0..2 {
+                assert_eq!(dir.list_part(&mut cursor, 1000).err(), Some(EUCLEAN));
+            }
+            assert_eq!(dir.list_part(&mut done, 1000), Ok((Progress::End, vec![])));
+            cursor.seek(0, narrow);
+            let (_, first) = dir.list_part(&mut cursor, 100).unwrap();
+            // What has begun by blocks may go on by blocks, wherever the user goes.
+            let pos = cursor.pos();
+            let (_, rest) = dir.list_part(&mut cursor, 1000).unwrap();
+            assert_eq!(first.len() + rest.len(), 402);
+            cursor.seek(pos, narrow);
+            assert_eq!(dir.list_part(&mut cursor, 1000).unwrap().1, rest);
+        }
+    }
+}
+
 /// A checksum that is not looked at, in each kind of block.
 #[test]
 fn wrong_checksums_are_found() {

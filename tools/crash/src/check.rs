@@ -173,7 +173,13 @@ impl Bench {
     fn kernel_said(&mut self) -> Result<Vec<String>> {
         let mut said = Vec::new();
         let mut record = vec![0; 8192];
-        let about = format!("({})", self.device.name());
+        // Ours, ext4's, and the journal's.
+        let name = self.device.name();
+        let about = [
+            format!("({name})"),
+            format!("(device {name})"),
+            format!("{name}-"),
+        ];
         loop {
             match self.log.read(&mut record) {
                 Ok(len) => {
@@ -187,13 +193,14 @@ impl Bench {
                         .and_then(|l| l.parse::<u32>().ok())
                         .unwrap_or(7)
                         & 7;
-                    if level <= 3 && text.contains(&about) {
+                    if level <= 3 && about.iter().any(|about| text.contains(about)) {
                         said.push(text.lines().next().unwrap_or_default().to_owned());
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(said),
-                // Messages were lost: the buffer is a ring.
-                Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                    bail!("messages of the kernel were lost: its buffer is a ring")
+                }
                 Err(error) => return Err(error).context("/dev/kmsg"),
             }
         }

@@ -10,7 +10,7 @@ use crate::journal::{format::Super, Journal};
 use crate::model::{self, Content, State, Version};
 use crate::mount::{Mount, Node, Shared};
 use crate::world::World;
-use iomapfs_core::disk::Ino;
+use iomapfs_core::disk::{Ino, LogicalBlock};
 use iomapfs_core::host::{Device, Restart};
 use iomapfs_core::inode::Inode;
 use kernel::error::{code::*, Result};
@@ -198,7 +198,10 @@ impl Sim {
         if self.open.remove(&ino) {
             let node = self.node(ino);
             let mount = self.mount.clone();
-            node.borrow_mut().core.map.remove_writer(&mount.vol);
+            // A request that is under way keeps the file open.
+            self.finish_flights(|flight| flight.ino == ino && flight.is_direct());
+            let end = LogicalBlock::new(self.blocks_for(node.borrow().size));
+            node.borrow_mut().core.map.remove_writer(&mount.vol, end);
             self.put(ino);
         }
     }

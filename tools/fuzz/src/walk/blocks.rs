@@ -67,7 +67,10 @@ impl Visit<'_, '_> {
             },
             Some(u64::from(end.get()) << vol.layout.block_size().bits()),
         );
-        node.inode.borrow_mut().map.remove_writer(vol);
+        node.inode
+            .borrow_mut()
+            .map
+            .remove_writer(vol, LogicalBlock::LIMIT);
         done
     }
 

@@ -264,5 +264,8 @@ impl Sim {
         self.finish_flights(|flight| flight.ino == request.ino && flight.is_direct());
         let size = node.borrow().size;
         self.cut_shadow(request.ino, size);
+        let behind = LogicalBlock::new(self.blocks_for(size));
+        let map = &mut node.borrow_mut().core.map;
+        map.cancel(&self.mount.vol, behind, LogicalBlock::LIMIT);
     }
 }

@@ -71,7 +71,8 @@ impl Sim {
         ((pos / size) as u32, (pos % size) as usize)
     }
 
-    fn blocks_for(&self, size: u64) -> u32 {
+    /// How many blocks a file of `size` bytes has, if none is a hole.
+    pub fn blocks_for(&self, size: u64) -> u32 {
         size.div_ceil(u64::from(self.block_size)) as u32
     }
 
