@@ -10,6 +10,8 @@
 #
 # Images made by mkimg are remembered; after the test everything is unmounted and each of them must be e2fsck-clean,
 # the module must unload, and the kernel's log must be free of trouble.
+#
+# Starting a program is what takes most of the time in an emulated machine, so the functions that all tests use start few.
 
 # shellcheck source=qemu/kernel-log.sh
 . "$TOP/qemu/kernel-log.sh"
@@ -33,24 +35,35 @@ skip() {
 # only_iomapfs: for a test of what only iomapfs does.
 only_iomapfs() { [ "$FS" = iomapfs ] || skip "only for iomapfs"; }
 
+# remember IMAGE: it is checked after the test.
+remember() {
+	absolute "$1"
+	echo "$path" >>"$images"
+}
+absolute() {
+	case $1 in
+	/*) path=$1 ;;
+	*) path=$PWD/$1 ;;
+	esac
+}
+
 # mkimg [-s SIZE] [mke2fs option...] FILE: an image of SIZE (64M if not given) and block size $BS.
 mkimg() {
 	local size=64M
 	[ "$1" != -s ] || { size=$2; shift 2; }
 	local file=${*: -1}
-	truncate -s 0 "$file"
+	: >"$file"
 	truncate -s "$size" "$file"
 	case " $* " in
 	*' -b '*) mke2fs -q -F -t ext4 "$@" ;;
 	*) mke2fs -q -F -t ext4 -b "$BS" "$@" ;;
 	esac
-	realpath "$file" >>"$images"
+	remember "$file"
 }
 
 # no_fsck IMAGE: the test broke this image on purpose: it is not checked afterwards.
 no_fsck() {
-	local path
-	path=$(realpath "$1")
+	absolute "$1"
 	grep -v -x -F "$path" "$images" >"$images.new" || :
 	mv "$images.new" "$images"
 }
@@ -62,11 +75,12 @@ mount_fs() { mount_as "$FS" "$@"; }
 mount_ext4() { mount_as ext4 "$@"; }
 
 mount_as() { # type image [options [dir]]
-	local opts=${3:-} dir=${4:-$MNT}
+	local opts=${3:-} dir=${4:-$MNT} mounts
 	[ ! -f "$2" ] || opts=loop${opts:+,$opts}
-	mkdir -p "$dir"
+	[ -d "$dir" ] || mkdir -p "$dir"
 	mount -t "$1" ${opts:+-o "$opts"} "$2" "$dir"
-	grep -q " $dir $1 " /proc/self/mounts || fail "$dir is not mounted as $1"
+	read -r -d '' mounts </proc/self/mounts || :
+	[[ $mounts == *" $dir $1 "* ]] || fail "$dir is not mounted as $1"
 }
 
 # unmount [DIR]
@@ -90,17 +104,18 @@ fsck_clean() {
 		cat .fsck >&2
 		fail "e2fsck finds errors in $1"
 	}
-	! dumpe2fs -h "$1" 2>/dev/null | has_line needs_recovery || fail "$1 needs recovery after a clean unmount"
+	[[ $(dumpe2fs -h "$1" 2>/dev/null) != *needs_recovery* ]] || fail "$1 needs recovery after a clean unmount"
 }
 
-# tree DIR: one line for each thing below DIR: type, mode, owner, size, links, time, name, link target, checksum.
+# tree DIR: a line for each thing below DIR: type, mode, owner, size, links, time, name, link target; one more for each
+# file: checksum, name. Sorted.
 tree() {
 	(
 		cd "$1" || exit 1
-		find . -path ./lost+found -prune -o ! -type d -printf '%y %m %U:%G %s %n %T@ %p -> %l\n' | LC_ALL=C sort
-		find . -path ./lost+found -prune -o -type d -printf '%y %m %U:%G %T@ %p\n' | LC_ALL=C sort
-		find . -path ./lost+found -prune -o -type f -print0 | LC_ALL=C sort -z | xargs -0 -r sha256sum
-	)
+		find . -path ./lost+found -prune -o -type d -printf '%y %m %U:%G %T@ %p\n' \
+			-o -printf '%y %m %U:%G %s %n %T@ %p -> %l\n' &&
+			find . -path ./lost+found -prune -o -type f -exec sha256sum {} +
+	) | LC_ALL=C sort
 }
 
 # crosscheck IMAGE: $MNT is mounted from IMAGE as $FS. Unmounts it and compares everything with what the kernel's ext4
@@ -122,7 +137,7 @@ crosscheck() {
 text() {
 	local first=$((1000000000 + ${2:-$SEED} % 1000 * 8000009))
 	# head closes the pipe when it has enough.
-	{ seq "$first" 9999999999 2>/dev/null || :; } | head -c "$(numfmt --from=iec "$1")"
+	{ seq "$first" 9999999999 2>/dev/null || :; } | head -c "$1"
 }
 
 # fill FILE SIZE [SEED]
@@ -136,7 +151,7 @@ same() {
 # snapshot IMAGE COPY: what a power cut at this moment would leave on the device. COPY is checked like any image.
 snapshot() {
 	cp --sparse=always "$1" "$2"
-	realpath "$2" >>"$images"
+	remember "$2"
 }
 
 # expect_errno NAME COMMAND...: COMMAND fails, and says the text of errno NAME.
