@@ -236,11 +236,22 @@ pub(super) fn is_index_node(block: &[u8]) -> bool {
     block.first_chunk() == Some(&[0_u8; 4]) && rec_len_at(block, 0) == Some(block.len())
 }
 
-/// Whether `block` begins as the root of a tree does: all that follows is slack of the second record.
+/// Whether `block` begins as the root of a tree does: with `.` and `..`, and all that follows is slack of the second
+/// record. The lengths alone say nothing: two short names at the end of their lives look the same, where blocks have no
+/// tail.
 pub(super) fn is_index_root(block: &[u8]) -> bool {
     let dot_len = rec_len_for(1);
     rec_len_at(block, 0) == Some(dot_len)
         && rec_len_at(block, dot_len) == block.len().checked_sub(dot_len)
+        && name_at(block, 0) == Some(b".")
+        && name_at(block, dot_len) == Some(b"..")
+}
+
+/// The name in the record at byte `at`, whatever it is worth.
+fn name_at(block: &[u8], at: usize) -> Option<&[u8]> {
+    let (header, name) = block.get(at..)?.split_first_chunk::<HEADER_LEN>()?;
+    let [.., name_len, _] = *header;
+    name.get(..name_len.into())
 }
 
 /// Writes a record at byte `at` of `block`. Gives `None`, with nothing changed, where it would not fit.

@@ -262,17 +262,16 @@ impl<S: Store> Orphans<S> {
                 let mut orphans = format::orphans(bytes);
                 orphans.find(|(slot, _)| *slot >= from)
             }) {
-                let mut known = self.known.lock();
                 let place = Place::File(nr, slot);
 
                 from = slot.saturating_add(1);
-                if known.is_new_orphan(vol, ino) {
+                if self.is_new_orphan(vol, ino)? {
                     found.push(ino, GFP_KERNEL)?;
-                    known
+                    self.known
+                        .lock()
                         .places
                         .try_create_and_insert(ino.get(), place, GFP_KERNEL)?;
                 } else {
-                    drop(known);
                     vol.store.corrupt(
                         ino,
                         fmt!("orphan file: inode {} is no possible orphan", ino.get()),
@@ -284,6 +283,25 @@ impl<S: Store> Orphans<S> {
         Ok(found)
     }
 
+    /// Whether `ino` is an inode that may be an orphan, and is not known as one. One that is free may have blocks
+    /// that are others' by now.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    fn is_new_orphan(&self, vol: &Volume<S>, ino: Ino) -> Result<bool> {
+        let known = self.known.lock().places.get(&ino.get()).is_some();
+        if known || ino == Ino::ROOT || !vol.layout.is_user_ino(ino) {
+            return Ok(false);
+        }
+        match vol.space.inode_in_use(vol, ino) {
+            Err(error) if error == ENOMEM => Err(error),
+            // It could not be freed.
+            Err(_) => Ok(false),
+            in_use => in_use,
+        }
+    }
+
     /// Reads the list from the device. Where it goes wrong, it is cut off.
     fn read_list(&self, vol: &Volume<S>, newest: u32, found: &mut KVec<Ino>) -> Result {
         let mut newer: Option<Ino> = None;
@@ -292,7 +310,10 @@ impl<S: Store> Orphans<S> {
         self.known.lock().newest = newest;
         // Every turn adds an inode that was not known before, so this ends.
         while next != 0 {
-            let possible = Ino::new(next).filter(|ino| self.known.lock().is_new_orphan(vol, *ino));
+            let possible = match Ino::new(next) {
+                Some(ino) if self.is_new_orphan(vol, ino)? => Some(ino),
+                _ => None,
+            };
             let Some(ino) = possible else {
                 vol.store.corrupt(
                     About::NONE,
@@ -353,11 +374,6 @@ impl<S: Store> FileBlock<S> {
 }
 
 impl Known {
-    /// Whether `ino` is an inode that may be an orphan, and is not known as one.
-    fn is_new_orphan<S: Store>(&self, vol: &Volume<S>, ino: Ino) -> bool {
-        ino != Ino::ROOT && vol.layout.is_user_ino(ino) && self.places.get(&ino.get()).is_none()
-    }
-
     fn set_newer(&mut self, ino: u32, to: u32) {
         if let Some(Place::List { newer, .. }) = self.places.get_mut(&ino) {
             *newer = to;

@@ -150,7 +150,8 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// `ENOSPC`, `EIO`, `EUCLEAN`, `ENOMEM`: nothing is taken then, but what came from the pool is no longer reserved.
+    /// `ENOSPC`, `EIO`, `EUCLEAN`, `ENOMEM`: nothing is taken then. What was only chosen is back in the pool, so that
+    /// who tries again finds it there; what was marked used is not.
     pub(super) fn take_nodes<S: Store>(
         &mut self,
         vol: &Volume<S>,
@@ -164,32 +165,52 @@ impl Tree {
         // The larger half of a node. Allocated now: later it is too late to fail.
         let half = usize::from(self.format.entries_per_block() / 2).saturating_add(1);
         nodes.moved.reserve(half, GFP_KERNEL)?;
+        let reserved = *pool;
         let mut goal = goal;
+        let mut failed = None;
         for slot in nodes.blocks.iter_mut().take(count as usize) {
             let rest = pool.checked_sub(1);
             let claim = rest.map_or(beyond, |_| Claim::Reserved);
-            let taken = vol.space.choose(vol, goal, 1, claim).and_then(|run| {
-                *pool = rest.unwrap_or(0);
-                vol.space
-                    .mark_used(vol, tx, run)
-                    .inspect_err(|_| vol.space.unchoose(run))?;
-                Ok(run.start)
-            });
-            match taken {
-                Ok(block) => {
-                    *slot = Some(block);
-                    goal.near = block.checked_add(1);
-                    self.sectors = self
-                        .sectors
-                        .saturating_add(vol.layout.block_size().sectors());
+            match vol.space.choose(vol, goal, 1, claim) {
+                Ok(run) => {
+                    *pool = rest.unwrap_or(0);
+                    *slot = Some(run.start);
+                    goal.near = run.start.checked_add(1);
                 }
                 Err(error) => {
-                    self.return_nodes(vol, tx, nodes);
-                    return Err(error);
+                    failed = Some(error);
+                    break;
                 }
             }
         }
-        Ok(nodes)
+        let mut unused = 0_u32;
+        for slot in &mut nodes.blocks {
+            let Some(start) = *slot else { continue };
+            let run = Run { start, len: 1 };
+            if failed.is_none() {
+                match vol.space.mark_used(vol, tx, run) {
+                    Ok(()) => {
+                        self.sectors = self
+                            .sectors
+                            .saturating_add(vol.layout.block_size().sectors());
+                        continue;
+                    }
+                    Err(error) => failed = Some(error),
+                }
+            }
+            *slot = None;
+            vol.space.unchoose(run);
+            unused = unused.saturating_add(1);
+        }
+        let Some(error) = failed else {
+            return Ok(nodes);
+        };
+        let back = unused.min(reserved.saturating_sub(*pool));
+        if vol.space.reserve(0, back, true).is_ok() {
+            *pool = pool.saturating_add(back);
+        }
+        self.return_nodes(vol, tx, nodes);
+        Err(error)
     }
 
     /// Frees nodes that were taken and not used.

@@ -68,7 +68,10 @@ impl FileMap {
             };
             if kind != Kind::Written {
                 let mut len = piece.len.min(MAX_WRITTEN);
-                if kind != Kind::Pending {
+                if kind == Kind::Pending {
+                    // A run may have grown over many groups: what is paid for is one bitmap. The tree joins the parts.
+                    len = len.min(vol.layout.left_in_group(phys)).max(1);
+                } else {
                     // What is one run in memory may be more than one extent: of two leaves, or of the greatest length.
                     if let Some(here) = self.tree.seek(vol, at, &mut way)? {
                         len = len.min(here.end().saturating_distance_from(at)).max(1);

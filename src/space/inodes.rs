@@ -110,6 +110,25 @@ impl<S: Store> Space<S> {
         Ok(())
     }
 
+    /// Whether inode `ino` is in use, as its group's bitmap says.
+    ///
+    /// # Errors
+    ///
+    /// `EIO`, `ENOMEM`; `EUCLEAN`, reported, where the bitmap is bad.
+    pub fn inode_in_use(&self, vol: &Volume<S>, ino: Ino) -> Result<bool> {
+        let Some(slot) = self.layout.inode_slot(ino) else {
+            return Ok(false);
+        };
+        let _disk = self.groups.disk_lock(slot.group)?.lock();
+        let desc = self.desc(slot.group)?;
+        if self.uninit(&desc, GroupFlags::INODE_UNINIT) {
+            return Ok(false);
+        }
+        let format = self.inode_bitmap_format(&desc);
+        let block = vol.store.read(desc.inode_bitmap, format)?;
+        Ok(block.with(|bytes| bitmap::first_clear(bytes, slot.index) != Some(slot.index)))
+    }
+
     /// Takes the first free inode of a group. `None` where there is none, or the group is bad, which was
     /// reported.
     fn take_inode(
@@ -168,13 +187,23 @@ impl<S: Store> Space<S> {
             return Ok(self.spoil_inodes(group));
         };
 
+        // Once there is a bitmap, nobody compares the count with what is in use.
+        let bitmapless = self.uninit(&desc, GroupFlags::BLOCK_UNINIT);
+        if bitmapless {
+            match self.uninit_index(store, group, &desc) {
+                Ok(_) => {}
+                Err(e) if e == ENOMEM => return Err(e),
+                Err(_) => return Ok(self.spoil_inodes(group)),
+            }
+        }
+
         // The inode's block of the table, if it holds none that was ever used.
         if let Some(block) = self.fresh_table_block(&desc, bit, used) {
             tx.create(block, InodeTableFormat, |_| ())?;
         }
 
         // The block bitmap of a group that has inodes is never left out.
-        if self.uninit(&desc, GroupFlags::BLOCK_UNINIT) {
+        if bitmapless {
             let format = self.block_bitmap_format(group, &desc);
             let (_, sum) = tx.create(desc.block_bitmap, format, |bytes| {
                 self.fill_uninit(group, bytes)

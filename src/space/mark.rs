@@ -260,34 +260,49 @@ impl<S: Store> Space<S> {
     /// Makes the index of a group from what the device has. Under the disk lock.
     fn read_index(&self, store: &S, group: Group) -> Result<FreeIndex> {
         let desc = self.desc(group)?;
-        let mut index = FreeIndex::new(self.layout.blocks_in_group(group))?;
         if self.uninit(&desc, GroupFlags::BLOCK_UNINIT) {
-            self.zone_of(group).for_each(|extent| index.take(extent));
-            if index.count_free() != desc.free_blocks {
-                return Err(store.corrupt(
-                    About::NONE,
-                    fmt!(
-                        "group {}: {} blocks free in the descriptor, {} without a bitmap",
-                        group.get(),
-                        desc.free_blocks,
-                        index.count_free()
-                    ),
-                ));
-            }
-        } else {
-            self.read_ahead(store, group);
-            let block = store.read(desc.block_bitmap, self.block_bitmap_format(group, &desc))?;
-            block.with(|bytes| index.fill(bytes));
-            if let Some(extent) = self.zone_of(group).find(|extent| index.has_free(*extent)) {
-                return Err(store.corrupt(
-                    block.nr(),
-                    fmt!(
-                        "group {}: block {} of the group is metadata but not marked as used",
-                        group.get(),
-                        extent.start
-                    ),
-                ));
-            }
+            return self.uninit_index(store, group, &desc);
+        }
+        let mut index = FreeIndex::new(self.layout.blocks_in_group(group))?;
+        self.read_ahead(store, group);
+        let block = store.read(desc.block_bitmap, self.block_bitmap_format(group, &desc))?;
+        block.with(|bytes| index.fill(bytes));
+        if let Some(extent) = self.zone_of(group).find(|extent| index.has_free(*extent)) {
+            return Err(store.corrupt(
+                block.nr(),
+                fmt!(
+                    "group {}: block {} of the group is metadata but not marked as used",
+                    group.get(),
+                    extent.start
+                ),
+            ));
+        }
+        Ok(index)
+    }
+
+    /// The index of a group that has no bitmap yet: only metadata is in use. Its descriptor must say so.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; `EUCLEAN`, reported.
+    pub(super) fn uninit_index(
+        &self,
+        store: &S,
+        group: Group,
+        desc: &GroupDesc,
+    ) -> Result<FreeIndex> {
+        let mut index = FreeIndex::new(self.layout.blocks_in_group(group))?;
+        self.zone_of(group).for_each(|extent| index.take(extent));
+        if index.count_free() != desc.free_blocks {
+            return Err(store.corrupt(
+                About::NONE,
+                fmt!(
+                    "group {}: {} blocks free in the descriptor, {} without a bitmap",
+                    group.get(),
+                    desc.free_blocks,
+                    index.count_free()
+                ),
+            ));
         }
         Ok(index)
     }

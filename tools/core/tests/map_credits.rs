@@ -8,7 +8,7 @@
 
 mod map_common;
 
-use iomapfs_core::disk::PhysBlock;
+use iomapfs_core::disk::{Group, PhysBlock};
 use iomapfs_core::host::{HostStore, Image, Mkfs};
 use iomapfs_core::map::{Credits, FileMap, Progress, State};
 use iomapfs_core::space::{Claim, Goal, Run};
@@ -226,4 +226,62 @@ fn blocks() {
 #[test]
 fn revokes() {
     Bench::new(true).run();
+}
+
+/// What was chosen lies in one piece over many groups. Would catch: a run that costs more bitmaps than are paid for,
+/// which then is committed for ever, or with more than was granted.
+#[test]
+fn a_run_over_many_groups() {
+    const LEN: u32 = 10 * 512;
+    for scattered in [0, 4] {
+        let image = Mkfs::new(64 << 20, 1024)
+            .arg("-N")
+            .arg("64")
+            .arg("-g")
+            .arg("512")
+            .arg("-G")
+            .arg("64")
+            .make();
+        let ino = make_files(&image, &["a"])[0];
+        let vol = mount(&image);
+        let mut file = File::open(&vol, ino);
+        file.inode.disk_size = 30_000 << 10;
+        // With four extents the root is full.
+        for i in 0..scattered {
+            let at = 20_000 + 2 * i;
+            file.map().choose(&vol, block(at), 1, goal(), true).unwrap();
+            file.commit(&vol, at, 1).unwrap();
+        }
+        // None of these groups has anything of the file system in it.
+        let first = vol.layout.group_first_block(Group::new(10));
+        let mut at = 0;
+        while at < LEN {
+            let near = first.checked_add(at.into());
+            let goal = Goal { near, ..goal() };
+            let got = file.map().choose(&vol, block(at), LEN - at, goal, true);
+            let got = got.unwrap();
+            assert_eq!(got.phys, near);
+            at += got.len;
+        }
+        assert_eq!(file.lookup(&vol, 0, u32::MAX).len, LEN);
+        let mut next = block(0);
+        loop {
+            let granted = FileMap::commit_credits(&vol, file.map().depth());
+            let mut tx = vol.store.begin(granted.blocks, granted.revokes).unwrap();
+            let len = LEN - next.get();
+            let progress = file.map().commit(&vol, &mut tx, next, len, granted);
+            let Progress::Again(at) = progress.unwrap() else {
+                break;
+            };
+            assert!(at > next, "it does not get on at {next:?}");
+            next = at;
+        }
+        let mut tx = vol.store.begin(2, 0).unwrap();
+        file.inode.write(&vol, &mut tx, &file.attrs).unwrap();
+        drop(tx);
+        file.check_tree(&vol);
+        assert_eq!(file.lookup(&vol, 0, u32::MAX).len, LEN);
+        save(&vol, &image);
+        image.fsck().unwrap();
+    }
 }

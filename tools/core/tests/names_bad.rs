@@ -155,6 +155,55 @@ fn a_bad_root_is_passed_by() {
     }
 }
 
+/// A leaf without a tail of two short names, of which the first may be gone, has records as long as those of a root:
+/// nothing but the names tells them apart.
+#[test]
+fn a_leaf_that_looks_like_a_root_has_names() {
+    let world = World::new(&Mkfs::new(32 << 20, 1024).features("^metadata_csum"));
+    let short = |n: u32| format!("{n:04}").into_bytes();
+    let image = world.build(|dir| {
+        for n in 0..300 {
+            dir.insert(&short(n), world.file).unwrap();
+        }
+    });
+    for first_goes in [false, true] {
+        let image = image.copy();
+        let store = open(&image);
+        let mut dir = FlatDir::open(&store, &image, "d");
+        assert!(dir.is_indexed());
+        let format = leaf(&dir).unwrap();
+        let names = |dir: &FlatDir<'_>, at| {
+            let block = store.read(nr(dir, at), format).unwrap();
+            block.with(|bytes| {
+                let entries = format.entries(bytes).map(Result::unwrap);
+                let used = entries.filter(|entry| entry.ino.is_some());
+                used.map(|entry| entry.name.to_vec()).collect::<Vec<_>>()
+            })
+        };
+        // Of one leaf two names stay, or the second only; of the others none.
+        let mut kept = names(&dir, 1);
+        kept.truncate(2);
+        if first_goes {
+            kept.remove(0);
+        }
+        for n in 0..300 {
+            if !kept.contains(&short(n)) {
+                dir.remove(&short(n), world.file).unwrap();
+            }
+        }
+        assert_eq!(names::is_empty(&dir), Ok(false));
+        dir.set_index_failed();
+        for name in &kept {
+            assert_eq!(dir.lookup(name), Ok(Some(world.file)));
+        }
+        assert_eq!(dir.list(10).unwrap().len(), kept.len());
+        for name in &kept {
+            dir.remove(name, world.file).unwrap();
+        }
+        assert_eq!(names::is_empty(&dir), Ok(true));
+    }
+}
+
 /// Two nodes that are in order each, but not together: the listing ends, and says why. It would go back and forth
 /// between them.
 #[test]

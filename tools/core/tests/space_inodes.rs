@@ -171,3 +171,31 @@ fn a_bad_bitmap_costs_one_group() {
         assert_eq!(vol.store.take_reports().len(), 1, "{ino:?}");
     }
 }
+
+/// Would catch: a count of free blocks that is believed because an inode is the first to need the group's bitmap.
+#[test]
+fn a_group_without_a_bitmap_has_what_it_says() {
+    let image = Mkfs::new(40 << 20, 1024).arg("-N").arg("80").make();
+    // "Group 4: (Blocks 32769-40959) csum 0x1234 [INODE_UNINIT, BLOCK_UNINIT, ITABLE_ZEROED]"
+    let dump = image.dumpe2fs();
+    let line = dump.lines().find(|line| line.contains("BLOCK_UNINIT"));
+    let group = line.unwrap().split([' ', ':']).nth(1).unwrap();
+    image.debugfs(&[
+        format!("set_bg {group} free_blocks_count 10"),
+        format!("set_bg {group} checksum calc"),
+    ]);
+    let group: u32 = group.parse().unwrap();
+    let vol = mount(&image);
+    let mut count = 0;
+    while let Ok(ino) = alloc(&vol, Ino::ROOT, false) {
+        assert_ne!(group_of(&vol, ino), group);
+        count += 1;
+    }
+    assert!(count > 40);
+    let reports = vol.store.take_reports();
+    assert_eq!(reports.len(), 1, "{reports:?}");
+    assert!(
+        reports[0].contains("10 blocks free in the descriptor"),
+        "{reports:?}"
+    );
+}

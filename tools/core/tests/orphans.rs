@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The orphans that a crash has left, found while memory is short.
+//! The orphans that a crash has left: found while memory is short, and those that are none.
 
 use iomapfs_core::disk::Ino;
 use iomapfs_core::host::{mount, Mkfs};
@@ -14,12 +14,15 @@ use kernel::host::fail_allocation;
 fn found_again() {
     for features in ["orphan_file", "^orphan_file"] {
         let image = Mkfs::new(24 << 20, 4096).features(features).make();
-        let inodes = [12, 13, 14].map(|ino| Ino::new(ino).unwrap());
+        let mut inodes = Vec::new();
         {
             let vol = mount(&image);
             let orphans = Orphans::load(&vol).unwrap();
-            for ino in inodes {
-                let mut tx = vol.store.begin(8, 0).unwrap();
+            for _ in 0..3 {
+                let mut tx = vol.store.begin(16, 0).unwrap();
+                let ino = vol.space.alloc_inode(&vol, &mut tx, Ino::ROOT, false);
+                let ino = ino.unwrap();
+                inodes.push(ino);
                 assert_eq!(orphans.add(&vol, &mut tx, ino), Ok(true));
             }
             vol.store.save(image.path()).unwrap();
@@ -47,5 +50,34 @@ fn found_again() {
             orphans.remove(&vol, &mut tx, ino).unwrap();
         }
         assert!(orphans.file_is_empty());
+    }
+}
+
+/// Would catch: an inode that is free and is freed again, with blocks that are others' by now.
+#[test]
+fn a_free_inode_is_none() {
+    for features in ["orphan_file", "^orphan_file"] {
+        let image = Mkfs::new(24 << 20, 4096).features(features).make();
+        let free = Ino::new(100).unwrap();
+        let vol = mount(&image);
+        let orphans = Orphans::load(&vol).unwrap();
+        let mut tx = vol.store.begin(16, 0).unwrap();
+        let used = vol.space.alloc_inode(&vol, &mut tx, Ino::ROOT, false);
+        let used = used.unwrap();
+        for ino in [free, used] {
+            assert_eq!(orphans.add(&vol, &mut tx, ino), Ok(true));
+        }
+        drop(tx);
+        vol.store.save(image.path()).unwrap();
+        let vol = mount(&image);
+        let orphans = Orphans::load(&vol).unwrap();
+        let found = orphans.left_over(&vol, &image.read_super()).unwrap();
+        assert_eq!(found.iter().collect::<Vec<_>>(), [&used], "{features}");
+        let reports = vol.store.take_reports();
+        assert_eq!(reports.len(), 1, "{reports:?}");
+        assert!(
+            reports[0].contains("100 is no possible orphan"),
+            "{reports:?}"
+        );
     }
 }
