@@ -123,9 +123,14 @@ impl<S: Store> Orphans<S> {
             .all(|block| block.free.load(Relaxed) == slots)
     }
 
+    /// Whether `ino` is an orphan.
+    pub fn contains(&self, ino: Ino) -> bool {
+        self.known.lock().places.get(&ino.get()).is_some()
+    }
+
     /// Makes `ino` an orphan. `false` where it is one already, and somebody else will end that.
     pub fn add(&self, vol: &Volume<S>, tx: &mut S::Tx<'_>, ino: Ino) -> Result<bool> {
-        if self.known.lock().places.get(&ino.get()).is_some() {
+        if self.contains(ino) {
             return Ok(false);
         }
         if let Some((block, slot)) = self.add_to_file(tx, ino)? {
@@ -290,8 +295,7 @@ impl<S: Store> Orphans<S> {
     ///
     /// `ENOMEM`.
     fn is_new_orphan(&self, vol: &Volume<S>, ino: Ino) -> Result<bool> {
-        let known = self.known.lock().places.get(&ino.get()).is_some();
-        if known || ino == Ino::ROOT || !vol.layout.is_user_ino(ino) {
+        if self.contains(ino) || ino == Ino::ROOT || !vol.layout.is_user_ino(ino) {
             return Ok(false);
         }
         match vol.space.inode_in_use(vol, ino) {

@@ -92,7 +92,9 @@ pub(super) fn make(
     let ino = volume
         .space
         .alloc_inode(volume, tx, inode::number(dir), is_dir)?;
-    if new.insert(ino.get()).is_err() {
+    // One that is being freed in many steps would be waited for, which waits for this handle in turn.
+    let orphans = &dir.super_block().data().mounted.orphans;
+    if orphans.contains(ino) || new.insert(ino.get()).is_err() {
         // Then it must not be freed, either.
         return Err(volume.store.corrupt(
             ino,

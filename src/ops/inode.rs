@@ -27,7 +27,7 @@ use crate::space::Goal;
 use crate::store::{tid_geq, Store, Tid, Transaction};
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
-use kernel::sync::atomic::{Atomic, Relaxed};
+use kernel::sync::atomic::{Acquire, Atomic, Relaxed, Release};
 use kernel::sync::{new_mutex, Arc, Mutex};
 use pin_init::init_scope;
 
@@ -195,7 +195,7 @@ impl Data {
 
     /// The size on disk; it may be changing.
     pub(crate) fn disk_size_hint(&self) -> u64 {
-        self.disk_size.load(Relaxed)
+        self.disk_size.load(Acquire)
     }
 
     /// Whether the file reaches to byte `end`, in memory and on disk.
@@ -282,7 +282,8 @@ impl Data {
 
     fn write(&self, node: &Node, core: &Core, tx: &mut Tx<'_>) -> Result {
         self.sync_tid.store(tx.tid(), Relaxed);
-        self.disk_size.store(core.disk_size, Relaxed);
+        // Whoever sees the size must see which transaction makes it durable.
+        self.disk_size.store(core.disk_size, Release);
         self.flags.store(core.flags.bits(), Relaxed);
         node.set_blocks(core.map.sectors());
         core.write(&self.volume, tx, &self.attrs(node))

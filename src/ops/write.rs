@@ -118,8 +118,9 @@ pub(super) fn prepare<'a>(
 /// Writes through the page cache, once.
 fn write_once(iocb: &mut Kiocb<'_, Fs>, from: &mut IterSource<'_>) -> Result<usize> {
     let node = iocb.inode();
+    let mut need = Need::Exclusive;
     loop {
-        let (lock, count) = prepare(iocb, from, Need::Exclusive)?;
+        let (lock, count) = prepare(iocb, from, need)?;
         let Held::Exclusive(lock) = lock else {
             return Err(EIO);
         };
@@ -131,8 +132,9 @@ fn write_once(iocb: &mut Kiocb<'_, Fs>, from: &mut IterSource<'_>) -> Result<usi
             if iocb.is_nowait() {
                 return Err(EAGAIN);
             }
-            // The end may move, and with it the place of an append: check again.
-            node.dio_wait();
+            // The end may move, and with it the place of an append: it is checked again, without giving the lock up
+            // after the wait. There may always be others who want it.
+            need = Need::Alone;
             continue;
         }
         return buffered::write::<Buffered>(iocb, from, &lock);

@@ -123,17 +123,19 @@ impl<C: Client> Handle<'_, C> {
     /// Costs one revoke credit.
     pub fn revoke(&mut self, nr: u64) -> Result {
         self.check()?;
-        let buffer = match self.journal.0.cache.cached(nr) {
-            Some(buffer) => {
-                buffer.set_tag(0);
-                // The callee takes over the reference.
-                buffer.into_raw()
-            }
-            None => core::ptr::null_mut(),
-        };
+        let buffer = self.journal.0.cache.cached(nr);
+        let mut raw = core::ptr::null_mut();
+        if let Some(buffer) = &buffer {
+            buffer.set_tag(0);
+            raw = buffer.as_raw();
+        }
         // SAFETY: The handle is valid and has a transaction; the buffer is valid or null.
-        to_result(unsafe { bindings::jbd2_journal_revoke(self.as_ptr(), nr, buffer) })
-            .map_err(|error| self.fail(error))
+        let result = to_result(unsafe { bindings::jbd2_journal_revoke(self.as_ptr(), nr, raw) });
+        // The callee takes over the reference, unless it refuses, as for a block that is revoked already.
+        if !matches!(result, Err(error) if error == EIO || error == EINVAL) {
+            buffer.map(BufferHead::into_raw);
+        }
+        result.map_err(|error| self.fail(error))
     }
 
     /// Blocks that can still be changed.
