@@ -70,12 +70,10 @@ impl FileMap {
                 let mut len = piece.len.min(MAX_WRITTEN);
                 if kind == Kind::Pending {
                     // A run may have grown over many groups: what is paid for is one bitmap. The tree joins the parts.
-                    len = len.min(vol.layout.left_in_group(phys)).max(1);
-                } else {
+                    len = vol.space.in_one_group(Run { start: phys, len }).max(1);
+                } else if let Some(here) = self.tree.seek(vol, at, &mut way)? {
                     // What is one run in memory may be more than one extent: of two leaves, or of the greatest length.
-                    if let Some(here) = self.tree.seek(vol, at, &mut way)? {
-                        len = len.min(here.end().saturating_distance_from(at)).max(1);
-                    }
+                    len = len.min(here.end().saturating_distance_from(at)).max(1);
                 }
                 let extent = Extent {
                     start: at,

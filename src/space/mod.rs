@@ -294,6 +294,11 @@ impl<S: Store> Space<S> {
         credits
     }
 
+    /// How many blocks of `run` are in the group that it begins in.
+    pub fn in_one_group(&self, run: Run) -> u32 {
+        self.parts(run).next().map_or(0, |(_, extent)| extent.len)
+    }
+
     /// Blocks that change at most when `runs` runs that [`Space::choose`] gave are marked as used.
     pub fn credits_mark_used(&self, runs: u32) -> u32 {
         let bitmaps = runs.min(self.layout.groups());

@@ -68,13 +68,6 @@ impl Layout {
         rest.min(self.blocks_per_group.get().into()) as u32
     }
 
-    /// How many blocks there are from `block` to the end of its group; none where there is no such block.
-    pub fn left_in_group(&self, block: PhysBlock) -> u32 {
-        self.group_of(block).map_or(0, |(group, n)| {
-            self.blocks_in_group(group).saturating_sub(n)
-        })
-    }
-
     /// Whether a group begins with a copy of the super block and the group descriptors.
     pub fn has_super(&self, group: Group) -> bool {
         let nr = group.get();
