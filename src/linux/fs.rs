@@ -13,6 +13,7 @@ use super::{
     bindings,
     fs_context::{self, FsContext, Parameter},
     inode::INode,
+    iomap::ioend::Batch,
     statfs::StatFs,
     super_block::{self, SuperBlock},
 };
@@ -23,6 +24,7 @@ use kernel::{
     seq_file::SeqFile,
     sync::{aref::ARef, Arc},
     types::Opaque,
+    workqueue::Queue,
 };
 
 /// Flags of a [`FileSystem`] type.
@@ -133,6 +135,13 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
 
     /// Writeback wants the inode to be on the device.
     fn write_inode(inode: &INode<Self>, wait: Wait) -> Result;
+
+    /// The workqueue for [`Self::complete_writes`]: one that makes progress under memory pressure (`WQ_MEM_RECLAIM`).
+    fn completion_queue(sb: &SuperBlock<Self>) -> &Queue;
+
+    /// The data of the whole batch is on the device: makes the file show it, by [`Batch::each`]. No journal handle
+    /// may be held when this returns.
+    fn complete_writes(inode: &INode<Self>, batch: &mut Batch<'_>);
 
     /// The inode leaves memory; its page cache is empty already. If it has no links, it is freed here.
     fn evict_inode(inode: &INode<Self>);

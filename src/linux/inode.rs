@@ -12,7 +12,7 @@
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
 //! [`include/linux/iversion.h`](srctree/include/linux/iversion.h)
 
-use super::{bindings, fs::FileSystem, super_block::SuperBlock, time::Timestamp};
+use super::{bindings, fs::FileSystem, iomap::ioend, super_block::SuperBlock, time::Timestamp};
 use core::{
     cell::UnsafeCell,
     marker::PhantomData,
@@ -101,13 +101,15 @@ pub(crate) enum Time {
 ///
 /// # Invariants
 ///
-/// `inode` is a valid `struct inode` of a super block of `T`. Where a reference to an `INode` is given to
-/// safe code, `has_data` is set and `data` initialised, until the inode is destroyed.
+/// `inode` is a valid `struct inode` of a super block of `T`, and `writes` is initialised. Where a reference to an
+/// `INode` is given to safe code, `has_data` is set and `data` initialised, until the inode is destroyed.
 #[repr(C)]
 pub(crate) struct INode<T: FileSystem> {
     /// First, so that the two have the same address.
     inode: Opaque<bindings::inode>,
     has_data: Atomic<bool>,
+    /// Writes that have ended. It lives as long as the inode, which those that are not finished keep alive.
+    writes: ioend::Queue<T>,
     data: UnsafeCell<MaybeUninit<T::INodeData>>,
     _p: PhantomData<T>,
 }
@@ -187,6 +189,11 @@ impl<T: FileSystem> INode<T> {
     pub(crate) fn data(&self) -> &T::INodeData {
         // SAFETY: Initialised, by the type's invariants, and then only shared.
         unsafe { (*self.data.get()).assume_init_ref() }
+    }
+
+    /// Writes that have ended.
+    pub(super) fn writes(&self) -> &ioend::Queue<T> {
+        &self.writes
     }
 
     /// The super block.

@@ -47,7 +47,8 @@ impl FileMap {
     ///
     /// `EIO` for a hole or a delayed run: nobody has chosen blocks for what was written. Errors of the journal
     /// and of bitmaps; `EUCLEAN`, reported. For what was chosen here, `ENOSPC` does not occur (for unwritten blocks
-    /// that were not, it can). What was not committed is as before.
+    /// that were not, it can). What was not committed is as before; but a run for which the tree turned out to be bad
+    /// only when its blocks were marked as used is lost until the next check.
     pub fn commit<S: Store>(
         &mut self,
         vol: &Volume<S>,
@@ -98,7 +99,7 @@ impl FileMap {
             }
         }
         drop(way);
-        self.lower(vol, tx, &mut left)?;
+        self.lower(vol, tx, &mut left);
         self.settle(vol);
         Ok(Progress::Done)
     }
@@ -222,7 +223,16 @@ impl FileMap {
                 return Err(error);
             }
         }
-        self.tree.apply(vol, tx, change, way, &mut nodes, dense)?;
+        if let Err(error) = self.tree.apply(vol, tx, change, way, &mut nodes, dense) {
+            self.tree.return_nodes(vol, tx, nodes);
+            if run.is_some() {
+                // In use on disk, and perhaps mapped: it must not be given back as if it were only chosen. Does not
+                // fail, as there is room in the cache.
+                let _ = self.cache.forget(extent.start, extent.end());
+                self.changed(None);
+            }
+            return Err(error);
+        }
         left.blocks = rest;
         if let Some(run) = run {
             let sectors = u64::from(run.len).saturating_mul(vol.layout.block_size().sectors());
@@ -279,13 +289,14 @@ impl FileMap {
     }
 
     /// Makes the tree lower where it can be, if `left` is enough for that and nothing outstanding could miss the block.
+    /// Where that fails, the tree stays as high as it is: what the caller has done is done all the same.
     pub(super) fn lower<S: Store>(
         &mut self,
         vol: &Volume<S>,
         tx: &mut S::Tx<'_>,
         left: &mut Credits,
-    ) -> Result {
-        while self.depth() > 0 && self.tree.can_collapse(vol)? {
+    ) {
+        while self.depth() > 0 && self.tree.can_collapse(vol) == Ok(true) {
             let blocks = left.blocks.checked_sub(vol.space.credits_free(1));
             let (Some(blocks), Some(revokes)) = (blocks, left.revokes.checked_sub(1)) else {
                 break;
@@ -297,10 +308,12 @@ impl FileMap {
             if need::nodes(shape, self.load()) > self.pool {
                 break;
             }
-            self.tree.collapse(vol, tx)?;
+            let done = self.tree.collapse(vol, tx);
             self.changed(None);
+            if done != Ok(true) {
+                break;
+            }
             (left.blocks, left.revokes) = (blocks, revokes);
         }
-        Ok(())
     }
 }

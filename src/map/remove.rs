@@ -133,7 +133,7 @@ impl FileMap {
         drop(path);
         // What was known of holes between the extents is now one hole. Without memory it stays as it is.
         let _ = self.cache.forget(from, to);
-        self.lower(vol, tx, &mut left)?;
+        self.lower(vol, tx, &mut left);
         self.settle(vol);
         Ok(Progress::Done)
     }

@@ -16,14 +16,13 @@ use super::extents::{lookup_locked, to_map, unchanged, with_core, Blocks, MAX_RU
 use super::store::Tx;
 use super::{Core, Fs, Node};
 use crate::linux::iomap::dio;
-use crate::linux::iomap::ioend::{Batch, Completion, Queue, Range, Writer};
+use crate::linux::iomap::ioend::{Batch, Range, Writer};
 use crate::linux::iomap::writeback::Writeback;
 use crate::linux::iomap::{Map, MapFlags};
 use crate::linux::memalloc::NofsScope;
 use crate::map::{FileMap, Progress, State};
 use crate::store::{Store, Transaction};
 use kernel::error::{Error, Result};
-use kernel::workqueue;
 
 /// Makes the file show `range`, whose data is on the device, in the transaction that is open or in new ones.
 ///
@@ -82,7 +81,6 @@ pub(super) struct DirectWrite;
 impl dio::Write for DirectWrite {
     type Ops = super::begin::Direct<false>;
     type BatchOps = super::begin::Direct<true>;
-    type Completion = Batched;
 
     fn is_within(node: &Node, end: u64) -> bool {
         node.data().is_within(node, end)
@@ -119,34 +117,23 @@ impl dio::Write for DirectWrite {
     }
 }
 
-/// Writeback of the page cache, and asynchronous direct writes.
-pub(super) struct Batched;
-
-impl Completion for Batched {
-    type Fs = Fs;
-
-    fn queue(node: &Node) -> &Queue<Self> {
-        node.data().ioends()
-    }
-
-    fn workqueue(node: &Node) -> &workqueue::Queue {
-        &node.super_block().data().completions
-    }
-
-    fn complete(node: &Node, batch: &mut Batch<'_>) {
-        let _nofs = NofsScope::enter();
-        let store = &node.data().volume().store;
-        // As few transactions as possible.
-        let mut handle = None;
-        // Nobody would write it again: for want of memory it would be lost. It is not waited for within a transaction,
-        // the commit of which may be what gives some back.
-        batch.each(|range| {
-            store.insist(|| commit(node, &mut handle, range).inspect_err(|_| handle = None))
-        });
-    }
+/// Makes the file show what writeback of the page cache or asynchronous direct writes have written.
+pub(super) fn complete_writes(node: &Node, batch: &mut Batch<'_>) {
+    let _nofs = NofsScope::enter();
+    let store = &node.data().volume().store;
+    // As few transactions as possible.
+    let mut handle = None;
+    // Nobody would write it again: for want of memory it would be lost. It is not waited for within a transaction,
+    // the commit of which may be what gives some back.
+    batch.each(|range| {
+        store.insist(|| commit(node, &mut handle, range).inspect_err(|_| handle = None))
+    });
 }
 
-impl Batched {
+/// Writeback of the page cache.
+pub(super) struct PageCache;
+
+impl PageCache {
     /// Where the bytes from `pos` on go, `len` of them at least. Blocks that were only reserved are chosen.
     fn place(node: &Node, pos: u64, len: u64) -> Result<Map> {
         with_core(node, |volume, core| {
@@ -171,7 +158,9 @@ impl Batched {
     }
 }
 
-impl Writeback for Batched {
+impl Writeback for PageCache {
+    type Fs = Fs;
+
     fn map(node: &Node, pos: u64, len: u64) -> Result<Map> {
         let store = &node.data().volume().store;
         // After an abort nothing may get to the device: what the file system thinks is free may not be free there.

@@ -85,7 +85,7 @@ pub(super) fn make(
 ) -> Result<Ready<Fs>> {
     let volume = dir.data().volume();
     let new = Node::new(dir.super_block())?;
-    new.set_owner(idmap, dir, mode);
+    new.set_owner(idmap, dir, mode)?;
     new.set_links(links);
     let kind = FileKind::from_mode(new.mode()).ok_or(EINVAL)?;
     let is_dir = kind == FileKind::Directory;

@@ -11,7 +11,6 @@
 //!
 //! The map lock ([`Data::core`]) guards [`Core`]. It is taken inside a handle, never the other way round.
 
-use super::complete::Batched;
 use super::{dir, names, regular, symlink, Core, Fs, Node, SuperBlock, Tx, Volume};
 use crate::disk::inode::{FileKind, InodeFlags, Time as DiskTime};
 use crate::disk::{CsumSeed, Group, Ino};
@@ -19,7 +18,6 @@ use crate::inode::{Attrs, Checked};
 use crate::linux::fs::Wait;
 use crate::linux::inode::{flags, Got, New, Time};
 use crate::linux::inode_ops::InodeTable;
-use crate::linux::iomap::ioend::Queue;
 use crate::linux::memalloc::NofsScope;
 use crate::linux::time::Timestamp;
 use crate::map::Snapshot;
@@ -68,9 +66,6 @@ pub(crate) struct Data {
     clean_end: Atomic<bool>,
     /// Whether what the file had was cut off by somebody who has it open to write it anew.
     emptied: Atomic<bool>,
-    /// Writeback that has ended.
-    #[pin]
-    ioends: Queue<Batched>,
 }
 
 /// What [`Data`] keeps beside the map lock of what is behind it.
@@ -145,7 +140,6 @@ impl Data {
             index_failed: Atomic::new(0),
             clean_end: Atomic::new(false),
             emptied: Atomic::new(false),
-            ioends <- Queue::new(),
         })
     }
 
@@ -181,11 +175,6 @@ impl Data {
     /// The last extent that was found, to be read without the lock.
     pub(crate) fn snapshot(&self) -> &Snapshot {
         &self.snapshot
-    }
-
-    /// Writeback that has ended.
-    pub(super) fn ioends(&self) -> &Queue<Batched> {
-        &self.ioends
     }
 
     /// The flags of the inode; they may be changing.
@@ -358,7 +347,7 @@ pub(super) fn get_orphan(sb: &SuperBlock, ino: Ino) -> Result<ARef<Node>> {
 /// Gives an inode that was read what it needs.
 fn set_up(sb: &SuperBlock, new: New<Fs>, checked: &Checked) -> Result<ARef<Node>> {
     let attrs = checked.attrs();
-    new.set_mode(attrs.mode);
+    new.set_mode(attrs.mode)?;
     new.set_ids(attrs.uid, attrs.gid);
     new.set_links(attrs.nlink);
     new.set_size(checked.size());
@@ -385,24 +374,24 @@ pub(super) fn set_operations(
 ) -> Result {
     match kind {
         FileKind::Regular => {
-            new.set_operations(InodeTable::of::<Regular>());
+            new.set_operations(InodeTable::of::<Regular>())?;
             new.set_file_operations(regular::file_table());
             new.set_mapping_operations(regular::mapping_table());
             new.set_large_folios();
         }
         FileKind::Directory => {
-            new.set_operations(InodeTable::of::<names::Directory>());
+            new.set_operations(InodeTable::of::<names::Directory>())?;
             new.set_file_operations(dir::file_table());
         }
         FileKind::Symlink => match target {
             Some(target) => {
                 new.set_link(target)?;
-                new.set_operations(InodeTable::of_links::<Special>());
+                new.set_operations(InodeTable::of_links::<Special>())?;
             }
-            None => new.set_operations(InodeTable::of::<symlink::Slow>()),
+            None => new.set_operations(InodeTable::of::<symlink::Slow>())?,
         },
         FileKind::CharDevice | FileKind::BlockDevice | FileKind::Fifo | FileKind::Socket => {
-            new.set_operations(InodeTable::of::<Special>());
+            new.set_operations(InodeTable::of::<Special>())?;
             new.set_special(device);
         }
     }

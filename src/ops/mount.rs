@@ -5,12 +5,13 @@
 //! What a mounted file system is below the VFS is in [`super::mounted`]; here that meets the VFS.
 
 use super::mounted::{self, Mounted, Options};
-use super::{errors, inode, superblock, truncate, Node, SuperBlock};
+use super::{complete, errors, inode, superblock, truncate, Node, SuperBlock};
 use crate::disk::inode::Time as DiskTime;
 use crate::disk::superblock::{ErrorPolicy, STATE_ERROR, SUPER_MAGIC};
 use crate::disk::{Ino, Layout};
 use crate::linux::fs::{self, FileSystem, Wait};
 use crate::linux::fs_context::{Constant, FsContext, Parameter, Value};
+use crate::linux::iomap::ioend::Batch;
 use crate::linux::printk::{self, Level};
 use crate::linux::statfs::{Blocks, StatFs};
 use crate::linux::super_block::{self, Limits};
@@ -27,6 +28,7 @@ use kernel::seq_file::SeqFile;
 use kernel::seq_print;
 use kernel::sync::aref::ARef;
 use kernel::sync::{new_mutex, Arc, Mutex};
+use kernel::workqueue::Queue;
 
 /// The filesystem type.
 pub(crate) struct Fs;
@@ -336,6 +338,14 @@ impl FileSystem for Fs {
 
     fn write_inode(inode: &Node, wait: Wait) -> Result {
         inode::write(inode, wait)
+    }
+
+    fn completion_queue(sb: &SuperBlock) -> &Queue {
+        &sb.data().completions
+    }
+
+    fn complete_writes(inode: &Node, batch: &mut Batch<'_>) {
+        complete::complete_writes(inode, batch);
     }
 
     fn evict_inode(inode: &Node) {

@@ -3,7 +3,7 @@
 //! Regular files: which functions serve which operation of the VFS.
 
 use super::begin::{self, Buffered, Read, Swap};
-use super::complete::Batched;
+use super::complete::PageCache;
 use super::extents::{first_behind, with_core};
 use super::{dio, fsync, write, Fs, Node};
 use crate::linux::address_space::{self, AddressSpace};
@@ -28,7 +28,7 @@ impl AddressSpace for Regular {
     type Fs = Fs;
     type Read = Read;
     type Swap = Swap;
-    type Writeback = Batched;
+    type Writeback = PageCache;
 }
 
 impl Mmap for Regular {

@@ -7,6 +7,7 @@
 //! The filesystem's data is dropped when nobody can find or refer to the inode any more; the memory is given back after
 //! a grace period, as lookups under RCU may still read the VFS's part.
 
+use super::super::iomap::ioend::Queue;
 use super::super::{
     bindings,
     fs::{FileSystem, Registration},
@@ -57,8 +58,13 @@ impl<T: FileSystem> INode<T> {
         let inode = unsafe { bindings::alloc_inode_sb(sb, Registration::<T>::cache_of(sb)) };
         if !inode.is_null() {
             let this = inode.cast::<Self>();
-            // SAFETY: A new object of the cache: ours alone.
-            unsafe { ptr::addr_of_mut!((*this).has_data).write(Atomic::new(false)) };
+            // SAFETY: A new object of the cache: ours alone, and inodes do not move.
+            unsafe {
+                // The VFS leaves the last one's.
+                (*inode).i_mode = 0;
+                ptr::addr_of_mut!((*this).has_data).write(Atomic::new(false));
+                pin_init::raw_init(ptr::addr_of_mut!((*this).writes), Queue::new());
+            }
         }
         inode.cast()
     }
@@ -99,7 +105,8 @@ impl<T: FileSystem> INode<T> {
     /// `inode` must be an inode of a super block of `T` that was destroyed, after a grace period of RCU.
     pub(in crate::linux) unsafe extern "C" fn free_callback(inode: *mut bindings::inode) {
         // SAFETY: The VFS gives an inode that nobody uses, after a grace period. `i_link` is null or was
-        // allocated by `New::set_link`; the union has no other user in inodes of `T` that are links.
+        // allocated by `New::set_link`: the union has no other user in inodes that are links, and no inode changes its
+        // type.
         unsafe {
             if bindings::inode_is_symlink(inode) {
                 bindings::kfree((*inode).__bindgen_anon_5.i_link.cast());

@@ -3,7 +3,7 @@
 //! Inodes on their way: allocated or read, but not known to everybody yet.
 
 use super::super::{attr::Idmap, bindings, fs::FileSystem, inode_ops::InodeTable, time::Timestamp};
-use super::{flags, FileTable, INode, IntoRawInode, MappingTable, Time};
+use super::{flags, FileTable, INode, IntoRawInode, Kind, MappingTable, Time};
 use core::{marker::PhantomData, mem::ManuallyDrop, ops::Deref, ptr::NonNull};
 use kernel::{
     error::to_result,
@@ -11,12 +11,16 @@ use kernel::{
     sync::{aref::ARef, atomic::Release},
 };
 
+/// The bits of a mode that tell the file type.
+const FILE_TYPE: u16 = bindings::S_IFMT as u16;
+
 /// An inode that does not have its data yet. Dropped, it goes away again.
 ///
 /// # Invariants
 ///
 /// A reference on a valid inode of a super block of `T`, which either nobody else can find, or is locked as
-/// new by us; `has_data` is not set.
+/// new by us; `has_data` is not set. Where the file type is set, it stays, and the operations are for it: what
+/// `i_link`, `i_pipe` and `i_cdev` share is told apart by these.
 pub(crate) struct New<T: FileSystem>(NonNull<bindings::inode>, PhantomData<T>);
 
 // SAFETY: An inode is not bound to a task.
@@ -56,9 +60,24 @@ impl<T: FileSystem> New<T> {
     }
 
     /// Sets owner, group and mode from the task that creates the inode in `dir`.
-    pub(crate) fn set_owner(&self, idmap: &Idmap, dir: &INode<T>, mode: u16) {
-        // SAFETY: Valid by the type's invariants.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` where the inode has another file type already.
+    pub(crate) fn set_owner(&self, idmap: &Idmap, dir: &INode<T>, mode: u16) -> Result {
+        self.check_type(mode)?;
+        // SAFETY: Valid by the type's invariants. INVARIANT: The type is new, or stays.
         unsafe { bindings::inode_init_owner(idmap.as_raw(), self.as_raw(), dir.as_raw(), mode) };
+        Ok(())
+    }
+
+    /// Whether the inode has no file type yet, or that of `mode`.
+    fn check_type(&self, mode: u16) -> Result {
+        match self.mode() & FILE_TYPE {
+            0 => Ok(()),
+            kind if kind == mode & FILE_TYPE => Ok(()),
+            _ => Err(EINVAL),
+        }
     }
 
     /// Sets owner and group to what the filesystem has stored.
@@ -89,9 +108,21 @@ impl<T: FileSystem> New<T> {
     }
 
     /// Sets the operations.
-    pub(crate) fn set_operations(&self, table: InodeTable<T>) {
-        // SAFETY: Valid by the type's invariants; the table is for inodes of `T`.
-        unsafe { (*self.as_raw()).i_op = table.as_raw() };
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` where they are those of a link or a directory and the inode is none, or the other way round.
+    pub(crate) fn set_operations(&self, table: InodeTable<T>) -> Result {
+        let kind = Kind::from_mode(self.mode()).ok_or(EINVAL)?;
+        let table = table.as_raw();
+        if table.get_link.is_some() != (kind == Kind::Symlink)
+            || table.lookup.is_some() != (kind == Kind::Directory)
+        {
+            return Err(EINVAL);
+        }
+        // SAFETY: Valid by the type's invariants; the table is for inodes of `T`. INVARIANT: And for the type.
+        unsafe { (*self.as_raw()).i_op = table };
+        Ok(())
     }
 
     /// Sets the operations of open files.
@@ -163,9 +194,15 @@ impl<T: FileSystem> New<T> {
 /// What can be asked and told of an inode that is not ready yet, as of one that is.
 impl<T: FileSystem> New<T> {
     /// Sets the mode: file type and permissions.
-    pub(crate) fn set_mode(&self, mode: u16) {
-        // SAFETY: Valid by the type's invariants.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` where the inode has another file type already.
+    pub(crate) fn set_mode(&self, mode: u16) -> Result {
+        self.check_type(mode)?;
+        // SAFETY: Valid by the type's invariants. INVARIANT: The type is new, or stays.
         unsafe { (*self.as_raw()).i_mode = mode };
+        Ok(())
     }
 
     /// The mode, which [`Self::set_owner`] may have changed.

@@ -16,7 +16,7 @@ use super::super::file::{IterDest, IterSource, Kiocb};
 use super::super::fs::FileSystem;
 use super::super::inode::INode;
 use super::super::lock::Held;
-use super::ioend::{self, Completion};
+use super::ioend;
 use super::{regular, Op, Ops, Table};
 use core::marker::PhantomData;
 use core::ptr::null_mut;
@@ -56,10 +56,8 @@ pub(crate) trait Write: Sized + 'static {
     /// How blocks are found.
     type Ops: Ops;
     /// The same for writes that may be asynchronous and in batches: what there is to do when they are complete is done
-    /// by [`Write::Completion`], so one that must not wait may need something to be done.
+    /// by [`FileSystem::complete_writes`], so one that must not wait may need something to be done.
     type BatchOps: Ops<Fs = <Self::Ops as Ops>::Fs>;
-    /// What is done when parts of asynchronous writes are complete.
-    type Completion: Completion<Fs = <Self::Ops as Ops>::Fs>;
 
     /// Whether the file reaches to byte `end`, in memory and on disk. May be asked in interrupt context.
     fn is_within(inode: &INode<<Self::Ops as Ops>::Fs>, end: u64) -> bool;
@@ -120,9 +118,9 @@ impl<W: Write> DioTable<W> {
                 // Writes behind the end go to blocks in a row: the worker makes one extent of many.
                 if !extends {
                     let ioend = kernel::container_of!(bio, bindings::iomap_ioend, io_bio);
-                    return ioend::submit::<W::Completion>(ioend);
+                    return ioend::submit::<<W::Ops as Ops>::Fs>(ioend);
                 }
-                (*bio).bi_end_io = Some(ioend::end_bio::<W::Completion>);
+                (*bio).bi_end_io = Some(ioend::end_bio::<<W::Ops as Ops>::Fs>);
             }
             bindings::submit_bio(bio);
         }
@@ -131,7 +129,7 @@ impl<W: Write> DioTable<W> {
     /// # Safety
     ///
     /// Called by iomap with the request that [`write`] was given, in a context that may sleep where blocks were
-    /// unwritten. `BATCH`: of a write with `BATCH_OPS`, of which [`Write::Completion`] may have been told.
+    /// unwritten. `BATCH`: of a write with `BATCH_OPS`, of which [`FileSystem::complete_writes`] may have been told.
     unsafe extern "C" fn end_io<const BATCH: bool>(
         iocb: *mut bindings::kiocb,
         size: isize,
@@ -268,7 +266,7 @@ pub(crate) fn read<'a, O: Ops>(
 /// `ENOTBLK` is turned into this.
 ///
 /// If `batch`, what an asynchronous write has to do at its end is done together with others
-/// ([`Write::Completion`]). That pays where there is something to do; it costs plain overwrites a little.
+/// ([`FileSystem::complete_writes`]). That pays where there is something to do; it costs plain overwrites a little.
 pub(crate) fn write<'a, W: Write>(
     iocb: Kiocb<'a, <W::Ops as Ops>::Fs>,
     from: &mut IterSource<'_>,

@@ -27,50 +27,32 @@ use kernel::prelude::*;
 use kernel::sync::atomic::{Acquire, Atomic, Relaxed, Release};
 use kernel::types::Opaque;
 
-/// What a file system does with completed writeback.
-pub(crate) trait Completion: Sized + 'static {
-    /// The file system.
-    type Fs: FileSystem;
-
-    /// The queue of an inode: always the same one.
-    fn queue(inode: &INode<Self::Fs>) -> &Queue<Self>;
-
-    /// The workqueue for completions: one that makes progress under memory pressure (`WQ_MEM_RECLAIM`).
-    fn workqueue(inode: &INode<Self::Fs>) -> &kernel::workqueue::Queue;
-
-    /// The data of the whole batch is on the device: make the file show it, by [`Batch::each`]. No journal handle
-    /// may be held when this returns.
-    fn complete(inode: &INode<Self::Fs>, batch: &mut Batch<'_>);
-}
-
-/// The completed, not yet finished writeback of one inode.
-///
-/// Made in place only, so a reference to one is a reference to what does not move.
+/// The completed, not yet finished writes of one inode, of which it is a part.
 #[pin_data]
-pub(crate) struct Queue<C> {
+pub(in crate::linux) struct Queue<T> {
     /// The last pushed; linked through `io_list.next`.
     head: Atomic<*mut bindings::iomap_ioend>,
     #[pin]
     work: Opaque<bindings::work_struct>,
-    _completion: PhantomData<fn(C)>,
+    _fs: PhantomData<fn(T)>,
 }
 
 // SAFETY: The head is atomic, and the work item is used through the workqueue's own functions only.
-unsafe impl<C> Send for Queue<C> {}
+unsafe impl<T> Send for Queue<T> {}
 // SAFETY: As above.
-unsafe impl<C> Sync for Queue<C> {}
+unsafe impl<T> Sync for Queue<T> {}
 
-impl<C: Completion> Queue<C> {
+impl<T: FileSystem> Queue<T> {
     /// An empty queue.
-    pub(crate) fn new() -> impl PinInit<Self> {
+    pub(in crate::linux) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             head: Atomic::new(null_mut()),
             work <- Opaque::ffi_init(|work: *mut bindings::work_struct| {
                 // SAFETY: `work` is valid for writing and pinned. The function is for items that are the
-                // field `work` of a `Queue<C>`.
+                // field `work` of a `Queue<T>`.
                 unsafe { bindings::init_work(work, Some(Self::run)) }
             }),
-            _completion: PhantomData,
+            _fs: PhantomData,
         })
     }
 
@@ -103,9 +85,9 @@ impl<C: Completion> Queue<C> {
 
     /// # Safety
     ///
-    /// Called by the workqueue for the work item of a `Queue<C>`.
+    /// Called by the workqueue for the work item of a `Queue<T>`.
     unsafe extern "C" fn run(work: *mut bindings::work_struct) {
-        // SAFETY: By the caller, `work` is the field `work` of a live `Queue<C>`. The reference ends with the
+        // SAFETY: By the caller, `work` is the field `work` of a live `Queue<T>`. The reference ends with the
         // statement: the queue may be freed further down.
         let mut next = unsafe {
             (*kernel::container_of!(Opaque::cast_from(work), Self, work))
@@ -116,7 +98,7 @@ impl<C: Completion> Queue<C> {
             return;
         }
         // SAFETY: The ioends that were taken are ours alone and not finished, so their inode is alive.
-        let inode = unsafe { INode::<C::Fs>::from_raw((*next).io_inode) };
+        let inode = unsafe { INode::<T>::from_raw((*next).io_inode) };
 
         let mut head = bindings::list_head::default();
         let head = &raw mut head;
@@ -142,8 +124,8 @@ impl<C: Completion> Queue<C> {
     /// # Safety
     ///
     /// `head` is a list of ioends of `inode` that have ended and are the caller's to finish.
-    unsafe fn finish(inode: &INode<C::Fs>, head: *mut bindings::list_head) {
-        C::complete(
+    unsafe fn finish(inode: &INode<T>, head: *mut bindings::list_head) {
+        T::complete_writes(
             inode,
             &mut Batch {
                 head,
@@ -314,21 +296,21 @@ const SUBMITTING: usize = 1;
 /// The same, and it has ended.
 const ENDED: usize = 2;
 
-/// Submits a direct write that [`Completion::complete`] has to be told of. If it has ended by the time that it is
-/// submitted, as on a device in memory, it is completed here: a worker would be woken for one alone.
+/// Submits a direct write that [`FileSystem::complete_writes`] has to be told of. If it has ended by the time that it
+/// is submitted, as on a device in memory, it is completed here: a worker would be woken for one alone.
 ///
 /// # Safety
 ///
-/// `ioend` was initialised by `iomap_init_ioend()` for an inode of `C::Fs`, and its bio is ready to be submitted. The
+/// `ioend` was initialised by `iomap_init_ioend()` for an inode of `T`, and its bio is ready to be submitted. The
 /// caller may sleep, and gives it up.
-pub(super) unsafe fn submit<C: Completion>(ioend: *mut bindings::iomap_ioend) {
+pub(super) unsafe fn submit<T: FileSystem>(ioend: *mut bindings::iomap_ioend) {
     // SAFETY: By the caller. Until `end_bio` has found something else than SUBMITTING, nobody finishes the ioend but
     // we. The inode is alive: its file is open for the request.
     unsafe {
-        let inode = INode::<C::Fs>::from_raw((*ioend).io_inode);
+        let inode = INode::<T>::from_raw((*ioend).io_inode);
         let state = Atomic::<usize>::from_ptr((&raw mut (*ioend).io_private).cast());
         state.store(SUBMITTING, Relaxed);
-        (*ioend).io_bio.bi_end_io = Some(end_bio::<C>);
+        (*ioend).io_bio.bi_end_io = Some(end_bio::<T>);
         bindings::submit_bio(&raw mut (*ioend).io_bio);
         // Not a cmpxchg: one that fails orders nothing, and what the end of the bio has left is read next.
         if state.xchg(0, Acquire) == ENDED {
@@ -337,17 +319,17 @@ pub(super) unsafe fn submit<C: Completion>(ioend: *mut bindings::iomap_ioend) {
             (*head).next = head;
             (*head).prev = head;
             add(&raw mut (*ioend).io_list, head);
-            Queue::<C>::finish(inode, head);
+            Queue::<T>::finish(inode, head);
         }
     }
 }
 
-/// The `bi_end_io` of writes that [`Completion::complete`] has to be told of.
+/// The `bi_end_io` of writes that [`FileSystem::complete_writes`] has to be told of.
 ///
 /// # Safety
 ///
-/// `bio` is part of an ioend of an inode of `C::Fs`, has ended, and is given up.
-pub(super) unsafe extern "C" fn end_bio<C: Completion>(bio: *mut bindings::bio) {
+/// `bio` is part of an ioend of an inode of `T`, has ended, and is given up.
+pub(super) unsafe extern "C" fn end_bio<T: FileSystem>(bio: *mut bindings::bio) {
     // SAFETY: By the caller. The inode is alive: its folios are under writeback, or its file is open for the request.
     unsafe {
         let ioend = kernel::container_of!(bio, bindings::iomap_ioend, io_bio);
@@ -355,8 +337,10 @@ pub(super) unsafe extern "C" fn end_bio<C: Completion>(bio: *mut bindings::bio) 
         if state.cmpxchg(SUBMITTING, ENDED, Release).is_ok() {
             return;
         }
-        let inode = INode::<C::Fs>::from_raw((*ioend).io_inode);
-        let wq = core::ptr::from_ref(C::workqueue(inode)).cast_mut().cast();
-        C::queue(inode).push(ioend, wq);
+        let inode = INode::<T>::from_raw((*ioend).io_inode);
+        let wq = T::completion_queue(inode.super_block());
+        inode
+            .writes()
+            .push(ioend, core::ptr::from_ref(wq).cast_mut().cast());
     }
 }

@@ -10,14 +10,18 @@
 //! The folio is locked and marked as under writeback while [`Writeback::map`] runs.
 
 use super::super::bindings;
+use super::super::fs::FileSystem;
 use super::super::inode::INode;
-use super::ioend::{self, Completion};
+use super::ioend;
 use super::{Extent, Map};
 use core::marker::PhantomData;
 use kernel::error::{code::*, Result};
 
 /// How a file system writes dirty page cache back.
-pub(crate) trait Writeback: Completion {
+pub(crate) trait Writeback: Sized + 'static {
+    /// The file system.
+    type Fs: FileSystem;
+
     /// Finds blocks for the dirty bytes `pos..pos + len`; the mapping covers `pos` and may go on beyond. A
     /// hole makes iomap skip the range, a reservation must have become blocks.
     fn map(inode: &INode<Self::Fs>, pos: u64, len: u64) -> Result<Map>;
@@ -28,7 +32,7 @@ pub(crate) trait Writeback: Completion {
     /// Bytes `pos..end` of a locked folio, no longer dirty, cannot be written: drops their reservation.
     fn discard(inode: &INode<Self::Fs>, pos: u64, end: u64);
 
-    /// Whether data that ends at byte `end` needs [`Completion::complete`] although its blocks are mapped
+    /// Whether data that ends at byte `end` needs [`FileSystem::complete_writes`] although its blocks are mapped
     /// already: where the size on disk is smaller.
     fn extends(inode: &INode<Self::Fs>, end: u64) -> bool;
 }
@@ -95,7 +99,7 @@ impl<W: Writeback> WritebackTable<W> {
             let end = ((*ioend).io_offset as u64).saturating_add((*ioend).io_size as u64);
             let unwritten = u32::from((*ioend).io_flags) & bindings::IOMAP_IOEND_UNWRITTEN != 0;
             if unwritten || W::extends(inode, end) {
-                (*ioend).io_bio.bi_end_io = Some(ioend::end_bio::<W>);
+                (*ioend).io_bio.bi_end_io = Some(ioend::end_bio::<W::Fs>);
                 // The workqueue completes it: the block layer need not find a task for it too.
                 bindings::bio_clear_flag(&raw mut (*ioend).io_bio, bindings::BIO_COMPLETE_IN_TASK);
             }

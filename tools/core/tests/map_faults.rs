@@ -186,6 +186,35 @@ fn bad_bitmap() {
     assert_eq!(dump_extents(&image, "a"), runs);
 }
 
+/// Would catch: blocks that are given back although a change that failed half way had marked them as used.
+#[test]
+fn unreadable_tree() {
+    let (_image, vol, mut file) = setup(1024, 16 << 20);
+    let mut failures = 0;
+    for i in 0..400 {
+        // Nothing is merged, leaves and indices are split.
+        let at = 7 * (i * 37 % 400);
+        for n in 0..40 {
+            vol.store.fail_read(Some(n));
+            let result = file.allocate(&vol, at, 3);
+            vol.store.fail_read(None);
+            file.check_tree(&vol);
+            match result {
+                Ok(_) => break,
+                // The last read was that of the inode.
+                Err(error) if error == EEXIST => break,
+                Err(error) => {
+                    failures += 1;
+                    assert_eq!(error, EIO, "block {at}, read {n}");
+                }
+            }
+        }
+    }
+    assert!(failures > 400, "only {failures} failures");
+    assert!(file.map().depth() > 1);
+    assert!(vol.store.take_reports().is_empty());
+}
+
 /// Would catch: blocks of new nodes that are kept, or still counted, when the bitmap of the data cannot be read.
 #[test]
 fn bad_bitmap_of_the_data() {

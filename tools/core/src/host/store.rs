@@ -128,6 +128,8 @@ struct State {
     extensions: u32,
     max_credits: u32,
     bad_blocks: BTreeSet<u64>,
+    /// How many reads succeed before one fails.
+    good_reads: Option<u32>,
     reports: Vec<String>,
 }
 
@@ -169,6 +171,7 @@ impl HostStore {
                 extensions: 0,
                 max_credits: 4096,
                 bad_blocks: BTreeSet::new(),
+                good_reads: None,
                 reports: Vec::new(),
             }),
             changed: Condvar::new(),
@@ -216,6 +219,11 @@ impl HostStore {
         } else {
             state.bad_blocks.remove(&nr.get());
         }
+    }
+
+    /// Makes one read fail after `nr` that do not, whether the block is in memory or not; `None`: none does.
+    pub fn fail_read(&self, nr: Option<u32>) {
+        lock(&self.state).good_reads = nr;
     }
 
     /// Aborts the journal: no more handles, no more commits.
@@ -357,6 +365,11 @@ impl HostStore {
 
     fn load(&self, nr: PhysBlock) -> Result<Arc<Buffer>> {
         let mut state = lock(&self.state);
+        if state.good_reads == Some(0) {
+            state.good_reads = None;
+            return Err(EIO);
+        }
+        state.good_reads = state.good_reads.map(|left| left - 1);
         if let Some(buffer) = state.cache.get(&nr.get()) {
             return Ok(buffer.clone());
         }
@@ -418,7 +431,13 @@ impl Store for HostStore {
     }
 
     fn read_cached<F: Format>(&self, nr: PhysBlock, format: F) -> Option<Block<Self, F>> {
-        let buffer = lock(&self.state).cache.get(&nr.get()).cloned()?;
+        let mut state = lock(&self.state);
+        let buffer = state.cache.get(&nr.get()).cloned()?;
+        // Then it has left memory, and the read that follows fails.
+        state.good_reads = match state.good_reads {
+            Some(0) => return None,
+            left => left.map(|left| left - 1),
+        };
         (buffer.checked.load(Ordering::SeqCst) == F::KIND as u8)
             .then(|| Block::from_parts(Raw(buffer), format))
     }
