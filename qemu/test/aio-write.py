@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""aio-write.py FILE OFFSET LENGTH: one asynchronous direct write (Linux AIO) of LENGTH bytes at OFFSET.
+"""aio-write.py FILE OFFSET LENGTH [spoil]: one asynchronous direct write (Linux AIO) of LENGTH bytes at OFFSET.
 
-The bytes are those of LENGTH from OFFSET of the standard input. Prints how many were written, or the name of the errno."""
+The bytes are those of LENGTH from OFFSET of the standard input. Prints how many were written, or the name of the errno.
+With "spoil" the memory gets other bytes while the write is under way."""
 
 import ctypes
 import errno
@@ -38,6 +39,8 @@ request = ctypes.create_string_buffer(
 )
 pointer = ctypes.c_void_p(ctypes.addressof(request))
 syscall(IO_SUBMIT, context, ctypes.c_long(1), ctypes.byref(pointer))
+if sys.argv[4:] == ["spoil"]:
+    ctypes.memset(address, 0x21, length)
 event = ctypes.create_string_buffer(32)
 syscall(IO_GETEVENTS, context, ctypes.c_long(1), ctypes.c_long(1), event, None)
 result = struct.unpack("<QQqq", event.raw)[2]

@@ -404,6 +404,11 @@ void iomapfs_helper_mapping_set_large_folios(struct address_space *mapping)
 	mapping_set_large_folios(mapping);
 }
 
+bool iomapfs_helper_mapping_stable_writes(const struct address_space *mapping)
+{
+	return mapping_stable_writes(mapping);
+}
+
 /* linux/posix_acl.h */
 
 void iomapfs_helper_cache_no_acl(struct inode *inode)

@@ -260,7 +260,9 @@ pub(crate) fn read<'a, O: Ops>(
     outcome(iocb, ret)
 }
 
-/// Writes straight from the caller's memory. The page cache in the range is written back and dropped first.
+/// Writes straight from the caller's memory. The page cache in the range is written back and dropped first. For a device
+/// that works out something of the data on its way, as a checksum or parity, it is copied: whose memory it is may change
+/// it meanwhile.
 ///
 /// `Done` with 0 bytes, or fewer than asked, means that the rest is to be written through the page cache:
 /// `ENOTBLK` is turned into this.
@@ -285,6 +287,11 @@ pub(crate) fn write<'a, W: Write>(
     } else {
         (Table::<W::Ops>::OPS, DioTable::<W>::OPS)
     };
+    let mut how = flags.0;
+    // SAFETY: The inode is live.
+    if unsafe { bindings::mapping_stable_writes(&(*iocb.inode().as_raw()).i_data) } {
+        how |= bindings::IOMAP_DIO_BOUNCE;
+    }
     let mut start = iocb.pos();
     // SAFETY: As in `read`; the completion table fits the file system. `start` is used before the call returns only.
     let ret = unsafe {
@@ -293,7 +300,7 @@ pub(crate) fn write<'a, W: Write>(
             from.as_ptr(),
             ops,
             table,
-            flags.0,
+            how,
             (&raw mut start).cast(),
             0,
         )
