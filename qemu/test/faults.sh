@@ -53,16 +53,16 @@ faulty_end() {
 	losetup -d "$faulty_loop"
 }
 
-# recovered IMAGE: IMAGE is what a fault has left. A mount recovers it, and then e2fsck finds nothing. Only where an error is on
+# recovered IMAGE [WHAT]: IMAGE is what a fault has left. A mount recovers it, and then e2fsck finds nothing. Only where an error is on
 # record the mount says that it leaves deleted inodes which were not freed yet to e2fsck, as ext4 does: -p must be enough.
 recovered() {
 	log_mark
 	mount_fs "$1" errors=continue
 	unmount
 	if log_lines | has_line 'iomapfs.*: orphans are left to e2fsck'; then
-		e2fsck -fp "$1" >.fsck 2>&1 || [ $? = 1 ] || { cat .fsck; fail "e2fsck -p cannot free the deleted inodes of $1"; }
+		e2fsck -fp "$1" >.fsck 2>&1 || [ $? = 1 ] || { cat .fsck; fail "${2:+$2: }e2fsck -p cannot free the deleted inodes of $1"; }
 	fi
-	fsck_clean "$1"
+	fsck_clean "$@"
 }
 
 # recovers IMAGE STATE WHAT: IMAGE is what a fault has left and no longer mounted. A copy is recovered by a mount, is then sound,
@@ -72,10 +72,10 @@ recovers() {
 	local status=0
 	cp --sparse=always "$1" .copy
 	echo "$3"
-	recovered .copy
+	recovered .copy "$3"
 	e2fsck -fy "$1" >.fsck 2>&1 || status=$?
 	[ "$status" -le 2 ] || { cat .fsck; fail "$3: e2fsck -fy cannot mend it: status $status"; }
-	fsck_clean "$1"
+	fsck_clean "$1" "$3"
 	mount_fs .copy ro
 	mount_as ext4 "$1" ro "$MNT.ext4"
 	"$TOP/qemu/test/synced.py" check "$2" "$MNT" "$MNT.ext4" || fail "$3: what was synced is not there after recovery"

@@ -86,6 +86,17 @@ mount_as() { # type image [options [dir]]
 # unmount [DIR]
 unmount() { umount "${1:-$MNT}"; }
 
+# null_disk NAME SETTING=VALUE...: /dev/NAME is a disk in memory with these settings of null_blk, in $null_disks/NAME.
+null_disks=/sys/kernel/config/nullb
+null_disk() {
+	local folder=$null_disks/$1 set
+	shift
+	mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config || skip "no configfs"
+	[ -d "$null_disks" ] || skip "no null_blk"
+	mkdir "$folder"
+	for set in blocksize=512 memory_backed=1 "$@" power=1; do echo "${set#*=}" >"$folder/${set%=*}"; done
+}
+
 # remount_fs IMAGE [OPTIONS]: unmounts and mounts again, so that nothing is read from a cache.
 remount_fs() {
 	unmount
@@ -98,13 +109,13 @@ drop_caches() {
 	echo 3 >/proc/sys/vm/drop_caches
 }
 
-# fsck_clean IMAGE: e2fsck -fn finds nothing, and the journal needs no replay.
+# fsck_clean IMAGE [WHAT]: e2fsck -fn finds nothing, and the journal needs no replay. WHAT it is, for a message.
 fsck_clean() {
 	e2fsck -fn "$1" >.fsck 2>&1 || {
 		cat .fsck >&2
-		fail "e2fsck finds errors in $1"
+		fail "${2:+$2: }e2fsck finds errors in $1"
 	}
-	[[ $(dumpe2fs -h "$1" 2>/dev/null) != *needs_recovery* ]] || fail "$1 needs recovery after a clean unmount"
+	[[ $(dumpe2fs -h "$1" 2>/dev/null) != *needs_recovery* ]] || fail "${2:+$2: }$1 needs recovery after a clean unmount"
 }
 
 # tree DIR: a line for each thing below DIR: type, mode, owner, size, links, time, name, link target; one more for each

@@ -5,14 +5,9 @@
 # blocks: 4096
 # parallel: asynchronous direct I/O and appends
 
-disks=/sys/kernel/config/nullb disk=/dev/slow
-mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config || skip "no configfs"
-[ -d "$disks" ] || skip "no null_blk"
-# A disk where each request takes 100 ms.
-mkdir "$disks/slow"
-for set in size=64 blocksize=512 memory_backed=1 irqmode=2 completion_nsec=100000000 power=1; do
-	echo "${set#*=}" >"$disks/slow/${set%=*}"
-done
+disk=/dev/slow
+# Each request takes 100 ms.
+null_disk slow size=64 irqmode=2 completion_nsec=100000000
 mke2fs -q -F -t ext4 -b "$BS" -J size=4 "$disk"
 mount_fs "$disk"
 requests() { awk '{ print $1 + $5 }' "/sys/block/${disk#/dev/}/stat"; }
@@ -36,4 +31,4 @@ for rw in randwrite randread; do
 	[ "$(stat -c %s "$MNT/$rw")" = $(((4 << 20) + 3000)) ] || fail "$rw: $(stat -c %s "$MNT/$rw") bytes"
 done
 unmount
-rmdir "$disks/slow"
+rmdir "$null_disks/slow"

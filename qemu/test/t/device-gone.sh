@@ -8,26 +8,21 @@
 only_iomapfs
 . "$TOP/qemu/test/faults.sh"
 expect_errors
-disks=/sys/kernel/config/nullb disk=/dev/gone
-mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config || skip "no configfs"
-[ -d "$disks" ] || skip "no null_blk"
+disk=/dev/gone
 
-# A disk in memory, which configfs can unplug.
+# A disk in memory can be unplugged.
 plug() {
-	mkdir "$disks/gone"
-	for set in size=32 blocksize=512 memory_backed=1 power=1; do
-		echo "${set#*=}" >"$disks/gone/${set%=*}"
-	done
+	null_disk gone size=32
 	mke2fs -q -F -t ext4 -b "$BS" -J size=4 "$disk"
 }
-unplug() { echo 0 >"$disks/gone/power"; }
+unplug() { echo 0 >"$null_disks/gone/power"; }
 # back IMAGE: what the disk has is copied, then there is no such disk.
 back() {
-	echo 1 >"$disks/gone/power"
+	echo 1 >"$null_disks/gone/power"
 	dd if="$disk" of="$1" bs=1M status=none
 	unmade
 }
-unmade() { rmdir "$disks/gone"; }
+unmade() { rmdir "$null_disks/gone"; }
 
 # load: writers of all sorts, each until it is told that the device is gone. They must be told.
 load() {
@@ -84,7 +79,7 @@ for after in 0.3 1; do
 		load "$how" &
 		pids+=($!)
 	done
-	until [ -e "$MNT/buffered9" ] && [ -e "$MNT/direct9" ] && [ -e "$MNT/mapped9" ]; do sleep 0.1; done
+	for how in buffered direct mapped; do within 60 [ -e "$MNT/${how}9" ]; done
 	sleep "$after"
 	log_mark
 	unplug
@@ -113,7 +108,7 @@ done
 for seed in 1 2 3; do
 	plug
 	mount_fs "$disk"
-	"$TOP/qemu/test/synced.py" work state "$MNT" "$seed" 90 80 "echo 0 >$disks/gone/power" || fail "SEED=$seed: the workload"
+	"$TOP/qemu/test/synced.py" work state "$MNT" "$seed" 90 80 "echo 0 >$null_disks/gone/power" || fail "SEED=$seed: the workload"
 	unmount
 	back img
 	recovers img state "SEED=$seed"

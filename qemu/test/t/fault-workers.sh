@@ -11,16 +11,12 @@
 only_iomapfs
 faults=/sys/kernel/debug
 [ -d $faults/failslab ] || skip "this kernel cannot let allocations fail"
-disks=/sys/kernel/config/nullb disk=/dev/memory times=1000000
-mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config
+disk=/dev/memory times=1000000
 . "$TOP/qemu/test/faults.sh"
 expect_errors
 
 # A disk that needs no memory of its own once all of it has been written.
-mkdir "$disks/memory"
-for set in size=32 blocksize=512 memory_backed=1 power=1; do
-	echo "${set#*=}" >"$disks/memory/${set%=*}"
-done
+null_disk memory size=32
 dd if=/dev/zero of=$disk bs=1M count=32 oflag=direct status=none
 for what in failslab fail_page_alloc; do
 	echo 0 >$faults/$what/verbose
@@ -100,4 +96,4 @@ for n in $(seq "${N:-1}"); do
 done
 rm .marking
 wait $marker
-rmdir "$disks/memory"
+rmdir "$null_disks/memory"
