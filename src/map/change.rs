@@ -57,6 +57,8 @@ impl<S: Store> Way<S> {
 /// Blocks for new nodes, marked used, not in the tree yet.
 pub(super) struct NewNodes {
     blocks: [Option<PhysBlock>; MAX_NEW],
+    /// How many blocks the pool had before.
+    pool: u32,
     /// For what moves from one node to another.
     moved: KVec<Slot>,
 }
@@ -65,12 +67,22 @@ impl NewNodes {
     pub(super) fn none() -> Self {
         Self {
             blocks: [None; MAX_NEW],
+            pool: 0,
             moved: KVec::new(),
         }
     }
 
     fn take(&mut self) -> Option<PhysBlock> {
         self.blocks.iter_mut().find_map(Option::take)
+    }
+}
+
+/// Gives back a block that was chosen for a node; the pool keeps it where it has less than `before`.
+fn unchoose<S: Store>(vol: &Volume<S>, run: Run, pool: &mut u32, before: u32) {
+    if *pool < before {
+        *pool = pool.saturating_add(vol.space.unchoose_reserved(run));
+    } else {
+        vol.space.unchoose(run);
     }
 }
 
@@ -150,8 +162,7 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// `ENOSPC`, `EIO`, `EUCLEAN`, `ENOMEM`: nothing is taken then. What was only chosen is back in the pool, so that
-    /// who tries again finds it there; what was marked used is not.
+    /// `ENOSPC`, `EIO`, `EUCLEAN`, `ENOMEM`: nothing is taken then, and the pool is as it was.
     pub(super) fn take_nodes<S: Store>(
         &mut self,
         vol: &Volume<S>,
@@ -165,7 +176,7 @@ impl Tree {
         // The larger half of a node. Allocated now: later it is too late to fail.
         let half = usize::from(self.format.entries_per_block() / 2).saturating_add(1);
         nodes.moved.reserve(half, GFP_KERNEL)?;
-        let reserved = *pool;
+        nodes.pool = *pool;
         let mut goal = goal;
         let mut failed = None;
         for slot in nodes.blocks.iter_mut().take(count as usize) {
@@ -183,7 +194,6 @@ impl Tree {
                 }
             }
         }
-        let mut unused = 0_u32;
         for slot in &mut nodes.blocks {
             let Some(start) = *slot else { continue };
             let run = Run { start, len: 1 };
@@ -199,33 +209,32 @@ impl Tree {
                 }
             }
             *slot = None;
-            vol.space.unchoose(run);
-            unused = unused.saturating_add(1);
+            unchoose(vol, run, pool, nodes.pool);
         }
         let Some(error) = failed else {
             return Ok(nodes);
         };
-        let back = unused.min(reserved.saturating_sub(*pool));
-        if vol.space.reserve(0, back, true).is_ok() {
-            *pool = pool.saturating_add(back);
-        }
-        self.return_nodes(vol, tx, nodes);
+        self.return_nodes(vol, tx, nodes, pool);
         Err(error)
     }
 
-    /// Frees nodes that were taken and not used.
+    /// Gives back nodes that were taken and not used, to the pool first.
     pub(super) fn return_nodes<S: Store>(
         &mut self,
         vol: &Volume<S>,
         tx: &mut S::Tx<'_>,
         mut nodes: NewNodes,
+        pool: &mut u32,
     ) {
         while let Some(start) = nodes.take() {
             self.sectors = self
                 .sectors
                 .saturating_sub(vol.layout.block_size().sectors());
-            // An error means that the journal is at its end; the block is then free on disk anyway.
-            let _ = vol.space.free(vol, tx, Run { start, len: 1 });
+            let run = Run { start, len: 1 };
+            // With a bitmap that is bad it is lost until the next check, and that was reported.
+            if vol.space.unmark(vol, tx, run).is_ok() {
+                unchoose(vol, run, pool, nodes.pool);
+            }
         }
     }
 

@@ -219,12 +219,12 @@ impl FileMap {
         let mut nodes = self.take_nodes(vol, tx, &cost, extent.phys)?;
         if let Some(run) = run {
             if let Err(error) = vol.space.mark_used(vol, tx, run) {
-                self.tree.return_nodes(vol, tx, nodes);
+                self.tree.return_nodes(vol, tx, nodes, &mut self.pool);
                 return Err(error);
             }
         }
         if let Err(error) = self.tree.apply(vol, tx, change, way, &mut nodes, dense) {
-            self.tree.return_nodes(vol, tx, nodes);
+            self.tree.return_nodes(vol, tx, nodes, &mut self.pool);
             if run.is_some() {
                 // In use on disk, and perhaps mapped: it must not be given back as if it were only chosen. Does not
                 // fail, as there is room in the cache.

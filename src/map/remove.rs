@@ -168,8 +168,13 @@ impl FileMap {
         }
         self.cache.prepare(part.start)?;
         let mut nodes = self.take_nodes(vol, tx, &cost, part.phys)?;
-        self.tree
-            .apply(vol, tx, &change, &mut way, &mut nodes, false)?;
+        if let Err(error) = self
+            .tree
+            .apply(vol, tx, &change, &mut way, &mut nodes, false)
+        {
+            self.tree.return_nodes(vol, tx, nodes, &mut self.pool);
+            return Err(error);
+        }
         left.blocks = rest;
         self.unmapped(part.start, to)?;
         self.free(vol, tx, run)?;

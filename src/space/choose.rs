@@ -94,11 +94,24 @@ impl<S: Store> Space<S> {
     /// Gives chosen blocks back that were not marked as used. Never fails, allocates or sleeps.
     pub fn unchoose(&self, run: Run) {
         for (group, extent) in self.parts(run) {
-            self.give(group, extent, |index| {
-                index.stream_ends(extent);
-                &mut index.chosen
-            });
+            if self.give_chosen(group, extent) {
+                self.counters.returned(extent.len);
+            }
         }
+    }
+
+    /// As [`Self::unchoose`], but as many blocks stay reserved. Returns how many: none in a group that is bad.
+    pub fn unchoose_reserved(&self, run: Run) -> u32 {
+        self.parts(run)
+            .filter(|(group, extent)| self.give_chosen(*group, *extent))
+            .fold(0, |n: u32, (_, extent)| n.saturating_add(extent.len))
+    }
+
+    fn give_chosen(&self, group: Group, extent: Extent) -> bool {
+        self.give(group, extent, |index| {
+            index.stream_ends(extent);
+            &mut index.chosen
+        })
     }
 
     fn find(&self, store: Option<&S>, goal: Goal, want: u32) -> Result<Run> {
@@ -309,13 +322,14 @@ impl<S: Store> Space<S> {
         })
     }
 
-    /// Makes blocks free in memory that were chosen or pending, whichever `count` counts.
+    /// Makes blocks free in memory that were chosen or pending, whichever `count` counts. `false` where the group is bad,
+    /// and nobody gets them.
     pub(super) fn give(
         &self,
         group: Group,
         extent: Extent,
         count: impl FnOnce(&mut FreeIndex) -> &mut u32,
-    ) {
+    ) -> bool {
         let given = self.groups.with_index(group, |info, slot| {
             let Some(index) = slot else {
                 return false;
@@ -325,9 +339,7 @@ impl<S: Store> Space<S> {
             *count = count.saturating_sub(extent.len);
             self.groups.given(info, index, extent)
         });
-        if given == Some(true) {
-            self.counters.returned(extent.len);
-        }
+        given == Some(true)
     }
 
     /// Block `bit` of a group.

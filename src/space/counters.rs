@@ -117,6 +117,11 @@ impl Counters {
         self.on_disk.fetch_sub(i64::from(n), Relaxed);
     }
 
+    /// That was taken back.
+    pub(super) fn unmarked(&self, n: u32) {
+        self.on_disk.fetch_add(i64::from(n), Relaxed);
+    }
+
     /// `n` blocks were freed on the device, by a transaction that has not committed.
     pub(super) fn freed(&self, n: u32) {
         self.on_disk.fetch_add(i64::from(n), Relaxed);

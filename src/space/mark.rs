@@ -50,6 +50,24 @@ impl<S: Store> Space<S> {
         Ok(())
     }
 
+    /// Takes [`Space::mark_used`] back, in the same transaction: the blocks are chosen, as they were before.
+    ///
+    /// # Errors
+    ///
+    /// `EUCLEAN` where the group has turned out to be bad: then they stay in use until the file system is checked. Errors of
+    /// the journal.
+    pub fn unmark(&self, vol: &Volume<S>, tx: &mut S::Tx<'_>, run: Run) -> Result {
+        let store = &vol.store;
+        for (group, extent) in self.parts(run) {
+            let done = self.clear(store, tx, group, extent, |index| &mut index.chosen)?;
+            if !done {
+                return Err(EUCLEAN);
+            }
+            self.counters.unmarked(extent.len);
+        }
+        Ok(())
+    }
+
     /// Marks used blocks as free on the device. They can be chosen again after [`Space::committed`].
     ///
     /// Costs [`Space::credits_run`] credits. The caller revokes metadata blocks ([`Transaction::forget`]).
@@ -86,35 +104,51 @@ impl<S: Store> Space<S> {
         let Some(start) = self.block_of(group, extent.start) else {
             return Err(EUCLEAN);
         };
-        // Before the bitmap changes: from here on the index differs from it and has to stay.
-        let pending = |f: &dyn Fn(u32) -> u32| {
+        let tid = tx.tid();
+        self.deferred.prepare(tid)?;
+        let freed = self.clear(store, tx, group, extent, |index| &mut index.pending);
+        if freed != Ok(true) {
+            self.deferred.withdraw(tid);
+            return freed.map(drop);
+        }
+        self.counters.freed(extent.len);
+        let len = extent.len;
+        self.deferred.add(tid, Run { start, len });
+        Ok(())
+    }
+
+    /// Clears bits of the group's bitmap. In memory the blocks are not free, but part of what `count` counts. `false`
+    /// for a group that is bad. Changes nothing then, or where it fails.
+    fn clear(
+        &self,
+        store: &S,
+        tx: &mut S::Tx<'_>,
+        group: Group,
+        extent: Extent,
+        count: fn(&mut FreeIndex) -> &mut u32,
+    ) -> Result<bool> {
+        let counted = |f: &dyn Fn(u32) -> u32| {
             let counted = self.groups.with_index(group, |info, slot| match slot {
                 Some(index) if !info.is_bad() => {
-                    index.pending = f(index.pending);
+                    let count = count(index);
+                    *count = f(*count);
                     true
                 }
                 _ => false,
             });
             counted == Some(true)
         };
-        while !pending(&|n| n.saturating_add(extent.len)) {
+        // Before the bitmap changes: from here on the index differs from it and has to stay.
+        while !counted(&|n| n.saturating_add(extent.len)) {
             if !self.ensure_index(store, group)? {
-                return Ok(());
+                return Ok(false);
             }
         }
-        let tid = tx.tid();
-        let freed = self.deferred.prepare(tid).and_then(|()| {
-            self.change(store, tx, group, extent, Change::Free)
-                .inspect_err(|_| self.deferred.withdraw(tid))
-        });
-        if let Err(e) = freed {
-            pending(&|n| n.saturating_sub(extent.len));
-            return Err(e);
-        }
-        self.counters.freed(extent.len);
-        let len = extent.len;
-        self.deferred.add(tid, Run { start, len });
-        Ok(())
+        self.change(store, tx, group, extent, Change::Free)
+            .inspect_err(|_| {
+                counted(&|n| n.saturating_sub(extent.len));
+            })?;
+        Ok(true)
     }
 
     /// Transaction `tid` has committed: what it freed can be chosen again. `on_free` is told each run before
@@ -126,7 +160,9 @@ impl<S: Store> Space<S> {
             for run in runs.iter() {
                 on_free(*run);
                 for (group, extent) in self.parts(*run) {
-                    self.give(group, extent, |index| &mut index.pending);
+                    if self.give(group, extent, |index| &mut index.pending) {
+                        self.counters.returned(extent.len);
+                    }
                     self.counters.committed(extent.len);
                 }
             }

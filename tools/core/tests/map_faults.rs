@@ -215,6 +215,61 @@ fn unreadable_tree() {
     assert!(vol.store.take_reports().is_empty());
 }
 
+/// Would catch: blocks for nodes that were promised and are gone when a commit that found no memory, or could not read a
+/// bitmap, is tried again on a device that is full meanwhile.
+#[test]
+fn promised_on_a_full_device() {
+    for error in [ENOMEM, EIO] {
+        let (_image, vol, mut file) = setup(1024, 16 << 20);
+        let places = || (0..400).map(|i| 7 * (i * 37 % 400));
+        for at in places() {
+            file.map().reserve(&vol, block(at), 3, true).unwrap();
+        }
+        let all = total(&vol, &file);
+        let (mut failures, mut others, mut lost) = (0, 0, 0);
+        // The rest is taken by others.
+        let take = || -> u32 {
+            let one = || vol.space.choose(&vol, goal(), 10_000, Claim::Privileged);
+            std::iter::from_fn(|| one().ok()).map(|run| run.len).sum()
+        };
+        for at in places() {
+            let run = file.map().choose(&vol, block(at), 3, goal(), true).unwrap();
+            for n in 0..40 {
+                others += take();
+                match error {
+                    ENOMEM => fail_allocation(Some(n)),
+                    _ => vol.store.fail_read(Some(n as u32)),
+                }
+                let result = file.commit(&vol, at, run.len);
+                fail_allocation(None);
+                vol.store.fail_read(None);
+                file.check_tree(&vol);
+                if result.is_ok() {
+                    break;
+                }
+                assert_eq!(result, Err(error), "block {at}, attempt {n}");
+                failures += 1;
+                match file.lookup(&vol, at, 1).state {
+                    State::Pending => assert_eq!(take(), 0, "others get what was promised"),
+                    // What could not be read was the inode.
+                    State::Written => break,
+                    // It was the tree, when the blocks were in use already.
+                    state => {
+                        assert_eq!((error, state), (EIO, State::Hole));
+                        lost += run.len;
+                        break;
+                    }
+                }
+            }
+        }
+        let least = if error == ENOMEM { 5 } else { 400 };
+        assert!(failures >= least, "only {failures} failures");
+        assert!(file.map().depth() > 1);
+        commit_journal(&vol);
+        assert_eq!(total(&vol, &file) + u64::from(others + lost), all);
+    }
+}
+
 /// Would catch: blocks of new nodes that are kept, or still counted, when the bitmap of the data cannot be read.
 #[test]
 fn bad_bitmap_of_the_data() {
