@@ -38,6 +38,7 @@ bench-profile: module
 ## sim            host simulation: the core at work, with the power cut anywhere; N= power cuts, SEED=, CASE= repeats one
 .PHONY: sim
 sim:
+	@qemu/setup/packages
 	@qemu/sim
 
 ## debug          the guest tests on a kernel with KASAN, lockdep, sleep-in-atomic and object checks, then those that do
@@ -60,7 +61,7 @@ shell: module
 
 ## check          format, clippy, the project's own rules, shell scripts
 .PHONY: check
-check:
+check: setup
 	@qemu/check
 
 ## doc            the documentation of the core and of the host programs, below build/doc

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+// SPDX-License-Identifier: GPL-2.0
 /*
  * A QEMU plugin: how often each block of the guest's code is executed between two marks.
  *

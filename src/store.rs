@@ -61,6 +61,8 @@ pub enum Kind {
     Symlink,
     /// A block of the orphan file.
     Orphan,
+    /// A block that is read before it can be checked.
+    Unchecked,
 }
 
 /// How one kind of block is checked and sealed. A value holds what that needs, say the checksum seed.

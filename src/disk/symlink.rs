@@ -7,9 +7,17 @@
 use super::PhysBlock;
 use crate::store::{Flaw, Format, Kind};
 
-/// A block with the target of a link, which a zero ends.
+/// A block with the target of a link.
 #[derive(Clone, Copy)]
 pub struct TargetFormat;
+
+/// The target in `bytes`, for a link whose inode has this `size`; the last of it is not a zero, but one follows.
+pub fn target(bytes: &[u8], size: u64) -> Result<&[u8], Flaw> {
+    let size = usize::try_from(size).ok();
+    size.and_then(|size| bytes.get(..size))
+        .filter(|target| !target.contains(&0))
+        .ok_or(Flaw("the target does not end where the size says"))
+}
 
 impl Format for TargetFormat {
     const KIND: Kind = Kind::Symlink;

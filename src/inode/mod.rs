@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! An inode as the core has it, and its way from (`read.rs`) and to the inode table (`place.rs`: its bytes there);
-//! the inodes that a recovery has to look after (`orphan.rs`).
+//! the inodes that a recovery has to look after (`orphan.rs`); the journal's blocks, before anything can be trusted
+//! (`journal.rs`).
 //!
 //! The VFS inode is the authority for mode, owner, links, times, device number and the size in memory; they
 //! come and go as [`Attrs`]. What the VFS does not know is in [`Inode`].
@@ -18,10 +19,12 @@
 //! An `Inode` is guarded by the inode's map lock. Inside of the functions here the buffer lock of the block of the
 //! inode table is taken, which makes changes of neighbours one after the other.
 
+mod journal;
 mod orphan;
 mod place;
 mod read;
 
+pub use journal::JournalMap;
 pub use orphan::Orphans;
 pub use place::{dtime, hold, set_dtime, wipe};
 pub use read::Checked;

@@ -381,5 +381,6 @@ fn kind_name(kind: Kind) -> &'static str {
         Kind::Xattr => "extended attributes",
         Kind::Symlink => "symbolic link",
         Kind::Orphan => "orphan file",
+        Kind::Unchecked => "on the way to the journal",
     }
 }

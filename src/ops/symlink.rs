@@ -6,14 +6,14 @@
 
 use super::extents::with_reserves;
 use super::{inode, Fs, JournalStore, Node, Tx};
-use crate::disk::symlink::TargetFormat;
+use crate::disk::symlink::{self, TargetFormat};
 use crate::disk::LogicalBlock;
 use crate::linux::attr::{Attr, Idmap, Stat, Wanted};
 use crate::linux::dentry::Entry;
 use crate::linux::inode_ops::Operations;
 use crate::linux::memalloc::NofsScope;
 use crate::map::State;
-use crate::store::{Store, Transaction};
+use crate::store::{Flaw, Store, Transaction};
 use kernel::prelude::*;
 
 /// The operations of links whose target is in a block.
@@ -52,20 +52,17 @@ impl Operations for Slow {
         let (Some(nr), State::Written) = (mapping.phys, mapping.state) else {
             return Err(bad("no block"));
         };
-        let size = usize::try_from(node.size()).map_err(|_| EFBIG)?;
         let block = volume.store.read(nr, TargetFormat)?;
+        let size = usize::try_from(node.size()).map_err(|_| EFBIG)?;
         // Under the buffer lock nothing is allocated.
         let mut target = KVec::with_capacity(size.saturating_add(1), GFP_KERNEL)?;
-        let copied = block.with(|bytes| {
-            let Some(bytes) = bytes.get(..size).filter(|bytes| !bytes.contains(&0)) else {
-                return Ok(false);
-            };
-            target.extend_from_slice(bytes, GFP_NOWAIT).map(|()| true)
-        })?;
-        match copied {
-            true => Ok(target),
-            false => Err(bad("the target does not end where the size says")),
-        }
+        block
+            .with(|bytes| {
+                let found = symlink::target(bytes, node.size())?;
+                Ok(target.extend_from_slice(found, GFP_NOWAIT))
+            })
+            .map_err(|Flaw(what)| bad(what))??;
+        Ok(target)
     }
 }
 

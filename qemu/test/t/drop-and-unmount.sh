@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: the memory of an inode given back with the help of a super block that is gone already
+# parallel: RCU frees inodes while the last mount goes
 # guest: alone --append rcutree.blimit=1 --append rcutree.qhimark=1000000 --append slab_debug=FZP,kmalloc-*
 
 files=${N:-12000}

@@ -5,7 +5,7 @@
 use iomapfs_core::disk::inode::{FileKind, InodeFlags, InodeTableFormat, Time};
 use iomapfs_core::disk::{Ino, LogicalBlock, PhysBlock};
 use iomapfs_core::host::{mount, new_attrs, HostStore, Image, Mkfs};
-use iomapfs_core::inode::{dtime, set_dtime, wipe, Content, Inode};
+use iomapfs_core::inode::{dtime, set_dtime, wipe, Content, Inode, JournalMap};
 use iomapfs_core::store::{Store, Transaction};
 use iomapfs_core::volume::Volume;
 use kernel::error::{code::*, Error};
@@ -330,6 +330,17 @@ fn reserved_inodes() {
     let (inode, attrs) = Inode::read_system(&vol, journal).unwrap();
     assert_eq!(attrs.kind(), FileKind::Regular);
     assert_eq!(inode.map.sectors() * 512, inode.disk_size);
+    let map = JournalMap::find(&vol.store, &vol.layout, journal).unwrap();
+    assert_eq!(u64::from(map.blocks()) << 12, inode.disk_size);
+    let mut inode = inode;
+    for at in 0..map.blocks() {
+        let found = inode.map.lookup(&vol, LogicalBlock::new(at), 1).unwrap();
+        assert_eq!(map.at(at.into()), found.phys.map(PhysBlock::get));
+    }
+    assert_eq!(map.at(map.blocks().into()), None);
+    let nowhere = JournalMap::find(&vol.store, &vol.layout, Ino::new(1).unwrap());
+    assert_eq!(nowhere.err(), Some(EUCLEAN));
+    assert_eq!(vol.store.take_reports().len(), 1);
     assert!(Inode::read_system(&vol, vol.layout.orphan_file_ino().unwrap()).is_ok());
     assert_eq!(vol.store.take_reports(), [""; 0]);
     // A directory entry must not lead there.

@@ -20,7 +20,7 @@ use arbitrary::Unstructured;
 use iomapfs_core::disk::superblock::{RawSuper, SUPER_OFFSET, SUPER_SIZE};
 use iomapfs_core::disk::{Ino, Layout, LogicalBlock};
 use iomapfs_core::host::{Device, HostStore, Restart};
-use iomapfs_core::inode::Inode;
+use iomapfs_core::inode::{Inode, JournalMap};
 use iomapfs_core::map::State;
 use iomapfs_core::space::Space;
 use iomapfs_core::volume::Volume;
@@ -182,6 +182,11 @@ fn mount(corpus: &Corpus, case: &Case, read_only: bool) -> Result<Volume<HostSto
         space,
     };
     if let Some(ino) = volume.layout.journal_ino() {
+        let found = JournalMap::find(&volume.store, &volume.layout, ino);
+        if let Err(error) = found {
+            must_be_told(&volume.store, error);
+            return Err(error);
+        }
         add_journal(&mut volume, ino)?;
     }
     Ok(volume)

@@ -114,7 +114,7 @@ fn report(options: &Options, n: u64, case: &Case, base: &Base, failure: &Failure
             }
             describe(&failure);
         }
-        None => println!("without e2fsck it is not found again: no shorter list was looked for"),
+        None => println!("it is not found again: no shorter list was looked for"),
     }
     println!("to repeat it: make sim SEED={} CASE={n}", options.seed);
 }

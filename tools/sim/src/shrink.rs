@@ -3,34 +3,25 @@
 //! A shorter list of operations that fails, too: parts are left out, ever smaller ones, as long as it does.
 
 use crate::base::Base;
-use crate::case::{Case, Failure, Judge};
-use crate::verify::Recovered;
-use iomapfs_core::host::Device;
+use crate::case::{Case, Failure};
+use crate::judge::E2fsck;
 use std::time::{Duration, Instant};
 
-struct Nobody;
-
-impl Judge for Nobody {
-    fn judge(&mut self, _base: &Base, _cut: &Device, _to: &Recovered) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn goes_on(&self) -> bool {
-        true
-    }
-}
-
 /// Shortens `case`, which failed with each power cut made in so many `ways`, for at most `time`; `None` where that is
-/// not found again without e2fsck.
+/// not found again. e2fsck is asked only where nobody else finds anything, as it is slow.
 pub fn shrink(case: &Case, base: &Base, ways: usize, time: Duration) -> Option<(Case, Failure)> {
     let end = Instant::now() + time;
     // The one way in which it failed may be rare, so each list is tried in several.
-    let fails = |case: &Case| {
-        [ways, 1, 4, 16]
-            .into_iter()
-            .find_map(|ways| case.run(base, ways, &mut Nobody).err())
+    let fails_for = |case: &Case, every: u64| {
+        [ways, 1, 4, 16].into_iter().find_map(|ways| {
+            case.run(base, ways, &mut E2fsck::new(u64::MAX, every))
+                .err()
+        })
     };
-    let mut failure = fails(case)?;
+    let (every, mut failure) = [0, 1]
+        .into_iter()
+        .find_map(|every| Some((every, fails_for(case, every)?)))?;
+    let fails = |case: &Case| fails_for(case, every);
     let mut best = case.clone();
     best.lives.truncate(failure.life + 1);
     // First whole lives, then parts of each.

@@ -7,9 +7,13 @@ use iomapfs_sim::broken::{Broken, Rule};
 use iomapfs_sim::case::{Case, Failure};
 use iomapfs_sim::judge::E2fsck;
 
+fn seed() -> u64 {
+    std::env::var("PROPTEST_RNG_SEED").map_or(1, |seed| seed.parse().unwrap_or(1))
+}
+
 /// Runs cases until there were so many power cuts, of which e2fsck sees one in `sample`. Gives what was found.
 fn run(bases: &[Base], cuts: u64, sample: u64, broken: Broken) -> Option<(u64, Failure)> {
-    let seed = std::env::var("PROPTEST_RNG_SEED").map_or(1, |seed| seed.parse().unwrap_or(1));
+    let seed = seed();
     let sizes: Vec<u32> = bases
         .iter()
         .map(|base| base.fixed.layout.block_size().bytes())
@@ -29,10 +33,12 @@ fn run(bases: &[Base], cuts: u64, sample: u64, broken: Broken) -> Option<(u64, F
 #[test]
 fn power_cuts() {
     let found = run(&Base::all().unwrap(), 6000, 400, Broken::default());
-    assert!(
-        found.is_none(),
-        "case {found:?}; to repeat it: make sim SEED= CASE="
-    );
+    if let Some((n, failure)) = found {
+        panic!(
+            "{failure:?}; to repeat it: make sim SEED={} CASE={n}",
+            seed()
+        );
+    }
 }
 
 #[test]

@@ -5,9 +5,11 @@
 use super::node::Node;
 use super::visit::{Seen, Visit};
 use iomapfs_core::disk::inode::FileKind;
+use iomapfs_core::disk::symlink::{self, TargetFormat};
 use iomapfs_core::disk::xattr::XattrFormat;
-use iomapfs_core::disk::Ino;
+use iomapfs_core::disk::{Ino, LogicalBlock};
 use iomapfs_core::inode::{dtime, Inode};
+use iomapfs_core::map::State;
 use iomapfs_core::names::{self, Cursor};
 use iomapfs_core::store::Store;
 use kernel::error::Result;
@@ -49,7 +51,7 @@ impl Visit<'_, '_> {
     }
 
     fn look_at_attributes(&self, node: &Node) -> Result {
-        let inode = node.inode.borrow();
+        let mut inode = node.inode.borrow_mut();
         let seed = self.vol.layout.csum_seed();
         if let Some(nr) = inode.file_acl {
             self.vol.store.read(nr, XattrFormat { seed })?;
@@ -57,6 +59,16 @@ impl Visit<'_, '_> {
         dtime(self.vol, inode.ino)?;
         if let Some(target) = inode.fast_target() {
             assert!(target.len() <= Inode::MAX_FAST_TARGET);
+        } else if node.attrs.kind() == FileKind::Symlink {
+            let found = inode.map.lookup(self.vol, LogicalBlock::ZERO, 1)?;
+            if let (Some(nr), State::Written) = (found.phys, found.state) {
+                let size = inode.disk_size;
+                self.vol.store.read(nr, TargetFormat)?.with(|bytes| {
+                    if let Ok(target) = symlink::target(bytes, size) {
+                        assert!(target.len() as u64 == size && !target.contains(&0));
+                    }
+                });
+            }
         }
         Ok(())
     }
