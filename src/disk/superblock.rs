@@ -5,7 +5,7 @@
 //!
 //! The geometry that it describes is checked by [`super::Layout`]; here the fields are raw.
 
-use super::features::{incompat, ro_compat, Features};
+use super::features::{compat, incompat, ro_compat, Features};
 use super::{CsumSeed, PhysBlock};
 use crate::crc32c;
 use crate::store::{Flaw, Format, Kind};
@@ -29,8 +29,10 @@ pub const STATE_ERROR: u16 = 2;
 
 /// `s_rev_level` of the first revision, which has fixed inode sizes.
 pub const GOOD_OLD_REV: u32 = 0;
-/// `s_flags`: directory hashes take characters as unsigned.
-pub const FLAG_UNSIGNED_HASH: u32 = 2;
+/// `s_flags`: directory hashes take characters as signed.
+pub const FLAG_SIGNED_HASH: u32 = 1;
+/// `s_flags`: as unsigned. So they do where neither flag is set, as `char` is unsigned in the kernel.
+const FLAG_UNSIGNED_HASH: u32 = 2;
 
 /// What to do after an error was found (`s_errors`, mount option `errors=`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -321,6 +323,15 @@ impl RawSuper {
     fn set_bit(word: &mut U32, bit: u32, on: bool) {
         let rest = word.get() & !bit;
         word.set(if on { rest | bit } else { rest });
+    }
+
+    /// Notes how directory hashes take characters, where nothing says it: another program could take them otherwise.
+    pub fn note_hash_sign(&mut self) {
+        let flags = self.flags.get();
+        let known = flags & (FLAG_SIGNED_HASH | FLAG_UNSIGNED_HASH) != 0;
+        if !known && self.features().has_compat(compat::DIR_INDEX) {
+            self.flags.set(flags | FLAG_UNSIGNED_HASH);
+        }
     }
 
     /// Marks that the journal must be replayed, or that it need not be.

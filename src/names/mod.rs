@@ -38,7 +38,7 @@ pub use access::{Directory, Params};
 pub use readdir::{readdir, Cursor, Listed, Progress};
 
 use crate::disk::dirent::{put_entry, rec_len_for, set_target, DirLeafFormat, Dots, NAME_LEN};
-use crate::disk::dx::Part;
+use crate::disk::dx::{DxFormat, Part};
 use crate::disk::hash::HashVersion;
 use crate::disk::{Ino, LogicalBlock};
 use crate::store::{Block, Store, Transaction};
@@ -226,6 +226,9 @@ pub fn insert<S: Store, D: Directory<S>>(
         }
         dir.set_indexed(false);
         may_convert = None;
+    } else if dir.is_indexed() {
+        // Made when the file system had the feature. What is inserted now is not in the tree, and may be in its place.
+        dir.set_indexed(false);
     }
     insert_linear(dir, tx, new, may_convert)
 }
@@ -376,6 +379,31 @@ pub fn make_empty<S: Store, D: Directory<S>>(
     tx.create(nr, format, dots)?.1.ok_or(EUCLEAN)
 }
 
+/// Whether [`set_dotdot`] will find what it needs, which is in memory then.
+///
+/// # Errors
+///
+/// As there.
+pub fn check_dotdot<S: Store>(dir: &impl Directory<S>) -> Result {
+    dots(dir)?;
+    match has_tree(dir) {
+        true => root_with_dots(dir).map(drop),
+        false => need_leaf(dir, LogicalBlock::ZERO, false).map(drop),
+    }
+}
+
+/// The root of a tree, to change `..` in it. With a bad node below it, it is still one; what is bad itself must not get a
+/// new checksum.
+fn root_with_dots<S: Store>(dir: &impl Directory<S>) -> Result<Block<S, DxFormat>> {
+    match read_index(dir, LogicalBlock::ZERO) {
+        Err(error) if error == EUCLEAN && dir.seed().is_none() => {
+            let block = need_leaf(dir, LogicalBlock::ZERO, true)?;
+            Ok(block.retyped(dx_format(dir, Part::Root)))
+        }
+        read => read,
+    }
+}
+
 /// Makes `..` lead to `parent`, when the directory was moved. Needs [`CHANGE_CREDITS`].
 ///
 /// # Errors
@@ -392,9 +420,7 @@ pub fn set_dotdot<S: Store, D: Directory<S>>(
     let done = if !has_tree(dir) {
         tx.edit(&need_leaf(dir, LogicalBlock::ZERO, false)?, set)?
     } else {
-        // With a bad node below it, the root is still one.
-        let block = need_leaf(dir, LogicalBlock::ZERO, true)?;
-        tx.edit(&block.retyped(dx_format(dir, Part::Root)), set)?
+        tx.edit(&root_with_dots(dir)?, set)?
     };
     done.ok_or_else(|| bad_index(dir, "'..' is missing"))
 }

@@ -104,7 +104,11 @@ pub(super) fn make(
     let flags = inherited(dir.data().flags(), kind);
     match fill(&new, dir, tx, ino, flags, what) {
         Ok((core, created)) => new.init(Data::new(dir.data().volume_arc(), core, created)),
-        Err(error) => Err(error),
+        Err(error) => {
+            // Before somebody else gets its number, who must not meet it.
+            drop(new);
+            Err(error)
+        }
     }
     .inspect_err(|_| {
         // What this fails with is reported; the error that led here tells more.

@@ -17,6 +17,7 @@ use crate::linux::memalloc::NofsScope;
 use crate::linux::task;
 use crate::map::{Mapping, State};
 use crate::names::{self, Cursor, FileType, Listed, Params, Progress};
+use crate::store::Store;
 use core::pin::Pin;
 use kernel::prelude::*;
 use kernel::sync::{new_mutex, Mutex};
@@ -114,7 +115,18 @@ impl names::Directory<JournalStore> for Dir<'_> {
         let mut core = self.data.core().lock();
         let goal = self.data.goal(false);
         let run =
-            with_reserves(|privileged| core.map.allocate(volume, tx, at, 1, goal, privileged))?;
+            with_reserves(|privileged| core.map.allocate(volume, tx, at, 1, goal, privileged));
+        let run = match run {
+            Err(error) if error == EEXIST => {
+                drop(core);
+                let ino = inode::number(self.node);
+                return Err(volume.store.corrupt(
+                    ino,
+                    fmt!("directory inode {}: has a block behind its end", ino.get()),
+                ));
+            }
+            other => other?,
+        };
         core.disk_size = size;
         self.node.set_size(size);
         Ok((at, run.start))

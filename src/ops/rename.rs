@@ -110,8 +110,8 @@ fn exchange_names(
         inode::hold(node)?,
         inode::hold(victim.unwrap_or(node))?,
     );
-    // The block with the old name.
-    names::lookup(&Dir::new(old_dir), how.old.name())?.ok_or(ENOENT)?;
+    // The block with the old name, which a damaged directory may have given to something else.
+    check_name(old_dir, how.old.name(), node)?;
     let dying = victim.filter(|victim| victim.is_directory() || victim.links() == 1);
     let marked = match dying {
         Some(victim) => inode::mark_orphan(victim, tx)?,
@@ -137,22 +137,36 @@ fn exchange_names(
         .map_err(|error| inode::half_done(node, "its new name", error))
 }
 
+/// `ENOENT` where `name` does not lead to `node`.
+fn check_name(dir: &Node, name: &[u8], node: &Node) -> Result {
+    names::lookup(&Dir::new(dir), name)?
+        .filter(|entry| entry.ino == inode::number(node))
+        .map(drop)
+        .ok_or(ENOENT)
+}
+
 /// The inode gets its new name.
 fn take_name(how: &Rename<'_, Fs>, node: &Node, victim: Option<&Node>, tx: &mut Tx<'_>) -> Result {
     let new_dir = how.new_dir;
-    if victim.is_some() {
+    let done = if victim.is_some() {
         let mut dir = Dir::new(new_dir);
         let ino = inode::number(node);
-        names::replace(&mut dir, tx, how.new.name(), ino, file_type(node))?;
-        changed(new_dir);
-        return Ok(());
-    }
-    insert(new_dir, tx, how.new.name(), node).inspect_err(|_| {
-        // The directory may have grown all the same.
+        names::replace(&mut dir, tx, how.new.name(), ino, file_type(node))
+            .inspect(|()| changed(new_dir))
+    } else {
+        insert(new_dir, tx, how.new.name(), node).inspect(|()| {
+            if node.is_directory() && crosses(how) {
+                add_dir_link(new_dir);
+            }
+        })
+    };
+    // It may have grown, whatever comes of the rest. In the same directory, `leave_name` writes it.
+    if done.is_err() || crosses(how) {
         if let Err(error) = new_dir.data().write_core_now(new_dir, tx) {
             inode::half_done(new_dir, "a new block", error);
         }
-    })
+    }
+    done
 }
 
 /// The inode has its new name: it loses the old one, and who had the new one loses that.
@@ -163,31 +177,23 @@ fn leave_name(
     left: Option<&Ready<Fs>>,
     tx: &mut Tx<'_>,
 ) -> Result {
-    let (old_dir, new_dir) = (how.old_dir, how.new_dir);
-    let moves_dir = node.is_directory() && crosses(how);
+    let old_dir = how.old_dir;
     let ino = inode::number(node);
     let mut dir = Dir::new(old_dir);
-    match left {
+    let gone = match left {
         Some(left) => {
             let ino = inode::number(left);
-            names::replace(&mut dir, tx, how.old.name(), ino, FileType::CharDevice)?;
+            names::replace(&mut dir, tx, how.old.name(), ino, FileType::CharDevice)
         }
-        None => names::remove(&mut dir, tx, how.old.name(), ino)?,
-    }
-    if moves_dir {
-        drop_dir_link(old_dir);
-        if victim.is_none() {
-            add_dir_link(new_dir);
-        }
-    } else if node.is_directory() && victim.is_some() {
-        // One directory less in the same directory.
+        None => names::remove(&mut dir, tx, how.old.name(), ino),
+    };
+    // Moved, or in place of another one in the same directory.
+    if gone.is_ok() && node.is_directory() && (crosses(how) || victim.is_some()) {
         drop_dir_link(old_dir);
     }
     changed(old_dir);
     old_dir.data().write_core_now(old_dir, tx)?;
-    if crosses(how) {
-        new_dir.data().write_core_now(new_dir, tx)?;
-    }
+    gone?;
     // Users of old expect that the change time of what is renamed changes, too.
     node.set_change_time_now();
     node.raise_version();
@@ -221,7 +227,13 @@ fn exchange(how: &Rename<'_, Fs>) -> Result {
         inode::hold(old)?,
         inode::hold(new)?,
     );
-    names::lookup(&Dir::new(old_dir), how.old.name())?.ok_or(ENOENT)?;
+    check_name(old_dir, how.old.name(), old)?;
+    check_name(new_dir, how.new.name(), new)?;
+    if crossing {
+        for dir in [old, new].into_iter().filter(|node| node.is_directory()) {
+            names::check_dotdot(&Dir::new(dir))?;
+        }
+    }
     let mut tx = volume.store.begin(credits, 0)?;
 
     let mut swap = |dir: &Node, name: &[u8], node: &Node| {

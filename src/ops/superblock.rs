@@ -113,6 +113,7 @@ pub(super) fn mark_in_use(vol: &Volume<JournalStore>, written: &Written, mount: 
         if mount {
             raw.set_mtime(printk::unix_time());
             raw.count_mount();
+            raw.note_hash_sign();
         }
         raw.set_needs_recovery(true);
         if orphan_file {

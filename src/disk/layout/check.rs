@@ -10,7 +10,7 @@ use super::{
 };
 use crate::disk::features::{compat, incompat, ro_compat, FeatureSet};
 use crate::disk::superblock::{
-    RawSuper, FLAG_UNSIGNED_HASH, GOOD_OLD_REV, SUPER_MAGIC, SUPER_OFFSET,
+    RawSuper, FLAG_SIGNED_HASH, GOOD_OLD_REV, SUPER_MAGIC, SUPER_OFFSET,
 };
 use crate::disk::{BlockSize, Ino, PhysBlock};
 use core::num::{NonZeroU32, NonZeroU64};
@@ -368,7 +368,7 @@ impl Layout {
             hash: HashParams {
                 seed: raw.hash_seed.map(|word| word.get()),
                 version: raw.def_hash_version,
-                unsigned: raw.flags.get() & FLAG_UNSIGNED_HASH != 0,
+                unsigned: raw.flags.get() & FLAG_SIGNED_HASH == 0,
             },
             journal_ino,
             orphan_file_ino,

@@ -275,6 +275,12 @@ impl<T: FileSystem> Drop for New<T> {
         // SAFETY: Our reference; nobody may use an inode that did not become ready.
         unsafe {
             if bindings::inode_is_new(self.as_raw()) {
+                // It becomes a regular file, of which nobody would expect one.
+                let link = &mut (*self.as_raw()).__bindgen_anon_5.i_link;
+                if bindings::inode_is_symlink(self.as_raw()) {
+                    bindings::kfree((*link).cast());
+                    *link = core::ptr::null_mut();
+                }
                 bindings::iget_failed(self.as_raw());
             } else {
                 bindings::iput(self.as_raw());

@@ -309,6 +309,33 @@ fn wrong_checksums_are_found() {
     assert_eq!(dir.lookup(&name(1)), Ok(Some(world.file)));
 }
 
+/// A root whose checksum is wrong: a move of the directory does not give it a good one, so that it would be trusted.
+#[test]
+fn a_bad_root_is_not_sealed() {
+    let (world, image) = hashed("metadata_csum", 200);
+    let store = open(&image);
+    let mut dir = FlatDir::open(&store, &image, "d");
+    let none: Option<DirLeafFormat> = None;
+    // The hash of an entry.
+    scribble(&store, nr(&dir, 0), none, |bytes| bytes[0x28] ^= 1);
+    assert_eq!(dir.lookup(&name(1)), Ok(Some(world.file)));
+    assert_eq!(store.take_reports().len(), 1);
+    let root = nr(&dir, 0);
+    let before = store
+        .read(root, Unchecked(none))
+        .unwrap()
+        .with(|b| b.to_vec());
+    assert_eq!(names::check_dotdot(&dir), Err(EUCLEAN));
+    let moved = dir.change(|dir, tx| names::set_dotdot(dir, tx, world.file));
+    assert_eq!(moved, Err(EUCLEAN));
+    let after = store
+        .read(root, Unchecked(none))
+        .unwrap()
+        .with(|b| b.to_vec());
+    assert_eq!(before, after);
+    assert_eq!(dir.lookup(b".."), Ok(Some(Ino::ROOT)));
+}
+
 /// A bad leaf: its names are not said to be missing, the others are found.
 #[test]
 fn a_bad_leaf_is_no_missing_name() {
