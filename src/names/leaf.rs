@@ -124,20 +124,6 @@ pub(super) fn insert_at(block: &mut [u8], slot: Slot, new: &NewEntry<'_>) -> Opt
     }
 }
 
-/// Inserts a record if there is room.
-pub(super) fn insert(
-    format: &DirLeafFormat,
-    block: &mut [u8],
-    new: &NewEntry<'_>,
-) -> Result<Room, BadEntry> {
-    let room = room(format, block, new.name)?;
-    if let Room::At(slot) = room {
-        // It fits, as the slot was found in these bytes.
-        let _ = insert_at(block, slot, new);
-    }
-    Ok(room)
-}
-
 /// Frees the record at byte `at`: the one before it takes its bytes over, and they are wiped.
 ///
 /// Gives `false` where no record starts there.

@@ -267,15 +267,12 @@ fn insert_linear<S: Store, D: Directory<S>>(
     }
     let (_, nr) = dir.append(tx)?;
     let format = leaf_format(dir, false);
-    let (block, room) = tx.create(nr, format, |bytes| {
+    let (_, put) = tx.create(nr, format, |bytes| {
         format.clear(bytes);
-        leaf::insert(&format, bytes, &new)
+        let all = format.end(bytes);
+        put_entry(bytes, 0, all, Some(new.ino), new.file_type, new.name)
     })?;
-    match room {
-        Ok(Room::At(_)) => Ok(()),
-        Ok(_) => Err(ENOSPC),
-        Err(bad) => Err(bad_entry(dir, block.nr(), bad)),
-    }
+    put.ok_or(EUCLEAN)
 }
 
 /// Removes `name`, which leads to `ino`. Needs [`CHANGE_CREDITS`].

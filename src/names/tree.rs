@@ -229,8 +229,11 @@ pub(super) fn insert<S: Store, D: Directory<S>>(
         let at = path.leaf(dir).map_err(Fault::in_index)?;
         let block = need_leaf(dir, at, false)?;
         let format = *block.format();
-        match tx.edit(&block, |bytes| leaf::insert(&format, bytes, &new))? {
-            Ok(Room::At(_)) => return Ok(()),
+        match block.with(|bytes| leaf::room(&format, bytes, new.name)) {
+            Ok(Room::At(slot)) => {
+                let put = tx.edit(&block, |bytes| leaf::insert_at(bytes, slot, &new))?;
+                return put.ok_or(EUCLEAN.into());
+            }
             Ok(Room::Exists) => return Err(EEXIST.into()),
             Ok(Room::Full) => {}
             Err(bad) => return Err(bad_entry(dir, block.nr(), bad).into()),
