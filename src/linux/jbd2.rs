@@ -101,6 +101,26 @@ impl<C: Client> Raw<C> {
     fn as_ptr(&self) -> *mut bindings::journal_t {
         self.raw.as_ptr()
     }
+
+    /// See [`Journal::set_parameters`].
+    fn set_parameters(&self, interval_seconds: u32, barrier: bool) {
+        // SAFETY: The journal is valid; the flags are changed under their lock.
+        unsafe {
+            let journal = self.as_ptr();
+
+            bindings::journal_state_write_lock(journal);
+            (*journal).j_commit_interval =
+                bindings::__msecs_to_jiffies(interval_seconds.saturating_mul(1000));
+            if barrier {
+                (*journal).j_flags |= FLAG_BARRIER;
+            } else {
+                (*journal).j_flags &= !FLAG_BARRIER;
+            }
+            // Go on where the last mount ended, rather than wear out the journal's begin.
+            (*journal).j_flags |= FLAG_CYCLE_RECORD;
+            bindings::journal_state_write_unlock(journal);
+        }
+    }
 }
 
 impl<C: Client> Drop for Raw<C> {
@@ -165,6 +185,12 @@ impl<C: Client> Unloaded<C> {
         to_result(unsafe { bindings::jbd2_journal_wipe(self.0.as_ptr(), write.into()) })
     }
 
+    /// As [`Journal::set_parameters`]. Before [`Self::load`], as with `barrier` what is replayed is durable before the
+    /// journal says that it is empty.
+    pub fn set_parameters(&mut self, interval_seconds: u32, barrier: bool) {
+        self.0.set_parameters(interval_seconds, barrier);
+    }
+
     /// Replays what is in the journal and starts its thread.
     ///
     /// Replay writes to any block of the device's cache: nobody else uses it meanwhile, and what was read before must
@@ -200,22 +226,7 @@ impl<C: Client> Journal<C> {
 
     /// Sets how often a transaction commits by itself, and whether commits flush the device's cache.
     pub fn set_parameters(&self, interval_seconds: u32, barrier: bool) {
-        // SAFETY: The journal is valid; the flags are changed under their lock.
-        unsafe {
-            let journal = self.0.as_ptr();
-
-            bindings::journal_state_write_lock(journal);
-            (*journal).j_commit_interval =
-                bindings::__msecs_to_jiffies(interval_seconds.saturating_mul(1000));
-            if barrier {
-                (*journal).j_flags |= FLAG_BARRIER;
-            } else {
-                (*journal).j_flags &= !FLAG_BARRIER;
-            }
-            // Go on where the last mount ended, rather than wear out the journal's begin.
-            (*journal).j_flags |= FLAG_CYCLE_RECORD;
-            bindings::journal_state_write_unlock(journal);
-        }
+        self.0.set_parameters(interval_seconds, barrier);
     }
 
     /// Whether commits flush the device's cache.

@@ -112,6 +112,8 @@ pub(super) fn load(
 ) -> Result<Journal<JournalClient>> {
     let mut journal = journal::open(store, layout)?;
 
+    journal.set_parameters(options.commit_interval, options.barrier);
+
     if !replay {
         // The super block says that the journal is empty, whatever it holds.
         journal.wipe(true)?;
@@ -143,7 +145,6 @@ pub(super) fn load(
             fmt!("the journal cannot have the features it needs"),
         );
     })?;
-    journal.set_parameters(options.commit_interval, options.barrier);
     Ok(journal)
 }
 
