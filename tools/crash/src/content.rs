@@ -6,6 +6,8 @@
 //! A word is big-endian, so that a dump can be read: 20 bits of file, 22 bits of write, 22 bits of word number.
 //! It is never zero, because no file is number 0.
 
+use crate::disk::{DISCARDED, UNUSED};
+
 const WRITE_BITS: u32 = 22;
 const WORD_BITS: u32 = 22;
 
@@ -35,6 +37,10 @@ pub fn describe(bytes: &[u8], offset: u64) -> String {
         let at = (offset / 8 + i as u64) & ((1 << WORD_BITS) - 1);
         let said = if value == 0 {
             "zeros".to_owned()
+        } else if value == u64::from_be_bytes([UNUSED; 8]) {
+            "a block that nobody wrote".to_owned()
+        } else if value == u64::from_be_bytes([DISCARDED; 8]) {
+            "a block that was discarded".to_owned()
         } else {
             let file = value >> (WRITE_BITS + WORD_BITS);
             let write = value >> WORD_BITS & ((1 << WRITE_BITS) - 1);
@@ -72,6 +78,7 @@ mod tests {
             "file 0x12003 write 77 in its place"
         );
         assert_eq!(describe(&[0; 16], 0), "zeros");
+        assert_eq!(describe(&[UNUSED; 16], 0), "a block that nobody wrote");
         assert!(describe(&whole[512..1024], 0).contains("of its byte 512"));
     }
 }

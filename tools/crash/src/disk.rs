@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A small device in memory, as the log leaves it: only what was ever written takes space.
+//! A small device in memory, as the log leaves it: where it is all zeros, it takes no space.
 
 use anyhow::{ensure, Context, Result};
 use std::fs::File;
@@ -12,6 +12,23 @@ const CHUNK: usize = 65536;
 
 /// What is in place of discarded bytes: no reader may rely on them, so they are not zeros.
 pub const DISCARDED: u8 = 0xd1;
+
+/// What is in blocks that nobody ever wrote. Not zeros: those are right in a hole, so a block that a file shows without
+/// its data would not be seen. Not [`DISCARDED`] either, because that is not compared.
+pub const UNUSED: u8 = 0xe5;
+
+/// Makes an image file of `size` bytes for mkfs to work on.
+pub fn unused(path: &Path, size: u64) -> Result<()> {
+    let file = File::create(path).with_context(|| format!("cannot make {}", path.display()))?;
+    let chunk = [UNUSED; CHUNK];
+    let mut at = 0;
+    while at < size {
+        let len = CHUNK.min((size - at) as usize);
+        file.write_all_at(&chunk[..len], at)?;
+        at += len as u64;
+    }
+    Ok(())
+}
 
 /// The bytes of a device.
 pub struct Disk {
@@ -141,6 +158,15 @@ pub fn expand(from: &Path, to: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_for_mkfs_has_no_zeros() {
+        let path = std::env::temp_dir().join(format!("iomapfs-crash-new-{}", std::process::id()));
+        unused(&path, 200_000).unwrap();
+        let made = std::fs::read(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        assert_eq!(made, vec![UNUSED; 200_000]);
+    }
 
     #[test]
     fn an_image_is_what_was_written() {

@@ -304,6 +304,7 @@ fn apply(bytes: &mut Vec<u8>, number: u32, seq: Seq, change: Change) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::{DISCARDED, UNUSED};
 
     const N: u32 = 0x1_0005;
 
@@ -355,6 +356,37 @@ mod tests {
         m.settle(2);
         assert!(m.check(&after(&ops[..1])).is_err());
         m.check(&after(&ops)).unwrap();
+    }
+
+    #[test]
+    fn a_block_that_is_shown_without_its_data_is_found() {
+        let ops = [
+            (1, write(8192, 4096)),
+            (
+                2,
+                Change::Write {
+                    offset: 0,
+                    len: 4096,
+                    mapped: true,
+                },
+            ),
+        ];
+        let m = model(&ops);
+        let good = after(&ops);
+        m.check(&good).unwrap();
+        // In a block that was written, through a mapping or not, and in the hole between them.
+        for at in [0, 4096, 8192] {
+            for byte in [UNUSED, DISCARDED] {
+                for len in [512, 4096] {
+                    let mut bad = good.clone();
+                    bad[at..at + len].fill(byte);
+                    assert!(m.check(&bad).is_err(), "{len} bytes {byte:#x} at {at}");
+                }
+            }
+            let mut zeros = good.clone();
+            zeros[at..at + 4096].fill(0);
+            m.check(&zeros).unwrap();
+        }
     }
 
     #[test]

@@ -10,13 +10,13 @@
 //! where flushes may overlap there is another loop device on top ([`Stack::OneFlush`]), whose queue, as every queue
 //! of requests, issues a flush only when the last one has completed (`block/blk-flush.c`). It has no FUA.
 
+use crate::disk;
 use anyhow::{ensure, Context, Result};
 use fastrand::Rng;
 use rustix::io::Errno;
 use rustix::mount::{mount, unmount, MountFlags, UnmountFlags};
 use serde::{Deserialize, Serialize};
 use std::ffi::CString;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -114,9 +114,8 @@ impl Config {
 
     /// Makes the image.
     pub fn make(&self, image: &Path) -> Result<()> {
-        let file =
-            File::create(image).with_context(|| format!("cannot make {}", image.display()))?;
-        file.set_len(self.size << 20)?;
+        // What mkfs does not write either, none of which may ever be seen in a file.
+        disk::unused(image, self.size << 20)?;
         let image = image.to_string_lossy();
         let mut args = vec![
             "-q",
