@@ -13,17 +13,26 @@ use iomapfs_core::store::{Store, Transaction};
 use kernel::error::Result;
 
 impl Visit<'_, '_> {
-    /// Blocks of the file to begin with: where it ends, somewhere in it, or far behind.
+    /// How many blocks a file may have. What is behind is refused by the VFS, and the core need not expect it.
+    fn most_blocks(&self) -> u32 {
+        let layout = &self.vol.layout;
+        let most = layout.max_file_size() >> layout.block_size().bits();
+        u32::try_from(most).unwrap_or(u32::MAX)
+    }
+
+    /// A block of the file to begin with: where it ends, somewhere in it, or far behind.
     fn some_block(&mut self, node: &Node) -> u32 {
         let size = node.inode.borrow().disk_size;
         let end = self.vol.layout.block_size().blocks_for(size);
         let end = u32::try_from(end).unwrap_or(u32::MAX);
-        match self.number(5) {
+        let most = self.most_blocks();
+        let block = match self.number(5) {
             0 => end,
             1..=3 => self.number(end.min(400)),
             4 => self.number(2000),
-            _ => u32::MAX - self.number(40),
-        }
+            _ => most.saturating_sub(self.number(40)),
+        };
+        block.min(most.saturating_sub(1))
     }
 
     /// Writes: blocks are chosen, and then committed.
@@ -32,7 +41,7 @@ impl Visit<'_, '_> {
             return Ok(());
         };
         let at = self.some_block(&node);
-        let len = 1 + self.number(12);
+        let len = (1 + self.number(12)).min(self.most_blocks() - at);
         let delayed = self.number(1) == 0;
         let done = self.write_to(&node, at, len, delayed);
         self.nodes.insert(ino, node);
@@ -109,8 +118,9 @@ impl Visit<'_, '_> {
         let Some((ino, node)) = self.some(|kind| kind == FileKind::Regular) else {
             return Ok(());
         };
-        let at = LogicalBlock::new(self.some_block(&node).min(u32::MAX - 100));
-        let len = 1 + self.number(30);
+        let at = self.some_block(&node);
+        let len = (1 + self.number(30)).min(self.most_blocks() - at);
+        let at = LogicalBlock::new(at);
         let vol = self.vol;
         let done = (|| {
             let granted = FileMap::commit_credits(vol, node.inode.borrow().map.depth());
