@@ -21,6 +21,7 @@ mod worker;
 
 use crate::driver;
 use crate::image::{Edit, Image};
+use crate::mild;
 use crate::mutate::mutate;
 use crate::survey::Survey;
 use anyhow::{bail, Context, Result};
@@ -58,7 +59,8 @@ pub struct Options {
     /// How many images.
     #[arg(long, default_value_t = 300)]
     pub count: u64,
-    /// Every how many images e2fsck has a look before, and if it finds nothing, afterwards; 0 for never.
+    /// Every how many images e2fsck has a look before, and if it finds nothing, afterwards; 0 for never. At those that
+    /// are changed only mildly it always looks, unless never.
     #[arg(long, default_value_t = 40)]
     pub judge: u64,
     /// Seconds that one image may take.
@@ -77,21 +79,36 @@ pub struct Damaged<'i> {
     pub told: String,
     /// Random bytes.
     pub rest: Vec<u8>,
+    /// Whether it is a good image all the same.
+    pub mild: bool,
 }
 
 /// Makes image number `nr` of a seed.
 pub fn damage<'i>(surveys: &[Survey<'i>], seed: u64, nr: u64) -> Damaged<'i> {
     let data = driver::bytes(seed, nr);
     let mut u = Unstructured::new(&data);
+    let suitable = match mild::is(nr) {
+        true => mild::suitable(surveys),
+        false => Vec::new(),
+    };
+    let mild = !suitable.is_empty();
     // With a choice to make there is always an image.
-    let which = u.int_in_range(0..=surveys.len() - 1).unwrap_or(0);
+    let which = match mild {
+        true => u.choose(&suitable).copied().unwrap_or(suitable[0]),
+        false => u.int_in_range(0..=surveys.len() - 1).unwrap_or(0),
+    };
     let survey = &surveys[which];
     let mut edit = Edit::new(survey.image);
-    let told = mutate(survey, &mut edit, &mut u).unwrap_or_default();
+    let told = match mild {
+        true => mild::change(survey, &mut edit, &mut u),
+        false => mutate(survey, &mut edit, &mut u),
+    }
+    .unwrap_or_default();
     Damaged {
         edit,
         told: format!("image {}: {}", survey.image.name(), told.join("; ")),
         rest: u.take_rest().to_vec(),
+        mild,
     }
 }
 

@@ -8,6 +8,7 @@
 //! | [`image`] | images in memory, and changes to them |
 //! | [`survey`], [`fields`] | where the structures of an image are, and their fields |
 //! | [`mutate`], [`seal`] | damage, and checksums that are right in spite of it |
+//! | [`mild`], [`fsck`] | changes that leave an image a good one, and `e2fsck`, which judges what was written |
 //! | [`parsers`] | one target for each structure's parser |
 //! | [`walk`] | the target that mounts, reads and writes a damaged image with the core |
 //! | [`driver`] | runs targets with random bytes of a seed, where libFuzzer is not wanted |
@@ -19,8 +20,10 @@
 pub mod corpus;
 pub mod driver;
 pub mod fields;
+pub mod fsck;
 pub mod guest;
 pub mod image;
+pub mod mild;
 pub mod mutate;
 pub mod parsers;
 pub mod seal;

@@ -143,8 +143,9 @@ fn main() -> Result<()> {
             std::fs::remove_dir_all(&scratch)?;
             let sample = judged?;
             println!(
-                "{count} images: {} clean in spite of the damage; {} of these used without an error, and clean after",
-                sample.clean, sample.stayed
+                "{count} images: {} clean in spite of the damage; {} of these used without an error, and clean after; \
+                 {} e2fsck gave up",
+                sample.clean, sample.stayed, sample.gave_up
             );
             Ok(())
         }

@@ -14,6 +14,7 @@ mod visit;
 
 use crate::corpus;
 use crate::image::{Edit, Image, PAGE};
+use crate::mild;
 use crate::mutate::mutate;
 use crate::survey::Survey;
 use arbitrary::Unstructured;
@@ -95,6 +96,19 @@ impl Case {
         let nr = u.int_in_range(0..=surveys.len() - 1)?;
         let mut edit = Edit::new(surveys[nr].image);
         let told = mutate(&surveys[nr], &mut edit, u)?;
+        Ok(Self { nr, edit, told })
+    }
+
+    /// Changes an image of the corpus in a way that leaves it a good one.
+    ///
+    /// # Errors
+    ///
+    /// Where no image suits.
+    pub fn mild(corpus: &'static Corpus, u: &mut Unstructured<'_>) -> arbitrary::Result<Self> {
+        let surveys = corpus.surveys();
+        let nr = *u.choose(&mild::suitable(surveys))?;
+        let mut edit = Edit::new(surveys[nr].image);
+        let told = mild::change(&surveys[nr], &mut edit, u)?;
         Ok(Self { nr, edit, told })
     }
 

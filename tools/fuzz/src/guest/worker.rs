@@ -6,6 +6,8 @@ use super::disk::Disk;
 use super::log::Log;
 use super::visit::Visit;
 use super::{damage, errors, load, Damaged, Options};
+use crate::fsck::{fsck, Verdict};
+use crate::mild;
 use anyhow::{bail, ensure, Context, Result};
 use arbitrary::Unstructured;
 use rustix::io::Errno;
@@ -13,8 +15,7 @@ use rustix::mount::{mount, unmount, MountFlags, UnmountFlags};
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// What a mount may say.
@@ -43,6 +44,7 @@ struct Counts {
     clean: u64,
     stayed: u64,
     strict: u64,
+    gave_up: u64,
     /// Where the time went.
     spent: BTreeMap<&'static str, Duration>,
 }
@@ -92,6 +94,12 @@ pub fn work(options: &Options) -> Result<()> {
         "only {mounted} of {} could be mounted",
         options.count
     );
+    ensure!(
+        options.judge == 0
+            || worker.counts.stayed > 0
+            || !mild::among(options.first, options.count),
+        "e2fsck has judged nothing that was written"
+    );
     Ok(())
 }
 
@@ -107,14 +115,24 @@ impl Worker<'_> {
     fn one(&mut self, nr: u64, damaged: &Damaged<'_>) -> Result<()> {
         let mut u = Unstructured::new(&damaged.rest);
         self.timed("disk", |w| w.disk.put(&damaged.edit))?;
-        let judged = self.options.judge != 0 && nr % self.options.judge == 0;
-        let clean = judged && self.timed("e2fsck", |w| fsck(w.disk.path()))?.0;
+        let every = self.options.judge;
+        // Not the first of so many, which is a mild one.
+        let judged = every != 0 && (damaged.mild || nr % every == every - 1);
+        let mut clean = false;
+        if judged {
+            let (verdict, words) = self.timed("e2fsck", |w| fsck(w.disk.path()))?;
+            clean = verdict == Verdict::Clean;
+            ensure!(
+                clean || !damaged.mild,
+                "e2fsck does not call this image clean:\n{words}"
+            );
+            self.counts.gave_up += u64::from(verdict == Verdict::GaveUp);
+        }
         self.counts.clean += u64::from(clean);
-        let mut outcome = Ok(true);
-        let mut used = self.mount_and_visit(&mut u)?;
+        let mut used = self.mount_and_visit(&mut u, damaged.mild)?;
         // Sometimes once more, as it was left.
         if used && u.ratio(1, 6)? {
-            used = self.mount_and_visit(&mut u)?;
+            used = self.mount_and_visit(&mut u, damaged.mild)?;
         }
         let seen = self.timed("log", |w| w.log.look())?;
         self.counts.lines += seen.lines.len() as u64;
@@ -140,21 +158,22 @@ impl Worker<'_> {
                     first.map_or("nothing said", |line| line),
                     damaged.told
                 );
+                ensure!(!damaged.mild, "a good image is not taken");
             } else {
-                let after = self.timed("e2fsck", |w| fsck(w.disk.path()));
-                outcome = after.and_then(|(clean, words)| {
-                    ensure!(clean, "e2fsck found nothing before, and now:\n{words}");
-                    self.counts.stayed += 1;
-                    Ok(clean)
-                });
+                let (verdict, words) = self.timed("e2fsck", |w| fsck(w.disk.path()))?;
+                ensure!(
+                    verdict == Verdict::Clean,
+                    "e2fsck found nothing before, and now:\n{words}"
+                );
+                self.counts.stayed += 1;
             }
         }
-        outcome.map(|_| ())
+        Ok(())
     }
 
-    /// Whether it could be mounted.
-    fn mount_and_visit(&mut self, u: &mut Unstructured<'_>) -> Result<bool> {
-        let read_only = u.ratio(1, 8)?;
+    /// Whether it could be mounted. It is mounted for writing if it has to be, else as a rule.
+    fn mount_and_visit(&mut self, u: &mut Unstructured<'_>, must_write: bool) -> Result<bool> {
+        let read_only = u.ratio(1, 8)? && !must_write;
         // The image's own policy may be to panic.
         let mut data = match u.ratio(3, 4)? {
             true => "errors=continue",
@@ -222,22 +241,12 @@ impl Worker<'_> {
             c.lines, c.most_lines
         );
         println!(
-            "e2fsck: {} looked at were clean in spite of the damage; {} of them clean after use, {} not taken by us",
-            c.clean, c.stayed, c.strict
+            "e2fsck: {} looked at were clean in spite of the damage; {} of them clean after use, {} not taken by us; \
+             {} it gave up",
+            c.clean, c.stayed, c.strict, c.gave_up
         );
         let spent = |(what, time): (_, &Duration)| format!("{what} {:.1}", time.as_secs_f64());
         let spent: Vec<_> = c.spent.iter().map(spent).collect();
         println!("seconds: {}", spent.join(", "));
     }
-}
-
-/// Whether `e2fsck` finds nothing, and what it says.
-fn fsck(disk: &Path) -> Result<(bool, String)> {
-    let out = Command::new("e2fsck")
-        .args(["-f", "-n"])
-        .arg(disk)
-        .output()
-        .context("e2fsck")?;
-    let words = String::from_utf8_lossy(&out.stdout).into_owned();
-    Ok((out.status.success(), words))
 }
