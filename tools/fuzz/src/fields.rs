@@ -115,6 +115,7 @@ const GROUP_DESC: Table = &[
     (0x28, 4, "bg_inode_table_hi"),
     (0x2c, 2, "bg_free_blocks_count_hi"),
     (0x2e, 2, "bg_free_inodes_count_hi"),
+    (0x30, 2, "bg_used_dirs_count_hi"),
     (0x32, 2, "bg_itable_unused_hi"),
 ];
 
@@ -141,6 +142,7 @@ const INODE: Table = &[
     (0x80, 2, "i_extra_isize"),
     (0x84, 4, "i_ctime_extra"),
     (0x88, 4, "i_mtime_extra"),
+    (0x8c, 4, "i_atime_extra"),
     (0x90, 4, "i_crtime"),
     (0x94, 4, "i_crtime_extra"),
     (0x98, 4, "i_version_hi"),
