@@ -10,6 +10,8 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 
 /// The number of an operation of one thread, from 1. It is also the number of the write in the file's content.
 pub type Seq = u32;
@@ -60,16 +62,45 @@ pub enum Kind {
     Symlink(String),
 }
 
+/// What `chmod`, `chown` and `utimensat` set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attrs {
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    /// When it was last written: seconds and nanoseconds. `None` where nobody has chosen it, or something was written
+    /// since: then it is whatever the clock said.
+    pub mtime: Option<(i64, i64)>,
+}
+
+impl Attrs {
+    /// As they are.
+    pub fn of(meta: &Metadata) -> Self {
+        Attrs {
+            mode: meta.mode() & 0o7777,
+            uid: meta.uid(),
+            gid: meta.gid(),
+            mtime: Some((meta.mtime(), meta.mtime_nsec())),
+        }
+    }
+
+    /// May they be found where `self` must be?
+    pub fn are(&self, found: &Attrs) -> bool {
+        let same = (self.mode, self.uid, self.gid) == (found.mode, found.uid, found.gid);
+        same && (self.mtime.is_none() || self.mtime == found.mtime)
+    }
+}
+
 /// One thing that a thread did.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Op {
-    /// A new node, with its inode number and permissions.
+    /// A new node, with its inode number and attributes.
     Make {
         at: Name,
         node: NodeId,
         kind: Kind,
         ino: u64,
-        mode: u32,
+        attrs: Attrs,
     },
     /// Another name of a file.
     Link { node: NodeId, at: Name },
@@ -79,6 +110,8 @@ pub enum Op {
     Rename { from: Name, to: Name },
     /// `renameat2` with `RENAME_EXCHANGE`.
     Swap { a: Name, b: Name },
+    /// `chmod`, `chown` or `utimensat`; what the attributes are then.
+    Set { node: NodeId, attrs: Attrs },
     /// Bytes by [`crate::content::bytes`]; `mapped` is a store to a shared mapping.
     Write {
         node: NodeId,
@@ -93,7 +126,7 @@ pub enum Op {
 /// What must be there from a mark on, until it is changed by an operation that comes later.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Promise {
-    /// `fsync` or `fdatasync`: all of the file up to `seq`, and the names up to `names`.
+    /// `fsync` or `fdatasync`: all of the file up to `seq`, and names and attributes up to `names`.
     File { node: NodeId, seq: Seq, names: Seq },
     /// `O_DSYNC` or `msync`: these bytes of the file as of `seq`, what is needed to find them, and the names up to
     /// `names`.
@@ -104,7 +137,7 @@ pub enum Promise {
         len: u64,
         names: Seq,
     },
-    /// `fsync` of a directory: the names up to `names`.
+    /// `fsync` of a directory: names and attributes up to `names`.
     Names { names: Seq },
     /// `sync` or `syncfs`: all that each thread had done.
     All { done: Vec<Seq> },
@@ -133,13 +166,14 @@ pub struct History {
 }
 
 impl Op {
-    /// The nodes whose names the operation changes, and the directories that hold them; none for a change of content.
+    /// The names that the operation changes, with the directories that hold them; none for a change of content or of
+    /// attributes.
     pub fn names(&self) -> Vec<&Name> {
         match self {
             Op::Make { at, .. } | Op::Link { at, .. } | Op::Remove { at } => vec![at],
             Op::Rename { from, to } => vec![from, to],
             Op::Swap { a, b } => vec![a, b],
-            Op::Write { .. } | Op::Truncate { .. } => Vec::new(),
+            Op::Set { .. } | Op::Write { .. } | Op::Truncate { .. } => Vec::new(),
         }
     }
 }

@@ -77,9 +77,8 @@ impl<'a> Model<'a> {
                 .get(state.fed as usize)
                 .context("a mark behind the last operation")?;
             state.fed += 1;
-            if !op.names().is_empty() {
-                state.names.feed(state.fed, op);
-            }
+            // Writes, too: they change a time that was chosen.
+            state.names.feed(state.fed, op);
             let change = match op {
                 Op::Make {
                     node,

@@ -190,7 +190,7 @@ fn pieces(writes: &[Entry], block: u64, seed: u64) -> Vec<(&Entry, u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{own_dir, Kind as Node, Mark, Op, Promise};
+    use crate::history::{own_dir, Attrs, Kind as Node, Mark, Op, Promise};
     use crate::log::tests::{make, F, M, U, W};
     use std::path::PathBuf;
 
@@ -229,7 +229,12 @@ mod tests {
                 node: 0x1_0003,
                 kind: Node::File,
                 ino: 12,
-                mode: 0o600,
+                attrs: Attrs {
+                    mode: 0o600,
+                    uid: 0,
+                    gid: 0,
+                    mtime: None,
+                },
             },
             Op::Remove { at },
         ];

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The names of one thread: as they must be after a number of operations, and as they are found.
+//! The names of one thread and the attributes of what they lead to: as they must be after a number of operations, and
+//! as they are found.
 //!
-//! A volume has one journal, and each operation on names is one transaction. So what a power cut leaves of a thread's
-//! names is what there was after some operation of the thread, neither earlier than what was promised nor later than
+//! A volume has one journal, and each operation on names or attributes is one transaction. So what a power cut leaves
+//! of them is what there was after some operation of the thread, neither earlier than what was promised nor later than
 //! what it had done.
 
-use crate::history::{Kind, Name, NodeId, Op, Seq};
+use crate::history::{Attrs, Kind, Name, NodeId, Op, Seq};
 use anyhow::{bail, Context, Result};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 pub struct Info {
     pub kind: Kind,
     pub ino: u64,
-    pub mode: u32,
+    pub attrs: Attrs,
 }
 
 /// All names at one time.
@@ -47,22 +48,31 @@ impl Tree {
         self.dirs.get_mut(&at.0)?.remove(&at.1)
     }
 
-    /// Does what `op` did.
-    pub fn apply(&mut self, op: &Op) {
+    /// The clock says when this was written last.
+    fn written(&mut self, node: NodeId) -> bool {
+        let info = self.info.get_mut(&node);
+        info.and_then(|info| info.attrs.mtime.take()).is_some()
+    }
+
+    /// Does what `op` did; returns whether other things may be found then.
+    pub fn apply(&mut self, op: &Op) -> bool {
+        for (dir, _) in op.names() {
+            self.written(*dir);
+        }
         match op {
             Op::Make {
                 at,
                 node,
                 kind,
                 ino,
-                mode,
+                attrs,
             } => {
                 self.info.insert(
                     *node,
                     Info {
                         kind: kind.clone(),
                         ino: *ino,
-                        mode: *mode,
+                        attrs: attrs.clone(),
                     },
                 );
                 if *kind == Kind::Dir {
@@ -85,8 +95,14 @@ impl Tree {
                     self.set(b, x);
                 }
             }
-            Op::Write { .. } | Op::Truncate { .. } => {}
+            Op::Set { node, attrs } => {
+                if let Some(info) = self.info.get_mut(node) {
+                    info.attrs = attrs.clone();
+                }
+            }
+            Op::Write { node, .. } | Op::Truncate { node, .. } => return self.written(*node),
         }
+        true
     }
 
     /// Is what was found below the directory `dir` what should be there? The error says what is not.
@@ -119,14 +135,14 @@ impl Tree {
                     info.ino
                 );
             }
-            if child.kind != info.kind || child.mode != info.mode {
+            if child.kind != info.kind || !info.attrs.are(&child.attrs) {
                 bail!(
-                    "{} is {:?} with mode {:o}, not {:?} with {:o}",
+                    "{} is {:?} with {:?}, not {:?} with {:?}",
                     path.display(),
                     child.kind,
-                    child.mode,
+                    child.attrs,
                     info.kind,
-                    info.mode
+                    info.attrs
                 );
             }
             match info.kind {
@@ -147,7 +163,7 @@ pub struct Found {
     pub path: PathBuf,
     pub ino: u64,
     pub kind: Kind,
-    pub mode: u32,
+    pub attrs: Attrs,
     pub children: BTreeMap<String, Found>,
 }
 
@@ -185,7 +201,7 @@ impl Found {
             path: path.to_owned(),
             ino: meta.ino(),
             kind,
-            mode: meta.mode() & 0o7777,
+            attrs: Attrs::of(&meta),
             children,
         })
     }
@@ -200,13 +216,13 @@ impl Found {
             path: self.path.clone(),
             ino: self.ino,
             kind: self.kind.clone(),
-            mode: self.mode,
+            attrs: self.attrs.clone(),
             children: own,
         }
     }
 }
 
-/// The names of a thread that a power cut may leave.
+/// The names and attributes of a thread that a power cut may leave.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
     /// As promised.
@@ -244,8 +260,9 @@ impl Names {
         let mut tree = self.base.clone();
         let mut first = None;
         for op in std::iter::once(None).chain(self.pending.iter().map(Some)) {
-            if let Some((_, op)) = op {
-                tree.apply(op);
+            // Writes are most of what a thread does.
+            if op.is_some_and(|(_, op)| !tree.apply(op)) {
+                continue;
             }
             let mut files = BTreeMap::new();
             match roots
@@ -279,7 +296,16 @@ mod tests {
             node,
             kind: Kind::File,
             ino: node.into(),
-            mode: 0o600,
+            attrs: attrs(0o600),
+        }
+    }
+
+    fn attrs(mode: u32) -> Attrs {
+        Attrs {
+            mode,
+            uid: 0,
+            gid: 0,
+            mtime: None,
         }
     }
 
@@ -288,7 +314,7 @@ mod tests {
             path: "/r".into(),
             ino,
             kind,
-            mode: 0o600,
+            attrs: attrs(0o600),
             children,
         };
         let children = names
@@ -334,5 +360,117 @@ mod tests {
         names.settle(4);
         assert!(names.check(&found(&[("b", 10)])).is_err());
         names.check(&found(&[("b", 10), ("c", 12)])).unwrap();
+    }
+
+    /// The file "a" with these attributes.
+    fn with(attrs: &Attrs) -> Vec<(NodeId, Found)> {
+        let mut found = found(&[("a", 10)]);
+        let file = found[0].1.children.get_mut("a").unwrap();
+        file.attrs = attrs.clone();
+        file.attrs.mtime.get_or_insert((1_700_000_000, 5));
+        found
+    }
+
+    #[test]
+    fn attributes_that_are_promised_are_there() {
+        let old = attrs(0o600);
+        for new in [
+            Attrs {
+                mode: 0o4755,
+                ..old.clone()
+            },
+            Attrs {
+                uid: 70_000,
+                ..old.clone()
+            },
+            Attrs {
+                gid: 70_000,
+                ..old.clone()
+            },
+            Attrs {
+                mtime: Some((-5, 77)),
+                ..old.clone()
+            },
+        ] {
+            let set = Op::Set {
+                node: 10,
+                attrs: new.clone(),
+            };
+            let mut names = Names::new(&[1]);
+            for (seq, op) in [(1, make(10, "a")), (2, set), (3, make(11, "b"))] {
+                names.feed(seq, &op);
+            }
+            names.settle(1);
+            names.check(&with(&old)).unwrap();
+            names.check(&with(&new)).unwrap();
+            let other = Attrs {
+                mode: 0o640,
+                ..old.clone()
+            };
+            assert!(names.check(&with(&other)).is_err());
+            // In the order of the operations: not the name that came later without them.
+            let mut late = found(&[("a", 10), ("b", 11)]);
+            assert!(names.check(&late).is_err());
+            late[0].1.children.extend(with(&new).remove(0).1.children);
+            names.check(&late).unwrap();
+            names.settle(2);
+            assert!(names.check(&with(&old)).is_err(), "{new:?} is lost");
+            names.check(&with(&new)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_chosen_time_is_there_until_something_is_written() {
+        let chosen = Attrs {
+            mtime: Some((3, 4)),
+            ..attrs(0o600)
+        };
+        let clock = attrs(0o600);
+        let set = Op::Set {
+            node: 10,
+            attrs: chosen.clone(),
+        };
+        let write = Op::Write {
+            node: 10,
+            offset: 0,
+            len: 1,
+            mapped: false,
+        };
+        let mut names = Names::new(&[1]);
+        for (seq, op) in [(1, make(10, "a")), (2, set.clone())] {
+            names.feed(seq, &op);
+        }
+        names.settle(2);
+        names.check(&with(&chosen)).unwrap();
+        assert!(names.check(&with(&clock)).is_err());
+        names.feed(3, &write);
+        names.check(&with(&chosen)).unwrap();
+        names.check(&with(&clock)).unwrap();
+        names.feed(4, &set);
+        names.settle(4);
+        assert!(names.check(&with(&clock)).is_err());
+        // A directory is written when a name in it changes.
+        let mut dir = Tree::default();
+        let made = Op::Make {
+            at: (1, "d".into()),
+            node: 20,
+            kind: Kind::Dir,
+            ino: 20,
+            attrs: attrs(0o700),
+        };
+        dir.apply(&made);
+        dir.apply(&Op::Set {
+            node: 20,
+            attrs: chosen,
+        });
+        assert!(dir.info[&20].attrs.mtime.is_some());
+        dir.apply(&Op::Make {
+            at: (20, "e".into()),
+            node: 21,
+            kind: Kind::File,
+            ino: 21,
+            attrs: attrs(0o600),
+        });
+        assert!(dir.info[&20].attrs.mtime.is_none());
     }
 }

@@ -110,7 +110,7 @@ pub struct Worker<'a> {
     live: BTreeMap<NodeId, Live>,
     /// Directories that are there, each with its name.
     dirs: BTreeMap<NodeId, Option<Name>>,
-    /// The last operation on a node's names, or on names in it; and the one that made it.
+    /// The last operation on a node's names or attributes, or on names in it; and the one that made it.
     named: BTreeMap<NodeId, Seq>,
     made: BTreeMap<NodeId, Seq>,
     next_node: NodeId,
@@ -189,7 +189,8 @@ impl<'a> Worker<'a> {
         } else if is(p.truncate) {
             self.truncate()
         } else if is(p.names) {
-            match self.rng.u8(..9) {
+            match self.rng.u8(..12) {
+                9.. => self.set_attributes(),
                 0 => self.link(),
                 1..=4 => self.rename(),
                 5 => self.swap(),
@@ -204,7 +205,10 @@ impl<'a> Worker<'a> {
 
     fn did(&mut self, op: Op) {
         let seq = self.ops.len() as Seq + 1;
-        let mut touched: Vec<NodeId> = Vec::new();
+        let mut touched: Vec<NodeId> = match op {
+            Op::Set { node, .. } => vec![node],
+            _ => Vec::new(),
+        };
         for at in op.names() {
             touched.push(at.0);
             touched.extend(self.tree.get(at));

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The operations on names.
+//! The operations on names and attributes.
 
 use super::{Live, Worker};
 use crate::content;
-use crate::history::{Kind, Name, NodeId, Op, Seq};
-use anyhow::{Context, Result};
-use rustix::fs::{renameat_with, RenameFlags, CWD};
-use std::fs::{self, OpenOptions};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use crate::history::{Attrs, Kind, Name, NodeId, Op, Promise, Seq};
+use anyhow::{ensure, Context, Result};
+use rustix::fs::{renameat_with, utimensat, AtFlags, RenameFlags, Timespec, Timestamps, CWD};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::os::unix::fs::{chown, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 
 impl Worker<'_> {
     pub(super) fn make(&mut self) -> Result<()> {
@@ -51,7 +51,10 @@ impl Worker<'_> {
             node,
             kind,
             ino: meta.ino(),
-            mode: meta.mode() & 0o7777,
+            attrs: Attrs {
+                mtime: None,
+                ..Attrs::of(&meta)
+            },
         });
         self.made.insert(node, self.ops.len() as Seq);
         Ok(())
@@ -188,5 +191,82 @@ impl Worker<'_> {
         }
         self.did(Op::Remove { at });
         Ok(())
+    }
+
+    /// `chmod`, `chown` or `utimensat`, and sometimes the promise of it.
+    pub(super) fn set_attributes(&mut self) -> Result<()> {
+        let Some((at, node)) = self.any_name(|kind| !matches!(kind, Kind::Symlink(_))) else {
+            return self.make();
+        };
+        let path = self.path(&at);
+        let is_dir = self.dirs.contains_key(&node);
+        let before = self.tree.info.get(&node).context("a node")?.attrs.clone();
+        let mut want = before.clone();
+        match self.rng.u8(..3) {
+            0 => {
+                want.mode = self.rng.u32(..=0o7777);
+                fs::set_permissions(&path, Permissions::from_mode(want.mode)).context("chmod")?;
+            }
+            1 => {
+                // The upper 16 bits are elsewhere in the inode.
+                let mut id = || [0, 1000, 0x1_0000, 0xffff_0001][self.rng.usize(..4)];
+                (want.uid, want.gid) = (id(), id());
+                chown(&path, Some(want.uid), Some(want.gid))
+                    .with_context(|| format!("chown {want:?}"))?;
+            }
+            _ => {
+                // What an inode of 128 bytes can have; it has no room for nanoseconds.
+                let time = (
+                    self.rng.i64(-0x8000_0000..0x8000_0000),
+                    self.rng.i64(0..1_000_000_000),
+                );
+                let spec = Timespec {
+                    tv_sec: time.0,
+                    tv_nsec: time.1 as _,
+                };
+                let times = Timestamps {
+                    last_access: spec,
+                    last_modification: spec,
+                };
+                utimensat(CWD, &path, &times, AtFlags::empty())
+                    .with_context(|| format!("utimensat {times:?}"))?;
+                want.mtime = Some(time);
+            }
+        }
+        let now = Attrs::of(&fs::symlink_metadata(&path)?);
+        // A change of owner takes the bits away that let others act as the owner.
+        let kept = if want.mode == before.mode && !is_dir {
+            0o1777
+        } else {
+            0o7777
+        };
+        ensure!(
+            (now.uid, now.gid) == (want.uid, want.gid)
+                && now.mode & kept == want.mode & kept
+                && want
+                    .mtime
+                    .is_none_or(|want| now.mtime.is_some_and(|now| now.0 == want.0)),
+            "{} has {now:?}, and not {want:?}",
+            path.display()
+        );
+        let attrs = Attrs {
+            mtime: want.mtime.and(now.mtime),
+            ..now
+        };
+        self.did(Op::Set { node, attrs });
+        if self.rng.u8(..3) != 0 {
+            return Ok(());
+        }
+        let seq = self.ops.len() as Seq;
+        File::open(&path)?.sync_all()?;
+        if is_dir {
+            return self.promise(Promise::Names { names: seq });
+        }
+        self.live.get_mut(&node).context("a file")?.unflushed = false;
+        self.promise(Promise::File {
+            node,
+            seq,
+            names: seq,
+        })
     }
 }
