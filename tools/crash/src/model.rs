@@ -33,6 +33,8 @@ struct Thread {
 /// All that is promised, and all that was done since.
 pub struct Model<'a> {
     history: &'a History,
+    /// Bytes a block of the volume.
+    block: u64,
     threads: Vec<Thread>,
     /// The seed of fio's file, when that is promised.
     fio: Option<u32>,
@@ -40,11 +42,11 @@ pub struct Model<'a> {
 
 impl<'a> Model<'a> {
     /// Nothing was done yet.
-    pub fn new(history: &'a History) -> Self {
+    pub fn new(history: &'a History, block: u64) -> Self {
         let count = history.threads.len();
         let threads = (0..count)
             .map(|t| {
-                let stripe = FileModel::new(striped(t), Some((t as u64, count as u64)));
+                let stripe = FileModel::new(striped(t), Some((t as u64, count as u64)), block);
                 Thread {
                     fed: 0,
                     names: Names::new(&[own_dir(t), shared_dir(t)]),
@@ -54,6 +56,7 @@ impl<'a> Model<'a> {
             .collect();
         Model {
             history,
+            block,
             threads,
             fio: None,
         }
@@ -85,7 +88,9 @@ impl<'a> Model<'a> {
                     kind: Kind::File,
                     ..
                 } => {
-                    state.files.insert(*node, FileModel::new(*node, None));
+                    state
+                        .files
+                        .insert(*node, FileModel::new(*node, None, self.block));
                     continue;
                 }
                 Op::Write {

@@ -81,8 +81,8 @@ fn number(entry: &Entry) -> Option<u32> {
 }
 
 impl<'a> Replay<'a> {
-    /// The device when the log began.
-    pub fn new(log: &'a Log, history: &'a History, disk: Disk) -> Result<Self> {
+    /// The device when the log began, of a volume with blocks of `block` bytes.
+    pub fn new(log: &'a Log, history: &'a History, disk: Disk, block: u64) -> Result<Self> {
         let mut done = vec![Vec::new(); history.threads.len()];
         for (i, entry) in log.entries.iter().enumerate() {
             if let Some(number) = number(entry) {
@@ -97,7 +97,7 @@ impl<'a> Replay<'a> {
             log,
             history,
             disk,
-            model: Model::new(history),
+            model: Model::new(history, block),
             marks: Vec::new(),
             next: 0,
             done,
@@ -277,7 +277,7 @@ mod tests {
         let history = history();
         let file = File::options().read(true).write(true).open(&image).unwrap();
         let byte = |sector: usize| std::fs::read(&image).unwrap()[sector * 512];
-        let mut replay = Replay::new(&log, &history, Disk::read(&image).unwrap()).unwrap();
+        let mut replay = Replay::new(&log, &history, Disk::read(&image).unwrap(), 4096).unwrap();
 
         replay
             .advance(&Point {

@@ -273,7 +273,12 @@ impl Sweep {
             let mut checked = Vec::new();
             let mut bench = Bench::new(&self.fs, &self.dir, number, image)?;
             let target = OpenOptions::new().write(true).open(&bench.image)?;
-            let mut replay = Replay::new(&recorded.log, &recorded.history, recorded.base.copy())?;
+            let mut replay = Replay::new(
+                &recorded.log,
+                &recorded.history,
+                recorded.base.copy(),
+                config.block,
+            )?;
             for i in (number..points.len()).step_by(benches) {
                 let (point, how) = (&points[i], how[i]);
                 checked.push(i);
@@ -379,7 +384,7 @@ pub fn again(fs: &str, kept: &Path, recovery: Option<Recovery>, dir: &Path) -> R
     );
     let image = dir.join("image");
     expand(&kept.join("image.gz"), &image)?;
-    let mut model = Model::new(&history);
+    let mut model = Model::new(&history, point.config.block);
     for (thread, seq) in point.fed.iter().enumerate() {
         model.feed(thread, *seq)?;
     }
