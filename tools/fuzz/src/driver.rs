@@ -132,7 +132,7 @@ pub fn judge(seed: u64, first: u64, count: u64, scratch: &Path) -> Result<Sample
         if !used.flawless {
             continue;
         }
-        walk::save(&case, &used.volume, &after)?;
+        walk::save(&case, &used, &after)?;
         let (verdict, words) = fsck(&after)?;
         if verdict != Verdict::Clean {
             bail!(

@@ -22,7 +22,7 @@ mod worker;
 use crate::driver;
 use crate::image::{Edit, Image};
 use crate::mild;
-use crate::mutate::mutate;
+use crate::mutate::{mutate, Reader};
 use crate::survey::Survey;
 use anyhow::{bail, Context, Result};
 use arbitrary::Unstructured;
@@ -101,7 +101,7 @@ pub fn damage<'i>(surveys: &[Survey<'i>], seed: u64, nr: u64) -> Damaged<'i> {
     let mut edit = Edit::new(survey.image);
     let told = match mild {
         true => mild::change(survey, &mut edit, &mut u),
-        false => mutate(survey, &mut edit, &mut u),
+        false => mutate(survey, &mut edit, &mut u, Reader::Module),
     }
     .unwrap_or_default();
     Damaged {

@@ -31,7 +31,29 @@ const WEIGHTS: [(Kind, u32); 16] = [
     (Kind::JournalCommit, 3),
 ];
 
-/// Damages the image, as `u` says. Gives a line for each change.
+/// Who reads the damaged image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// The core alone, which leaves what is in the journal to jbd2.
+    Core,
+    /// The module.
+    Module,
+}
+
+impl Reader {
+    fn reads(self, kind: Kind) -> bool {
+        use Kind::{JournalCommit, JournalDescriptor, JournalRevoke, JournalSuper};
+        let journal = [
+            JournalSuper,
+            JournalDescriptor,
+            JournalRevoke,
+            JournalCommit,
+        ];
+        self == Self::Module || !journal.contains(&kind)
+    }
+}
+
+/// Damages the image, as `u` says, where `reader` looks. Gives a line for each change.
 ///
 /// # Errors
 ///
@@ -40,6 +62,7 @@ pub fn mutate<'i>(
     survey: &Survey<'i>,
     edit: &mut Edit<'i>,
     u: &mut Unstructured<'_>,
+    reader: Reader,
 ) -> Result<Vec<String>> {
     let mut told = Vec::new();
     let mut touched: Vec<Place> = Vec::new();
@@ -54,6 +77,7 @@ pub fn mutate<'i>(
             survey,
             edit,
             u,
+            reader,
             touched: &mut touched,
         };
         told.push(mutation.any()?);
@@ -90,6 +114,7 @@ struct Mutation<'m, 'i, 'u, 'd> {
     survey: &'m Survey<'i>,
     edit: &'m mut Edit<'i>,
     u: &'m mut Unstructured<'u>,
+    reader: Reader,
     touched: &'d mut Vec<Place>,
 }
 
@@ -109,7 +134,9 @@ impl Mutation<'_, '_, '_, '_> {
 
     /// Some structure.
     fn place(&mut self) -> Result<Place> {
-        let here = |(kind, _): &&(Kind, u32)| self.survey.by_kind.contains_key(kind);
+        let here = |(kind, _): &&(Kind, u32)| {
+            self.reader.reads(*kind) && self.survey.by_kind.contains_key(kind)
+        };
         let total: u32 = WEIGHTS.iter().filter(here).map(|(_, weight)| weight).sum();
         let mut rest = self.u.int_in_range(0..=total - 1)?;
         let mut chosen = Kind::Super;

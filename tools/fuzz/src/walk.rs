@@ -10,18 +10,19 @@ mod blocks;
 mod look;
 mod names;
 mod node;
+mod orphans;
 mod visit;
 
 use crate::corpus;
 use crate::image::{Edit, Image, PAGE};
 use crate::mild;
-use crate::mutate::mutate;
+use crate::mutate::{mutate, Reader};
 use crate::survey::Survey;
 use arbitrary::Unstructured;
 use iomapfs_core::disk::superblock::{RawSuper, SUPER_OFFSET, SUPER_SIZE};
 use iomapfs_core::disk::{Ino, Layout, LogicalBlock};
 use iomapfs_core::host::{Device, HostStore, Restart};
-use iomapfs_core::inode::{Inode, JournalMap};
+use iomapfs_core::inode::{Inode, JournalMap, Orphans};
 use iomapfs_core::map::State;
 use iomapfs_core::space::Space;
 use iomapfs_core::volume::Volume;
@@ -95,7 +96,7 @@ impl Case {
         let surveys = corpus.surveys();
         let nr = u.int_in_range(0..=surveys.len() - 1)?;
         let mut edit = Edit::new(surveys[nr].image);
-        let told = mutate(&surveys[nr], &mut edit, u)?;
+        let told = mutate(&surveys[nr], &mut edit, u, Reader::Core)?;
         Ok(Self { nr, edit, told })
     }
 
@@ -133,8 +134,11 @@ pub fn run(data: &[u8]) {
 pub struct Used {
     /// Whether nothing was refused or reported.
     pub flawless: bool,
+    /// Whether it was mounted for writing.
+    pub writable: bool,
     /// The volume, after a commit.
     pub volume: Arc<Volume<HostStore>>,
+    orphans: Orphans<HostStore>,
 }
 
 /// Mounts and uses a damaged image.
@@ -144,7 +148,8 @@ pub struct Used {
 /// Those of the mount.
 pub fn use_image(corpus: &'static Corpus, case: &Case, u: &mut Unstructured<'_>) -> Result<Used> {
     let read_only = u.ratio(1, 10).unwrap_or(false);
-    let volume = Arc::new(mount(corpus, case, read_only)?);
+    let (volume, orphans, raw) = mount(corpus, case, read_only)?;
+    let volume = Arc::new(volume);
     let restart = match u.int_in_range(0..=3).unwrap_or(0) {
         0 => Restart::Always,
         1 => Restart::Every(3),
@@ -152,13 +157,21 @@ pub fn use_image(corpus: &'static Corpus, case: &Case, u: &mut Unstructured<'_>)
     };
     volume.store.set_restart(restart);
     let mut visit = Visit::new(&volume, u);
+    if !read_only {
+        visit.finish_orphans(&orphans, &raw);
+    }
     visit.look();
     if !read_only {
         visit.change();
         visit.look();
     }
     let flawless = visit.end();
-    Ok(Used { flawless, volume })
+    Ok(Used {
+        flawless,
+        writable: !read_only,
+        volume,
+        orphans,
+    })
 }
 
 /// The image as a device, in the blocks that its super block claims.
@@ -177,8 +190,11 @@ fn device(corpus: &Corpus, case: &Case, block_size: u32) -> Device {
     device
 }
 
-/// As the module mounts, but for journal replay, which is jbd2's, and for orphans.
-fn mount(corpus: &Corpus, case: &Case, read_only: bool) -> Result<Volume<HostStore>> {
+/// What a mount gives: with the super block as it was.
+type Mounted = (Volume<HostStore>, Orphans<HostStore>, RawSuper);
+
+/// As the module mounts, but for journal replay, which is jbd2's.
+fn mount(corpus: &Corpus, case: &Case, read_only: bool) -> Result<Mounted> {
     let raw = case.edit.read(SUPER_OFFSET, SUPER_SIZE);
     let raw = RawSuper::read_from_bytes(&raw).map_err(|_| EINVAL)?;
     let size = Layout::probe_block_size(&raw).map_err(|refusal| refusal.error())?;
@@ -203,7 +219,8 @@ fn mount(corpus: &Corpus, case: &Case, read_only: bool) -> Result<Volume<HostSto
         }
         add_journal(&mut volume, ino)?;
     }
-    Ok(volume)
+    let orphans = Orphans::load(&volume).inspect_err(|e| must_be_told(&volume.store, *e))?;
+    Ok((volume, orphans, raw))
 }
 
 /// The blocks of the journal are nobody else's.
@@ -233,10 +250,11 @@ fn must_be_told(store: &HostStore, error: Error) {
     );
 }
 
-/// Writes the image as it is after a case, with the free counts of the super block that an unmount writes.
-pub fn save(case: &Case, volume: &Volume<HostStore>, path: &Path) -> anyhow::Result<()> {
+/// Writes the image as it is after a case, with what an unmount writes into the super block: the free counts, and
+/// whether the orphan file has something in it.
+pub fn save(case: &Case, used: &Used, path: &Path) -> anyhow::Result<()> {
     case.edit.save(path)?;
-    volume
+    used.volume
         .store
         .save(path)
         .map_err(|e| anyhow::anyhow!("the changes cannot be saved: {e:?}"))?;
@@ -244,8 +262,11 @@ pub fn save(case: &Case, volume: &Volume<HostStore>, path: &Path) -> anyhow::Res
     let mut edit = Edit::new(&image);
     let raw = edit.read(SUPER_OFFSET, SUPER_SIZE);
     if let Ok(mut raw) = RawSuper::read_from_bytes(&raw) {
-        let counts = volume.space.counts();
+        let counts = used.volume.space.counts();
         raw.set_free(counts.free_blocks_on_disk, counts.free_inodes as u32);
+        if used.orphans.file_is_empty() {
+            raw.set_orphan_present(false);
+        }
         raw.seal();
         edit.write(SUPER_OFFSET, zerocopy::IntoBytes::as_bytes(&raw));
     }

@@ -2,12 +2,14 @@
 
 //! The targets of `make fuzz` without libFuzzer: what was found before, and a few random cases of a seed.
 
+use arbitrary::Unstructured;
 use iomapfs_core::host::Mkfs;
+use iomapfs_fuzz::fsck::{fsck, Verdict};
 use iomapfs_fuzz::image::{Edit, Image};
 use iomapfs_fuzz::parsers::{self, TARGETS};
 use iomapfs_fuzz::seal::seal;
 use iomapfs_fuzz::survey::{Kind, Survey};
-use iomapfs_fuzz::walk::Corpus;
+use iomapfs_fuzz::walk::{self, Case, Corpus};
 use iomapfs_fuzz::{driver, fields, guest};
 use std::path::Path;
 
@@ -60,6 +62,36 @@ fn what_is_clean_stays_clean() {
     std::fs::remove_dir_all(&scratch).unwrap();
     let sample = judged.unwrap_or_else(|e| panic!("{e:#}"));
     assert!(sample.stayed > 0, "{sample:?}");
+}
+
+/// Would catch: orphans that the walk does not look after, or not as it should.
+#[test]
+fn orphans_are_finished() {
+    let corpus = Corpus::get();
+    let after = std::env::temp_dir().join(format!("iomapfs-orphans-{}.img", std::process::id()));
+    let mut judged = std::collections::BTreeSet::new();
+    for (nr, survey) in corpus.surveys().iter().enumerate() {
+        let name = survey.image.name();
+        if !name.contains("orphan") {
+            continue;
+        }
+        for bytes in (0..20).map(|nr| driver::bytes(seed(), nr)) {
+            let case = Case {
+                nr,
+                edit: Edit::new(survey.image),
+                told: Vec::new(),
+            };
+            let used = walk::use_image(corpus, &case, &mut Unstructured::new(&bytes)).unwrap();
+            if used.flawless && used.writable {
+                walk::save(&case, &used, &after).unwrap();
+                let (verdict, words) = fsck(&after).unwrap();
+                assert_eq!(verdict, Verdict::Clean, "{name}: {words}");
+                judged.insert(name);
+            }
+        }
+    }
+    let _ = std::fs::remove_file(&after);
+    assert_eq!(judged.len(), 4, "{judged:?}");
 }
 
 /// Would catch a checksum that is set wrong or in the wrong place, by which a damaged value is never looked at: on a

@@ -7,8 +7,8 @@ use super::visit::{Seen, Visit};
 use iomapfs_core::disk::inode::{FileKind, InodeFlags};
 use iomapfs_core::disk::xattr::{XattrFormat, XattrHeader};
 use iomapfs_core::disk::Ino;
-use iomapfs_core::host::new_attrs;
-use iomapfs_core::inode::{set_dtime, Content, Inode};
+use iomapfs_core::host::{new_attrs, HostStore};
+use iomapfs_core::inode::{set_dtime, Content, Inode, Orphans};
 use iomapfs_core::map::FileMap;
 use iomapfs_core::names::{self, FileType};
 use iomapfs_core::space::Run;
@@ -123,22 +123,24 @@ impl Visit<'_, '_> {
         })();
         self.nodes.insert(seen.dir, parent);
         if last && done.is_ok() && seen.ino != Ino::ROOT.get() {
-            return self.free(child);
+            return self.free(child, None);
         }
         self.nodes.insert(seen.ino, child);
         done
     }
 
-    /// Frees an inode with all that it has.
-    fn free(&mut self, node: Node) -> Result {
+    /// Frees an inode with all that it has; it may be one of the orphans.
+    pub(super) fn free(&mut self, node: Node, orphans: Option<&Orphans<HostStore>>) -> Result {
         let vol = self.vol;
         let is_dir = node.attrs.kind() == FileKind::Directory;
         let ino = node.inode.borrow().ino;
         let removed = self.remove(&node, 0, u32::MAX, 0);
         node.inode.borrow_mut().map.evict(vol);
         removed?;
-        let credits =
-            2 * Inode::WRITE_CREDITS + vol.space.credits_free_inode() + vol.space.credits_free(1);
+        let credits = 2 * Inode::WRITE_CREDITS
+            + vol.space.credits_free_inode()
+            + vol.space.credits_free(1)
+            + Orphans::<HostStore>::CREDITS;
         let mut tx = vol.store.begin(credits, 1)?;
         let attributes = node.inode.borrow_mut().file_acl.take();
         if let Some(nr) = attributes {
@@ -153,6 +155,9 @@ impl Visit<'_, '_> {
             vol.space.free(vol, &mut tx, Run { start: nr, len: 1 })?;
         }
         node.write(vol, &mut tx)?;
+        if let Some(orphans) = orphans {
+            orphans.remove(vol, &mut tx, ino)?;
+        }
         set_dtime(vol, &mut tx, ino, 1_700_000_000)?;
         vol.space.free_inode(vol, &mut tx, ino, is_dir)
     }

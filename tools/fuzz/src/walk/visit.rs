@@ -45,8 +45,13 @@ impl<'w, 'd> Visit<'w, 'd> {
 
     /// Takes note of how something ended.
     pub(super) fn note(&mut self, result: Result) {
+        self.note_many(result, 300);
+    }
+
+    /// [`Self::note`], with up to so many reports.
+    pub(super) fn note_many(&mut self, result: Result, most: usize) {
         let reports = self.vol.store.take_reports();
-        assert!(reports.len() < 300, "{} reports at once", reports.len());
+        assert!(reports.len() < most, "{} reports at once", reports.len());
         assert!(reports.iter().all(|line| !line.trim().is_empty()));
         self.reported |= !reports.is_empty();
         self.flawed |= !reports.is_empty();
