@@ -262,11 +262,15 @@ fn compared(job: &Job, device: &str, mode: &str) -> Option<Summary> {
             most: 1.0 / summary.least,
         },
     };
-    Some(better.widened(COUNTED_SPREAD))
+    // Half of it to both sides of either run: ranges that do not touch are further apart than the whole.
+    Some(better.widened(COUNTED_SPREAD / 2.0))
 }
 
 fn compare(run: &Run, job: &Job, base: &Run, device: &str) -> String {
     let now = compared(job, device, &run.mode);
+    if base.job(&job.name).is_some_and(|b| b.what != job.what) {
+        return "   changed".into();
+    }
     let before = base
         .job(&job.name)
         .filter(|b| b.unit == job.unit)
@@ -322,6 +326,14 @@ mod tests {
             said(&run("counted", Unit::Rate, &[101.0], &[100.0]), &before).trim(),
             "+1.0%"
         );
+    }
+
+    #[test]
+    fn a_job_that_is_another_by_now_is_not_compared() {
+        let before = run("counted", Unit::Rate, &[100.0], &[100.0]);
+        let mut now = run("counted", Unit::Rate, &[50.0], &[100.0]);
+        now.jobs[0].what = "4096 none 8m rw=write".into();
+        assert_eq!(said(&now, &before).trim(), "changed");
     }
 
     #[test]

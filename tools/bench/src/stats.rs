@@ -2,7 +2,7 @@
 
 //! Median, range and geometric mean.
 
-/// Counted runs of the same code agree within this much, as a part of the whole.
+/// Two counted runs of the same code agree within this much, as a part of the whole.
 pub const COUNTED_SPREAD: f64 = 0.015;
 
 /// What several rounds of one job gave. All are finite and above 0.
@@ -118,9 +118,12 @@ mod tests {
             change(Summary::of(&[80.0, 94.0]).unwrap(), old),
             Change::Worse
         );
-        let one = |v| Summary::of(&[v]).unwrap().widened(COUNTED_SPREAD);
-        assert_eq!(change(one(102.0), one(100.0)), Change::Within);
-        assert_eq!(change(one(104.0), one(100.0)), Change::Better);
+        // Both agree with what is in the middle: together they may differ by the spread.
+        let one = |v| Summary::of(&[v]).unwrap().widened(COUNTED_SPREAD / 2.0);
+        assert_eq!(change(one(101.4), one(100.0)), Change::Within);
+        assert_eq!(change(one(98.6), one(100.0)), Change::Within);
+        assert_eq!(change(one(101.7), one(100.0)), Change::Better);
+        assert_eq!(change(one(98.4), one(100.0)), Change::Worse);
     }
 
     #[test]
