@@ -24,6 +24,8 @@ const BAR: i32 = 9;
 const GAP: i32 = 8;
 const TOP: i32 = 70;
 const LEFT: i32 = 210;
+/// Width of a ratio, and of what is free beside it.
+const NUMBER: i32 = 24;
 const AXIS: i32 = 520;
 const RIGHT: i32 = 170;
 
@@ -39,6 +41,11 @@ fn colour(fs: &str) -> RGBColor {
 fn x(ratio: f64) -> i32 {
     let part = (ratio.clamp(LEAST, MOST) / LEAST).ln() / (MOST / LEAST).ln();
     LEFT + (part * f64::from(AXIS)).round() as i32
+}
+
+/// Whether a number that ends left of here would be written over the job's name.
+fn hits_names(end: i32) -> bool {
+    end - NUMBER < LEFT
 }
 
 /// `12.9k`, so that a large rate and a small one can be read alike.
@@ -192,7 +199,13 @@ fn paint(
             }
             let number = format!("{:.2}", ratio.median);
             let style = ("sans-serif", 9).into_font().color(&colour(fs));
-            if ratio.median < 1.0 {
+            let left_full = hits_names(x(ratio.least));
+            if left_full && x(ratio.median) + NUMBER < x(1.0) {
+                // To the left of it is the job's name; the bar reaches to the line at 1, and there is room in it.
+                let style = style.color(&WHITE);
+                let style = style.pos(Pos::new(HPos::Left, VPos::Center));
+                area.draw_text(&number, &style, (x(ratio.median) + 3, y + BAR / 2))?;
+            } else if ratio.median < 1.0 && !left_full {
                 let style = style.pos(Pos::new(HPos::Right, VPos::Center));
                 area.draw_text(&number, &style, (x(ratio.least) - 3, y + BAR / 2))?;
             } else {
@@ -213,6 +226,15 @@ mod tests {
         assert!((x(2.0) - x(1.0) - (x(1.0) - x(0.5))).abs() <= 1);
         assert_eq!(x(100.0), x(MOST));
         assert_eq!(x(0.01), LEFT);
+    }
+
+    #[test]
+    fn the_names_stay_free() {
+        assert!(hits_names(x(0.2)) && hits_names(x(LEAST)));
+        assert!(!hits_names(x(0.5)) && !hits_names(x(0.9)));
+        // Where it is written inside the bar, there is room for it.
+        let widest = (LEFT..LEFT + AXIS).filter(|at| hits_names(*at)).max();
+        assert!(widest.unwrap() + NUMBER < x(1.0));
     }
 
     #[test]
