@@ -87,11 +87,12 @@ fn run() -> Result<bool> {
     bar.finish_and_clear();
     let seconds = begin.elapsed().as_secs_f64();
     println!(
-        "sim: {} power cuts survived in {} cases, {:.0} a second; e2fsck agreed on {}; seed {}",
+        "sim: {} power cuts survived in {} cases, {:.0} a second; e2fsck agreed on {}, failed itself at {}; seed {}",
         judge.seen,
         n - options.case.unwrap_or(0),
         judge.seen as f64 / seconds,
         judge.judged,
+        judge.failed,
         options.seed
     );
     Ok(true)

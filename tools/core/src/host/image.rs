@@ -246,14 +246,24 @@ impl Image {
             })
     }
 
+    /// Runs `e2fsck` on it; gives how it ended and what it said.
+    ///
+    /// # Panics
+    ///
+    /// Where `e2fsck` cannot be run.
+    #[track_caller]
+    pub fn e2fsck(&self, args: &[&str]) -> Output {
+        Command::new(tool("e2fsck"))
+            .args(args)
+            .arg(&self.path)
+            .output()
+            .expect("cannot run e2fsck")
+    }
+
     /// Checks the file system with `e2fsck -fn`. An error is what it complained about.
     #[track_caller]
     pub fn fsck(&self) -> Result<(), String> {
-        let out = Command::new(tool("e2fsck"))
-            .args(["-f", "-n"])
-            .arg(&self.path)
-            .output()
-            .expect("cannot run e2fsck");
+        let out = self.e2fsck(&["-f", "-n"]);
         if out.status.success() {
             return Ok(());
         }
