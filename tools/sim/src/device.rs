@@ -44,8 +44,6 @@ pub enum Event {
 pub struct Trace {
     /// In order.
     pub events: Vec<Event>,
-    /// A flush does nothing: for trying whether that is found.
-    pub deaf: bool,
 }
 
 impl Trace {
@@ -68,17 +66,11 @@ impl Trace {
 
     /// A flush.
     pub fn flush(&mut self) {
-        if !self.deaf {
-            self.events.push(Event::Flush);
-        }
+        self.events.push(Event::Flush);
     }
 
     /// A durable write.
     pub fn fua(&mut self, nr: u64, bytes: Bytes) {
-        if self.deaf {
-            let id = self.submit(nr, bytes);
-            return self.done(id);
-        }
         self.events.push(Event::Fua { nr, bytes });
     }
 }

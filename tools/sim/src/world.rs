@@ -41,10 +41,7 @@ impl World {
         history.promise(0, last);
         history.synced(0);
         Self {
-            trace: Trace {
-                deaf: false,
-                ..Trace::default()
-            },
+            trace: Trace::default(),
             journal,
             history,
             model,
