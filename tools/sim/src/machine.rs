@@ -9,6 +9,7 @@ use crate::sim::Sim;
 use iomapfs_core::disk::inode::FileKind;
 use iomapfs_core::disk::LogicalBlock;
 use iomapfs_core::map::State;
+use iomapfs_core::space::Counts;
 use std::rc::Rc;
 
 impl Sim {
@@ -70,6 +71,12 @@ impl Sim {
         });
         self.world.trace.fua(nr, Bytes::from(&*bytes));
         let (mount, journal) = Self::mount(device, head, self.restart, self.broken)?;
+        // The new mount adds up what the groups say.
+        let again = mount.vol.space.counts();
+        let kept = |counts: &Counts| (counts.free_blocks_on_disk, counts.free_inodes, counts.dirs);
+        if kept(&again) != kept(&counts) {
+            return Err(format!("unmount: {counts:?}; by the groups {again:?}"));
+        }
         self.world.remounted(journal, &mount);
         self.mount = Rc::new(mount);
         Ok(())

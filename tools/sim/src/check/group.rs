@@ -88,7 +88,11 @@ impl Check<'_> {
             )
         });
         if self.is_uninit(&desc, BLOCK_UNINIT) {
-            return;
+            // A reader makes up a bitmap in which only that is used.
+            let occupied = self.occupied.contains(&group);
+            return self.expect(!occupied, || {
+                format!("group {group}: its bitmap counts for nothing, and there are used blocks")
+            });
         }
         let bitmap = self.device.read(desc.block_bitmap);
         let expected = &mut self.used[group as usize];

@@ -68,6 +68,9 @@ fn get32(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
+/// What the tail of each block of an orphan file begins with.
+const ORPHAN_MAGIC: u32 = 0x0b10_ca04;
+
 /// One check.
 struct Check<'a> {
     device: &'a Device,
@@ -75,6 +78,8 @@ struct Check<'a> {
     layout: &'a Layout,
     /// Expected bitmaps of blocks.
     used: Vec<Vec<u8>>,
+    /// Groups in which there is more than their own metadata.
+    occupied: BTreeSet<u32>,
     /// Blocks that are allocated and not written.
     unwritten: Vec<u64>,
     flaws: Vec<String>,
@@ -168,6 +173,7 @@ impl<'a> Check<'a> {
             fixed,
             layout,
             used: vec![vec![0; size]; layout.groups() as usize],
+            occupied: BTreeSet::new(),
             unwritten: Vec::new(),
             flaws: Vec::new(),
         }
@@ -201,8 +207,16 @@ impl<'a> Check<'a> {
         self.has_sums() && desc.flags & flag != 0
     }
 
-    /// The block belongs to something, and to nothing else.
+    /// The block belongs to something that has no fixed place, and to nothing else.
     fn claim(&mut self, nr: u64, who: impl Fn() -> String) {
+        if let Some((group, _)) = self.layout.group_of(PhysBlock::new(nr)) {
+            self.occupied.insert(group.get());
+        }
+        self.claim_own(nr, who);
+    }
+
+    /// The block belongs to something that is where the descriptor of its group says, and to nothing else.
+    fn claim_own(&mut self, nr: u64, who: impl Fn() -> String) {
         let Some((group, bit)) = self.layout.group_of(PhysBlock::new(nr)) else {
             return self.flaw(format!("{}: no such block, {nr}", who()));
         };
@@ -220,6 +234,7 @@ impl<'a> Check<'a> {
 
     fn run(&mut self) -> Tree {
         self.check_super();
+        self.check_orphan_file();
         let mut tree = Tree::new();
         let layout = self.layout;
         for group in 0..layout.groups() {
@@ -230,7 +245,11 @@ impl<'a> Check<'a> {
                 .chain([desc.block_bitmap, desc.inode_bitmap])
                 .chain(desc.inode_table..desc.inode_table + u64::from(layout.inode_table_blocks()));
             for nr in own {
-                self.claim(nr, || format!("group {group}: metadata"));
+                let who = || format!("group {group}: metadata");
+                match layout.group_of(PhysBlock::new(nr)) {
+                    Some((place, _)) if place.get() == group => self.claim_own(nr, who),
+                    _ => self.claim(nr, who),
+                }
             }
         }
         for nr in &self.fixed.blocks {
@@ -261,10 +280,49 @@ impl<'a> Check<'a> {
         self.expect(get16(bytes, 58) & 2 == 0, || {
             "super block: errors were found".to_string()
         });
+        // After an unmount they are right; that they are wrong before is no fault.
+        let high = match self.layout.has_64bit() {
+            true => get32(bytes, 344),
+            false => 0,
+        };
+        let total = (
+            u64::from(get32(bytes, 12)) | u64::from(high) << 32,
+            u64::from(get32(bytes, 16)),
+        );
+        let descs = (0..self.layout.groups()).map(|group| self.desc(group));
+        let sum = descs.fold((0, 0), |(blocks, inodes), desc| {
+            (
+                blocks + u64::from(desc.free_blocks),
+                inodes + u64::from(desc.free_inodes),
+            )
+        });
+        self.expect(total == sum, || {
+            format!("super block: {total:?} blocks and inodes are free, {sum:?} in the groups")
+        });
+    }
+
+    /// The orphan file has no orphans, and the tails of its blocks are right.
+    fn check_orphan_file(&mut self) {
+        let slot = self.layout.orphan_file_ino().and_then(|ino| {
+            let slot = self.layout.inode_slot(ino)?;
+            Some((ino, slot))
+        });
+        let Some((ino, slot)) = slot else {
+            return;
+        };
+        let table = self.desc(slot.group.get()).inode_table;
+        let inodes = self.device.read(table + u64::from(slot.block));
+        let generation = &inodes[slot.offset + 100..slot.offset + 104];
+        let seed = self.sum(&[&ino.get().to_le_bytes(), generation]);
         for nr in &self.fixed.orphan_file {
             let block = self.device.read(*nr);
-            let empty = block[..block.len() - 8].iter().all(|byte| *byte == 0);
+            let (slots, tail) = block.split_at(block.len() - 8);
+            let empty = slots.iter().all(|byte| *byte == 0);
             self.expect(empty, || "the orphan file is not empty".to_string());
+            let sum = seed.map(|seed| crc32c(crc32c(seed, &nr.to_le_bytes()), slots));
+            let good =
+                get32(tail, 0) == ORPHAN_MAGIC && sum.is_none_or(|sum| sum == get32(tail, 4));
+            self.expect(good, || format!("the orphan file: tail of block {nr}"));
         }
     }
 }
