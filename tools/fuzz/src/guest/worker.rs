@@ -32,6 +32,11 @@ const MOUNT_ERRORS: [Errno; 8] = [
     Errno::NOMEM,
 ];
 
+/// Where the super block has its incompatible features, in bytes from the beginning of the image.
+const INCOMPAT: u64 = 1024 + 0x60;
+/// The one that says that there is a journal to replay.
+const RECOVER: u64 = 0x4;
+
 /// Counts, for the end.
 #[derive(Default)]
 struct Counts {
@@ -117,7 +122,10 @@ impl Worker<'_> {
         self.timed("disk", |w| w.disk.put(&damaged.edit))?;
         let every = self.options.judge;
         // Not the first of so many, which is a mild one.
-        let judged = every != 0 && (damaged.mild || nr % every == every - 1);
+        let chosen = every != 0 && (damaged.mild || nr % every == every - 1);
+        // What a journal writes when it is replayed, "e2fsck -n" does not look at, and it may go with what is there no
+        // better than the damage.
+        let judged = chosen && damaged.edit.get(INCOMPAT, 4) & RECOVER == 0;
         let mut clean = false;
         if judged {
             let (verdict, words) = self.timed("e2fsck", |w| fsck(w.disk.path()))?;
