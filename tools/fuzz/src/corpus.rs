@@ -189,7 +189,7 @@ fn build(kind: &Kind) -> Result<FsImage> {
     );
     match kind.left {
         Left::Clean => {}
-        Left::Journal { checksums } => leave_journal(&image, &files, checksums),
+        Left::Journal { checksums } => leave_journal(&image, &files, checksums)?,
         Left::OrphanList => leave_list(&image)?,
         Left::OrphanFile => leave_file(&image)?,
     }
@@ -300,8 +300,8 @@ fn inode_of(image: &FsImage, path: &str) -> Result<u32> {
         .with_context(|| format!("no inode of {path}: {text}"))
 }
 
-/// Transactions that are to be replayed: blocks written, some of them revoked later.
-fn leave_journal(image: &FsImage, files: &Files, checksums: bool) {
+/// Transactions that are to be replayed: blocks written, some of them revoked later, and at last metadata.
+fn leave_journal(image: &FsImage, files: &Files, checksums: bool) -> Result<()> {
     // Blocks of a file, so that what is replayed does no harm.
     let blocks: Vec<String> = (0..6)
         .map(|n| image.debugfs(&[format!("bmap text {n}")]))
@@ -313,13 +313,50 @@ fn leave_journal(image: &FsImage, files: &Files, checksums: bool) {
         .collect();
     let all = blocks.join(",");
     let text = files.path("text");
+    let (metadata, bytes) = logged_metadata(image)?;
+    let copies = files.path("metadata");
+    fs::write(&copies, bytes).context("scratch file")?;
     image.debugfs(&[
         if checksums { "jo -c" } else { "jo" }.to_string(),
         format!("jw -b {all} {text}"),
         format!("jw -r {all}"),
         format!("jw -b {} {text}", blocks[0]),
+        format!("jw -b {metadata} {copies}"),
         "jc".to_string(),
     ]);
+    Ok(())
+}
+
+/// The blocks of the super block, of the descriptors and of an inode, and what the journal is to have of them: the
+/// same, with the mark that there is something to replay, as a mounted file system logs them.
+fn logged_metadata(image: &FsImage) -> Result<(String, Vec<u8>)> {
+    use crate::image::{Edit, Image};
+    use crate::seal::seal;
+    use crate::survey::{Kind, Survey};
+    const INCOMPAT: u64 = 1024 + 0x60;
+    const RECOVER: u64 = 0x4;
+
+    let before = Image::load(image.path())?;
+    let survey = Survey::new(&before)?;
+    let first = |kind| {
+        let list = survey.by_kind.get(&kind).context("no such structure")?;
+        Ok::<_, anyhow::Error>(survey.places[list[0]])
+    };
+    let head = first(Kind::Super)?;
+    let text = inode_of(image, "text")?;
+    let inode = *survey.inode(text).context("no such inode")?;
+    let mut edit = Edit::new(&before);
+    let bits = edit.get(INCOMPAT, 4) | RECOVER;
+    edit.set(INCOMPAT, 4, bits);
+    seal(&survey, &mut edit, &head, false);
+    let size = survey.layout.block_size().bytes() as usize;
+    let (mut numbers, mut bytes) = (Vec::new(), Vec::new());
+    for place in [head, first(Kind::GroupDesc)?, inode] {
+        let nr = survey.block_of(&place).get();
+        numbers.push(nr.to_string());
+        bytes.extend(edit.read(nr * size as u64, size));
+    }
+    Ok((numbers.join(","), bytes))
 }
 
 /// One file without a name, and one that was being cut off.
