@@ -7,6 +7,7 @@
 
 use crate::file::How;
 use crate::model::Kind;
+use crate::mount::Shared;
 use crate::random::Random;
 use crate::sim::Sim;
 use crate::steps::What;
@@ -235,6 +236,19 @@ impl Sim {
         old != new && !is_below(other.0, old) && !is_below(one.0, new)
     }
 
+    fn try_write(&mut self, node: &Shared, pos: u64, len: u64) {
+        if let Err(error) = self.write(node, pos, len) {
+            // The first piece of a write has failed, and that could be one block.
+            self.no_space(error, 1, false);
+        }
+    }
+
+    fn try_write_direct(&mut self, node: &Shared, pos: u64, len: u64, how: How) {
+        if let Err(error) = self.write_direct(node, pos, len, how) {
+            self.no_space(error, self.blocks_for(len).into(), false);
+        }
+    }
+
     fn is_free(&self, dir: u32, name: &[u8]) -> bool {
         !self.world.model[&dir].names.contains_key(name)
     }
@@ -365,14 +379,14 @@ impl Sim {
             Op::Write { file, pos, len } => {
                 let file = pick(&self.of_kind(Kind::File), file)?;
                 let node = self.node(file);
-                let _ = self.write(&node, pos.into(), len.into());
+                self.try_write(&node, pos.into(), len.into());
             }
             Op::Append { file, len } => {
                 let file = pick(&self.of_kind(Kind::File), file)?;
                 let node = self.node(file);
                 let size = node.borrow().size;
                 if size < 8 << 20 {
-                    let _ = self.write(&node, size, len.into());
+                    self.try_write(&node, size, len.into());
                 }
             }
             Op::Direct {
@@ -383,7 +397,7 @@ impl Sim {
             } => {
                 let file = pick(&self.of_kind(Kind::File), file)?;
                 let node = self.node(file);
-                let _ = self.write_direct(&node, pos.into(), len.into(), how);
+                self.try_write_direct(&node, pos.into(), len.into(), how);
             }
             Op::Comb {
                 file,
@@ -396,7 +410,7 @@ impl Sim {
                 let size = u64::from(self.block_size);
                 for n in 0..u64::from(count) {
                     let pos = (u64::from(from) + 2 * n) * size;
-                    let _ = self.write_direct(&node, pos, size, How::Queued);
+                    self.try_write_direct(&node, pos, size, How::Queued);
                 }
                 // Most of them are done, in some order.
                 let mut random = Random::new(order.into());
@@ -420,11 +434,11 @@ impl Sim {
                 let pos = u64::from(at) * size;
                 if durable {
                     // What shows the block may be still to be committed.
-                    let _ = self.write_direct(&node, pos, size, How::Durable);
+                    self.try_write_direct(&node, pos, size, How::Durable);
                 } else {
                     // Nothing is left to be committed when the new data is made durable.
                     self.fsync(&node, true);
-                    let _ = self.write_direct(&node, pos, size, How::Waits);
+                    self.try_write_direct(&node, pos, size, How::Waits);
                     self.fsync(&node, true);
                 }
             }

@@ -13,10 +13,13 @@ use crate::world::World;
 use iomapfs_core::disk::{Ino, LogicalBlock};
 use iomapfs_core::host::{Device, Restart};
 use iomapfs_core::inode::Inode;
-use kernel::error::{code::*, Result};
+use kernel::error::{code::*, Error, Result};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+
+/// Blocks that trees of extents and directories may grow by in one operation, more or less.
+const TREE: u64 = 5;
 
 /// See the top of the file.
 pub struct Sim {
@@ -163,6 +166,24 @@ impl Sim {
             }
             result => result,
         }
+    }
+
+    /// An operation may fail for lack of space, of so many blocks or an inode if it takes one, and for nothing else.
+    ///
+    /// # Panics
+    ///
+    /// Where it was another error, or there is space.
+    pub fn no_space(&self, error: Error, blocks: u64, takes_inode: bool) {
+        assert!(error == ENOSPC, "an operation failed: {error:?}");
+        let (space, layout) = (&self.mount.vol.space, &self.mount.vol.layout);
+        let counts = space.counts();
+        // What was tried has left blocks that become free by the next commit only.
+        let free = counts.free_blocks.saturating_sub(space.pending_free());
+        let free = free.saturating_sub(layout.reserved_blocks());
+        assert!(
+            free < blocks + TREE || takes_inode && counts.free_inodes == 0,
+            "ENOSPC for {blocks} blocks: {counts:?}, {free} of them for users"
+        );
     }
 
     /// What has committed must not be lost from now on.

@@ -33,7 +33,7 @@ impl Sim {
         let parent = self.node(dir);
         let generation = self.next_generation();
         let made = self.attempt(|sim| sim.mount.create(&parent, name, what, generation));
-        if let Ok(node) = made.inspect_err(|error| no_space(*error)) {
+        if let Ok(node) = made.inspect_err(|error| self.no_space(*error, 1, true)) {
             self.adopt_new(dir, Some(name), node, what);
         }
     }
@@ -43,7 +43,7 @@ impl Sim {
         let parent = self.node(dir);
         let generation = self.next_generation();
         let made = self.attempt(|sim| sim.mount.tmpfile(&parent, generation));
-        if let Ok(node) = made.inspect_err(|error| no_space(*error)) {
+        if let Ok(node) = made.inspect_err(|error| self.no_space(*error, 0, true)) {
             let ino = node.borrow().ino().get();
             self.adopt_new(dir, None, node, What::File);
             self.open(ino);
@@ -91,7 +91,8 @@ impl Sim {
     pub fn link(&mut self, ino: u32, dir: u32, name: &[u8]) {
         let (node, parent) = (self.node(ino), self.node(dir));
         let done = self.with_retry(|sim| sim.mount.link(&node, &parent, name));
-        if done.inspect_err(|error| no_space(*error)).is_ok() {
+        let done = done.inspect_err(|error| self.no_space(*error, 0, false));
+        if done.is_ok() {
             self.world.inode(dir).names.insert(name.to_vec(), ino);
             self.world.inode(ino).links += 1;
             assert_eq!(node.borrow().attrs.nlink, self.world.inode(ino).links);
@@ -142,9 +143,17 @@ impl Sim {
         let done = self.attempt(|sim| sim.mount.rename(old, new, whiteout));
         let left = match done {
             Ok(left) => left,
-            Err(error) if error == ENOTEMPTY => return,
-            Err(error) => return no_space(error),
+            Err(error) if error == ENOTEMPTY => {
+                let full = victim.is_some_and(|ino| !self.world.model[&ino].names.is_empty());
+                return assert!(full, "rename: what it goes over is empty");
+            }
+            Err(error) => return self.no_space(error, 0, whiteout.is_some()),
         };
+        let over = victim.map(|ino| &self.world.model[&ino]);
+        assert!(
+            over.is_none_or(|inode| inode.names.is_empty()),
+            "rename went over a directory with names in it"
+        );
         self.world.inode(from.0).names.remove(from.1);
         self.world.inode(to.0).names.insert(to.1.to_vec(), ino);
         self.has_parent(ino, to.0);
@@ -192,9 +201,4 @@ impl Sim {
         self.note_links(one.0);
         self.note_links(other.0);
     }
-}
-
-/// An operation may fail for lack of space, and for nothing else.
-fn no_space(error: Error) {
-    assert!(error == ENOSPC, "an operation failed: {error:?}");
 }

@@ -103,7 +103,8 @@ impl Sim {
                 Ok(mapping) => mapping,
                 Err(error) if pos == start => return Err(error),
                 // A short write.
-                Err(_) => break,
+                Err(error) if error == ENOSPC => break,
+                Err(error) => return Err(error),
             };
             let stop = end.min(self.byte_of(mapping.end().get()));
             while pos < stop {
