@@ -2,8 +2,9 @@
 
 //! The crash sweep: a real workload on a device whose writes are logged (dm-log-writes), and then the power cut after
 //! flushes and FUA writes and in between: at all of them in one workload of five, at some in the others. What is on the
-//! device then is recovered, compared with what the workload was promised, worked with and checked by e2fsck. Runs as
-//! root in the guest (`qemu/crash`).
+//! device then is recovered, compared with what the workload was promised, worked with and checked by e2fsck. After
+//! every second workload the power is cut while one of these volumes is recovered, too. Runs as root in the guest
+//! (`qemu/crash`).
 //!
 //! | module | what |
 //! |---|---|
@@ -120,11 +121,12 @@ fn run(args: Args) -> Result<()> {
             let total = sweep.run()?;
             let count = |how| total.points.get(&how).copied().unwrap_or(0);
             println!(
-                "crash: {} power cuts, {} failed ({} between flushes; recovery by {} {}, ext4 {}, e2fsck {}); \
-                 {} workloads, {} entries, {} promises; seed {seed}, {} s",
+                "crash: {} power cuts, {} failed ({} between flushes, {} in a recovery; recovery by {} {}, ext4 {}, \
+                 e2fsck {}); {} workloads, {} entries, {} promises; seed {seed}, {} s",
                 total.points.values().sum::<usize>(),
                 total.failed,
                 total.partly,
+                total.in_recovery,
                 sweep.fs,
                 count(Recovery::Own),
                 count(Recovery::Ext4),

@@ -32,7 +32,7 @@ struct Thread {
 
 /// All that is promised, and all that was done since.
 pub struct Model<'a> {
-    history: &'a History,
+    pub history: &'a History,
     /// Bytes a block of the volume.
     block: u64,
     threads: Vec<Thread>,
@@ -60,6 +60,19 @@ impl<'a> Model<'a> {
             threads,
             fio: None,
         }
+    }
+
+    /// This was done at most, and this promised, by the numbers of marks.
+    pub fn at(history: &'a History, block: u64, fed: &[Seq], marks: &[u32]) -> Result<Self> {
+        let mut model = Model::new(history, block);
+        for (thread, seq) in fed.iter().enumerate() {
+            model.feed(thread, *seq)?;
+        }
+        for number in marks {
+            let mark = history.marks.get(number);
+            model.promise(mark.context("a mark that nobody made")?)?;
+        }
+        Ok(model)
     }
 
     /// What the threads had done: these many operations, at most.

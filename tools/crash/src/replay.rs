@@ -104,6 +104,21 @@ impl<'a> Replay<'a> {
         })
     }
 
+    /// The same with the log of a recovery: while that was made nobody did anything, so nothing changes of what must be
+    /// there. `marks` are those of the model.
+    pub fn of_recovery(log: &'a Log, disk: Disk, model: Model<'a>, marks: Vec<u32>) -> Self {
+        let fed = model.fed();
+        Replay {
+            log,
+            history: model.history,
+            disk,
+            model,
+            marks,
+            next: 0,
+            done: fed.into_iter().map(|seq| vec![(usize::MAX, seq)]).collect(),
+        }
+    }
+
     /// Goes on to a point, which is not in front of the last one.
     pub fn advance(&mut self, point: &Point) -> Result<()> {
         // A thread's first mark that comes later says what can be there at most.
@@ -331,5 +346,22 @@ mod tests {
                 partly: None
             })
             .is_err());
+    }
+
+    #[test]
+    fn a_recovery_changes_nothing_of_what_must_be_there() {
+        let (log, path) = log("recovery");
+        let image = path.with_extension("img");
+        let _files = Files(vec![path, image.clone()]);
+        std::fs::write(&image, vec![0; 65536]).unwrap();
+        let history = history();
+        let model = Model::at(&history, 4096, &[1], &[1]).unwrap();
+        let disk = Disk::read(&image).unwrap();
+        let mut replay = Replay::of_recovery(&log, disk, model, vec![1]);
+        for (base, partly) in [(0, Some((2, 0))), (5, None), (9, None)] {
+            replay.advance(&Point { base, partly }).unwrap();
+            assert_eq!(replay.model.fed(), [1]);
+        }
+        assert_eq!(replay.disk().differs(&image).unwrap(), Some(0));
     }
 }

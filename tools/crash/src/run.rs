@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rounds of a sweep: a volume, a workload, and then the power cuts, two at a time. And a single cut that has failed
-//! before.
+//! Rounds of a sweep: a volume, a workload, and then the power cuts, two at a time; and again while a volume is
+//! recovered. And a single cut that has failed before.
 
 use crate::check::{Bench, Recovery};
 use crate::disk::{compress, expand, Disk};
@@ -29,6 +29,12 @@ const THREADS: usize = 4;
 const LOG_SIZE: u64 = 640 << 20;
 /// The power is cut at every point of one workload in so many; of the others, which are more various, at some.
 const WHOLE_EVERY: usize = 5;
+/// After one workload of so many the power is cut while what is left of it is recovered, too.
+const RECOVER_EVERY: usize = 2;
+/// Of so many recoveries the one that had most to do.
+const RECOVERIES: usize = 4;
+/// Power cuts of a recovery.
+const RECOVERY_CUTS: usize = 20;
 /// A round ends early when so many of its points have failed.
 const FAILURES: usize = 3;
 
@@ -52,6 +58,7 @@ pub struct Sweep {
 pub struct Total {
     pub points: BTreeMap<Recovery, usize>,
     pub partly: usize,
+    pub in_recovery: usize,
     pub failed: usize,
     pub rounds: usize,
     pub entries: usize,
@@ -81,12 +88,29 @@ struct Workload {
     profile: Profile,
 }
 
-/// What a workload has left.
+/// What a workload has left, or a recovery after it.
 struct Recorded {
     log: Log,
     history: History,
     /// The device when the log began.
     base: Disk,
+    /// Where the power had been cut before the recovery.
+    place: Option<Place>,
+}
+
+/// A place in the log of a workload: the marks in front of it, and what each thread had done at most.
+struct Place {
+    marks: Vec<u32>,
+    fed: Vec<Seq>,
+}
+
+/// Who recovers.
+fn any_recovery(rng: &mut Rng) -> Recovery {
+    match rng.u8(..16) {
+        0 | 1 => Recovery::Ext4,
+        2 => Recovery::Fsck,
+        _ => Recovery::Own,
+    }
 }
 
 impl Sweep {
@@ -139,12 +163,7 @@ impl Sweep {
         if self.round > 0 && (round + 1) % WHOLE_EVERY != 0 {
             all = choose(all, self.round.min(left), &mut rng);
         }
-        let recovery = |_: &Point| match rng.u8(..16) {
-            0 | 1 => Recovery::Ext4,
-            2 => Recovery::Fsck,
-            _ => Recovery::Own,
-        };
-        let how: Vec<_> = all.iter().map(recovery).collect();
+        let how: Vec<_> = all.iter().map(|_| any_recovery(&mut rng)).collect();
         let before = began.elapsed();
         let (checked, failed) = self.cut(&config, &recorded, &all, &how, round, &device)?;
         for i in &checked {
@@ -171,7 +190,104 @@ impl Sweep {
             (began.elapsed() - before).as_secs_f64() / checked.len().max(1) as f64,
             if failed > 0 { format!("; {failed} FAILED") } else { String::new() }
         );
-        Ok(checked.len())
+        if failed > 0 || round % RECOVER_EVERY != 0 {
+            return Ok(checked.len());
+        }
+        let (recorded, image) = self.recover(&config, recorded, all, &mut rng)?;
+        let entries = recorded.log.entries.len();
+        let all = all_points(&recorded.log.entries, 2, &mut rng);
+        let count = all.len();
+        let all = choose(all, RECOVERY_CUTS, &mut rng);
+        let how: Vec<_> = all.iter().map(|_| any_recovery(&mut rng)).collect();
+        let (again, failed) = self.cut(&config, &recorded, &all, &how, round, &image)?;
+        for i in &again {
+            *total.points.entry(how[*i]).or_default() += 1;
+            total.partly += usize::from(all[*i].partly.is_some());
+        }
+        total.in_recovery += again.len();
+        total.failed += failed;
+        total.entries += entries;
+        println!(
+            "round {round:3}: recovery by {}, {entries:5} entries; {:4} of {count} cuts{}",
+            self.fs,
+            again.len(),
+            if failed > 0 {
+                format!("; {failed} FAILED")
+            } else {
+                String::new()
+            }
+        );
+        Ok(checked.len() + again.len())
+    }
+
+    /// Cuts the power at some of these points, has each volume recovered by the file system under test, and returns the
+    /// log of the recovery that has written most, and its image.
+    fn recover(
+        &self,
+        config: &Config,
+        workload: Recorded,
+        mut points: Vec<Point>,
+        rng: &mut Rng,
+    ) -> Result<(Recorded, PathBuf)> {
+        let (candidate, image) = (self.dir.join("recovering"), self.dir.join("recovered"));
+        let mount = PathBuf::from("/run/mnt/crash");
+        rng.shuffle(&mut points);
+        points.truncate(RECOVERIES);
+        points.sort();
+        let Recorded {
+            log, history, base, ..
+        } = workload;
+        let mut replay = Replay::new(&log, &history, base, config.block)?;
+        let mut best: Option<(Log, Disk, Place)> = None;
+        for point in &points {
+            replay.advance(point)?;
+            replay.put(point, config.block, &File::create(&candidate)?)?;
+            let before = Disk::read(&candidate)?;
+            let device = Loop::new(&candidate)?;
+            let (log, ()) = self.logged(&device, Stack::OneFlush, |device| {
+                Mounted::new(&self.fs, device, &mount, "")?.unmount()
+            })?;
+            drop(device);
+            let is_best = best
+                .as_ref()
+                .is_none_or(|(best, ..)| best.entries.len() < log.entries.len());
+            if is_best {
+                fs::rename(&candidate, &image)?;
+                let place = Place {
+                    marks: replay.marks.clone(),
+                    fed: replay.model.fed(),
+                };
+                best = Some((log, before, place));
+            }
+        }
+        let (log, base, place) = best.context("no place to cut the power at")?;
+        let recorded = Recorded {
+            log,
+            history,
+            base,
+            place: Some(place),
+        };
+        Ok((recorded, image))
+    }
+
+    /// Logs what `work` writes, which is given what to mount.
+    fn logged<T>(
+        &self,
+        device: &Loop,
+        stack: Stack,
+        work: impl FnOnce(&Path) -> Result<T>,
+    ) -> Result<(Log, T)> {
+        let log_file = self.dir.join("log");
+        File::create(&log_file)?.set_len(LOG_SIZE)?;
+        let log_device = Loop::new(&log_file)?;
+        let logged = Logged::new(DEVICE, device, &log_device, stack)?;
+        let done = work(&logged.path())?;
+        logged.close()?;
+        let log = Log::open(&log_file)?;
+        drop(log_device);
+        // The log is open; nobody else needs it.
+        fs::remove_file(&log_file)?;
+        Ok((log, done))
     }
 
     /// Runs the workload on the image and returns what was logged.
@@ -192,7 +308,6 @@ impl Sweep {
         // One more is fio.
         let all = count + usize::from(stack == Stack::OneFlush);
         let mount = PathBuf::from("/run/mnt/crash");
-        let log_file = self.dir.join("log");
         let device = Loop::new(image)?;
         // What is there from the beginning.
         let mounted = Mounted::new(&self.fs, &device.0, &mount, "")?;
@@ -202,12 +317,8 @@ impl Sweep {
         mounted.unmount()?;
         let base = Disk::read(image)?;
 
-        File::create(&log_file)?.set_len(LOG_SIZE)?;
-        let log_device = Loop::new(&log_file)?;
-        let logged = Logged::new(DEVICE, &device, &log_device, stack)?;
-        let mounted = Mounted::new(&self.fs, &logged.path(), &mount, &config.options)?;
         let shared = Shared {
-            mount,
+            mount: mount.clone(),
             device: DEVICE.to_owned(),
             block: config.block,
             done: (0..all).map(|_| AtomicU32::new(0)).collect(),
@@ -216,42 +327,42 @@ impl Sweep {
             budget: (config.size << 20) * 3 / 10 / count as u64,
             fua: stack == Stack::Plain,
         };
-        let threads = std::thread::scope(|scope| {
-            let shared = &shared;
-            let running: Vec<_> = helpers
-                .iter_mut()
-                .take(all)
-                .enumerate()
-                .map(|(t, helper)| {
-                    let seed = rng.u64(..);
-                    scope.spawn(move || {
-                        if t == count {
-                            return fio::write(shared, t, seed as u32 >> 1, helper)
-                                .map(|()| Vec::new());
-                        }
-                        Worker::new(shared, t, profile, seed, helper).run(ops)
+        let (log, threads) = self.logged(&device, stack, |device| {
+            let mounted = Mounted::new(&self.fs, device, &mount, &config.options)?;
+            let threads = std::thread::scope(|scope| {
+                let shared = &shared;
+                let running: Vec<_> = helpers
+                    .iter_mut()
+                    .take(all)
+                    .enumerate()
+                    .map(|(t, helper)| {
+                        let seed = rng.u64(..);
+                        scope.spawn(move || {
+                            if t == count {
+                                return fio::write(shared, t, seed as u32 >> 1, helper)
+                                    .map(|()| Vec::new());
+                            }
+                            Worker::new(shared, t, profile, seed, helper).run(ops)
+                        })
                     })
-                })
-                .collect();
-            running
-                .into_iter()
-                .map(|r| r.join().map_err(|_| anyhow!("a thread died"))?)
-                .collect::<Result<Vec<_>>>()
+                    .collect();
+                running
+                    .into_iter()
+                    .map(|r| r.join().map_err(|_| anyhow!("a thread died"))?)
+                    .collect::<Result<Vec<_>>>()
+            })?;
+            mounted.unmount()?;
+            Ok(threads)
         })?;
-        mounted.unmount()?;
-        logged.close()?;
         let marks = shared
             .marks
             .into_inner()
             .map_err(|_| anyhow!("a thread died"))?;
-        let log = Log::open(&log_file)?;
-        drop(log_device);
-        // The log is open; nobody else needs it.
-        fs::remove_file(&log_file)?;
         Ok(Recorded {
             log,
             history: History { threads, marks },
             base,
+            place: None,
         })
     }
 
@@ -273,12 +384,15 @@ impl Sweep {
             let mut checked = Vec::new();
             let mut bench = Bench::new(&self.fs, &self.dir, number, image)?;
             let target = OpenOptions::new().write(true).open(&bench.image)?;
-            let mut replay = Replay::new(
-                &recorded.log,
-                &recorded.history,
-                recorded.base.copy(),
-                config.block,
-            )?;
+            let Recorded { log, history, .. } = recorded;
+            let (disk, block) = (recorded.base.copy(), config.block);
+            let mut replay = match &recorded.place {
+                None => Replay::new(log, history, disk, block)?,
+                Some(place) => {
+                    let model = Model::at(history, block, &place.fed, &place.marks)?;
+                    Replay::of_recovery(log, disk, model, place.marks.clone())
+                }
+            };
             for i in (number..points.len()).step_by(benches) {
                 let (point, how) = (&points[i], how[i]);
                 checked.push(i);
@@ -292,6 +406,10 @@ impl Sweep {
                         Some((flush, seed)) => {
                             format!("entries {} to {flush} in part ({seed:#x})", point.base)
                         }
+                    };
+                    let name = match recorded.place {
+                        None => name,
+                        Some(_) => format!("in a recovery, {name}"),
                     };
                     let kept = Kept {
                         seed: self.seed,
@@ -384,18 +502,7 @@ pub fn again(fs: &str, kept: &Path, recovery: Option<Recovery>, dir: &Path) -> R
     );
     let image = dir.join("image");
     expand(&kept.join("image.gz"), &image)?;
-    let mut model = Model::new(&history, point.config.block);
-    for (thread, seq) in point.fed.iter().enumerate() {
-        model.feed(thread, *seq)?;
-    }
-    for number in &point.marks {
-        model.promise(
-            history
-                .marks
-                .get(number)
-                .context("a mark that nobody made")?,
-        )?;
-    }
+    let model = Model::at(&history, point.config.block, &point.fed, &point.marks)?;
     let mut bench = Bench::new(fs, dir, 0, &image)?;
     Disk::read(&image)?.put(&OpenOptions::new().write(true).open(&bench.image)?)?;
     bench.check(recovery.unwrap_or(point.recovery), &model)?;
