@@ -76,8 +76,8 @@ impl JournalMap {
     ///
     /// # Errors
     ///
-    /// `EUCLEAN` where inode or tree are not valid, and `EIO`, both reported; `EOPNOTSUPP` where the inode has the map of
-    /// ext3; `ENOMEM`.
+    /// `EUCLEAN` where inode or tree are not valid, and `EIO`, both reported; `EOPNOTSUPP` where the inode has the map
+    /// of ext3; `ENOMEM`.
     pub fn find<S: Store>(store: &S, layout: &Layout, ino: Ino) -> Result<Self> {
         let finder = Finder { store, layout, ino };
         let inode = finder.inode()?;

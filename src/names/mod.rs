@@ -389,8 +389,8 @@ pub fn check_dotdot<S: Store>(dir: &impl Directory<S>) -> Result {
     }
 }
 
-/// The root of a tree, to change `..` in it. With a bad node below it, it is still one; what is bad itself must not get a
-/// new checksum.
+/// The root of a tree, to change `..` in it. With a bad node below it, it is still one; what is bad itself must not
+/// get a new checksum.
 fn root_with_dots<S: Store>(dir: &impl Directory<S>) -> Result<Block<S, DxFormat>> {
     match read_index(dir, LogicalBlock::ZERO) {
         Err(error) if error == EUCLEAN && dir.seed().is_none() => {

@@ -322,8 +322,8 @@ impl<S: Store> Space<S> {
         })
     }
 
-    /// Makes blocks free in memory that were chosen or pending, whichever `count` counts. `false` where the group is bad,
-    /// and nobody gets them.
+    /// Makes blocks free in memory that were chosen or pending, whichever `count` counts. `false` where the group is
+    /// bad, and nobody gets them.
     pub(super) fn give(
         &self,
         group: Group,

@@ -260,9 +260,9 @@ pub(crate) fn read<'a, O: Ops>(
     outcome(iocb, ret)
 }
 
-/// Writes straight from the caller's memory. The page cache in the range is written back and dropped first. For a device
-/// that works out something of the data on its way, as a checksum or parity, it is copied: whose memory it is may change
-/// it meanwhile.
+/// Writes straight from the caller's memory. The page cache in the range is written back and dropped first. For a
+/// device that works out something of the data on its way, as a checksum or parity, it is copied: whose memory it is
+/// may change it meanwhile.
 ///
 /// `Done` with 0 bytes, or fewer than asked, means that the rest is to be written through the page cache:
 /// `ENOTBLK` is turned into this.

@@ -215,8 +215,8 @@ fn unreadable_tree() {
     assert!(vol.store.take_reports().is_empty());
 }
 
-/// Would catch: blocks for nodes that were promised and are gone when a commit that found no memory, or could not read a
-/// bitmap, is tried again on a device that is full meanwhile.
+/// Would catch: blocks for nodes that were promised and are gone when a commit that found no memory, or could not read
+/// a bitmap, is tried again on a device that is full meanwhile.
 #[test]
 fn promised_on_a_full_device() {
     for error in [ENOMEM, EIO] {

@@ -2,8 +2,9 @@
 
 //! What memory the kernel takes for an open file and for an extent that it knows.
 //!
-//! Counted is what the kernel's allocators handed out (objects of slabs, vmalloc; pieces over 8 KiB are not told), not the cached blocks
-//! of the device, which are the same for each. Objects, and not slabs: others may have left some that are half empty.
+//! Counted is what the kernel's allocators handed out (objects of slabs, vmalloc; pieces over 8 KiB are not told), not
+//! the cached blocks of the device, which are the same for each. Objects, and not slabs: others may have left some that
+//! are half empty.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
