@@ -54,8 +54,8 @@ impl<S: Store> Space<S> {
     ///
     /// # Errors
     ///
-    /// `EUCLEAN` where the group has turned out to be bad: then they stay in use until the file system is checked. Errors
-    /// of the journal.
+    /// `EUCLEAN` where the group has turned out to be bad: then they stay in use until the file system is checked.
+    /// Errors of the journal.
     pub fn unmark(&self, vol: &Volume<S>, tx: &mut S::Tx<'_>, run: Run) -> Result {
         let store = &vol.store;
         for (group, extent) in self.parts(run) {
