@@ -16,8 +16,10 @@ kernel_trouble_re+="|$kernel_errors_re|iomapfs \([^)]*\): BUG: |Spotted dirty me
 
 # without_foreign_races FILE: what FILE says, but for the reports of KCSAN on races of the kernel with itself. Ours is one
 # where one of the two accesses is in the module, or in a function that it called; what copies memory, and the kernel's
-# crates, through which the module calls, do not count. A report is what is between two lines of "=", with a blank line
-# before the second access. Other trouble that another processor has put between them stays.
+# crates, through which the module calls, do not count. Nor does an access in jbd2: what it reads and writes of its own, it
+# does so for every file system, and where it is a buffer of ours, the other access shows that. A report is what is between
+# two lines of "=", with a blank line before the second access. Other trouble that another processor has put between them
+# stays.
 without_foreign_races() {
 	awk -v trouble="$kernel_trouble_re" '
 		function flush(  lines, n, i) {
@@ -35,6 +37,7 @@ without_foreign_races() {
 		!race { flush(); next }
 		/ to 0x.* of .* bytes by / { depth = 0; next }
 		/ _?_?(__asan_|__tsan_)?mem(cpy|move|set)[+.]/ || (/ _R[A-Za-z0-9_]*(6kernel|4core)/ && !/\[iomapfs\]/) { next }
+		depth == 0 && / jbd2_[a-z_]+[+.]/ { depth = 2; next }
 		depth++ < 2 && /\[iomapfs\]/ { ours = 1 }
 		END { flush() }' "$1"
 }
