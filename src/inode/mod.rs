@@ -2,7 +2,7 @@
 
 //! An inode as the core has it, and its way from (`read.rs`) and to the inode table (`place.rs`: its bytes there);
 //! the inodes that a recovery has to look after (`orphan.rs`); the journal's blocks, before anything can be trusted
-//! (`journal.rs`).
+//! (`journal.rs`); attribute blocks of inodes that go away (`xattr.rs`).
 //!
 //! The VFS inode is the authority for mode, owner, links, times, device number and the size in memory; they
 //! come and go as [`Attrs`]. What the VFS does not know is in [`Inode`].
@@ -23,6 +23,7 @@ mod journal;
 mod orphan;
 mod place;
 mod read;
+mod xattr;
 
 pub use journal::JournalMap;
 pub use orphan::Orphans;

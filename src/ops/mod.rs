@@ -57,7 +57,6 @@ pub(crate) mod superblock;
 mod symlink;
 mod truncate;
 mod write;
-mod xattr;
 
 use crate::linux::{inode::INode, super_block};
 

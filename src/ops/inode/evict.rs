@@ -2,7 +2,7 @@
 
 //! The end of an inode: it leaves memory, and the disk too if it has no links.
 
-use super::super::{truncate, xattr, Core, Node, Orphans};
+use super::super::{truncate, Core, Node, Orphans};
 use super::{number, unmark_orphan};
 use crate::disk::LogicalBlock;
 use crate::inode::set_dtime;
@@ -44,14 +44,14 @@ fn free(node: &Node) -> Result {
     let ino = number(node);
     let credits = Core::WRITE_CREDITS
         .saturating_add(1)
-        .saturating_add(xattr::RELEASE_CREDITS)
+        .saturating_add(Core::RELEASE_CREDITS)
         .saturating_add(volume.space.credits_free(1))
         .saturating_add(Orphans::CREDITS)
         .saturating_add(volume.space.credits_free_inode());
     let mut tx = volume.store.begin(credits, 1)?;
     {
         let mut core = data.core.lock();
-        xattr::release_block(volume, &mut tx, &mut core)?;
+        core.release_attributes(volume, &mut tx)?;
         data.write_core(node, &core, &mut tx)?;
     }
     unmark_orphan(node, &mut tx)?;

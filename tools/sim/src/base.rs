@@ -6,9 +6,12 @@ use crate::check::{check, meaningless, Fixed, Tree};
 use crate::device::Bytes;
 use crate::mount::{change_super, Mount};
 use anyhow::{anyhow, ensure, Context, Result};
-use iomapfs_core::disk::LogicalBlock;
-use iomapfs_core::host::{Device, Image, Mkfs};
+use iomapfs_core::disk::xattr::{XattrFormat, XattrHeader};
+use iomapfs_core::disk::{LogicalBlock, PhysBlock};
+use iomapfs_core::host::{Device, HostStore, Image, Mkfs};
 use iomapfs_core::inode::Inode;
+use iomapfs_core::store::{Store, Transaction};
+use kernel::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -37,6 +40,35 @@ fn garbage(nr: u64, size: usize) -> Bytes {
     words.flat_map(u64::to_le_bytes).collect()
 }
 
+/// The inode of `other` gets the block of attributes that the one of `file` has, too.
+fn share_attributes(image: &Image, size: usize, file: &str, other: &str) -> Result<String> {
+    let stat = |file: &str| image.debugfs(&[format!("stat {file}")]);
+    let number = |text: &str, before: &str| -> Result<u64> {
+        let rest = text.split(before).nth(1).context("debugfs says less")?;
+        let digits = rest.trim_start().split(|c: char| !c.is_ascii_digit());
+        Ok(digits.into_iter().next().context("no number")?.parse()?)
+    };
+    let block = number(&stat(file), "File ACL:")?;
+    let sectors = number(&stat(other), "Blockcount:")? + size as u64 / 512;
+    let said = image.debugfs(&[
+        format!("set_inode_field {other} file_acl {block}"),
+        format!("set_inode_field {other} blocks {sectors}"),
+    ]);
+    let failed = |error: Error| anyhow!("attributes in block {block}: {error:?}");
+    let layout = image.layout(false).map_err(|what| anyhow!("{what:?}"))?;
+    let seed = layout.csum_seed();
+    let store = HostStore::open(image.path(), size as u32)?;
+    let found = store.read(PhysBlock::new(block), XattrFormat { seed });
+    let mut tx = store.begin(1, 0).map_err(failed)?;
+    let counted = tx.edit(&found.map_err(failed)?, |bytes| {
+        XattrHeader::split_mut(bytes).map(|(header, _)| header.refcount.set(2))
+    });
+    counted.map_err(failed)?.context("no header")?;
+    drop(tx);
+    store.save(image.path()).map_err(failed)?;
+    Ok(said)
+}
+
 /// Puts files on an image as other systems leave them: with blocks that are allocated and not written, before, in the
 /// middle of, and behind what is written, and behind the end. If there is `left`, only about so many blocks are free
 /// then for all users.
@@ -62,8 +94,13 @@ fn preallocate(image: &Image, size: usize, left: Option<u64>) -> Result<()> {
     ];
     // More extents than an inode holds.
     commands.extend((0..20).map(|n| format!("fallocate comb {} {}", 2 * n, 2 * n)));
+    // Attributes that are longer than any inode's room for them.
+    for file in ["kept", "comb"] {
+        commands.push(format!("ea_set {file} user.long {}", "v".repeat(300)));
+    }
     let mut said = image.debugfs(&commands);
     std::fs::remove_file(&path)?;
+    said += &share_attributes(image, size, "comb", "filled")?;
     if let Some(left) = left {
         let number = |name| image.dumpe2fs_value(name)?.parse::<u64>().ok();
         let free = number("Free blocks").context("free blocks")?;

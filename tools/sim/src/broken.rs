@@ -33,6 +33,8 @@ pub enum Rule {
     NoZeroTail,
     /// Metadata that is freed is not revoked by the operations on directories.
     NoForget,
+    /// An inode that goes away keeps its block of extended attributes.
+    KeepsAttributes,
     /// What is read of an unwritten block is what the device has there.
     UnwrittenShown,
     /// When data is written to a part of an unwritten extent, all of it becomes written.

@@ -93,6 +93,11 @@ impl Check<'_> {
             let without = matches!(kind, Kind::Link | Kind::Device);
             self.expect(without, || format!("inode {ino}: has no extents"));
         }
+        let attributes = u64::from(get32(bytes, 104)) | u64::from(get16(bytes, 118)) << 32;
+        if attributes != 0 {
+            mapped.count += 1;
+            self.check_attributes(ino, attributes);
+        }
         let expected = mapped.count * (block_size / 512);
         self.expect(sectors == expected, || {
             format!("inode {ino}: i_blocks is {sectors}, should be {expected}")
@@ -160,6 +165,15 @@ impl Check<'_> {
             }
         }
         Some(found)
+    }
+
+    /// The block is of attributes, and belongs to as many inodes as it says.
+    fn check_attributes(&mut self, ino: u32, nr: u64) {
+        let users = self.attributes.entry(nr).or_default();
+        *users += 1;
+        if *users == 1 {
+            self.claim(nr, || format!("attributes of inode {ino}"));
+        }
     }
 
     fn check_node(

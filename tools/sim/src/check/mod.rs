@@ -68,6 +68,8 @@ fn get32(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
+/// What a block of extended attributes begins with.
+const XATTR_MAGIC: u32 = 0xea02_0000;
 /// What the tail of each block of an orphan file begins with.
 const ORPHAN_MAGIC: u32 = 0x0b10_ca04;
 
@@ -82,6 +84,8 @@ struct Check<'a> {
     occupied: BTreeSet<u32>,
     /// Blocks that are allocated and not written.
     unwritten: Vec<u64>,
+    /// Blocks of extended attributes, with how many inodes use each.
+    attributes: BTreeMap<u64, u32>,
     flaws: Vec<String>,
 }
 
@@ -175,6 +179,7 @@ impl<'a> Check<'a> {
             used: vec![vec![0; size]; layout.groups() as usize],
             occupied: BTreeSet::new(),
             unwritten: Vec::new(),
+            attributes: BTreeMap::new(),
             flaws: Vec::new(),
         }
     }
@@ -258,6 +263,7 @@ impl<'a> Check<'a> {
         for group in 0..layout.groups() {
             self.check_inodes(group, &mut tree);
         }
+        self.check_attribute_blocks();
         for group in 0..layout.groups() {
             self.check_group(group);
         }
@@ -299,6 +305,22 @@ impl<'a> Check<'a> {
         self.expect(total == sum, || {
             format!("super block: {total:?} blocks and inodes are free, {sum:?} in the groups")
         });
+    }
+
+    /// Blocks of extended attributes count their users.
+    fn check_attribute_blocks(&mut self) {
+        for (nr, users) in std::mem::take(&mut self.attributes) {
+            let block = self.device.read(nr);
+            let head = get32(&block, 0) == XATTR_MAGIC && get32(&block, 8) == 1;
+            self.expect(head, || format!("attributes in block {nr}: header"));
+            let count = get32(&block, 4);
+            self.expect(count == users, || {
+                format!("attributes in block {nr}: {count} users are counted, there are {users}")
+            });
+            let sum = self.sum(&[&nr.to_le_bytes(), &block[..16], &[0; 4], &block[20..]]);
+            let good = sum.is_none_or(|sum| sum == get32(&block, 16));
+            self.expect(good, || format!("attributes in block {nr}: checksum"));
+        }
     }
 
     /// The orphan file has no orphans, and the tails of its blocks are right.

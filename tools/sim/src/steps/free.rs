@@ -16,8 +16,6 @@ use kernel::error::{code::*, Result};
 
 /// Blocks of a directory that are freed, and revoked, in one transaction at most.
 const REVOKES: u32 = 64;
-/// Credits for a block of extended attributes, which there is none of.
-const RELEASE_CREDITS: u32 = 1;
 
 impl Mount {
     /// Frees the blocks of a directory or a long symbolic link.
@@ -71,12 +69,15 @@ impl Mount {
         }
         let credits = WRITE_CREDITS
             + 1
-            + RELEASE_CREDITS
+            + Inode::RELEASE_CREDITS
             + vol.space.credits_free(1)
             + ORPHAN_CREDITS
             + vol.space.credits_free_inode();
         let mut tx = vol.store.begin(credits, 1)?;
         let node = &mut *node.borrow_mut();
+        if !self.broken.is(Rule::KeepsAttributes) {
+            node.core.release_attributes(vol, &mut tx)?;
+        }
         node.write_core(self, &mut tx)?;
         self.orphans.remove(vol, &mut tx, node.ino())?;
         set_dtime(vol, &mut tx, node.ino(), 1_700_000_000)?;
