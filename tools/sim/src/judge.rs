@@ -157,12 +157,23 @@ pub fn mended(image: &Image, orphans: usize) -> Result<Mended, String> {
     let said = String::from_utf8_lossy(&out.stdout);
     let name = format!("{}: ", image.path().display());
     let (mut seen, mut in_truncate) = (0, false);
+    let mut cut_off = Vec::new();
     for line in said.lines() {
         let line = line.strip_prefix(&name).unwrap_or(line);
         if in_truncate && line.starts_with(OWN_FAULT) {
             return Ok(Mended::OwnFault);
         }
+        // It takes the attributes of an inode that it only truncates, and does not count that in i_blocks.
+        if cut_off
+            .iter()
+            .any(|ino| line.starts_with(&format!("Inode {ino}, i_blocks is ")))
+        {
+            return Ok(Mended::OwnFault);
+        }
         in_truncate = line.starts_with(CUT_OFF);
+        if let Some(rest) = line.strip_prefix(CUT_OFF) {
+            cut_off.extend(rest.split(' ').next().map(str::to_owned));
+        }
         let orphan = in_truncate || line.starts_with(FREED);
         seen += usize::from(orphan);
         let ordinary = ORDINARY.iter().any(|what| line.starts_with(what));
