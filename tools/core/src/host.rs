@@ -9,7 +9,7 @@ mod store;
 
 pub use device::Device;
 pub use dir::{Dir, Held, InodeAndFlaw};
-pub use image::{Image, Mkfs};
+pub use image::{describe, Image, Mkfs};
 pub use store::{Commit, HostStore, Raw, Restart, Tx};
 
 use crate::disk::inode::Time;

@@ -21,6 +21,7 @@ use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
 use std::sync::Mutex;
+use std::thread::ScopedJoinHandle;
 use std::time::Instant;
 
 const DEVICE: &str = "crash";
@@ -102,6 +103,13 @@ struct Recorded {
 struct Place {
     marks: Vec<u32>,
     fed: Vec<Seq>,
+}
+
+/// Waits for threads. Gives what each has come to, or the first error.
+fn join_all<T>(running: Vec<ScopedJoinHandle<'_, Result<T>>>) -> Result<Vec<T>> {
+    let join =
+        |thread: ScopedJoinHandle<'_, _>| thread.join().map_err(|_| anyhow!("a thread died"))?;
+    running.into_iter().map(join).collect()
 }
 
 /// Who recovers.
@@ -346,10 +354,7 @@ impl Sweep {
                         })
                     })
                     .collect();
-                running
-                    .into_iter()
-                    .map(|r| r.join().map_err(|_| anyhow!("a thread died"))?)
-                    .collect::<Result<Vec<_>>>()
+                join_all(running)
             })?;
             mounted.unmount()?;
             Ok(threads)
@@ -446,10 +451,7 @@ impl Sweep {
             let running: Vec<_> = (0..benches)
                 .map(|number| scope.spawn(move || one(number)))
                 .collect();
-            running
-                .into_iter()
-                .map(|r| r.join().map_err(|_| anyhow!("a thread died"))?)
-                .collect::<Result<Vec<_>>>()
+            join_all(running)
         })?;
         Ok((checked.concat(), failed.into_inner()))
     }

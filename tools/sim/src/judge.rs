@@ -7,7 +7,7 @@ use crate::broken::Broken;
 use crate::case::Judge;
 use crate::mount::Mount;
 use crate::verify::{replay_if_needed, Recovered};
-use iomapfs_core::host::{Device, Image};
+use iomapfs_core::host::{describe, Device, Image};
 use std::collections::BTreeSet;
 use std::process::Output;
 
@@ -98,12 +98,7 @@ fn same_replay(base: &Base, cut: &Device, image: &Image) -> Result<(), String> {
 }
 
 fn described(what: &str, out: &Output) -> String {
-    format!(
-        "{what} of the image after the power cut: {}\n{}{}",
-        out.status,
-        String::from_utf8_lossy(&out.stdout),
-        String::from_utf8_lossy(&out.stderr)
-    )
+    describe(&format!("{what} of the image after the power cut"), out)
 }
 
 /// Lines of `e2fsck -f -y` that are no complaint: its progress, and what there is at the end.

@@ -5,9 +5,9 @@
 use crate::broken::Broken;
 use crate::journal::Place;
 use iomapfs_core::disk::superblock::{RawSuper, SuperFormat};
-use iomapfs_core::disk::{Ino, Layout, LogicalBlock, PhysBlock};
+use iomapfs_core::disk::{Ino, Layout, PhysBlock};
 use iomapfs_core::host::{Device, Dir, Held, HostStore, Tx};
-use iomapfs_core::inode::{Attrs, Inode, Orphans};
+use iomapfs_core::inode::{Attrs, Inode, JournalMap, Orphans};
 use iomapfs_core::space::{Goal, Space};
 use iomapfs_core::store::{Format, Tid, Transaction};
 use iomapfs_core::volume::Volume;
@@ -55,17 +55,14 @@ fn super_location(device: &Device) -> (u64, usize) {
     }
 }
 
-/// Where the journal is. Before its blocks are made known as the file system's own.
-fn find_journal(vol: &Vol) -> Result<Place> {
+/// Finds the journal, and makes its blocks known as the file system's own.
+fn load_journal(vol: &mut Vol) -> Result<Place> {
     let ino = vol.layout.journal_ino().ok_or(EINVAL)?;
-    let (mut inode, _) = Inode::read_system(vol, ino)?;
-    let count = vol.layout.block_size().blocks_for(inode.disk_size);
+    let map = JournalMap::find(&vol.store, &vol.layout, ino)?;
     let mut blocks = Vec::new();
-    while (blocks.len() as u64) < count {
-        let at = LogicalBlock::new(blocks.len() as u32);
-        let found = inode.map.lookup(vol, at, count as u32 - at.get())?;
-        let phys = found.phys.ok_or(EUCLEAN)?.get();
-        blocks.extend(phys..phys + u64::from(found.len));
+    for piece in map.pieces() {
+        vol.space.add_system(piece.start, piece.len)?;
+        blocks.extend(piece.start.get()..piece.start.get() + u64::from(piece.len));
     }
     Ok(Place {
         blocks,
@@ -94,17 +91,8 @@ impl Mount {
             layout,
             space,
         };
-        let (journal, orphans) = find_journal(&vol)
-            .and_then(|journal| {
-                let mut at = journal.blocks.as_slice();
-                while let Some(first) = at.first() {
-                    let run = at.iter().zip(*first..).take_while(|(a, b)| **a == *b);
-                    let len = run.count();
-                    vol.space.add_system(PhysBlock::new(*first), len as u32)?;
-                    at = &at[len..];
-                }
-                Ok((journal, Orphans::load(&vol)?))
-            })
+        let (journal, orphans) = load_journal(&mut vol)
+            .and_then(|journal| Ok((journal, Orphans::load(&vol)?)))
             .map_err(|error| format!("{error:?}: {:?}", vol.store.take_reports()))?;
         Ok(Self {
             vol,

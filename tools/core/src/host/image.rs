@@ -304,7 +304,8 @@ fn run(cmd: &mut Command) -> Output {
     out
 }
 
-fn describe(what: &str, out: &Output) -> String {
+/// What a program, run for `what`, said, and how it ended.
+pub fn describe(what: &str, out: &Output) -> String {
     format!(
         "{what}: {}\n{}{}",
         out.status,
