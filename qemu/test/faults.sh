@@ -54,13 +54,21 @@ faulty_end() {
 }
 
 # recovered IMAGE [WHAT]: IMAGE is what a fault has left. A mount recovers it, and then e2fsck finds nothing. Only where an error is on
-# record the mount says that it leaves deleted inodes which were not freed yet to e2fsck, as ext4 does: -p must be enough.
+# record the mount says that it leaves deleted inodes which were not freed yet to e2fsck, as ext4 does. Then e2fsck passes
+# the orphan list over, too, and finds them one by one: -p frees one that is alone in the list; the links of several
+# it takes for a list gone wrong, which is for -y to mend.
 recovered() {
+	local status=0
 	log_mark
 	mount_fs "$1" errors=continue
 	unmount
 	if log_lines | has_line 'iomapfs.*: orphans are left to e2fsck'; then
-		e2fsck -fp "$1" >.fsck 2>&1 || [ $? = 1 ] || { cat .fsck; fail "${2:+$2: }e2fsck -p cannot free the deleted inodes of $1"; }
+		e2fsck -fp "$1" >.fsck 2>&1 || status=$?
+		if [ "$status" = 4 ] && grep -q 'Inodes that were part of a corrupted orphan linked list found' .fsck; then
+			status=0
+			e2fsck -fy "$1" >.fsck 2>&1 || status=$?
+		fi
+		[ "$status" -le 1 ] || { cat .fsck; fail "${2:+$2: }e2fsck cannot free the deleted inodes of $1"; }
 	fi
 	fsck_clean "$@"
 }

@@ -364,7 +364,8 @@ void iomapfs_helper_inode_set_iversion_queried(struct inode *inode, u64 val)
 
 int iomapfs_helper_is_handle_aborted(handle_t *handle)
 {
-	return is_handle_aborted(handle);
+	/* jbd2 changes other flags of the journal under j_state_lock; it asks for this one without, too. */
+	return data_race(is_handle_aborted(handle));
 }
 
 int iomapfs_helper_jbd2_handle_buffer_credits(handle_t *handle)

@@ -64,15 +64,15 @@ raise SystemExit(f"{how}: nobody said that the device is gone")
 P
 }
 
-for after in 0.3 1; do
+for held in 1 2; do
 	plug
 	mount_fs "$disk"
 	fill "$MNT/kept" 100K
 	sync "$MNT/kept"
-	# Its deletion is durable, and it cannot be freed any more.
-	exec 9>"$MNT/held"
-	echo x >&9
-	rm "$MNT/held"
+	# Their deletion is durable, and they cannot be freed any more.
+	exec 8>"$MNT/held1" 9>"$MNT/held$held"
+	echo x >&8
+	rm "$MNT/held"*
 	sync "$MNT"
 	pids=()
 	for how in buffered direct mapped names; do
@@ -80,7 +80,7 @@ for after in 0.3 1; do
 		pids+=($!)
 	done
 	for how in buffered direct mapped; do within 60 [ -e "$MNT/${how}9" ]; done
-	sleep "$after"
+	sleep 0."$((held * 4))"
 	log_mark
 	unplug
 	for pid in "${pids[@]}"; do
@@ -93,7 +93,7 @@ for after in 0.3 1; do
 	! touch "$MNT/new" 2>/dev/null || fail "a file was made without a device"
 	! sync "$MNT" 2>/dev/null || fail "fsync says that it is durable, without a device"
 	grep -q " $MNT .*emergency_ro" /proc/self/mounts || fail "/proc/mounts does not show emergency_ro"
-	exec 9>&-
+	exec 8>&- 9>&-
 	unmount
 	back img
 	rmmod iomapfs

@@ -158,7 +158,8 @@ pub fn mended(image: &Image, orphans: usize) -> Result<Mended, String> {
         if in_truncate && line.starts_with(OWN_FAULT) {
             return Ok(Mended::OwnFault);
         }
-        // It takes the attributes of an inode that it only truncates, and does not count that in i_blocks.
+        // It takes the attributes of an inode that it only truncates, and does not count that in i_blocks
+        // (release_inode_blocks() in e2fsck/super.c).
         if cut_off
             .iter()
             .any(|ino| line.starts_with(&format!("Inode {ino}, i_blocks is ")))
