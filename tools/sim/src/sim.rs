@@ -180,8 +180,12 @@ impl Sim {
         // What was tried has left blocks that become free by the next commit only.
         let free = counts.free_blocks.saturating_sub(space.pending_free());
         let free = free.saturating_sub(layout.reserved_blocks());
+        // Each block that is still to be mapped may need a node, in a tree that has just become deeper.
+        let in_flight = self.flights.iter().filter(|flight| flight.unwritten);
+        let delayed = |node: &Shared| u64::from(node.borrow().core.map.reserved().0);
+        let unmapped = in_flight.count() as u64 + self.nodes.values().map(delayed).sum::<u64>();
         assert!(
-            free < blocks + TREE || takes_inode && counts.free_inodes == 0,
+            free < blocks + TREE + unmapped || takes_inode && counts.free_inodes == 0,
             "ENOSPC for {blocks} blocks: {counts:?}, {free} of them for users"
         );
     }
