@@ -166,10 +166,9 @@ pub fn mended(image: &Image, orphans: usize) -> Result<Mended, String> {
         {
             return Ok(Mended::OwnFault);
         }
-        in_truncate = line.starts_with(CUT_OFF);
-        if let Some(rest) = line.strip_prefix(CUT_OFF) {
-            cut_off.extend(rest.split(' ').next().map(str::to_owned));
-        }
+        let truncated = line.strip_prefix(CUT_OFF);
+        in_truncate = truncated.is_some();
+        cut_off.extend(truncated.and_then(|rest| rest.split(' ').next()));
         let orphan = in_truncate || line.starts_with(FREED);
         seen += usize::from(orphan);
         let ordinary = ORDINARY.iter().any(|what| line.starts_with(what));
