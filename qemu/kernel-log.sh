@@ -22,7 +22,9 @@ kernel_trouble_re+="|$kernel_errors_re|iomapfs \([^)]*\): BUG: |Spotted dirty me
 # between two lines of "=", with a blank line before the second access. Other trouble that another processor has put
 # between them stays.
 without_foreign_races() {
-	awk -v trouble="$kernel_trouble_re" '
+	# Not by -v, which takes a backslash for the begin of an escape sequence.
+	trouble=$kernel_trouble_re awk '
+		BEGIN { trouble = ENVIRON["trouble"] }
 		function flush(  lines, n, i) {
 			if (!race || ours && !known) printf "%s", text
 			else {
