@@ -252,6 +252,10 @@ is_written_back() {
 # free_blocks: as many as statfs tells.
 free_blocks() { stat -f -c %f "$MNT"; }
 
+# available_blocks: those of them that anybody may have: without the reserve, and without what is kept back for data that
+# was accepted.
+available_blocks() { stat -f -c %a "$MNT"; }
+
 # is_free WANT [WHAT]: exactly so many blocks are free once the transactions that freed some have committed.
 is_free() {
 	for _ in 1 2 3 4 5 6 7 8; do

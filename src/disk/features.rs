@@ -15,8 +15,6 @@ pub mod compat {
     pub const DIR_INDEX: u32 = 0x20;
     /// At most two backups of the super block, in groups that it names.
     pub const SPARSE_SUPER2: u32 = 0x200;
-    /// The journal may hold fast commits.
-    pub const FAST_COMMIT: u32 = 0x400;
     /// Orphans are kept in a file.
     pub const ORPHAN_FILE: u32 = 0x1000;
 }

@@ -38,6 +38,15 @@ pub struct HashParams {
     pub unsigned: bool,
 }
 
+/// Who may use the reserved blocks, besides those with the capability for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReserveOwner {
+    /// The user (`s_def_resuid`), as a rule 0.
+    pub uid: u32,
+    /// The group (`s_def_resgid`); 0 stands for none.
+    pub gid: u32,
+}
+
 /// See the top of the file.
 #[derive(Clone, Debug)]
 pub struct Layout {
@@ -48,6 +57,8 @@ pub struct Layout {
     blocks_count: u64,
     first_data_block: u32,
     blocks_per_group: NonZeroU32,
+    cluster_bits: u8,
+    recorded_overhead: u32,
     groups: u32,
     inodes_per_group: NonZeroU32,
     inodes_per_block: NonZeroU32,
@@ -61,6 +72,7 @@ pub struct Layout {
     flex_bits: u8,
     backup_groups: [u32; 2],
     reserved_blocks: u64,
+    reserve_owner: ReserveOwner,
     hash: HashParams,
     journal_ino: Option<Ino>,
     orphan_file_ino: Option<Ino>,
@@ -138,6 +150,18 @@ impl Layout {
         self.blocks_per_group.get()
     }
 
+    /// Base-two logarithm of the blocks of a cluster, the unit of allocation; zero without the feature `bigalloc`.
+    pub fn cluster_bits(&self) -> u32 {
+        self.cluster_bits.into()
+    }
+
+    /// Bits of a group's block bitmap that count: clusters of a group; the last one may have less.
+    pub fn clusters_per_group(&self) -> u32 {
+        self.blocks_per_group
+            .get()
+            .wrapping_shr(self.cluster_bits.into())
+    }
+
     /// How many groups there are.
     pub fn groups(&self) -> u32 {
         self.groups
@@ -208,9 +232,21 @@ impl Layout {
         group.get().wrapping_shr(self.flex_bits.into())
     }
 
-    /// Blocks that only the privileged may use, as of mount.
+    /// Blocks that only the users of [`Self::reserve_owner`] and the privileged may use, as of mount.
     pub fn reserved_blocks(&self) -> u64 {
         self.reserved_blocks
+    }
+
+    /// Who may use the reserved blocks, as of mount.
+    pub fn reserve_owner(&self) -> ReserveOwner {
+        self.reserve_owner
+    }
+
+    /// Blocks that are kept back from everybody for what must not fail for lack of space, and that `statfs` does not
+    /// count as available: 2 % of all, at most 4096 clusters, as ext4 has it (`ext4_set_resv_clusters`).
+    pub fn kept_blocks(&self) -> u64 {
+        let clusters = self.blocks_count.wrapping_shr(self.cluster_bits.into()) / 50;
+        clusters.min(4096).wrapping_shl(self.cluster_bits.into())
     }
 
     /// How names are hashed.

@@ -6,6 +6,7 @@
 //! The geometry that it describes is checked by [`super::Layout`]; here the fields are raw.
 
 use super::features::{compat, incompat, ro_compat, Features};
+use super::layout::ReserveOwner;
 use super::{CsumSeed, PhysBlock};
 use crate::crc32c;
 use crate::store::{Flaw, Format, Kind};
@@ -33,6 +34,9 @@ pub const GOOD_OLD_REV: u32 = 0;
 pub const FLAG_SIGNED_HASH: u32 = 1;
 /// `s_flags`: as unsigned. So they do where neither flag is set, as `char` is unsigned in the kernel.
 const FLAG_UNSIGNED_HASH: u32 = 2;
+
+/// `s_max_mnt_count` where mke2fs left it open (`EXT4_DFL_MAX_MNT_COUNT`).
+pub const DEFAULT_MAX_MOUNTS: u16 = 20;
 
 /// What to do after an error was found (`s_errors`, mount option `errors=`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -253,9 +257,18 @@ impl RawSuper {
         self.wide(self.blocks_count_lo, self.blocks_count_hi)
     }
 
-    /// Blocks that only the privileged may use.
+    /// Blocks that only [`Self::reserve_owner`] and the privileged may use.
     pub fn reserved_blocks_count(&self) -> u64 {
         self.wide(self.r_blocks_count_lo, self.r_blocks_count_hi)
+    }
+
+    /// Who may use them.
+    pub fn reserve_owner(&self) -> ReserveOwner {
+        let wide = |lo: U16, hi: U16| u32::from(lo.get()) | u32::from(hi.get()) << 16;
+        ReserveOwner {
+            uid: wide(self.def_resuid, self.def_resuid_hi),
+            gid: wide(self.def_resgid, self.def_resgid_hi),
+        }
     }
 
     /// What to do after an error, where no mount option says.
@@ -306,9 +319,36 @@ impl RawSuper {
         set_time(&mut self.wtime, &mut self.wtime_hi, time);
     }
 
-    /// Counts a mount.
+    /// Counts a mount. Where it says nothing of how many there may be between two checks, it says
+    /// [`DEFAULT_MAX_MOUNTS`] from then on, as ext4 does.
     pub fn count_mount(&mut self) {
         self.mnt_count.set(self.mnt_count.get().saturating_add(1));
+        if self.max_mnt_count.get() == 0 {
+            self.max_mnt_count.set(DEFAULT_MAX_MOUNTS);
+        }
+    }
+
+    /// Whether it was mounted as often as it may be between two checks.
+    pub fn was_mounted_often(&self) -> bool {
+        // More than an `i16` can hold, all others too, stand for any number.
+        matches!(self.max_mnt_count.get(), max @ 1..=0x7fff if self.mnt_count.get() >= max)
+    }
+
+    /// Whether the time has come for another check, at `now`, in seconds of Unix time.
+    pub fn is_check_due(&self, now: i64) -> bool {
+        let last = i64::from(self.lastcheck.get()) | i64::from(self.lastcheck_hi) << 32;
+        match self.checkinterval.get() {
+            0 => false,
+            interval => last.saturating_add(interval.into()) <= now,
+        }
+    }
+
+    /// Notes where it is mounted; what does not fit into 64 bytes is cut.
+    pub fn set_last_mounted(&mut self, path: &[u8]) {
+        self.last_mounted = [0; 64];
+        for (to, from) in self.last_mounted.iter_mut().zip(path) {
+            *to = *from;
+        }
     }
 
     /// Sets the counts of free blocks and inodes.

@@ -72,6 +72,18 @@ impl JournalMap {
         Ok(true)
     }
 
+    /// How many blocks the journal, inode `ino`, has by its size, whatever is wrong with it otherwise.
+    ///
+    /// # Errors
+    ///
+    /// `EUCLEAN`, not reported, where the inode is not valid; `EIO`, reported; `ENOMEM`.
+    pub fn size_in_blocks<S: Store>(store: &S, layout: &Layout, ino: Ino) -> Result<u64> {
+        let inode = Finder { store, layout, ino }
+            .inode()?
+            .map_err(|_| EUCLEAN)?;
+        Ok(inode.size >> layout.block_size().bits())
+    }
+
     /// Finds the blocks of the journal, inode `ino`.
     ///
     /// # Errors
@@ -80,7 +92,7 @@ impl JournalMap {
     /// of ext3; `ENOMEM`.
     pub fn find<S: Store>(store: &S, layout: &Layout, ino: Ino) -> Result<Self> {
         let finder = Finder { store, layout, ino };
-        let inode = finder.inode()?;
+        let inode = finder.inode()?.map_err(|what| finder.corrupt(what))?;
         let blocks = inode.size >> layout.block_size().bits();
 
         if FileKind::from_mode(inode.mode) != Some(FileKind::Regular) || inode.links == 0 {
@@ -142,12 +154,12 @@ impl<S: Store> Finder<'_, S> {
             .corrupt(self.ino, fmt!("journal, inode {}: {what}", self.ino.get()))
     }
 
-    /// Reads the inode.
-    fn inode(&self) -> Result<DiskInode> {
+    /// Reads the inode, or says what is wrong with it.
+    fn inode(&self) -> Result<Result<DiskInode, &'static str>> {
         let layout = self.layout;
-        let slot = layout
-            .inode_slot(self.ino)
-            .ok_or_else(|| self.corrupt("no such inode"))?;
+        let Some(slot) = layout.inode_slot(self.ino) else {
+            return Ok(Err("no such inode"));
+        };
         let (block, offset) = layout.desc_location(slot.group);
         // The checksum covers fields that replay may be about to put right, so only the place is looked at.
         let table = self
@@ -155,14 +167,17 @@ impl<S: Store> Finder<'_, S> {
                 GroupDesc::parse(bytes).map(|desc| desc.inode_table)
             })?
             .and_then(|table| table.checked_add(slot.block.into()))
-            .filter(|block| layout.contains(*block, 1))
-            .ok_or_else(|| self.corrupt("its inode table is not on the device"))?;
-
-        self.bytes(table, slot.offset, layout.inode_size(), |bytes| {
+            .filter(|block| layout.contains(*block, 1));
+        let Some(table) = table else {
+            return Ok(Err("its inode table is not on the device"));
+        };
+        let decoded = self.bytes(table, slot.offset, layout.inode_size(), |bytes| {
             Some(DiskInode::decode(layout, self.ino, bytes))
-        })?
-        .ok_or_else(|| self.corrupt("no such inode"))?
-        .map_err(|flaw| self.corrupt(flaw.0))
+        })?;
+        Ok(match decoded {
+            Some(decoded) => decoded.map_err(|flaw| flaw.0),
+            None => Err("no such inode"),
+        })
     }
 
     /// Gives `f` a part of a block, if the block has it.

@@ -294,12 +294,6 @@ fn check<S: Store>(
             if partial || raw.size == 0 && raw.links != 0 {
                 return bad("bad size of a directory");
             }
-            // Directories have no holes. A scan must not take as long as a false size says, nor as false counts do.
-            let blocks = raw.size >> layout.block_size().bits();
-            let held = raw.sectors / layout.block_size().sectors().max(1);
-            if raw.links != 0 && blocks > held.min(layout.blocks_count()) {
-                return bad("directory is larger than its blocks");
-            }
         }
         FileKind::Symlink => {
             if raw

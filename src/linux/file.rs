@@ -14,8 +14,9 @@ use super::mmap::{self, Mmap};
 use core::ffi::{c_int, c_uint};
 use core::marker::PhantomData;
 use core::ptr::NonNull;
-use kernel::error::{to_result, Error, Result};
+use kernel::error::{code::EINVAL, from_err_ptr, to_result, Error, Result};
 use kernel::ffi::c_long;
+use kernel::str::{CStr, CStrExt};
 
 /// An open file of a regular file of `T`.
 ///
@@ -54,6 +55,26 @@ impl<'a, T: FileSystem> File<'a, T> {
     pub(crate) fn is_writable(&self) -> bool {
         // SAFETY: The mode does not change while the file is open.
         unsafe { (*self.as_ptr()).f_mode & bindings::FMODE_WRITE != 0 }
+    }
+
+    /// Where the filesystem is mounted that the file was opened by, as the calling task sees it, in `buffer`.
+    ///
+    /// # Errors
+    ///
+    /// `ENAMETOOLONG` where the path and a zero do not fit.
+    pub(crate) fn mount_point<'b>(&self, buffer: &'b mut [u8]) -> Result<&'b [u8]> {
+        let len = i32::try_from(buffer.len()).map_err(|_| EINVAL)?;
+        // SAFETY: An open file holds its mount, which holds its root; the callee writes within the buffer.
+        let path = from_err_ptr(unsafe {
+            let mnt = (*self.as_ptr()).__bindgen_anon_1.f_path.mnt;
+            let path = bindings::path {
+                mnt,
+                dentry: (*mnt).mnt_root,
+            };
+            bindings::d_path(&path, buffer.as_mut_ptr().cast(), len)
+        })?;
+        // SAFETY: The callee returns a string within the buffer that ends with a zero, and nobody else has the buffer.
+        Ok(unsafe { CStr::from_char_ptr(path) }.to_bytes())
     }
 
     /// Writes dirty folios of bytes `start..=end` back and waits for it. Errors of earlier writeback that this

@@ -177,11 +177,12 @@ impl FsContext {
     }
 
     fn log(&self, level: u8, message: fmt::Arguments<'_>) {
-        // SAFETY: Valid by the type's invariants; `%pA` prints the `fmt::Arguments` that is given.
+        // SAFETY: Valid by the type's invariants, and a context has a type with a name; `%pA` prints the
+        // `fmt::Arguments` that is given.
         unsafe {
             bindings::logfc(
                 (*self.0.get()).log.log,
-                ptr::null(),
+                (*(*self.0.get()).fs_type).name,
                 level as kernel::ffi::c_char,
                 c"%pA".as_ptr().cast(),
                 ptr::from_ref(&message).cast::<kernel::ffi::c_void>(),
@@ -189,9 +190,17 @@ impl FsContext {
         };
     }
 
-    /// Tells whoever mounts why it does not work.
+    /// Tells whoever mounts why it does not work, in the kernel's log where there is no other way.
     pub(crate) fn error(&self, message: fmt::Arguments<'_>) {
         self.log(b'e', message);
+    }
+
+    /// As [`Self::error`], of what the caller puts into the kernel's log itself, with the name of the device.
+    pub(crate) fn error_told(&self, message: fmt::Arguments<'_>) {
+        // SAFETY: Valid by the type's invariants.
+        if unsafe { !(*self.0.get()).log.log.is_null() } {
+            self.log(b'e', message);
+        }
     }
 }
 

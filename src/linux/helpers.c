@@ -10,6 +10,7 @@
 #include <linux/blkdev.h>
 #include <linux/buffer_head.h>
 #include <linux/compat.h>
+#include <linux/cred.h>
 #include <linux/fileattr.h>
 #include <linux/fs.h>
 #include <linux/fs_context.h>
@@ -119,6 +120,18 @@ void iomapfs_helper_set_buffer_uptodate(struct buffer_head *bh)
 void iomapfs_helper_wait_on_buffer(struct buffer_head *bh)
 {
 	wait_on_buffer(bh);
+}
+
+/* linux/cred.h */
+
+bool iomapfs_helper_current_has_fsuid(unsigned int uid)
+{
+	return uid_eq(current_fsuid(), make_kuid(&init_user_ns, uid));
+}
+
+bool iomapfs_helper_current_is_in_group(unsigned int gid)
+{
+	return in_group_p(make_kgid(&init_user_ns, gid));
 }
 
 /* linux/fileattr.h */
@@ -333,6 +346,11 @@ void iomapfs_helper_sb_start_intwrite(struct super_block *sb)
 	sb_start_intwrite(sb);
 }
 
+bool iomapfs_helper_sb_start_intwrite_trylock(struct super_block *sb)
+{
+	return sb_start_intwrite_trylock(sb);
+}
+
 void iomapfs_helper_sb_start_pagefault(struct super_block *sb)
 {
 	sb_start_pagefault(sb);
@@ -361,6 +379,11 @@ void iomapfs_helper_inode_set_iversion_queried(struct inode *inode, u64 val)
 }
 
 /* linux/jbd2.h */
+
+bool iomapfs_helper_jbd2_has_feature_fast_commit(journal_t *journal)
+{
+	return jbd2_has_feature_fast_commit(journal);
+}
 
 int iomapfs_helper_is_handle_aborted(handle_t *handle)
 {

@@ -179,6 +179,17 @@ impl<C: Client> Unloaded<C> {
         }
     }
 
+    /// Whether there may be fast commits in the journal that are to be replayed, which [`Self::load`] would pass over:
+    /// its last user wrote some or was about to. [`Self::load`] takes the mark away.
+    pub fn may_have_fast_commits(&self) -> bool {
+        // SAFETY: The journal is valid and not loaded.
+        unsafe {
+            // A journal with nothing to replay has no fast commits either: they come after a commit that is in it.
+            bindings::jbd2_has_feature_fast_commit(self.0.as_ptr())
+                && (*self.0.as_ptr()).j_tail != 0
+        }
+    }
+
     /// Drops what is in the journal, in memory, and on the device if `write`.
     pub fn wipe(&mut self, write: bool) -> Result {
         // SAFETY: The journal is valid and not loaded.
@@ -209,6 +220,12 @@ impl<C: Client> Journal<C> {
     /// Its client.
     pub fn client(&self) -> &C {
         &self.0.client
+    }
+
+    /// Blocks of the journal.
+    pub fn blocks(&self) -> u32 {
+        // SAFETY: The journal is valid; this does not change once it is open.
+        unsafe { (*self.0.as_ptr()).j_total_len }
     }
 
     /// Takes away the features `off` and adds `on`. `EINVAL` where the journal cannot have them.

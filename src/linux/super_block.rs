@@ -167,14 +167,21 @@ impl<T: FileSystem> SuperBlock<T> {
         unsafe { bindings::sb_start_intwrite(self.as_raw()) };
         InternalWrite(self)
     }
+
+    /// As [`Self::internal_write`], but does not wait: `None` while the filesystem is frozen.
+    pub(crate) fn try_internal_write(&self) -> Option<InternalWrite<'_, T>> {
+        // SAFETY: Valid by the type's invariants.
+        unsafe { bindings::sb_start_intwrite_trylock(self.as_raw()) }.then_some(InternalWrite(self))
+    }
 }
 
-/// A change that the filesystem makes by itself. Made by [`SuperBlock::internal_write`].
+/// A change that the filesystem makes by itself. Made by [`SuperBlock::internal_write`] and
+/// [`SuperBlock::try_internal_write`].
 pub(crate) struct InternalWrite<'a, T: FileSystem>(&'a SuperBlock<T>);
 
 impl<T: FileSystem> Drop for InternalWrite<'_, T> {
     fn drop(&mut self) {
-        // SAFETY: Pairs with the call in `SuperBlock::internal_write`.
+        // SAFETY: Pairs with the call that made the guard.
         unsafe { bindings::sb_end_intwrite(self.0.as_raw()) };
     }
 }

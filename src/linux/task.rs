@@ -3,15 +3,29 @@
 //! The task that calls.
 //!
 //! C headers: [`include/linux/capability.h`](srctree/include/linux/capability.h),
+//! [`include/linux/cred.h`](srctree/include/linux/cred.h),
 //! [`include/linux/sched.h`](srctree/include/linux/sched.h),
 //! [`include/linux/sched/signal.h`](srctree/include/linux/sched/signal.h)
 
 use super::bindings;
 
 /// Whether the task may use resources that are kept for the administrator (`CAP_SYS_RESOURCE`).
-pub(crate) fn may_use_reserves() -> bool {
+pub(crate) fn is_capable_of_resources() -> bool {
     // SAFETY: No conditions.
     unsafe { bindings::capable(bindings::CAP_SYS_RESOURCE as i32) }
+}
+
+/// Whether the task acts on filesystems as user `uid`, a number of the initial user namespace.
+pub(crate) fn has_fs_uid(uid: u32) -> bool {
+    // SAFETY: No conditions; it is about the task that calls.
+    unsafe { bindings::current_has_fsuid(uid) }
+}
+
+/// Whether the task is in group `gid`, a number of the initial user namespace, by its filesystem group or a
+/// supplementary one.
+pub(crate) fn is_in_group(gid: u32) -> bool {
+    // SAFETY: No conditions; it is about the task that calls.
+    unsafe { bindings::current_is_in_group(gid) }
 }
 
 /// Whether a signal is about to end the task, so that it need not go on with what it does.

@@ -10,11 +10,10 @@ use super::change::{Cost, NewNodes, Way};
 use super::need;
 use super::piece::{Kind, Piece};
 use super::plan::Change;
-use super::reserve::claim_for;
 use super::{Credits, FileMap, Mapping, Progress};
 use crate::disk::extent::{Extent, MAX_UNWRITTEN, MAX_WRITTEN};
 use crate::disk::{Group, LogicalBlock, PhysBlock};
-use crate::space::{Goal, Run};
+use crate::space::{Claim, Goal, Run, Share};
 use crate::store::Store;
 use crate::volume::Volume;
 use kernel::error::{code::*, Result};
@@ -83,7 +82,7 @@ impl FileMap {
                     written: true,
                 };
                 if kind == Kind::Unwritten {
-                    self.hold(vol, extent.len, true)?;
+                    self.hold(vol, extent.len, Share::All)?;
                 }
                 let change = match kind {
                     Kind::Pending => Change::Insert(extent),
@@ -119,13 +118,13 @@ impl FileMap {
         at: LogicalBlock,
         len: u32,
         goal: Goal,
-        privileged: bool,
+        share: Share,
     ) -> Result<Run> {
         let piece = self.piece(vol, at)?;
         if piece.kind() != Kind::Hole {
             return Err(EEXIST);
         }
-        let chosen = self.choose(vol, at, len.min(MAX_WRITTEN), goal, privileged)?;
+        let chosen = self.choose(vol, at, len.min(MAX_WRITTEN), goal, share)?;
         let run = Run {
             start: chosen.phys.ok_or(EIO)?,
             len: chosen.len,
@@ -156,7 +155,7 @@ impl FileMap {
         at: LogicalBlock,
         len: u32,
         goal: Goal,
-        privileged: bool,
+        share: Share,
         granted: Credits,
     ) -> Result<Option<Mapping>> {
         let piece = self.piece(vol, at)?;
@@ -164,7 +163,7 @@ impl FileMap {
             return Ok(Some(Mapping::from_piece(&piece, at, len, self.seq)));
         }
         let delayed = piece.kind() == Kind::Delayed;
-        let chosen = self.choose(vol, at, len.min(MAX_UNWRITTEN), goal, privileged)?;
+        let chosen = self.choose(vol, at, len.min(MAX_UNWRITTEN), goal, share)?;
         let extent = Extent {
             start: at,
             len: chosen.len,
@@ -259,7 +258,7 @@ impl FileMap {
             shape.root = 1;
         }
         let after = need::nodes(shape, self.load().split(blocks));
-        self.raise(vol, after.saturating_add(cost.nodes), false)
+        self.raise(vol, after.saturating_add(cost.nodes), Share::Common)
             .is_ok()
     }
 
@@ -284,8 +283,14 @@ impl FileMap {
             stream: false,
         };
         // Beyond the pool only where more is removed than is outstanding.
-        self.tree
-            .take_nodes(vol, tx, cost.nodes, goal, &mut self.pool, claim_for(true))
+        self.tree.take_nodes(
+            vol,
+            tx,
+            cost.nodes,
+            goal,
+            &mut self.pool,
+            Claim::Free(Share::All),
+        )
     }
 
     /// Makes the tree lower where it can be, if `left` is enough for that and nothing outstanding could miss the block.

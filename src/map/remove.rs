@@ -16,7 +16,7 @@ use super::tree::Path;
 use super::{Credits, FileMap, Progress};
 use crate::disk::extent::{Extent, MAX_WRITTEN};
 use crate::disk::{Group, LogicalBlock};
-use crate::space::Run;
+use crate::space::{Run, Share};
 use crate::store::Store;
 use crate::volume::Volume;
 use core::ops::Range;
@@ -164,7 +164,7 @@ impl FileMap {
         if cost.nodes > 0 {
             // An entry more, which the outstanding writes did not count on. One that needs no node leaves the shape of
             // the tree as it is, and so what they need: a truncate works on a device without a free block.
-            self.hold(vol, 1, true)?;
+            self.hold(vol, 1, Share::All)?;
         }
         self.cache.prepare(part.start)?;
         let mut nodes = self.take_nodes(vol, tx, &cost, part.phys)?;

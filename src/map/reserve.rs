@@ -13,7 +13,7 @@ use super::piece::{Kind, Piece};
 use super::tree::Path;
 use super::{FileMap, Mapping, Reserved};
 use crate::disk::LogicalBlock;
-use crate::space::{Claim, Goal, Run};
+use crate::space::{Claim, Goal, Run, Share};
 use crate::store::Store;
 use crate::volume::Volume;
 use kernel::error::{code::*, Result};
@@ -22,8 +22,7 @@ impl FileMap {
     /// Reserves space for up to `len` blocks from `at` on, if there is a hole: they become delayed. Returns what
     /// is at `at` then; where that is no hole, nothing has changed.
     ///
-    /// When there is not enough space for all of them, fewer are reserved. `privileged` is whether the caller may use
-    /// the blocks that are kept for root.
+    /// When there is not enough space for all of them, fewer are reserved.
     ///
     /// # Errors
     ///
@@ -33,7 +32,7 @@ impl FileMap {
         vol: &Volume<S>,
         at: LogicalBlock,
         len: u32,
-        privileged: bool,
+        share: Share,
     ) -> Result<Reserved> {
         let piece = self.piece(vol, at)?;
         if piece.kind() != Kind::Hole {
@@ -48,8 +47,8 @@ impl FileMap {
         let mut len = piece.end().saturating_distance_from(at).min(len.max(1));
         loop {
             // The blocks themselves first, as they are more.
-            let reserved = vol.space.reserve(len, 0, privileged).and_then(|()| {
-                self.hold(vol, len, privileged)
+            let reserved = vol.space.reserve(len, 0, share).and_then(|()| {
+                self.hold(vol, len, share)
                     .inspect_err(|_| vol.space.unreserve(len, 0))
             });
             match reserved {
@@ -73,17 +72,17 @@ impl FileMap {
     ///
     /// # Errors
     ///
-    /// `ENOSPC` (never for delayed blocks); `ENOMEM`; `EFBIG`, where the tree has reached the size that the format
-    /// allows; those of [`FileMap::lookup`].
+    /// `ENOSPC`, never for delayed blocks, and for unwritten ones only where not even a kept block is left; `ENOMEM`;
+    /// `EFBIG`, where the tree has reached the size that the format allows; those of [`FileMap::lookup`].
     pub fn choose<S: Store>(
         &mut self,
         vol: &Volume<S>,
         at: LogicalBlock,
         len: u32,
         goal: Goal,
-        privileged: bool,
+        share: Share,
     ) -> Result<Mapping> {
-        self.choose_with(vol, at, len, goal, privileged, true)
+        self.choose_with(vol, at, len, goal, share, true)
     }
 
     /// As [`Self::choose`], but never waits for the device.
@@ -97,11 +96,11 @@ impl FileMap {
         at: LogicalBlock,
         len: u32,
         goal: Goal,
-        privileged: bool,
+        share: Share,
     ) -> Result<Mapping> {
         // Then `piece` does not read.
         self.lookup_cached(at, 1).ok_or(EAGAIN)?;
-        self.choose_with(vol, at, len, goal, privileged, false)
+        self.choose_with(vol, at, len, goal, share, false)
     }
 
     fn choose_with<S: Store>(
@@ -110,7 +109,7 @@ impl FileMap {
         at: LogicalBlock,
         len: u32,
         goal: Goal,
-        privileged: bool,
+        share: Share,
         wait: bool,
     ) -> Result<Mapping> {
         let piece = self.piece(vol, at)?;
@@ -122,7 +121,8 @@ impl FileMap {
             }
             Kind::Unwritten => {
                 self.cache.prepare(at)?;
-                self.hold(vol, len, privileged)?;
+                // The blocks are there: who was given them can write to them, whoever else fills the device.
+                self.hold(vol, len, Share::All)?;
                 let part = piece.clip(at, at.saturating_add(len));
                 Piece::new(at, part.len, Kind::Claimed, part.phys())
             }
@@ -138,8 +138,8 @@ impl FileMap {
                 let claim = if piece.kind() == Kind::Delayed {
                     Claim::Reserved
                 } else {
-                    self.hold(vol, len, privileged)?;
-                    claim_for(privileged)
+                    self.hold(vol, len, share)?;
+                    Claim::Free(share)
                 };
                 let run = self
                     .pick(vol, at, len, goal, claim, wait)
@@ -253,25 +253,15 @@ impl FileMap {
     /// # Errors
     ///
     /// `ENOSPC`: nothing is reserved then.
-    pub(super) fn hold<S: Store>(
-        &mut self,
-        vol: &Volume<S>,
-        blocks: u32,
-        privileged: bool,
-    ) -> Result {
+    pub(super) fn hold<S: Store>(&mut self, vol: &Volume<S>, blocks: u32, share: Share) -> Result {
         let need = need::nodes(self.shape(), self.load().plus(blocks));
-        self.raise(vol, need, privileged)
+        self.raise(vol, need, share)
     }
 
     /// Reserves nodes until there are `need`.
-    pub(super) fn raise<S: Store>(
-        &mut self,
-        vol: &Volume<S>,
-        need: u32,
-        privileged: bool,
-    ) -> Result {
+    pub(super) fn raise<S: Store>(&mut self, vol: &Volume<S>, need: u32, share: Share) -> Result {
         if let Some(more) = need.checked_sub(self.pool).filter(|more| *more > 0) {
-            vol.space.reserve(0, more, privileged)?;
+            vol.space.reserve(0, more, share)?;
             self.pool = need;
         }
         Ok(())
@@ -298,14 +288,5 @@ impl FileMap {
     )]
     pub fn reserved(&self) -> (u32, u32) {
         (self.cache.totals().delayed, self.pool)
-    }
-}
-
-/// What blocks are charged to that were not reserved.
-pub(super) fn claim_for(privileged: bool) -> Claim {
-    if privileged {
-        Claim::Privileged
-    } else {
-        Claim::Free
     }
 }

@@ -20,7 +20,7 @@
 
 use super::FileMap;
 use crate::disk::LogicalBlock;
-use crate::space::{Claim, Goal, Run};
+use crate::space::{Claim, Goal, Run, Share};
 use crate::store::Store;
 use crate::volume::Volume;
 use kernel::error::{code::*, Result};
@@ -114,7 +114,7 @@ impl FileMap {
                 stream: true,
                 ..goal
             };
-            match search(vol, goal, all, Claim::Free, wait) {
+            match search(vol, goal, all, Claim::Free(Share::Common), wait) {
                 Ok(run) => self.window.run = Some(run),
                 // What is reserved can be had nevertheless.
                 Err(error) if error == ENOSPC => return search(vol, goal, want, claim, wait),

@@ -18,6 +18,8 @@ pub struct Params {
     pub block_size: BlockSize,
     /// Inodes of the file system.
     pub inodes_count: u32,
+    /// Blocks of the file system.
+    pub blocks_count: u64,
     /// Feature `filetype`: entries say what they lead to.
     pub filetype: bool,
     /// Feature `dir_index`: directories that outgrow a block become hashed.
@@ -32,6 +34,7 @@ impl Params {
         Self {
             block_size: layout.block_size(),
             inodes_count: layout.inodes_count(),
+            blocks_count: layout.blocks_count(),
             filetype: layout.has_filetype(),
             dir_index: layout.has_dir_index(),
             hash: *layout.hash(),
@@ -54,6 +57,39 @@ impl Params {
             true => file_type,
             false => FileType::Unknown,
         }
+    }
+}
+
+/// What is known of a directory, as a set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Known(u32);
+
+impl Known {
+    /// The index is bad, which has been reported: it is not used.
+    pub const INDEX_FAILED: Self = Self(1);
+    /// A block is missing or bad, which has been reported: some names cannot be had, and none is added.
+    pub const INCOMPLETE: Self = Self(2);
+    /// No block is missing.
+    pub const WHOLE: Self = Self(4);
+
+    /// From [`Self::bits`].
+    pub const fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    /// As a number.
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// Both.
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether all of `other` is in the set.
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
     }
 }
 
@@ -83,14 +119,15 @@ pub trait Directory<S: Store> {
     /// Sets or clears the flag `INDEX`, in memory.
     fn set_indexed(&mut self, indexed: bool);
 
-    /// Whether the index was found to be bad since the inode came into memory.
-    fn index_failed(&self) -> bool;
+    /// What was found out since the inode came into memory.
+    fn known(&self) -> Known;
 
-    /// Remembers that the index is bad, so that it is reported once.
-    fn set_index_failed(&self);
+    /// Adds to that.
+    fn note(&self, what: Known);
 
-    /// The device block behind a block of the directory; `None` for a hole.
-    fn map(&self, at: LogicalBlock) -> Result<Option<PhysBlock>>;
+    /// The device block behind a block of the directory, `None` for a hole, and of how many blocks from there on, at
+    /// least one, the same is true: that they follow each other on the device, or that they are missing.
+    fn run(&self, at: LogicalBlock) -> Result<(Option<PhysBlock>, u32)>;
 
     /// Adds a block behind the last one, mapped, and raises the size by a block, in this transaction. The
     /// caller of the function that led here writes the inode.
@@ -146,7 +183,7 @@ pub(super) fn need_leaf<S: Store>(
 ) -> Result<Block<S, DirLeafFormat>> {
     match read_leaf(dir, at, allow_index)? {
         Some(block) => Ok(block),
-        None => Err(hole(dir, at)),
+        None => Err(missing(dir, at, 1)),
     }
 }
 
@@ -161,7 +198,7 @@ pub(super) fn read_index<S: Store>(
     };
     match map(dir, at)? {
         Some(nr) => dir.store().read(nr, dx_format(dir, part)),
-        None => Err(hole(dir, at)),
+        None => Err(missing(dir, at, 1)),
     }
 }
 
@@ -176,19 +213,119 @@ fn map<S: Store>(dir: &impl Directory<S>, at: LogicalBlock) -> Result<Option<Phy
             ),
         ));
     }
-    dir.map(at)
+    Ok(dir.run(at)?.0)
 }
 
+/// `len` blocks from `at` on are not there. Reports the first ones that are met of a directory. Returns `EUCLEAN`.
 #[track_caller]
-fn hole<S: Store>(dir: &impl Directory<S>, at: LogicalBlock) -> Error {
+pub(super) fn missing<S: Store>(dir: &impl Directory<S>, at: LogicalBlock, len: u32) -> Error {
+    if dir.known().has(Known::INCOMPLETE) {
+        return EUCLEAN;
+    }
+    dir.note(Known::INCOMPLETE);
+    let end = at.saturating_add(len).get().min(dir.blocks());
     dir.store().corrupt(
         dir.ino(),
         fmt!(
-            "directory inode {}: block {} is a hole",
+            "directory inode {}: blocks {}..{} are missing, and the names in them",
             dir.ino().get(),
-            at.get()
+            at.get(),
+            end
         ),
     )
+}
+
+/// Whether the index is bad.
+pub(super) fn index_failed<S: Store>(dir: &impl Directory<S>) -> bool {
+    dir.known().has(Known::INDEX_FAILED)
+}
+
+/// Whether the directory has a tree that can be used.
+pub(super) fn has_good_tree<S: Store>(dir: &impl Directory<S>) -> bool {
+    has_tree(dir) && !index_failed(dir)
+}
+
+/// Passes over a block that cannot be read as one of names, which has been reported, so that the others are found:
+/// remembers that names are missing.
+///
+/// # Errors
+///
+/// `error`, if it is another one than `EUCLEAN`.
+pub(super) fn pass_over<S: Store>(dir: &impl Directory<S>, error: Error) -> Result {
+    if error != EUCLEAN {
+        return Err(error);
+    }
+    dir.note(Known::INCOMPLETE);
+    Ok(())
+}
+
+/// `EUCLEAN`, reported, where a block is missing: then no name is added. Looked up once.
+pub(super) fn check_whole<S: Store>(dir: &impl Directory<S>) -> Result {
+    let known = dir.known();
+    if known.has(Known::INCOMPLETE) {
+        return Err(EUCLEAN);
+    }
+    if known.has(Known::WHOLE) {
+        return Ok(());
+    }
+    let mut at = LogicalBlock::ZERO;
+    while at.get() < dir.blocks() {
+        let (phys, len) = dir.run(at)?;
+        if phys.is_none() {
+            return Err(missing(dir, at, len));
+        }
+        at = at.saturating_add(len.max(1));
+    }
+    dir.note(Known::WHOLE);
+    Ok(())
+}
+
+/// A block with names.
+pub(super) type Leaf<S> = Block<S, DirLeafFormat>;
+
+/// The blocks of a directory in their order, for a scan that does not use the index. Those that are missing are passed
+/// over.
+pub(super) struct Scan {
+    at: LogicalBlock,
+    /// Blocks that may still be read: a directory has no more than the file system.
+    left: u64,
+}
+
+impl Scan {
+    /// From block `at` on.
+    pub(super) fn new<S: Store>(dir: &impl Directory<S>, at: u32) -> Self {
+        Self {
+            at: LogicalBlock::new(at),
+            left: dir.params().blocks_count,
+        }
+    }
+
+    /// The next block that is there, and what it holds if that can be read.
+    pub(super) fn next<S: Store>(
+        &mut self,
+        dir: &impl Directory<S>,
+    ) -> Result<Option<(LogicalBlock, Result<Leaf<S>>)>> {
+        while self.at.get() < dir.blocks() {
+            super::read_ahead(dir, self.at.get());
+            let at = self.at;
+            let (phys, len) = dir.run(at)?;
+            let Some(nr) = phys else {
+                let _ = missing(dir, at, len);
+                self.at = at.saturating_add(len.max(1));
+                continue;
+            };
+            self.left = match self.left.checked_sub(1) {
+                Some(left) => left,
+                None => return Err(bad_index(dir, "more blocks than the file system has")),
+            };
+            self.at = at.saturating_add(1);
+            return Ok(Some((
+                at,
+                dir.store().read(nr, leaf_format(dir, has_tree(dir))),
+            )));
+        }
+        Ok(None)
+    }
 }
 
 /// Reports an entry that is bad although its block was checked: the device's cache was written to.
@@ -214,7 +351,7 @@ pub(super) fn bad_entry<S: Store>(
     )
 }
 
-/// Reports an index that is bad.
+/// Reports an index, or a directory, that is bad.
 #[track_caller]
 pub(super) fn bad_index<S: Store>(dir: &impl Directory<S>, what: &str) -> Error {
     dir.store().corrupt(

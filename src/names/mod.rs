@@ -23,6 +23,14 @@
 //! find more wrong than before. Without, the flag `INDEX` is cleared, which is all that it takes to make a
 //! linear directory. That is what ext4 does.
 //!
+//! # Blocks that are missing
+//!
+//! A directory has no holes. Where one has, or a size beyond what is mapped, or a block that cannot be trusted, that is
+//! reported, and the names in the other blocks are found, listed, replaced and removed. A listing ends with `EUCLEAN`
+//! once it has given all the others, a name that is not found is answered by `EUCLEAN` where it could be in what is
+//! missing, and no name is added. ext4 ends the listing of a hashed directory at the first such block, and says
+//! nothing of one in a linear directory.
+//!
 //! # Locks
 //!
 //! The caller holds the directory's `i_rwsem`: shared for [`lookup`], [`is_empty`] and [`readdir()`],
@@ -34,16 +42,17 @@ mod readdir;
 mod sort;
 mod tree;
 
-pub use access::{Directory, Params};
+pub use access::{Directory, Known, Params};
 pub use readdir::{readdir, Cursor, Listed, Progress};
 
-use crate::disk::dirent::{put_entry, rec_len_for, set_target, DirLeafFormat, Dots, NAME_LEN};
+use crate::disk::dirent::{put_entry, rec_len_for, set_target, Dots, NAME_LEN};
 use crate::disk::dx::{DxFormat, Part};
 use crate::disk::hash::HashVersion;
 use crate::disk::{Ino, LogicalBlock};
 use crate::store::{Block, Store, Transaction};
 use access::{
-    bad_entry, bad_index, dx_format, has_tree, leaf_format, need_leaf, read_index, read_leaf, Fault,
+    bad_entry, bad_index, check_whole, dx_format, has_good_tree, has_tree, index_failed,
+    leaf_format, need_leaf, pass_over, read_index, Fault, Scan,
 };
 use kernel::error::{code::*, Result};
 use leaf::{NewEntry, Room};
@@ -96,7 +105,7 @@ fn check_name(name: &[u8]) -> Result {
 ///
 /// # Errors
 ///
-/// `ENAMETOOLONG`; `EUCLEAN` where a block that may have the name is bad; `EIO`.
+/// `ENAMETOOLONG`; `EUCLEAN` where a block that may have the name is bad or missing; `EIO`.
 pub fn lookup<S: Store>(dir: &impl Directory<S>, name: &[u8]) -> Result<Option<Entry>> {
     if name.len() > NAME_LEN {
         return Err(ENAMETOOLONG);
@@ -118,37 +127,32 @@ pub fn lookup<S: Store>(dir: &impl Directory<S>, name: &[u8]) -> Result<Option<E
 
 /// Finds `name`, which is not `.` or `..`.
 fn find<S: Store>(dir: &impl Directory<S>, name: &[u8]) -> Result<Option<Located<S>>> {
-    if has_tree(dir) && !dir.index_failed() {
+    if has_good_tree(dir) {
         match tree::find(dir, name) {
             Ok(found) => return Ok(found),
-            Err(Fault::Index) => dir.set_index_failed(),
+            Err(Fault::Index) => dir.note(Known::INDEX_FAILED),
             Err(Fault::Other(error)) => return Err(error),
         }
     }
-    for at in 0..dir.blocks() {
-        read_ahead(dir, at);
-        let Some(block) = read_linear(dir, at)? else {
-            continue;
-        };
-        let format = *block.format();
-        match block.with(|bytes| leaf::find(&format, bytes, name)) {
-            Ok(Some(found)) => return Ok(Some((block, found))),
+    let mut scan = Scan::new(dir, 0);
+    while let Some((_, block)) = scan.next(dir)? {
+        let found = block.and_then(|block| {
+            let format = *block.format();
+            match block.with(|bytes| leaf::find(&format, bytes, name)) {
+                Ok(found) => Ok(found.map(|found| (block, found))),
+                Err(bad) => Err(bad_entry(dir, block.nr(), bad)),
+            }
+        });
+        match found {
             Ok(None) => {}
-            Err(bad) => return Err(bad_entry(dir, block.nr(), bad)),
+            Ok(found) => return Ok(found),
+            Err(error) => pass_over(dir, error)?,
         }
     }
-    Ok(None)
-}
-
-/// Reads a block for a scan that does not use the index; `None` for a hole but in the first block.
-fn read_linear<S: Store>(
-    dir: &impl Directory<S>,
-    at: u32,
-) -> Result<Option<Block<S, DirLeafFormat>>> {
-    let indexed = has_tree(dir);
-    match at {
-        0 => need_leaf(dir, LogicalBlock::ZERO, indexed).map(Some),
-        at => read_leaf(dir, LogicalBlock::new(at), indexed),
+    // It may be in what is missing.
+    match dir.known().has(Known::INCOMPLETE) {
+        true => Err(EUCLEAN),
+        false => Ok(None),
     }
 }
 
@@ -163,7 +167,7 @@ fn read_ahead<S: Store>(dir: &impl Directory<S>, at: u32) {
         return;
     }
     for at in at..end {
-        let Ok(Some(nr)) = dir.map(LogicalBlock::new(at)) else {
+        let Ok((Some(nr), _)) = dir.run(LogicalBlock::new(at)) else {
             continue;
         };
         let format = leaf_format(dir, has_tree(dir));
@@ -177,7 +181,7 @@ fn read_ahead<S: Store>(dir: &impl Directory<S>, at: u32) {
 /// `.` and `..`.
 fn dots<S: Store>(dir: &impl Directory<S>) -> Result<Dots> {
     let find = |bytes: &[u8]| Dots::find(bytes, dir.ino(), dir.params().inodes_count);
-    let (nr, dots) = if has_tree(dir) && !dir.index_failed() {
+    let (nr, dots) = if has_good_tree(dir) {
         let block = read_index(dir, LogicalBlock::ZERO)?;
         (block.nr(), block.with(find))
     } else {
@@ -204,6 +208,7 @@ pub fn insert<S: Store, D: Directory<S>>(
     file_type: FileType,
 ) -> Result {
     check_name(name)?;
+    check_whole(dir)?;
     let params = dir.params();
     let new = NewEntry {
         name,
@@ -212,14 +217,14 @@ pub fn insert<S: Store, D: Directory<S>>(
     };
     let mut may_convert = params.new_tree();
     if has_tree(dir) {
-        let done = match dir.index_failed() {
+        let done = match index_failed(dir) {
             true => Err(Fault::Index),
             false => tree::insert(dir, tx, new),
         };
         match done {
             Ok(()) => return Ok(()),
             Err(Fault::Other(error)) => return Err(error),
-            Err(Fault::Index) => dir.set_index_failed(),
+            Err(Fault::Index) => dir.note(Known::INDEX_FAILED),
         }
         if dir.seed().is_some() {
             return Err(EUCLEAN);
@@ -240,11 +245,9 @@ fn insert_linear<S: Store, D: Directory<S>>(
     may_convert: Option<HashVersion>,
 ) -> Result {
     let blocks = dir.blocks();
-    for at in 0..blocks {
-        read_ahead(dir, at);
-        let Some(block) = read_linear(dir, at)? else {
-            continue;
-        };
+    let mut scan = Scan::new(dir, 0);
+    while let Some((_, block)) = scan.next(dir)? {
+        let block = block?;
         let format = *block.format();
         match block.with(|bytes| leaf::room(&format, bytes, new.name)) {
             Ok(Room::At(slot)) => {
@@ -329,14 +332,12 @@ pub fn is_empty<S: Store>(dir: &impl Directory<S>) -> Result<bool> {
     let dots = first
         .with(|bytes| Dots::find(bytes, dir.ino(), dir.params().inodes_count))
         .map_err(|bad| bad_entry(dir, first.nr(), bad))?;
-    for at in 0..dir.blocks() {
-        read_ahead(dir, at);
-        let Some(block) = read_linear(dir, at)? else {
-            continue;
-        };
+    let mut scan = Scan::new(dir, 0);
+    while let Some((at, block)) = scan.next(dir)? {
+        let block = block?;
         let format = *block.format();
         let from = match at {
-            0 => dots.end,
+            LogicalBlock::ZERO => dots.end,
             _ => 0,
         };
         match block.with(|bytes| leaf::has_names(&format, bytes, from)) {

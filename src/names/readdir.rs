@@ -16,13 +16,16 @@
 mod gather;
 
 use self::gather::{Gathered, Rest};
-use super::access::{bad_entry, has_tree, need_leaf, Directory, Fault};
+use super::access::{
+    bad_entry, has_good_tree, has_tree, missing, pass_over, read_leaf, Directory, Fault, Known,
+    Scan,
+};
+use super::dots;
 use super::tree::{copy_of, Next, Path};
-use super::{dots, read_ahead, read_linear};
-use crate::disk::dirent::{FileType, NAME_LEN};
+use crate::disk::dirent::{DirLeafFormat, FileType, NAME_LEN};
 use crate::disk::hash::{NameHash, NameHasher};
 use crate::disk::{Ino, LogicalBlock};
-use crate::store::Store;
+use crate::store::{Block, Store};
 use kernel::error::{code::*, Result};
 
 /// Hash that `.` counts as.
@@ -36,6 +39,10 @@ pub struct Cursor {
     place: Place,
     order: Order,
     rest: Option<Rest>,
+    /// Whether it was said that names are missing, since the begin.
+    told: bool,
+    /// Whether a name was listed since the last [`Cursor::seek`].
+    given: bool,
 }
 
 /// What positions are. A directory whose index is found to be bad, or goes, is listed by blocks from then on: a
@@ -108,6 +115,8 @@ impl Cursor {
             place,
             order: Order::Unknown,
             rest: None,
+            told: false,
+            given: false,
         }
     }
 
@@ -116,15 +125,17 @@ impl Cursor {
         self.place.pos
     }
 
-    /// Goes to a position. Does nothing where it is already there, so call it before each [`readdir()`] with
-    /// what the user has.
+    /// Goes to a position, at the begin of each call of the user's. Where it is already there, nothing that was read is
+    /// forgotten.
     pub fn seek(&mut self, pos: u64, narrow: bool) {
+        self.given = false;
         if pos != self.place.pos || narrow != self.place.narrow {
             self.place.narrow = narrow;
             self.place.set(pos);
             self.rest = None;
             if pos == 0 {
                 self.order = Order::Unknown;
+                self.told = false;
             }
         }
     }
@@ -197,9 +208,31 @@ impl Place {
 ///
 /// # Errors
 ///
-/// `EUCLEAN`, `EIO`, `ENOMEM`; the cursor stays. `EUCLEAN`, too, where the position is no longer one: the listing must
-/// begin again.
+/// `EUCLEAN` once, at the end, where names are missing as a block is missing or bad; all others were listed. `EIO`,
+/// `ENOMEM`; the cursor stays. `EUCLEAN`, too, where the position is no longer one: the listing must begin again.
 pub fn readdir<S: Store>(
+    dir: &impl Directory<S>,
+    cursor: &mut Cursor,
+    mut emit: impl FnMut(Listed<'_>) -> bool,
+) -> Result<Progress> {
+    let mut given = false;
+    let progress = list(dir, cursor, |listed| {
+        let taken = emit(listed);
+        given |= taken;
+        taken
+    })?;
+    cursor.given |= given;
+    let incomplete = || dir.known().has(Known::INCOMPLETE);
+    // The user sees no error of a call that gives him names: it waits for the next one.
+    if progress == Progress::End && !cursor.given && !cursor.told && incomplete() {
+        cursor.told = true;
+        return Err(EUCLEAN);
+    }
+    Ok(progress)
+}
+
+/// [`readdir()`] of what can be read.
+fn list<S: Store>(
     dir: &impl Directory<S>,
     cursor: &mut Cursor,
     mut emit: impl FnMut(Listed<'_>) -> bool,
@@ -211,10 +244,10 @@ pub fn readdir<S: Store>(
             ..listed
         })
     };
-    if has_tree(dir) && !dir.index_failed() {
+    if has_good_tree(dir) {
         match list_tree(dir, cursor, &mut emit) {
             Ok(progress) => return Ok(progress),
-            Err(Fault::Index) => dir.set_index_failed(),
+            Err(Fault::Index) => dir.note(Known::INDEX_FAILED),
             Err(Fault::Other(error)) => return Err(error),
         }
     } else if let (Some(version), 1, false) = (params.new_tree(), dir.blocks(), has_tree(dir)) {
@@ -237,7 +270,9 @@ fn list_rest<S: Store, D: Directory<S>, E>(
     emit: &mut impl FnMut(Listed<'_>) -> bool,
     gather: impl FnOnce(&Place) -> Result<Rest, E>,
 ) -> Result<Progress, E> {
-    let Cursor { place, order, rest } = cursor;
+    let Cursor {
+        place, order, rest, ..
+    } = cursor;
     *order = Order::Hashes;
     if place.pos == place.end() {
         return Ok(Progress::End);
@@ -274,7 +309,7 @@ fn list_tree<S: Store>(
         }
         let next = loop {
             let at = path.leaf(dir).map_err(Fault::in_index)?;
-            gathered.add_block(dir, &need_leaf(dir, at, false)?)?;
+            gather(dir, &mut gathered, at)?;
             // Bit 0: names of the last leaf's last hash are in the next one too.
             match path.next(dir, |start| start & 1 != 0) {
                 Ok(Next::Moved) => gathered.limit()?,
@@ -292,6 +327,20 @@ fn list_tree<S: Store>(
     })
 }
 
+/// Takes the names of block `at` in, as far as it is there and good.
+fn gather<S: Store>(
+    dir: &impl Directory<S>,
+    gathered: &mut Gathered<'_>,
+    at: LogicalBlock,
+) -> Result {
+    let added = match read_leaf(dir, at, false) {
+        Ok(Some(block)) => gathered.add_block(dir, &block),
+        Ok(None) => Err(missing(dir, at, 1)),
+        Err(error) => Err(error),
+    };
+    added.or_else(|error| pass_over(dir, error))
+}
+
 /// Lists a directory of one block that may become hashed as if it were.
 fn list_block<S: Store>(
     dir: &impl Directory<S>,
@@ -301,7 +350,7 @@ fn list_block<S: Store>(
 ) -> Result<Progress> {
     list_rest(dir, cursor, emit, |place| {
         let mut gathered = Gathered::new(hasher, place.bound());
-        gathered.add_block(dir, &need_leaf(dir, LogicalBlock::ZERO, false)?)?;
+        gather(dir, &mut gathered, LogicalBlock::ZERO)?;
         gathered.finish(place.end(), dir.version())
     })
 }
@@ -313,57 +362,64 @@ fn list_linear<S: Store>(
     emit: &mut impl FnMut(Listed<'_>) -> bool,
 ) -> Result<Progress> {
     let bits = dir.params().block_size.bits();
-    let at = match u32::try_from(place.pos >> bits) {
-        Ok(at) if at < dir.blocks() => at,
-        _ => return Ok(Progress::End),
+    let Ok(at) = u32::try_from(place.pos >> bits) else {
+        return Ok(Progress::End);
     };
-    let start = u64::from(at) << bits;
-    read_ahead(dir, at);
-    if let Some(block) = read_linear(dir, at)? {
-        let format = *block.format();
-        let copy = copy_of(&block)?;
-        let wanted = place.pos;
-        // A position inside of a record, which was there before, counts as that of the next.
-        let mut give = |place: &mut Place, at: usize, name, ino, file_type| {
-            let pos = start.saturating_add(at as u64);
-            let listed = Listed {
-                name,
-                ino,
-                file_type,
-                pos,
-            };
-            if pos < wanted || emit(listed) {
-                return true;
-            }
-            place.set(pos);
-            false
-        };
-        if format.allow_index && format.is_index(&copy) {
-            if at == 0 {
-                let dots = dots(dir)?;
-                let file_type = dir.params().file_type(FileType::Directory);
-                if !give(place, 0, b".".as_slice(), dir.ino(), file_type)
-                    || !give(
-                        place,
-                        dots.parent_at,
-                        b"..".as_slice(),
-                        dots.parent,
-                        file_type,
-                    )
-                {
-                    return Ok(Progress::Stopped);
-                }
-            }
-        } else {
-            for entry in format.entries(&copy) {
-                let entry = entry.map_err(|bad| bad_entry(dir, block.nr(), bad))?;
-                let Some(ino) = entry.ino else { continue };
-                if !give(place, entry.at, entry.name, ino, entry.file_type) {
-                    return Ok(Progress::Stopped);
-                }
-            }
-        }
+    let Some((at, block)) = Scan::new(dir, at).next(dir)? else {
+        return Ok(Progress::End);
+    };
+    let start = u64::from(at.get()) << bits;
+    match block.and_then(|block| list_entries(dir, place, &block, start, emit)) {
+        Ok(true) => {}
+        Ok(false) => return Ok(Progress::Stopped),
+        Err(error) => pass_over(dir, error)?,
     }
     place.set(start.saturating_add(1 << bits));
     Ok(Progress::More)
+}
+
+/// Lists the names of a block that begins at position `start`, from the place on. Returns whether all of them were
+/// taken; else the place is that of the first that was not.
+fn list_entries<S: Store>(
+    dir: &impl Directory<S>,
+    place: &mut Place,
+    block: &Block<S, DirLeafFormat>,
+    start: u64,
+    emit: &mut impl FnMut(Listed<'_>) -> bool,
+) -> Result<bool> {
+    let format = *block.format();
+    let copy = copy_of(block)?;
+    let wanted = place.pos;
+    // A position inside of a record, which was there before, counts as that of the next.
+    let mut give = |at: usize, name, ino, file_type| {
+        let pos = start.saturating_add(at as u64);
+        let listed = Listed {
+            name,
+            ino,
+            file_type,
+            pos,
+        };
+        if pos < wanted || emit(listed) {
+            return true;
+        }
+        place.set(pos);
+        false
+    };
+    if format.allow_index && format.is_index(&copy) {
+        if start != 0 {
+            return Ok(true);
+        }
+        let dots = dots(dir)?;
+        let file_type = dir.params().file_type(FileType::Directory);
+        return Ok(give(0, b".".as_slice(), dir.ino(), file_type)
+            && give(dots.parent_at, b"..".as_slice(), dots.parent, file_type));
+    }
+    for entry in format.entries(&copy) {
+        let entry = entry.map_err(|bad| bad_entry(dir, block.nr(), bad))?;
+        let Some(ino) = entry.ino else { continue };
+        if !give(entry.at, entry.name, ino, entry.file_type) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

@@ -124,7 +124,7 @@ impl<S: Store> Path<S> {
             let Some(step) = step.filter(|step| step.block.get() < dir.blocks()) else {
                 return;
             };
-            let Ok(Some(nr)) = dir.map(step.block) else {
+            let Ok((Some(nr), _)) = dir.run(step.block) else {
                 return;
             };
             let format = leaf_format(dir, false);

@@ -24,6 +24,7 @@ use super::{Fs, Node};
 use crate::linux::fiemap::ExtentInfo;
 use crate::linux::iomap::{self, Done, Extent, Map, MapFlags, Op, Ops};
 use crate::map::{Mapping, State};
+use crate::space::Share;
 use kernel::error::{code::*, Result};
 
 /// For reading, and for questions about the map.
@@ -122,14 +123,12 @@ impl Buffered {
                 core.map.lookup_cached(start, len).ok_or(EAGAIN)?;
             }
             let reserved =
-                with_reserves(|privileged| core.map.reserve(volume, start, len, privileged))?;
+                with_reserves(volume, |share| core.map.reserve(volume, start, len, share))?;
             let (mapping, flags) = match reserved.mapping.state {
                 // Writeback will make them written: what that may need is reserved now.
                 State::Unwritten => {
                     let goal = node.data().goal(false);
-                    let claimed = with_reserves(|privileged| {
-                        core.map.choose(volume, start, len, goal, privileged)
-                    })?;
+                    let claimed = core.map.choose(volume, start, len, goal, Share::Common)?;
                     (claimed, MapFlags::NONE)
                 }
                 _ if reserved.new => (reserved.mapping, MapFlags::NEW),
@@ -229,9 +228,9 @@ fn choose_or_reclaim(node: &Node, blocks: Blocks, stream: bool) -> Result<Mappin
 fn choose(node: &Node, blocks: Blocks, stream: bool) -> Result<Mapping> {
     let goal = node.data().goal(stream);
     with_core(node, |volume, core| {
-        with_reserves(|privileged| {
+        with_reserves(volume, |share| {
             core.map
-                .choose(volume, blocks.start, blocks.len, goal, privileged)
+                .choose(volume, blocks.start, blocks.len, goal, share)
         })
     })
 }
@@ -242,7 +241,7 @@ fn choose_now(node: &Node, blocks: Blocks, stream: bool) -> Result<Mapping> {
     let goal = node.data().goal(stream);
     let chosen = try_with_core(node, false, |volume, core| {
         core.map
-            .choose_now(volume, blocks.start, blocks.len, goal, false)
+            .choose_now(volume, blocks.start, blocks.len, goal, Share::Common)
     });
     match chosen {
         // There may be ways to make space, all of which wait.

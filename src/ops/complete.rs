@@ -21,6 +21,7 @@ use crate::linux::iomap::writeback::Writeback;
 use crate::linux::iomap::{Map, MapFlags};
 use crate::linux::memalloc::NofsScope;
 use crate::map::{FileMap, Progress, State};
+use crate::space::Share;
 use crate::store::{Store, Transaction};
 use kernel::error::{Error, Result};
 
@@ -144,13 +145,13 @@ impl PageCache {
             let mapping = match found.state {
                 State::Hole | State::Written => found,
                 // What was not reserved when the page cache was written, because a fault wrote to unwritten
-                // blocks, may use what is kept for root: there is nobody to tell that the device is full.
+                // blocks, may use all that is there: there is nobody to tell that the device is full.
                 _ => {
                     let bits = volume.layout.block_size().bits();
                     let end = u64::from(found.end().get()) << bits;
                     let goal = node.data().goal(end >= node.size());
                     core.map
-                        .choose(volume, blocks.start, found.len, goal, true)?
+                        .choose(volume, blocks.start, found.len, goal, Share::All)?
                 }
             };
             to_map(volume, &mapping, MapFlags::NONE)

@@ -16,7 +16,7 @@ use crate::linux::inode::FileTable;
 use crate::linux::memalloc::NofsScope;
 use crate::linux::task;
 use crate::map::{Mapping, State};
-use crate::names::{self, Cursor, FileType, Listed, Params, Progress};
+use crate::names::{self, Cursor, FileType, Known, Listed, Params, Progress};
 use crate::store::Store;
 use core::pin::Pin;
 use kernel::prelude::*;
@@ -40,12 +40,12 @@ impl<'a> Dir<'a> {
     }
 
     fn mapping(&self, at: LogicalBlock) -> Result<Mapping> {
-        if let Some(mapping) = self.data.snapshot().get(at, 1) {
+        if let Some(mapping) = self.data.snapshot().get(at, u32::MAX) {
             return Ok(mapping);
         }
         let _nofs = NofsScope::enter();
         let mut core = self.data.core().lock();
-        core.map.lookup(self.data.volume(), at, 1)
+        core.map.lookup(self.data.volume(), at, u32::MAX)
     }
 }
 
@@ -88,20 +88,18 @@ impl names::Directory<JournalStore> for Dir<'_> {
         self.data.note_flags(&core);
     }
 
-    fn index_failed(&self) -> bool {
-        self.data.index_failed()
+    fn known(&self) -> Known {
+        self.data.known()
     }
 
-    fn set_index_failed(&self) {
-        self.data.set_index_failed();
+    fn note(&self, what: Known) {
+        self.data.note(what);
     }
 
-    fn map(&self, at: LogicalBlock) -> Result<Option<PhysBlock>> {
+    fn run(&self, at: LogicalBlock) -> Result<(Option<PhysBlock>, u32)> {
         let mapping = self.mapping(at)?;
-        Ok(match mapping.state {
-            State::Written => mapping.phys,
-            _ => None,
-        })
+        let phys = mapping.phys.filter(|_| mapping.state == State::Written);
+        Ok((phys, mapping.len))
     }
 
     fn append(&mut self, tx: &mut Tx<'_>) -> Result<(LogicalBlock, PhysBlock)> {
@@ -114,8 +112,9 @@ impl names::Directory<JournalStore> for Dir<'_> {
         let volume = self.data.volume();
         let mut core = self.data.core().lock();
         let goal = self.data.goal(false);
-        let run =
-            with_reserves(|privileged| core.map.allocate(volume, tx, at, 1, goal, privileged));
+        let run = with_reserves(volume, |share| {
+            core.map.allocate(volume, tx, at, 1, goal, share)
+        });
         let run = match run {
             Err(error) if error == EEXIST => {
                 drop(core);

@@ -11,8 +11,9 @@ use super::{Core, Node, SuperBlock, Volume};
 use crate::disk::LogicalBlock;
 use crate::linux::iomap::{Extent, Map, MapFlags};
 use crate::linux::memalloc::NofsScope;
-use crate::linux::task::may_use_reserves;
+use crate::linux::task;
 use crate::map::{Mapping, State};
+use crate::space::Share;
 use core::ops::ControlFlow;
 use kernel::error::{code::*, Result};
 
@@ -172,11 +173,22 @@ pub(super) fn release_windows(sb: &SuperBlock) {
     });
 }
 
-/// Asks for space with `f`: first without the blocks that are kept for the administrator, and where that is not
-/// enough with them, if the task may.
-pub(super) fn with_reserves<R>(mut f: impl FnMut(bool) -> Result<R>) -> Result<R> {
-    match f(false) {
-        Err(e) if e == ENOSPC && may_use_reserves() => f(true),
+/// Asks for space with `f`: first for what anybody may have, and where that is not enough with the reserve, if the task
+/// may use it: the user or the group that the super block names, or anybody with the capability.
+pub(super) fn with_reserves<R>(
+    volume: &Volume,
+    mut f: impl FnMut(Share) -> Result<R>,
+) -> Result<R> {
+    match f(Share::Common) {
+        Err(e) if e == ENOSPC && may_use_reserve(volume) => f(Share::Reserve),
         other => other,
     }
+}
+
+/// Whether the task may use the reserved blocks.
+fn may_use_reserve(volume: &Volume) -> bool {
+    let owner = volume.layout.reserve_owner();
+    task::has_fs_uid(owner.uid)
+        || owner.gid != 0 && task::is_in_group(owner.gid)
+        || task::is_capable_of_resources()
 }

@@ -21,6 +21,7 @@ use crate::linux::inode_ops::InodeTable;
 use crate::linux::memalloc::NofsScope;
 use crate::linux::time::Timestamp;
 use crate::map::Snapshot;
+use crate::names::Known;
 use crate::space::Goal;
 use crate::store::{tid_geq, Store, Tid, Transaction};
 use kernel::prelude::*;
@@ -60,8 +61,8 @@ pub(crate) struct Data {
     disk_size: Atomic<u64>,
     /// [`Core`]'s flags, to be read without the lock.
     flags: Atomic<u32>,
-    /// Whether the directory's index was found to be bad, 1 or 0.
-    index_failed: Atomic<u32>,
+    /// What is known of a directory ([`names::Known`]), as a number.
+    known: Atomic<u32>,
     /// Whether it is known that nothing is written behind the end of the file.
     clean_end: Atomic<bool>,
     /// Whether what the file had was cut off by somebody who has it open to write it anew.
@@ -137,7 +138,7 @@ impl Data {
             created: origin.created,
             sync_tid: Atomic::new(tid),
             data_tid: Atomic::new(tid),
-            index_failed: Atomic::new(0),
+            known: Atomic::new(0),
             clean_end: Atomic::new(false),
             emptied: Atomic::new(false),
         })
@@ -192,14 +193,21 @@ impl Data {
         end <= node.size().min(self.disk_size_hint())
     }
 
-    /// Whether the directory's index was found to be bad.
-    pub(super) fn index_failed(&self) -> bool {
-        self.index_failed.load(Relaxed) != 0
+    /// What is known of the directory.
+    pub(super) fn known(&self) -> Known {
+        Known::from_bits(self.known.load(Relaxed))
     }
 
-    /// Remembers that the directory's index is bad.
-    pub(super) fn set_index_failed(&self) {
-        self.index_failed.store(1, Relaxed);
+    /// Adds to that.
+    pub(super) fn note(&self, what: Known) {
+        let mut now = self.known();
+        // Others may be looking at the directory, too.
+        while let Err(other) = self
+            .known
+            .cmpxchg(now.bits(), now.with(what).bits(), Relaxed)
+        {
+            now = Known::from_bits(other);
+        }
     }
 
     /// Whether it is known that no block behind the end of the file has data.

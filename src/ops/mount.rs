@@ -9,6 +9,7 @@ use super::{complete, errors, inode, superblock, truncate, Node, SuperBlock};
 use crate::disk::inode::Time as DiskTime;
 use crate::disk::superblock::{ErrorPolicy, STATE_ERROR, SUPER_MAGIC};
 use crate::disk::{Ino, Layout};
+use crate::linux::file::File;
 use crate::linux::fs::{self, FileSystem, Wait};
 use crate::linux::fs_context::{Constant, FsContext, Parameter, Value};
 use crate::linux::iomap::ioend::Batch;
@@ -27,6 +28,7 @@ use kernel::prelude::*;
 use kernel::seq_file::SeqFile;
 use kernel::seq_print;
 use kernel::sync::aref::ARef;
+use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::{new_mutex, Arc, Mutex};
 use kernel::workqueue::Queue;
 
@@ -43,6 +45,8 @@ pub(crate) struct Super {
     options: Pin<KBox<Mutex<Options>>>,
     /// Where the completions of writeback run.
     pub(super) completions: OwnedQueue,
+    /// Whether the super block was told where it is mounted.
+    mount_point_noted: Atomic<bool>,
 }
 
 impl Super {
@@ -156,9 +160,9 @@ impl FileSystem for Fs {
         options.read_only = context.read_only();
         sb.set_min_block_size(1024)?;
         let raw = mounted::probe(sb.block_device()?, sb.id(), context.is_silent())
-            .inspect_err(|_| context.error(fmt!("no ext4 file system found")))?;
+            .inspect_err(|_| context.error_told(fmt!("no ext4 file system found")))?;
         let refuse = |why: fmt::Arguments<'_>| {
-            context.error(why);
+            context.error_told(why);
             if let Ok(prefix) = errors::prefix(sb.id()) {
                 printk::log(Level::Error, &prefix, fmt!("{why}\n"));
             }
@@ -187,6 +191,7 @@ impl FileSystem for Fs {
             params,
             options,
             completions: OwnedQueue::new(c"iomapfs-io", sb.id())?,
+            mount_point_noted: Atomic::new(false),
         };
         Ok(Arc::new(data, GFP_KERNEL)?)
     }
@@ -288,12 +293,18 @@ impl FileSystem for Fs {
         let volume = &sb.data().mounted.volume;
         let layout = &volume.layout;
         let counts = volume.space.counts();
+        let free = counts.free_blocks.wrapping_shl(layout.cluster_bits());
+        let not_common = layout
+            .reserved_blocks()
+            .saturating_add(layout.kept_blocks());
         to.set_kind(SUPER_MAGIC.into(), NAME_MAX);
         to.set_blocks(&Blocks {
             size: layout.block_size().bytes(),
-            total: layout.blocks_count().saturating_sub(layout.overhead()),
-            free: counts.free_blocks,
-            available: counts.free_blocks.saturating_sub(layout.reserved_blocks()),
+            total: layout
+                .blocks_count()
+                .saturating_sub(sb.data().mounted.overhead()),
+            free,
+            available: free.saturating_sub(not_common),
         });
         to.set_inodes(layout.inodes_count().into(), counts.free_inodes);
         to.set_id(layout.uuid());
@@ -350,6 +361,29 @@ impl FileSystem for Fs {
 
     fn evict_inode(inode: &Node) {
         inode::evict(inode);
+    }
+}
+
+/// Notes in the super block where the file system is mounted (`s_last_mounted`), once a mount: a file is being opened,
+/// as it is the files that know. ext4 does so, too.
+pub(super) fn note_mount_point(file: &File<'_, Fs>) {
+    let sb = file.inode().super_block();
+    let data = sb.data();
+    if data.mount_point_noted.load(Relaxed) || sb.is_read_only() {
+        return;
+    }
+    // It can wait until a later file is opened.
+    let Some(_writing) = sb.try_internal_write() else {
+        return;
+    };
+    if data.mount_point_noted.xchg(true, Relaxed) {
+        return;
+    }
+    let mut buffer = [0; 64];
+    // A path that is too long is not noted. If the super block cannot be changed, that is reported elsewhere, and no
+    // reason not to open a file.
+    if let Ok(path) = file.mount_point(&mut buffer) {
+        let _ = superblock::note_mount_point(&data.mounted.volume, path);
     }
 }
 

@@ -21,6 +21,7 @@ use super::superblock::{self, Written};
 use super::Orphans;
 use crate::disk::superblock::{ErrorPolicy, RawSuper, STATE_ERROR, STATE_VALID, SUPER_MAGIC};
 use crate::disk::Layout;
+use crate::inode::JournalMap;
 use crate::linux::block_device::BlockDevice;
 use crate::linux::buffer::BufferCache;
 use crate::linux::printk::{self, Level};
@@ -79,6 +80,7 @@ pub(crate) struct Mounted {
     /// The inodes that a recovery has to look after.
     pub(crate) orphans: Orphans,
     written: Written,
+    overhead: u64,
 }
 
 /// Reads the super block of a device, with whatever block size it is set to. Only the magic number was checked.
@@ -198,6 +200,7 @@ impl Mounted {
         )?;
 
         let orphans = Orphans::load(&volume)?;
+        let overhead = volume.layout.overhead(journal_blocks(&volume));
 
         volume.store.background().set_discard(options.discard);
         volume.store.background().link(&volume);
@@ -206,7 +209,13 @@ impl Mounted {
             volume,
             orphans,
             written,
+            overhead,
         })
+    }
+
+    /// Blocks of the file system's own, the journal's included: `statfs` does not count them.
+    pub(crate) fn overhead(&self) -> u64 {
+        self.overhead
     }
 
     /// Begins to write, at mount or remount. `raw` is the super block as it is.
@@ -220,8 +229,21 @@ impl Mounted {
             );
         } else if raw.state.get() & STATE_ERROR != 0 {
             store.log(Level::Warning, fmt!("has errors: run e2fsck"));
+        } else if raw.was_mounted_often() {
+            store.log(
+                Level::Warning,
+                fmt!("was mounted as often as it may be without a check: run e2fsck"),
+            );
+        } else if raw.is_check_due(printk::unix_time()) {
+            store.log(
+                Level::Warning,
+                fmt!("was not checked for as long as it may be: run e2fsck"),
+            );
         }
-        superblock::mark_in_use(&self.volume, &self.written, true)?;
+        let mount = superblock::Mount {
+            overhead: self.overhead,
+        };
+        superblock::mark_in_use(&self.volume, &self.written, Some(mount))?;
         store.set_writable(true);
         Ok(())
     }
@@ -398,7 +420,7 @@ impl Mounted {
         let store = &self.volume.store;
 
         if store.was_writable() && !store.errors().is_stopped() {
-            superblock::mark_in_use(&self.volume, &self.written, false)?;
+            superblock::mark_in_use(&self.volume, &self.written, None)?;
         }
         store.set_frozen(false);
         Ok(())
@@ -436,6 +458,27 @@ impl Drop for Mounted {
     fn drop(&mut self) {
         // `finish` has done so, unless the mount failed.
         self.volume.store.background().unlink();
+    }
+}
+
+/// Blocks of the journal, if it is on this device, whether it is used or not.
+fn journal_blocks(volume: &Volume<JournalStore>) -> u64 {
+    let (store, layout) = (&volume.store, &volume.layout);
+    match (store.journal(), layout.journal_ino()) {
+        (Some(journal), _) => journal.blocks().into(),
+        (None, Some(ino)) => {
+            JournalMap::size_in_blocks(store, layout, ino).unwrap_or_else(|error| {
+                store.log(
+                    Level::Warning,
+                    fmt!(
+                        "how large the journal is is not known: error {}",
+                        error.to_errno()
+                    ),
+                );
+                0
+            })
+        }
+        (None, None) => 0,
     }
 }
 

@@ -5,7 +5,7 @@
 //! # Links
 //!
 //! An inode has at most [`LINK_MAX`] links. A directory has two and one for each directory in it; a hashed one that
-//! reaches the most has 1 from then on, which stands for "not counted" (feature `dir_nlink`), and keeps it.
+//! would get more has 1 from then on, which stands for "not counted" (feature `dir_nlink`), and keeps it.
 //!
 //! # Locks
 //!
@@ -344,7 +344,7 @@ pub(super) fn add_dir_link(dir: &Node) {
     let links = dir.links();
     let more = links.saturating_add(1);
     // 1 stands for not counted.
-    if links == 1 || (more >= LINK_MAX && may_stop_counting(dir)) {
+    if links == 1 || (more > LINK_MAX && may_stop_counting(dir)) {
         dir.set_links(1);
     } else {
         dir.set_links(more);

@@ -5,7 +5,7 @@
 use super::begin::{self, Buffered, Read, Swap};
 use super::complete::PageCache;
 use super::extents::{first_behind, with_core};
-use super::{dio, fsync, write, Fs, Node};
+use super::{dio, fsync, mount, write, Fs, Node};
 use crate::linux::address_space::{self, AddressSpace};
 use crate::linux::file::{self, File, FileOperations, IterDest, IterSource, Kiocb};
 use crate::linux::inode::{FileTable, MappingTable};
@@ -52,6 +52,7 @@ impl FileOperations for Regular {
     /// Blocks are chosen ahead for as long as somebody may write. The map counts its writers itself: those of the
     /// VFS are counted without the map lock, and writeback could not tell whether the last one has gone.
     fn open(file: File<'_, Fs>) -> Result {
+        mount::note_mount_point(&file);
         if file.is_writable() {
             with_core(file.inode(), |_, core| core.map.add_writer());
         }

@@ -104,13 +104,25 @@ fn bring_up_to_date(vol: &Volume<JournalStore>, written: &Written, raw: &mut Raw
     vol.store.errors().write(raw);
 }
 
+/// What the begin of a mount for writing tells the super block.
+pub(super) struct Mount {
+    /// Blocks that `statfs` does not count.
+    pub(super) overhead: u64,
+}
+
 /// From now on there may be something in the journal. `mount`: a mount begins, rather than the end of a freeze.
-pub(super) fn mark_in_use(vol: &Volume<JournalStore>, written: &Written, mount: bool) -> Result {
+pub(super) fn mark_in_use(
+    vol: &Volume<JournalStore>,
+    written: &Written,
+    mount: Option<Mount>,
+) -> Result {
     let orphan_file = vol.layout.orphan_file_ino().is_some();
 
     change_at_once(&vol.store, &vol.layout, |raw| {
         bring_up_to_date(vol, written, raw);
-        if mount {
+        if let Some(Mount { overhead }) = mount {
+            raw.overhead_clusters
+                .set(u32::try_from(overhead).unwrap_or(0));
             raw.set_mtime(printk::unix_time());
             raw.count_mount();
             raw.note_hash_sign();
@@ -120,6 +132,16 @@ pub(super) fn mark_in_use(vol: &Volume<JournalStore>, written: &Written, mount: 
             raw.set_orphan_present(true);
         }
     })
+}
+
+/// Notes where the file system is mounted.
+///
+/// # Errors
+///
+/// Those of [`Store::begin`] and [`Volume::change_super`].
+pub(super) fn note_mount_point(vol: &Volume<JournalStore>, path: &[u8]) -> Result {
+    let mut tx = vol.store.begin(1, 0)?;
+    vol.change_super(&mut tx, |raw| raw.set_last_mounted(path))
 }
 
 /// The journal was emptied: the device holds all there is. `orphans`: whether the orphan file has entries.

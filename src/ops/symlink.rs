@@ -72,7 +72,9 @@ pub(super) fn fill(node: &Node, tx: &mut Tx<'_>, target: &[u8]) -> Result {
     let volume = data.volume();
     let mut core = data.core().lock();
     let (at, goal) = (LogicalBlock::ZERO, data.goal(false));
-    let run = with_reserves(|privileged| core.map.allocate(volume, tx, at, 1, goal, privileged))?;
+    let run = with_reserves(volume, |share| {
+        core.map.allocate(volume, tx, at, 1, goal, share)
+    })?;
     core.disk_size = target.len() as u64;
     node.set_size(core.disk_size);
     let fits =

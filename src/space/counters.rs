@@ -12,15 +12,18 @@
 //!   `available` then; they leave in the opposite order. It is negative only after a group turned out to be
 //!   bad.
 
-use super::Claim;
+use super::{Claim, Share};
+use crate::disk::Layout;
 use kernel::error::{code::*, Result};
 use kernel::sync::atomic::{Acquire, Atomic, Full, Relaxed};
 
 /// The counters.
 pub(super) struct Counters {
     available: Atomic<i64>,
-    /// Blocks of which only a privileged user gets any.
-    root_reserve: i64,
+    /// Blocks that [`Share::Common`] does not have.
+    not_common: i64,
+    /// Blocks that only [`Share::All`] has.
+    only_all: i64,
     /// Free blocks as the bitmaps on the device have it, with the changes of the running transaction.
     on_disk: Atomic<i64>,
     /// Freed by transactions that have not committed.
@@ -34,11 +37,14 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    /// For a file system with `free` free blocks, `root_reserve` of them for privileged users only.
-    pub(super) fn new(free: u64, root_reserve: u64, free_inodes: u64, dirs: u64) -> Self {
+    /// For a file system with `free` free blocks.
+    pub(super) fn new(layout: &Layout, free: u64, free_inodes: u64, dirs: u64) -> Self {
+        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let kept = layout.kept_blocks();
         Self {
             available: Atomic::new(free as i64),
-            root_reserve: root_reserve.min(i64::MAX as u64) as i64,
+            not_common: number(layout.reserved_blocks().saturating_add(kept)),
+            only_all: number(kept),
             on_disk: Atomic::new(free as i64),
             pending: Atomic::new(0),
             free_inodes: Atomic::new(free_inodes as i64),
@@ -48,8 +54,12 @@ impl Counters {
     }
 
     /// Takes up to `want` blocks, at least `least`, from what is available.
-    fn take(&self, least: u64, want: u64, privileged: bool) -> Result<u64> {
-        let keep = if privileged { 0 } else { self.root_reserve };
+    fn take(&self, least: u64, want: u64, share: Share) -> Result<u64> {
+        let keep = match share {
+            Share::Common => self.not_common,
+            Share::Reserve => self.only_all,
+            Share::All => 0,
+        };
         let mut now = self.available.load(Relaxed);
         loop {
             let usable = u64::try_from(now.saturating_sub(keep)).unwrap_or(0);
@@ -68,8 +78,8 @@ impl Counters {
     }
 
     /// Reserves `n` blocks, or `ENOSPC`.
-    pub(super) fn reserve(&self, n: u64, privileged: bool) -> Result {
-        self.take(n, n, privileged).map(drop)
+    pub(super) fn reserve(&self, n: u64, share: Share) -> Result {
+        self.take(n, n, share).map(drop)
     }
 
     /// Gives reserved or claimed blocks back.
@@ -79,12 +89,11 @@ impl Counters {
 
     /// How many blocks, at most `want`, may be chosen under `claim`; at least one.
     pub(super) fn claim(&self, claim: Claim, want: u32) -> Result<u32> {
-        let privileged = match claim {
+        let share = match claim {
             Claim::Reserved => return Ok(want),
-            Claim::Free => false,
-            Claim::Privileged => true,
+            Claim::Free(share) => share,
         };
-        let got = self.take(1, u64::from(want), privileged)?;
+        let got = self.take(1, u64::from(want), share)?;
         Ok(u32::try_from(got).unwrap_or(want))
     }
 

@@ -86,21 +86,32 @@ pub struct Goal {
     pub stream: bool,
 }
 
+/// How much of the free space may be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// What anybody may take.
+    Common,
+    /// Also the blocks that the super block reserves ([`Layout::reserved_blocks`]), for the users that it names.
+    Reserve,
+    /// Also the blocks that are kept back ([`Layout::kept_blocks`]), for what must not fail any more: data that was
+    /// accepted, and the nodes that a removal needs.
+    All,
+}
+
 /// What a choice is charged to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
     /// Blocks that the caller has reserved.
     Reserved,
-    /// Free blocks, without those that are kept for privileged users.
-    Free,
-    /// Any free blocks.
-    Privileged,
+    /// Free blocks, as many as this share allows.
+    Free(Share),
 }
 
 /// Numbers of the whole file system, not exact while it is being changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counts {
-    /// Blocks that nobody uses, has chosen or reserved, with those that become free by the next commit.
+    /// Blocks that nobody uses, has chosen or reserved, with those that become free by the next commit. As the other
+    /// counts of blocks it counts clusters where there are such ([`Layout::cluster_bits`]).
     pub free_blocks: u64,
     /// Free blocks as the bitmaps on the device have it: for the super block.
     pub free_blocks_on_disk: u64,
@@ -193,7 +204,7 @@ impl<S: Store> Space<S> {
             )
         })?;
         let bits = match layout.csum_seed() {
-            Some(_) => layout.blocks_per_group().max(layout.inodes_per_group()),
+            Some(_) => layout.clusters_per_group().max(layout.inodes_per_group()),
             None => 0,
         };
         Ok(Self {
@@ -201,10 +212,10 @@ impl<S: Store> Space<S> {
             gdt,
             groups: Groups::new(info)?,
             zone,
-            counters: Counters::new(free_blocks, layout.reserved_blocks(), free_inodes, dirs),
+            counters: Counters::new(layout, free_blocks, free_inodes, dirs),
             deferred: Deferred::new()?,
             desc_csum,
-            block_sum: sum(layout.blocks_per_group()),
+            block_sum: sum(layout.clusters_per_group()),
             inode_sum: sum(layout.inodes_per_group()),
             powers: Powers::new(bits)?,
             streams: Atomic::new(0),
@@ -269,10 +280,10 @@ impl<S: Store> Space<S> {
     ///
     /// # Errors
     ///
-    /// `ENOSPC` where there are not so many, without those for privileged users unless `privileged`.
-    pub fn reserve(&self, data: u32, meta: u32, privileged: bool) -> Result {
+    /// `ENOSPC` where `share` does not have so many.
+    pub fn reserve(&self, data: u32, meta: u32, share: Share) -> Result {
         self.counters
-            .reserve(u64::from(data).saturating_add(meta.into()), privileged)
+            .reserve(u64::from(data).saturating_add(meta.into()), share)
     }
 
     /// Gives back what was reserved and not chosen. Never fails or sleeps.

@@ -30,7 +30,7 @@ for piece in 1048576 2777; do
 	taken=$(fill_up "$MNT/f" "$piece")
 	[ "$taken" -ge $((empty * BS * 8 / 10)) ] || fail "full after $taken bytes of $((empty * BS))"
 	[ "$(stat -c %s "$MNT/f")" = "$taken" ] || fail "size"
-	[ "$(free_blocks)" -le 8 ] || fail "ENOSPC with $(free_blocks) blocks free"
+	[ "$(available_blocks)" -le 8 ] || fail "ENOSPC with $(available_blocks) blocks free"
 	drop_caches
 	head -c "$taken" .text | cmp - "$MNT/f" || fail "what was written to a full disk is not there"
 	# What needs no space still works, what needs it says so.

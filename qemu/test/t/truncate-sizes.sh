@@ -42,5 +42,15 @@ with open(sys.argv[1], "rb") as f:
         sys.exit(view[-3:] != b"end")' "$MNT/largest" "$largest" || fail "the end of the largest file, mapped"
 	rm "$MNT/largest"
 fi
+# To the size that it has: the times change, as with every truncate.
+for size in 0 12345; do
+	truncate -s $size "$MNT/same"
+	for with in truncate ftruncate; do
+		touch -d 2001-02-03 "$MNT/same"
+		perl -e '($ARGV[0] eq "truncate" ? truncate($ARGV[1], $ARGV[2]) : (open(F, "+<", $ARGV[1]) && truncate(F, $ARGV[2]))) or die $!' $with "$MNT/same" $size
+		[ "$(stat -c %Y "$MNT/same")" -gt 1500000000 ] || fail "$with to the $size bytes that a file has leaves the time as it was"
+	done
+done
+rm "$MNT/same"
 is_free "$before"
 crosscheck img

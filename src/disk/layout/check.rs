@@ -148,15 +148,6 @@ impl Layout {
             return Err(Refusal::Checksum);
         }
 
-        let log_cluster_size = raw.log_cluster_size.get();
-        field(
-            log_cluster_size == raw.log_block_size.get(),
-            "s_log_cluster_size",
-            log_cluster_size,
-            "clusters are not supported",
-            (),
-        )?;
-
         let revision_0 = raw.rev_level.get() == GOOD_OLD_REV;
         let (inode_size, first_ino) = if revision_0 {
             (GOOD_OLD_INODE_SIZE, GOOD_OLD_FIRST_INO)
@@ -196,21 +187,24 @@ impl Layout {
             DESC_SIZE_32BIT
         };
 
+        let cluster_bits = Self::check_cluster_size(raw)?;
+        let clusters_per_group = raw.clusters_per_group.get();
+        field(
+            clusters_per_group <= bits_per_block && clusters_per_group % 8 == 0,
+            "s_clusters_per_group",
+            clusters_per_group,
+            "not what a bitmap can hold",
+            (),
+        )?;
         let per_group = raw.blocks_per_group.get();
         let blocks_per_group = NonZeroU32::new(per_group)
-            .filter(|n| n.get() <= bits_per_block && n.get() % 8 == 0)
+            .filter(|n| n.get().checked_shr(cluster_bits.into()) == Some(clusters_per_group))
+            .filter(|n| n.get().trailing_zeros() >= cluster_bits.into())
             .ok_or(Refusal::Field(
                 "s_blocks_per_group",
                 per_group.into(),
-                "not what a bitmap can hold",
+                "not the clusters of a group",
             ))?;
-        field(
-            raw.clusters_per_group.get() == per_group,
-            "s_clusters_per_group",
-            raw.clusters_per_group.get(),
-            "not the blocks of a group",
-            (),
-        )?;
 
         let per_block = block_size.bytes() / u32::from(inode_size);
         let inodes_per_block = NonZeroU32::new(per_block).ok_or(Refusal::Field(
@@ -249,7 +243,9 @@ impl Layout {
         )?;
         let first_data_block = raw.first_data_block.get();
         field(
-            u64::from(first_data_block) == SUPER_OFFSET.wrapping_shr(block_size.bits()),
+            u64::from(first_data_block) == SUPER_OFFSET.wrapping_shr(block_size.bits())
+                // A cluster must not begin in the middle of another one's place.
+                || first_data_block == 0 && cluster_bits > 0,
             "s_first_data_block",
             first_data_block,
             "not the block with the super block",
@@ -352,6 +348,8 @@ impl Layout {
             blocks_count,
             first_data_block,
             blocks_per_group,
+            cluster_bits,
+            recorded_overhead: raw.overhead_clusters.get(),
             groups,
             inodes_per_group,
             inodes_per_block,
@@ -365,6 +363,7 @@ impl Layout {
             flex_bits,
             backup_groups: raw.backup_bgs.map(|nr| nr.get()),
             reserved_blocks: raw.reserved_blocks_count().min(blocks_count),
+            reserve_owner: raw.reserve_owner(),
             hash: HashParams {
                 seed: raw.hash_seed.map(|word| word.get()),
                 version: raw.def_hash_version,
@@ -374,6 +373,26 @@ impl Layout {
             orphan_file_ino,
             creator_is_linux: creator == OS_LINUX,
         })
+    }
+
+    /// How many times larger than a block a cluster is, as a base-two logarithm: 0 without the feature `bigalloc`.
+    fn check_cluster_size(raw: &RawSuper) -> Result<u8, Refusal> {
+        /// The largest cluster has 1 GiB (`EXT4_MAX_CLUSTER_LOG_SIZE`).
+        const LOG_MAX: u32 = 20;
+        let log = raw.log_cluster_size.get();
+        let bits = log.checked_sub(raw.log_block_size.get());
+        let wanted = match raw.features().has_ro_compat(ro_compat::BIGALLOC) {
+            true => log <= LOG_MAX,
+            false => bits == Some(0),
+        };
+        match bits.and_then(|bits| u8::try_from(bits).ok()) {
+            Some(bits) if wanted => Ok(bits),
+            _ => Err(Refusal::Field(
+                "s_log_cluster_size",
+                log.into(),
+                "not a cluster size",
+            )),
+        }
     }
 
     /// The size of the inode body of new inodes: at least what is defined, more where the super block asks.

@@ -93,9 +93,15 @@ impl Layout {
         if !self.has_super(group) {
             return 0;
         }
+        // Blocks of 1 KiB in clusters: the groups begin with block 0 and the super block is the next one.
+        let before = match group.get() {
+            0 => (self.super_location().0.get() as u32).saturating_sub(self.first_data_block),
+            _ => 0,
+        };
         self.gdt_blocks
             .saturating_add(self.reserved_gdt_blocks.into())
             .saturating_add(1)
+            .saturating_add(before)
     }
 
     /// Block number `nr` of the group descriptor table.
@@ -144,12 +150,18 @@ impl Layout {
         ino == Ino::ROOT || (ino.get() >= self.first_ino && ino.get() <= self.inodes_count)
     }
 
-    /// Blocks of the file system's own that are there from the beginning, without the journal: what comes before
-    /// the first group, and the super blocks, descriptors, bitmaps and inode tables of all groups.
-    pub fn overhead(&self) -> u64 {
+    /// Blocks of the file system's own that are there from the beginning, which `statfs` does not count
+    /// (`ext4_calculate_overhead`): what comes before the first group, the super blocks, descriptors, bitmaps and inode
+    /// tables of all groups, and `journal` blocks of a journal. With clusters, the super block has it.
+    pub fn overhead(&self, journal: u64) -> u64 {
+        let recorded = u64::from(self.recorded_overhead).wrapping_shl(self.cluster_bits.into());
+        if self.cluster_bits > 0 && (1..=self.blocks_count).contains(&recorded) {
+            return recorded;
+        }
         let per_group = u64::from(self.inode_table_blocks()) + 2;
         self.all_groups()
             .map(|group| per_group + u64::from(self.base_meta_blocks(group)))
             .fold(u64::from(self.first_data_block), u64::saturating_add)
+            .saturating_add(journal)
     }
 }

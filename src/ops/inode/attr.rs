@@ -92,9 +92,8 @@ pub(in crate::ops) fn set_attributes(
         if node.kind() != Kind::Regular {
             return Err(EINVAL);
         }
-        if size != node.size() {
-            attr.touch(node);
-        }
+        // Also where it is the size that the file has, as ext4 does.
+        attr.touch(node);
         truncate::set_size(node, size)?;
     }
     attr.copy_to(idmap, node);

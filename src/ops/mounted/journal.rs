@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The journal at mount: whether it is used, whether it must be replayed first, and its features.
+//!
+//! Fast commits are neither written nor replayed. A journal says by a feature of its own that it may have some; jbd2
+//! takes that away when it loads the journal, so that what we write is a journal without, whatever the feature
+//! `fast_commit` of the file system says.
 
 use super::super::journal::{self, JournalClient};
 use super::super::store::JournalStore;
 use super::super::superblock;
 use super::Options;
-use crate::disk::features::{compat, incompat};
+use crate::disk::features::incompat;
 use crate::disk::superblock::RawSuper;
 use crate::disk::Layout;
 use crate::linux::jbd2::{Features, Journal};
@@ -71,12 +75,6 @@ pub(super) fn plan(
         };
     }
     if replay {
-        if layout.features().has_compat(compat::FAST_COMMIT) {
-            return refuse(
-                EOPNOTSUPP,
-                "the journal must be replayed and may hold fast commits, which is not supported: run e2fsck",
-            );
-        }
         if options.noload {
             return refuse(
                 EINVAL,
@@ -117,6 +115,14 @@ pub(super) fn load(
     if !replay {
         // The super block says that the journal is empty, whatever it holds.
         journal.wipe(true)?;
+    } else if journal.may_have_fast_commits() {
+        store.log(
+            Level::Error,
+            fmt!(
+                "the journal may hold fast commits, which cannot be replayed: run e2fsck, or mount with -o ro,noload"
+            ),
+        );
+        return Err(EOPNOTSUPP);
     }
     let journal = journal.load().inspect_err(|error| {
         store.log(

@@ -10,6 +10,7 @@ mod map_common;
 use iomapfs_core::host::{HostStore, Mkfs};
 use iomapfs_core::inode::Inode;
 use iomapfs_core::map::{Credits, FileMap};
+use iomapfs_core::space::Share;
 use iomapfs_core::store::Store;
 use map_common::*;
 use std::hint::black_box;
@@ -52,7 +53,7 @@ fn main() {
 
     let mut one = File::open(&vol, inos[0]);
     one.map()
-        .choose(&vol, block(0), 10_000, goal(), true)
+        .choose(&vol, block(0), 10_000, goal(), Share::All)
         .unwrap();
     one.commit(&vol, 0, 10_000).unwrap();
     one.lookup(&vol, 0, 1);
@@ -72,7 +73,9 @@ fn main() {
         500,
         |i| {
             let at = 2 * (i * 7919 % N);
-            many.map().choose(&vol, block(at), 1, goal(), true).unwrap();
+            many.map()
+                .choose(&vol, block(at), 1, goal(), Share::All)
+                .unwrap();
             commit(&vol, &mut tx, &mut many, at, 1);
         },
     );
@@ -96,7 +99,7 @@ fn main() {
     time("append 1 block: choose, commit (no inode)", 50, 1000, |i| {
         append
             .map()
-            .choose(&vol, block(i), 1, goal(), true)
+            .choose(&vol, block(i), 1, goal(), Share::All)
             .unwrap();
         commit(&vol, &mut tx, &mut append, i, 1);
     });
@@ -105,7 +108,7 @@ fn main() {
     time("reserve 1 block in order", 20, 1000, |i| {
         append
             .map()
-            .reserve(&vol, block(100_000 + i), 1, true)
+            .reserve(&vol, block(100_000 + i), 1, Share::All)
             .unwrap();
     });
     append.map().evict(&vol);
@@ -117,7 +120,10 @@ fn main() {
         20,
         200,
         |_| {
-            small.map().choose(&vol, block(0), 1, goal(), true).unwrap();
+            small
+                .map()
+                .choose(&vol, block(0), 1, goal(), Share::All)
+                .unwrap();
             small.commit(&vol, 0, 1).unwrap();
             small.inode.disk_size = 0;
             small.remove(&vol, 0, u32::MAX).unwrap();

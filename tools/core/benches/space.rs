@@ -7,7 +7,7 @@
 use iomapfs_core::disk::superblock::{RawSuper, SUPER_OFFSET, SUPER_SIZE};
 use iomapfs_core::disk::{Group, Layout, PhysBlock};
 use iomapfs_core::host::{HostStore, Mkfs};
-use iomapfs_core::space::{Claim, Goal, Run, Space};
+use iomapfs_core::space::{Claim, Goal, Run, Share, Space};
 use iomapfs_core::store::Store;
 use iomapfs_core::volume::Volume;
 use std::os::unix::fs::FileExt;
@@ -55,7 +55,9 @@ fn goal(near: Option<u64>) -> Goal {
 }
 
 fn choose(vol: &Vol, goal: Goal, want: u32) -> Run {
-    vol.space.choose(vol, goal, want, Claim::Free).unwrap()
+    vol.space
+        .choose(vol, goal, want, Claim::Free(Share::Common))
+        .unwrap()
 }
 
 fn main() {
@@ -79,7 +81,7 @@ fn main() {
             vol.space.unchoose(choose(&vol, goal(None), 1));
         });
         time("  reserve 1, unreserve", 2000, || {
-            vol.space.reserve(1, 0, false).unwrap();
+            vol.space.reserve(1, 0, Share::Common).unwrap();
             vol.space.unreserve(1, 0);
         });
         let mut next = at;
@@ -91,7 +93,10 @@ fn main() {
         let mut vol = vol;
         let fresh = mount(gib);
         vol.space = fresh.space;
-        while let Ok(run) = vol.space.choose(&vol, goal(None), 32768, Claim::Privileged) {
+        while let Ok(run) = vol
+            .space
+            .choose(&vol, goal(None), 32768, Claim::Free(Share::All))
+        {
             for nr in (run.start.get()..run.end().get().saturating_sub(64)).step_by(64) {
                 vol.space.unchoose(Run {
                     start: PhysBlock::new(nr),
@@ -108,7 +113,7 @@ fn main() {
         time("  fragmented: choose 4096, get 63, unchoose", 2_000, || {
             let run = vol
                 .space
-                .choose(&vol, goal(None), 4096, Claim::Privileged)
+                .choose(&vol, goal(None), 4096, Claim::Free(Share::All))
                 .unwrap();
             vol.space.unchoose(run);
         });

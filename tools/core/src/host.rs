@@ -8,7 +8,7 @@ mod image;
 mod store;
 
 pub use device::Device;
-pub use dir::{Dir, Held, InodeAndFlaw};
+pub use dir::{Dir, Held, InodeAndKnown};
 pub use image::{describe, Image, Mkfs};
 pub use store::{Commit, HostStore, Raw, Restart, Tx};
 

@@ -6,6 +6,7 @@ mod map_common;
 
 use iomapfs_core::host::{Image, Mkfs};
 use iomapfs_core::map::{Mapping, State};
+use iomapfs_core::space::Share;
 use kernel::error::code::*;
 use map_common::*;
 
@@ -22,13 +23,13 @@ fn first_steps() {
     assert_eq!(file.lookup(&vol, 0, 10).state, State::Hole);
     let m = file
         .map()
-        .reserve(&vol, block(0), 10, false)
+        .reserve(&vol, block(0), 10, Share::Common)
         .unwrap()
         .mapping;
     assert_eq!((m.state, m.len), (State::Delayed, 10));
     let m = file
         .map()
-        .choose(&vol, block(0), 10, goal(), false)
+        .choose(&vol, block(0), 10, goal(), Share::Common)
         .unwrap();
     assert_eq!((m.state, m.len), (State::Pending, 10));
     file.commit(&vol, 0, 10).unwrap();
@@ -36,7 +37,7 @@ fn first_steps() {
     assert_eq!(file.lookup(&vol, 3, 100).len, 7);
     file.preallocate(&vol, 20, 10).unwrap();
     file.map()
-        .choose(&vol, block(23), 2, goal(), false)
+        .choose(&vol, block(23), 2, goal(), Share::Common)
         .unwrap();
     file.commit(&vol, 23, 2).unwrap();
     let runs = file.runs(&vol);
@@ -66,14 +67,21 @@ fn chooses_without_waiting_what_it_would_have_chosen() {
         let mut choose = |at: u32| -> Mapping {
             let map = file.map();
             if wait {
-                map.choose(&vol, block(at), 2, goal(), false).unwrap()
+                map.choose(&vol, block(at), 2, goal(), Share::Common)
+                    .unwrap()
             } else {
-                map.choose_now(&vol, block(at), 2, goal(), false).unwrap()
+                map.choose_now(&vol, block(at), 2, goal(), Share::Common)
+                    .unwrap()
             }
         };
         // The bitmap of the group is read here. (What is written in order would begin in another one.)
         vol.space
-            .choose(&vol, goal(), 1, iomapfs_core::space::Claim::Free)
+            .choose(
+                &vol,
+                goal(),
+                1,
+                iomapfs_core::space::Claim::Free(Share::Common),
+            )
             .unwrap();
         [0, 10, 4, 100, 50, 110].map(&mut choose).to_vec()
     };
@@ -84,13 +92,13 @@ fn chooses_without_waiting_what_it_would_have_chosen() {
     let mut file = File::open(&vol, ino);
     let map = file.map();
     assert_eq!(
-        map.choose_now(&vol, block(0), 1, goal(), false),
+        map.choose_now(&vol, block(0), 1, goal(), Share::Common),
         Err(EAGAIN)
     );
     assert_eq!(map.reserved(), (0, 0));
     for at in (0..40).step_by(2) {
         file.map()
-            .choose(&vol, block(at), 1, goal(), false)
+            .choose(&vol, block(at), 1, goal(), Share::Common)
             .unwrap();
         file.commit(&vol, at, 1).unwrap();
     }
@@ -101,20 +109,21 @@ fn chooses_without_waiting_what_it_would_have_chosen() {
     vol.store.drop_cache();
     let map = file.map();
     assert_eq!(
-        map.choose_now(&vol, block(41), 1, goal(), false),
+        map.choose_now(&vol, block(41), 1, goal(), Share::Common),
         Err(EAGAIN)
     );
     map.lookup(&vol, block(41), 1).unwrap();
     vol.store.drop_cache();
     // The hole is known, but not what comes before it in the file.
     assert_eq!(
-        map.choose_now(&vol, block(45), 1, goal(), false),
+        map.choose_now(&vol, block(45), 1, goal(), Share::Common),
         Err(EAGAIN)
     );
     assert_eq!(map.reserved(), (0, 0));
-    map.choose(&vol, block(45), 1, goal(), false).unwrap();
+    map.choose(&vol, block(45), 1, goal(), Share::Common)
+        .unwrap();
     assert_eq!(
-        map.choose_now(&vol, block(60), 1, goal(), false)
+        map.choose_now(&vol, block(60), 1, goal(), Share::Common)
             .unwrap()
             .state,
         State::Pending
@@ -147,7 +156,7 @@ fn a_tree_becomes_lower() {
     for from in [0, 1] {
         for at in (from..60).step_by(2) {
             file.map()
-                .choose(&vol, block(at), 1, goal(), false)
+                .choose(&vol, block(at), 1, goal(), Share::Common)
                 .unwrap();
             file.commit(&vol, at, 1).unwrap();
         }

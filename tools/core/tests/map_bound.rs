@@ -8,7 +8,7 @@ mod map_common;
 use iomapfs_core::disk::PhysBlock;
 use iomapfs_core::host::{Image, Mkfs};
 use iomapfs_core::map::State;
-use iomapfs_core::space::{Claim, Goal, Run};
+use iomapfs_core::space::{Claim, Goal, Run, Share};
 use iomapfs_core::store::Store;
 use kernel::error::code::*;
 use map_common::*;
@@ -42,7 +42,7 @@ fn one_leaf(count: u32) -> (Image, Vol, File) {
 fn exhaust(vol: &Vol) -> Vec<Run> {
     commit_journal(vol);
     let mut taken = Vec::new();
-    while let Ok(run) = vol.space.choose(vol, goal(), 1000, Claim::Privileged) {
+    while let Ok(run) = vol.space.choose(vol, goal(), 1000, Claim::Free(Share::All)) {
         taken.push(run);
     }
     taken
@@ -71,7 +71,7 @@ fn many_in_one_place() {
     let (image, vol, mut file) = one_leaf(FULL);
     let got = file
         .map()
-        .reserve(&vol, block(GAP), 200, true)
+        .reserve(&vol, block(GAP), 200, Share::All)
         .unwrap()
         .mapping;
     assert_eq!(got.len, 200);
@@ -81,7 +81,7 @@ fn many_in_one_place() {
     // No two neighbours in the file are neighbours on the device.
     for i in (0..200).step_by(2).chain((1..200).step_by(2)) {
         let at = block(GAP + i);
-        file.map().choose(&vol, at, 1, goal(), true).unwrap();
+        file.map().choose(&vol, at, 1, goal(), Share::All).unwrap();
     }
     // Always behind the one before: in each leaf that is split, the half that takes the next is full again the soonest.
     for i in 0..200 {
@@ -100,7 +100,9 @@ fn written_inside_unwritten() {
     assert_eq!((got.state, got.len), (State::Unwritten, 400));
     let odd = || (GAP + 1..GAP + 400).step_by(2);
     for at in odd() {
-        file.map().choose(&vol, block(at), 1, goal(), true).unwrap();
+        file.map()
+            .choose(&vol, block(at), 1, goal(), Share::All)
+            .unwrap();
     }
     let taken = exhaust(&vol);
     for at in odd() {
@@ -140,7 +142,9 @@ fn written_over_two_leaves() {
         assert_eq!(file.lookup(&vol, GAP, 100).len, 20);
 
         let (from, len) = (GAP + 5, 10);
-        let got = file.map().choose(&vol, block(from), len, goal(), true);
+        let got = file
+            .map()
+            .choose(&vol, block(from), len, goal(), Share::All);
         assert_eq!(got.unwrap().len, len);
         let taken = exhaust(&vol);
         if !at_once {
@@ -168,7 +172,9 @@ fn unannounced_conversion() {
     }
     assert_eq!((file.map().depth(), file.map().root()[2]), (1, 2));
     file.map().release_window(&vol);
-    file.map().choose(&vol, block(1), 1, goal(), true).unwrap();
+    file.map()
+        .choose(&vol, block(1), 1, goal(), Share::All)
+        .unwrap();
     let taken = exhaust(&vol);
     assert_eq!(file.commit(&vol, GAP + 1, 1), Err(ENOSPC));
     file.commit(&vol, 1, 1).unwrap();
@@ -181,11 +187,13 @@ fn full_leaf_left_behind() {
     let (image, vol, mut file) = one_leaf(FULL);
     let ats = [20 * GAP, 1, 5, 9];
     for at in ats {
-        file.map().reserve(&vol, block(at), 1, true).unwrap();
+        file.map().reserve(&vol, block(at), 1, Share::All).unwrap();
     }
     let taken = exhaust(&vol);
     for at in ats {
-        file.map().choose(&vol, block(at), 1, goal(), true).unwrap();
+        file.map()
+            .choose(&vol, block(at), 1, goal(), Share::All)
+            .unwrap();
         file.commit(&vol, at, 1).unwrap();
     }
     finish(&image, &vol, file, taken);
@@ -212,7 +220,9 @@ fn longest_extents() {
             near: Some(PhysBlock::new(u64::from(40_000 + at))),
             ..goal()
         };
-        let got = a.map().choose(&vol, block(at), 50_000 - at, goal, true);
+        let got = a
+            .map()
+            .choose(&vol, block(at), 50_000 - at, goal, Share::All);
         at += got.unwrap().len;
     }
     assert_eq!(a.lookup(&vol, 0, u32::MAX).len, 50_000);
@@ -235,7 +245,7 @@ fn longest_extents() {
     // 32767 and one.
     assert_eq!(b.map().root()[2], 2);
     b.map()
-        .choose(&vol, block(0), u32::MAX, goal(), true)
+        .choose(&vol, block(0), u32::MAX, goal(), Share::All)
         .unwrap();
     b.commit(&vol, 0, 32_768).unwrap();
     b.check_tree(&vol);

@@ -10,6 +10,7 @@ mod map_common;
 
 use iomapfs_core::host::Mkfs;
 use iomapfs_core::map::State;
+use iomapfs_core::space::Share;
 use map_common::*;
 
 /// File blocks that are used; few enough that pieces meet all the time.
@@ -74,7 +75,10 @@ fn many_pieces() {
             let len = len.min(BLOCKS - at);
             match op {
                 0 | 1 => {
-                    let got = file.map().reserve(&vol, block(at), len, true).unwrap();
+                    let got = file
+                        .map()
+                        .reserve(&vol, block(at), len, Share::All)
+                        .unwrap();
                     assert_eq!(got.new, model[at as usize].0 == State::Hole);
                     let got = got.mapping;
                     if model[at as usize].0 == State::Hole {
@@ -102,7 +106,7 @@ fn many_pieces() {
                     let before = model[at as usize].0;
                     let got = file
                         .map()
-                        .choose(&vol, block(at), len, goal(), true)
+                        .choose(&vol, block(at), len, goal(), Share::All)
                         .unwrap();
                     assert_eq!(got.state, State::Pending);
                     for i in 0..got.len {
@@ -146,13 +150,13 @@ fn replaced_behind_a_full_chunk() {
     let choose = |file: &mut File, at: u32, len: u32| {
         let got = file
             .map()
-            .choose(&vol, block(at), len, goal(), true)
+            .choose(&vol, block(at), len, goal(), Share::All)
             .unwrap();
         assert_eq!((got.state, got.len), (State::Pending, len));
     };
     assert_eq!(
         file.map()
-            .reserve(&vol, block(0), 6000, true)
+            .reserve(&vol, block(0), 6000, Share::All)
             .unwrap()
             .mapping
             .len,

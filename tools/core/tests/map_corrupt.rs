@@ -8,6 +8,7 @@ mod map_common;
 use iomapfs_core::disk::{Ino, LogicalBlock, PhysBlock};
 use iomapfs_core::host::{Image, Mkfs};
 use iomapfs_core::map::State;
+use iomapfs_core::space::Share;
 use kernel::error::{code::*, Result};
 use map_common::*;
 use proptest::prelude::*;
@@ -218,7 +219,7 @@ fn mapped_behind_the_back() {
     for slot in [12, 24] {
         let mut case = Case::new();
         let at = block(FIRST + 1);
-        let chosen = case.file.map().choose(&case.vol, at, 1, goal(), true);
+        let chosen = case.file.map().choose(&case.vol, at, 1, goal(), Share::All);
         assert_eq!(chosen.unwrap().state, State::Pending);
         commit_journal(&case.vol);
         case.vol.store.checkpoint();
@@ -314,7 +315,7 @@ proptest! {
         let (vol, file) = (&case.vol, &mut case.file);
         for (op, at, len) in ops {
             let result = match op {
-                0 => file.map().choose(vol, block(at), len, goal(), true).map(drop),
+                0 => file.map().choose(vol, block(at), len, goal(), Share::All).map(drop),
                 1 => file.commit(vol, at, len),
                 2 => file.allocate(vol, at, len).map(drop),
                 3 => file.remove(vol, at, at + len),

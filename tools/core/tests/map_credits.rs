@@ -11,7 +11,7 @@ mod map_common;
 use iomapfs_core::disk::{Group, PhysBlock};
 use iomapfs_core::host::{HostStore, Image, Mkfs};
 use iomapfs_core::map::{Credits, FileMap, Progress, State};
-use iomapfs_core::space::{Claim, Goal, Run};
+use iomapfs_core::space::{Claim, Goal, Run, Share};
 use iomapfs_core::store::Store;
 use kernel::error::Result;
 use map_common::*;
@@ -40,7 +40,10 @@ impl Bench {
             .make();
         let ino = make_files(&image, &["a"])[0];
         let vol = mount(&image);
-        while let Ok(run) = vol.space.choose(&vol, goal(), 1024, Claim::Privileged) {
+        while let Ok(run) = vol
+            .space
+            .choose(&vol, goal(), 1024, Claim::Free(Share::All))
+        {
             // Never again; the last of each forty stays free.
             for (i, start) in (run.start.get()..).take(run.len as usize).enumerate() {
                 if i % 40 == 39 {
@@ -142,7 +145,7 @@ impl Bench {
     fn preallocate(&mut self, at: u32) {
         let goal = self.goal();
         self.step(|map, vol, tx, granted| {
-            let got = map.preallocate(vol, tx, block(at), 1, goal, true, granted)?;
+            let got = map.preallocate(vol, tx, block(at), 1, goal, Share::All, granted)?;
             let Some(got) = got else {
                 // It took back what it had chosen.
                 assert_eq!(map.outstanding(), 0);
@@ -156,7 +159,10 @@ impl Bench {
 
     fn choose(&mut self, at: u32) -> PhysBlock {
         let goal = self.goal();
-        let got = self.file.map().choose(&self.vol, block(at), 1, goal, true);
+        let got = self
+            .file
+            .map()
+            .choose(&self.vol, block(at), 1, goal, Share::All);
         self.file.map().release_window(&self.vol);
         got.unwrap().phys.unwrap()
     }
@@ -166,7 +172,7 @@ impl Bench {
         let vol = &self.vol;
         let around = |nr| vol.layout.group_of(nr).unwrap().0.get() / vol.layout.descs_per_block();
         let mut taken = Vec::new();
-        while let Ok(run) = vol.space.choose(vol, goal(), 1, Claim::Privileged) {
+        while let Ok(run) = vol.space.choose(vol, goal(), 1, Claim::Free(Share::All)) {
             taken.push(run);
         }
         taken.retain(|run| {
@@ -249,7 +255,9 @@ fn a_run_over_many_groups() {
         // With four extents the root is full.
         for i in 0..scattered {
             let at = 20_000 + 2 * i;
-            file.map().choose(&vol, block(at), 1, goal(), true).unwrap();
+            file.map()
+                .choose(&vol, block(at), 1, goal(), Share::All)
+                .unwrap();
             file.commit(&vol, at, 1).unwrap();
         }
         // None of these groups has anything of the file system in it.
@@ -258,7 +266,9 @@ fn a_run_over_many_groups() {
         while at < LEN {
             let near = first.checked_add(at.into());
             let goal = Goal { near, ..goal() };
-            let got = file.map().choose(&vol, block(at), LEN - at, goal, true);
+            let got = file
+                .map()
+                .choose(&vol, block(at), LEN - at, goal, Share::All);
             let got = got.unwrap();
             assert_eq!(got.phys, near);
             at += got.len;

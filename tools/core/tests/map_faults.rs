@@ -8,7 +8,7 @@ use iomapfs_core::disk::{LogicalBlock, PhysBlock};
 use iomapfs_core::host::{Image, Mkfs, Restart};
 use iomapfs_core::inode::Inode;
 use iomapfs_core::map::{FileMap, State};
-use iomapfs_core::space::{Claim, Goal, Run};
+use iomapfs_core::space::{Claim, Goal, Run, Share};
 use iomapfs_core::store::Store;
 use kernel::error::code::*;
 use kernel::host::fail_allocation;
@@ -50,9 +50,9 @@ fn no_memory() {
             let result = match step {
                 0 => file
                     .map()
-                    .choose(&vol, block(at), 3, goal(), true)
+                    .choose(&vol, block(at), 3, goal(), Share::All)
                     .map(drop),
-                1 => file.map().reserve(&vol, block(at), 3, true).map(drop),
+                1 => file.map().reserve(&vol, block(at), 3, Share::All).map(drop),
                 _ => {
                     let credits = FileMap::commit_credits(&vol, file.map().depth());
                     let mut tx = vol
@@ -61,7 +61,7 @@ fn no_memory() {
                         .unwrap();
                     file.inode
                         .map
-                        .allocate(&vol, &mut tx, block(at), 3, goal(), true)
+                        .allocate(&vol, &mut tx, block(at), 3, goal(), Share::All)
                         .map(drop)
                 }
             };
@@ -83,7 +83,9 @@ fn no_memory() {
     for (at, len, state, _) in file.runs(&vol) {
         if state == State::Delayed {
             for at in at..at + len {
-                file.map().choose(&vol, block(at), 1, goal(), true).unwrap();
+                file.map()
+                    .choose(&vol, block(at), 1, goal(), Share::All)
+                    .unwrap();
             }
         }
         for n in 0..40 {
@@ -163,7 +165,9 @@ fn bad_bitmap() {
         file.allocate(&vol, 10 * i, 1).unwrap();
     }
     // The next extent makes the tree grow; its blocks are chosen, then no bitmap can be read.
-    file.map().choose(&vol, block(50), 5, goal(), true).unwrap();
+    file.map()
+        .choose(&vol, block(50), 5, goal(), Share::All)
+        .unwrap();
     commit_journal(&vol);
     vol.store.checkpoint();
     vol.store.drop_cache();
@@ -223,17 +227,23 @@ fn promised_on_a_full_device() {
         let (_image, vol, mut file) = setup(1024, 16 << 20);
         let places = || (0..400).map(|i| 7 * (i * 37 % 400));
         for at in places() {
-            file.map().reserve(&vol, block(at), 3, true).unwrap();
+            file.map().reserve(&vol, block(at), 3, Share::All).unwrap();
         }
         let all = total(&vol, &file);
         let (mut failures, mut others, mut lost) = (0, 0, 0);
         // The rest is taken by others.
         let take = || -> u32 {
-            let one = || vol.space.choose(&vol, goal(), 10_000, Claim::Privileged);
+            let one = || {
+                vol.space
+                    .choose(&vol, goal(), 10_000, Claim::Free(Share::All))
+            };
             std::iter::from_fn(|| one().ok()).map(|run| run.len).sum()
         };
         for at in places() {
-            let run = file.map().choose(&vol, block(at), 3, goal(), true).unwrap();
+            let run = file
+                .map()
+                .choose(&vol, block(at), 3, goal(), Share::All)
+                .unwrap();
             for n in 0..40 {
                 others += take();
                 match error {
@@ -282,7 +292,7 @@ fn bad_bitmap_of_the_data() {
     };
     for i in 0..4 {
         file.map()
-            .choose(&vol, block(10 * i), 1, goal, true)
+            .choose(&vol, block(10 * i), 1, goal, Share::All)
             .unwrap();
         file.commit(&vol, 10 * i, 1).unwrap();
     }
@@ -290,7 +300,10 @@ fn bad_bitmap_of_the_data() {
     // Of this group only five blocks are free, for the data: the node is in another one.
     let (group, _) = vol.layout.group_of(near).unwrap();
     let mut taken = Vec::new();
-    while let Ok(run) = vol.space.choose(&vol, goal, 10_000, Claim::Privileged) {
+    while let Ok(run) = vol
+        .space
+        .choose(&vol, goal, 10_000, Claim::Free(Share::All))
+    {
         let (here, _) = vol.layout.group_of(run.start).unwrap();
         taken.push((here == group, run));
     }
@@ -302,7 +315,10 @@ fn bad_bitmap_of_the_data() {
             len: run.len - len,
         };
     }
-    let got = file.map().choose(&vol, block(50), 5, goal, true).unwrap();
+    let got = file
+        .map()
+        .choose(&vol, block(50), 5, goal, Share::All)
+        .unwrap();
     assert_eq!(got.len, 5);
     assert_eq!(vol.layout.group_of(got.phys.unwrap()).unwrap().0, group);
     let mut bitmaps = out.split("Block bitmap at ").skip(1);
@@ -348,7 +364,10 @@ fn remove_without_space() {
         file.map().release_window(&vol);
         commit_journal(&vol);
         let mut taken = Vec::new();
-        while let Ok(run) = vol.space.choose(&vol, goal(), 10_000, Claim::Privileged) {
+        while let Ok(run) = vol
+            .space
+            .choose(&vol, goal(), 10_000, Claim::Free(Share::All))
+        {
             taken.push(run);
         }
         let all = total(&vol, &file);
@@ -450,7 +469,9 @@ fn snapshot_under_load() {
                 file.remove(&vol, 0, 1).unwrap();
                 history.lock().unwrap().push(here(&mut file));
                 // Another block than before: that one is free again only after a commit.
-                file.map().choose(&vol, block(0), 1, goal(), true).unwrap();
+                file.map()
+                    .choose(&vol, block(0), 1, goal(), Share::All)
+                    .unwrap();
                 history.lock().unwrap().push(here(&mut file));
                 file.commit(&vol, 0, 1).unwrap();
                 history.lock().unwrap().push(here(&mut file));
@@ -511,13 +532,13 @@ fn crash_between_steps() {
     }
     for i in 0..12 {
         file.map()
-            .choose(&vol, block(400 + 4 * i + 2), 1, goal(), true)
+            .choose(&vol, block(400 + 4 * i + 2), 1, goal(), Share::All)
             .unwrap();
         file.map()
-            .choose(&vol, block(400 + 4 * i + 1), 1, goal(), true)
+            .choose(&vol, block(400 + 4 * i + 1), 1, goal(), Share::All)
             .unwrap();
         file.map()
-            .choose(&vol, block(400 + 4 * i + 3), 1, goal(), true)
+            .choose(&vol, block(400 + 4 * i + 3), 1, goal(), Share::All)
             .unwrap();
     }
     file.commit(&vol, 400, 48).unwrap();
@@ -544,7 +565,9 @@ fn very_many_extents() {
     // Every second block, in an order that splits everywhere.
     for i in 0..N {
         let at = 2 * (i * 7919 % N);
-        file.map().choose(&vol, block(at), 1, goal(), true).unwrap();
+        file.map()
+            .choose(&vol, block(at), 1, goal(), Share::All)
+            .unwrap();
         file.commit(&vol, at, 1).unwrap();
     }
     assert_eq!(file.map().depth(), 3);
@@ -559,17 +582,22 @@ fn very_many_extents() {
     // Delayed blocks everywhere between, then no other free block: all can be committed, in any order.
     for i in 0..2000 {
         file.map()
-            .reserve(&vol, block(2 * (i * 13 % N) + 1), 1, true)
+            .reserve(&vol, block(2 * (i * 13 % N) + 1), 1, Share::All)
             .unwrap();
     }
     let mut taken = Vec::new();
     commit_journal(&vol);
-    while let Ok(run) = vol.space.choose(&vol, goal(), 10_000, Claim::Privileged) {
+    while let Ok(run) = vol
+        .space
+        .choose(&vol, goal(), 10_000, Claim::Free(Share::All))
+    {
         taken.push(run);
     }
     for i in 0..2000 {
         let at = 2 * (i * 13 % N) + 1;
-        file.map().choose(&vol, block(at), 1, goal(), true).unwrap();
+        file.map()
+            .choose(&vol, block(at), 1, goal(), Share::All)
+            .unwrap();
         file.commit(&vol, at, 1).unwrap();
     }
     for run in taken {
@@ -611,12 +639,16 @@ fn blocks_are_chosen_ahead_for_writers_only() {
     // A directory, or writeback after the last close.
     file.map().remove_writer(&vol, LogicalBlock::LIMIT);
     for at in 0..20 {
-        file.map().choose(&vol, block(at), 1, goal(), true).unwrap();
+        file.map()
+            .choose(&vol, block(at), 1, goal(), Share::All)
+            .unwrap();
     }
     assert_eq!(taken(&mut file), 20);
     file.map().add_writer();
     file.map().add_writer();
-    file.map().choose(&vol, block(20), 1, goal(), true).unwrap();
+    file.map()
+        .choose(&vol, block(20), 1, goal(), Share::All)
+        .unwrap();
     assert!(taken(&mut file) > 21);
     file.map().remove_writer(&vol, LogicalBlock::LIMIT);
     assert!(taken(&mut file) > 21, "there is another writer");

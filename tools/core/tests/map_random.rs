@@ -11,7 +11,7 @@ mod map_common;
 
 use iomapfs_core::host::{Image, Mkfs, Restart};
 use iomapfs_core::map::State;
-use iomapfs_core::space::Claim;
+use iomapfs_core::space::{Claim, Share};
 use iomapfs_core::store::Store;
 use kernel::error::code::*;
 use map_common::*;
@@ -164,7 +164,7 @@ impl Bench {
         let before = self.state(f, at);
         match self.files[f]
             .map()
-            .choose(&self.vol, block(at), len, goal(), true)
+            .choose(&self.vol, block(at), len, goal(), Share::All)
         {
             Ok(got) => {
                 assert!(got.len >= 1 && got.len <= len && got.start == block(at));
@@ -207,7 +207,7 @@ impl Bench {
             Op::Reserve(Range { at, len }) => {
                 match self.files[f]
                     .map()
-                    .reserve(&self.vol, block(at), len, false)
+                    .reserve(&self.vol, block(at), len, Share::Common)
                 {
                     Ok(got) => {
                         assert_eq!(got.new, self.state(f, at) == State::Hole);
@@ -307,7 +307,7 @@ impl Bench {
                 while let Ok(run) =
                     self.vol
                         .space
-                        .choose(&self.vol, goal(), 1000, Claim::Privileged)
+                        .choose(&self.vol, goal(), 1000, Claim::Free(Share::All))
                 {
                     taken.push(run);
                 }

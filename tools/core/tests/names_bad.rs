@@ -8,7 +8,7 @@ use iomapfs_core::disk::dirent::DirLeafFormat;
 use iomapfs_core::disk::dx::{DxFormat, Part};
 use iomapfs_core::disk::{Ino, LogicalBlock, PhysBlock};
 use iomapfs_core::host::{HostStore, Image, Mkfs};
-use iomapfs_core::names::{self, Cursor, Directory, Progress};
+use iomapfs_core::names::{self, Cursor, Directory, Known, Progress};
 use iomapfs_core::store::{Flaw, Format, Kind, Store, Transaction};
 use kernel::error::code::*;
 use names_common::*;
@@ -79,7 +79,7 @@ fn hashed(features: &str, count: u32) -> (World, Image) {
 }
 
 fn nr(dir: &FlatDir<'_>, at: u32) -> PhysBlock {
-    dir.map(LogicalBlock::new(at)).unwrap().unwrap()
+    dir.run(LogicalBlock::new(at)).unwrap().0.unwrap()
 }
 
 fn put16(bytes: &mut [u8], at: usize, value: u16) {
@@ -192,7 +192,7 @@ fn a_leaf_that_looks_like_a_root_has_names() {
             }
         }
         assert_eq!(names::is_empty(&dir), Ok(false));
-        dir.set_index_failed();
+        dir.note(Known::INDEX_FAILED);
         for name in &kept {
             assert_eq!(dir.lookup(name), Ok(Some(world.file)));
         }
@@ -252,7 +252,7 @@ fn a_listing_that_loses_its_index_fails() {
             dir.list_part(&mut done, 1000).unwrap();
             match drop_index {
                 true => dir.set_indexed(false),
-                false => dir.set_index_failed(),
+                false => dir.note(Known::INDEX_FAILED),
             }
             for _ in 0..2 {
                 assert_eq!(dir.list_part(&mut cursor, 1000).err(), Some(EUCLEAN));
@@ -294,7 +294,7 @@ fn wrong_checksums_are_found() {
             }
             [one] if one.contains("DirIndex") => nodes += 1,
             [one] if one.contains("DirLeaf") => {
-                assert_eq!(listed, Err(EUCLEAN));
+                assert_eq!(listed.err(), Some(EUCLEAN));
                 leaves += 1;
             }
             other => panic!("block {at}: {other:?}"),
@@ -381,6 +381,45 @@ fn a_bad_leaf_is_no_missing_name() {
                 removed == Ok(()) || removed == Err(EUCLEAN),
                 "{what}: {removed:?}"
             );
+        }
+    }
+}
+
+/// A block that is missing: the names in the others are found and listed, then it is said that this was not all. It is
+/// logged once, and nothing is added.
+#[test]
+fn a_missing_block_takes_only_its_own_names() {
+    let count = 300;
+    for features in ["metadata_csum", "^metadata_csum", "^dir_index"] {
+        let (world, image) = hashed(features, count);
+        let store = open(&image);
+        let mut dir = FlatDir::open(&store, &image, "d");
+        for at in 0..dir.blocks() {
+            dir.holes = vec![at];
+            let (listed, end) = dir.list_what_is_there(7);
+            let what = format!("{features}: block {at}");
+            assert_eq!(end, Err(EUCLEAN), "{what}");
+            let names = listed.keys().filter(|name| name.len() > 2).count() as u32;
+            // The root of a tree has no names of its own.
+            let root = at == 0 && features != "^dir_index";
+            assert_eq!(names == count, root, "{what}: {names} names");
+            assert!(names > count - 100, "{what}: {names} names");
+            for n in 0..count {
+                let found = dir.lookup(&name(n));
+                match listed.contains_key(&name(n)) {
+                    true => assert_eq!(found, Ok(Some(world.file)), "{what}"),
+                    false => assert_eq!(found, Err(EUCLEAN), "{what}"),
+                }
+            }
+            assert_eq!(dir.insert(b"new", world.file), Err(EUCLEAN), "{what}");
+            let reports = store.take_reports();
+            assert!(
+                matches!(&reports[..], [one] if one.contains("missing")),
+                "{what}: {reports:?}"
+            );
+            dir.holes.clear();
+            dir.forget_failure();
+            assert_eq!(dir.list(9).unwrap().len(), count as usize, "{what}");
         }
     }
 }

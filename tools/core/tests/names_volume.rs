@@ -5,10 +5,10 @@
 
 use iomapfs_core::disk::inode::InodeFlags;
 use iomapfs_core::disk::Ino;
-use iomapfs_core::host::{mount, new_attrs, Dir, HostStore, Image, InodeAndFlaw, Mkfs, Tx};
+use iomapfs_core::host::{mount, new_attrs, Dir, HostStore, Image, InodeAndKnown, Mkfs, Tx};
 use iomapfs_core::inode::{Attrs, Content, Inode};
 use iomapfs_core::map::FileMap;
-use iomapfs_core::names::{self, Cursor, Directory, FileType, Progress};
+use iomapfs_core::names::{self, Cursor, Directory, FileType, Known, Progress};
 use iomapfs_core::store::Store;
 use iomapfs_core::volume::Volume;
 use kernel::error::{code::*, Result};
@@ -21,7 +21,7 @@ type Vol = Volume<HostStore>;
 struct Node {
     inode: RefCell<Inode>,
     attrs: Attrs,
-    index_failed: Cell<bool>,
+    known: Cell<Known>,
 }
 
 impl Node {
@@ -29,7 +29,7 @@ impl Node {
         Self {
             inode: RefCell::new(inode),
             attrs,
-            index_failed: Cell::new(false),
+            known: Cell::new(Known::default()),
         }
     }
 
@@ -41,8 +41,8 @@ impl Node {
         self.inode.borrow().ino
     }
 
-    fn dir<'d>(&'d self, vol: &'d Vol) -> Dir<'d, InodeAndFlaw<'d>> {
-        Dir::new(vol, (&self.inode, &self.index_failed))
+    fn dir<'d>(&'d self, vol: &'d Vol) -> Dir<'d, InodeAndKnown<'d>> {
+        Dir::new(vol, (&self.inode, &self.known))
     }
 
     fn write(&self, vol: &Vol, tx: &mut Tx<'_>) {

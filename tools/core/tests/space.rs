@@ -6,7 +6,7 @@ mod space_common;
 
 use iomapfs_core::disk::{Group, PhysBlock};
 use iomapfs_core::host::Mkfs;
-use iomapfs_core::space::{Claim, Goal, Run};
+use iomapfs_core::space::{Claim, Goal, Run, Share};
 use kernel::error::code::*;
 use kernel::host::fail_allocation;
 use space_common::*;
@@ -100,7 +100,10 @@ fn freed_blocks_wait_for_their_commit() {
     }
     commit(&vol);
     free(&vol, first).unwrap();
-    let choose = || vol.space.choose(&vol, anywhere(), 10, Claim::Privileged);
+    let choose = || {
+        vol.space
+            .choose(&vol, anywhere(), 10, Claim::Free(Share::All))
+    };
     assert_eq!(choose(), Err(ENOSPC));
     assert_eq!(vol.space.pending_free(), 10);
     assert_eq!(vol.space.counts().free_blocks, 10);
@@ -127,7 +130,7 @@ fn many_commits_before_blocks_are_given_back() {
     let vol = mount(&image);
     let got = vol
         .space
-        .choose(&vol, anywhere(), 300, Claim::Free)
+        .choose(&vol, anywhere(), 300, Claim::Free(Share::Common))
         .unwrap();
     assert_eq!(got.len, 300);
     mark(&vol, got).unwrap();
@@ -157,7 +160,10 @@ fn what_is_not_as_it_must_be_is_an_error() {
     let image = Mkfs::new(40 << 20, 1024).make();
     let vol = mount(&image);
     let goal = near(2 * 8192 + 5000);
-    let got = vol.space.choose(&vol, goal, 8, Claim::Free).unwrap();
+    let got = vol
+        .space
+        .choose(&vol, goal, 8, Claim::Free(Share::Common))
+        .unwrap();
     assert_eq!(got, run(2 * 8192 + 5000, 8));
     mark(&vol, got).unwrap();
     commit(&vol);
@@ -252,7 +258,10 @@ fn a_bad_bitmap_costs_one_group() {
             )));
             // Where the goal is does not matter.
             let goal = near(u64::from(bits) / 2);
-            let got = vol.space.choose(&vol, goal, 4, Claim::Free).unwrap();
+            let got = vol
+                .space
+                .choose(&vol, goal, 4, Claim::Free(Share::Common))
+                .unwrap();
             assert!(got.start.get() > u64::from(bits), "{name}, {damage}");
             let lines = usize::from(damage != "unreadable");
             assert_eq!(vol.store.take_reports().len(), lines, "{name}, {damage}");
@@ -325,22 +334,27 @@ fn no_space_is_exact() {
     let image = Mkfs::new(40 << 20, 1024).arg("-m").arg("5").make();
     let vol = mount(&image);
     let all = u32::try_from(vol.space.counts().free_blocks).unwrap();
-    let kept = u32::try_from(vol.layout.reserved_blocks()).unwrap();
-    assert!(kept > 0);
-    assert_eq!(vol.space.reserve(all - kept, 1, false), Err(ENOSPC));
-    vol.space.reserve(all - kept - 7, 7, false).unwrap();
-    assert_eq!(vol.space.reserve(1, 0, false), Err(ENOSPC));
+    let reserve = u32::try_from(vol.layout.reserved_blocks()).unwrap();
+    let kept = u32::try_from(vol.layout.kept_blocks()).unwrap();
+    assert!(reserve > 0);
+    assert_eq!(kept, 40 * 1024 / 50);
+    let common = all - reserve - kept;
+    assert_eq!(vol.space.reserve(common, 1, Share::Common), Err(ENOSPC));
+    vol.space.reserve(common - 7, 7, Share::Common).unwrap();
+    assert_eq!(vol.space.reserve(1, 0, Share::Common), Err(ENOSPC));
     let choose = |claim| vol.space.choose(&vol, anywhere(), 1000, claim);
-    assert_eq!(choose(Claim::Free), Err(ENOSPC));
-    // The privileged get the rest, and no more.
-    let mut taken = 0;
-    while let Ok(run) = choose(Claim::Privileged) {
-        taken += run.len;
+    assert_eq!(choose(Claim::Free(Share::Common)), Err(ENOSPC));
+    // Those whom the reserve is for get that, and no more; what must not fail gets the rest.
+    for (share, has) in [(Share::Reserve, reserve), (Share::All, kept)] {
+        let mut taken = 0;
+        while let Ok(run) = choose(Claim::Free(share)) {
+            taken += run.len;
+        }
+        assert_eq!(taken, has);
+        assert_eq!(vol.space.reserve(1, 0, share), Err(ENOSPC));
     }
-    assert_eq!(taken, kept);
-    assert_eq!(vol.space.reserve(1, 0, true), Err(ENOSPC));
     // The reservation is good for every block that it promised.
-    let mut left = all - kept;
+    let mut left = common;
     while left > 0 {
         let run = vol
             .space
@@ -349,7 +363,7 @@ fn no_space_is_exact() {
         left -= run.len;
     }
     assert_eq!(vol.space.counts().free_blocks, 0);
-    vol.space.reserve(0, 0, true).unwrap();
+    vol.space.reserve(0, 0, Share::All).unwrap();
 }
 
 /// Would catch: streams that get each other's blocks in between, whether they are known as streams from their
@@ -369,7 +383,10 @@ fn streams_do_not_interleave() {
                     group: Group::new(0),
                     stream: round > 0 || begins,
                 };
-                let got = vol.space.choose(&vol, goal, 16, Claim::Free).unwrap();
+                let got = vol
+                    .space
+                    .choose(&vol, goal, 16, Claim::Free(Share::Common))
+                    .unwrap();
                 match file.last_mut() {
                     Some(last) if last.end() == got.start => last.len += got.len,
                     _ => file.push(got),
@@ -406,7 +423,11 @@ fn small_new_files_stay_with_their_directory() {
         ..anywhere()
     };
     let runs: Vec<Run> = (0..100)
-        .map(|_| vol.space.choose(&vol, goal, 4, Claim::Free).unwrap())
+        .map(|_| {
+            vol.space
+                .choose(&vol, goal, 4, Claim::Free(Share::Common))
+                .unwrap()
+        })
         .collect();
     assert!(runs.iter().all(|r| r.start.get() < 32768), "another group");
     assert!(runs.windows(2).all(|w| w[0].end() == w[1].start), "gaps");
@@ -423,7 +444,7 @@ fn large_requests_get_the_best_place() {
     let give = |start: u64, len: u32| vol.space.unchoose(run(start, len));
     let choose = |goal, want| {
         vol.space
-            .choose(&vol, goal, want, Claim::Privileged)
+            .choose(&vol, goal, want, Claim::Free(Share::All))
             .unwrap()
     };
     assert!(runs
@@ -454,9 +475,12 @@ fn no_memory_is_an_error_and_no_more() {
     let counts = vol.space.counts();
     for n in 0..20 {
         fail_allocation(Some(n));
-        let got = vol
-            .space
-            .choose(&vol, near(30000 - 8192 * (n % 3)), 10, Claim::Free);
+        let got = vol.space.choose(
+            &vol,
+            near(30000 - 8192 * (n % 3)),
+            10,
+            Claim::Free(Share::Common),
+        );
         fail_allocation(None);
         match got {
             Ok(got) => {

@@ -6,7 +6,7 @@ mod space_common;
 
 use iomapfs_core::disk::{Group, PhysBlock};
 use iomapfs_core::host::Mkfs;
-use iomapfs_core::space::{Claim, Goal, Run};
+use iomapfs_core::space::{Claim, Goal, Run, Share};
 use kernel::error::code::*;
 use proptest::prelude::*;
 use space_common::*;
@@ -45,7 +45,7 @@ enum Op {
     },
     Reserve {
         n: u32,
-        privileged: bool,
+        share: u8,
     },
     Unreserve {
         n: u32,
@@ -59,13 +59,13 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        8 => (proptest::option::of(0..6000_u32), 0..8_u32, any::<bool>(), 1..700_u32, 0..3_u8).prop_map(
+        8 => (proptest::option::of(0..6000_u32), 0..8_u32, any::<bool>(), 1..700_u32, 0..4_u8).prop_map(
             |(near, group, stream, want, claim)| Op::Choose { near, group, stream, want, claim }
         ),
         6 => (any::<usize>(), 0..700_u32).prop_map(|(which, keep)| Op::Settle { which, keep }),
         4 => (any::<usize>(), 0..300_u32, 1..700_u32)
             .prop_map(|(which, skip, len)| Op::Free { which, skip, len }),
-        2 => (0..3000_u32, any::<bool>()).prop_map(|(n, privileged)| Op::Reserve { n, privileged }),
+        2 => (0..3000_u32, 0..3_u8).prop_map(|(n, share)| Op::Reserve { n, share }),
         1 => (0..3000_u32).prop_map(|n| Op::Unreserve { n }),
         1 => Just(Op::Commit),
         1 => Just(Op::LateCommit),
@@ -79,13 +79,24 @@ struct Model {
     chosen: Vec<Run>,
     used: Vec<Run>,
     reserved: u32,
-    kept: u32,
+    /// What is reserved for some users, and what is kept back from all.
+    kept: (u32, u32),
     transaction: u32,
 }
 
 impl Model {
     fn count(&self, f: impl Fn(State) -> bool) -> u32 {
         self.blocks.iter().filter(|s| f(**s)).count() as u32
+    }
+
+    /// One of the three shares, and the blocks that it does not have.
+    fn share(&self, nr: u8) -> (Share, u32) {
+        let (reserved, kept) = self.kept;
+        match nr {
+            0 => (Share::Common, reserved + kept),
+            1 => (Share::Reserve, kept),
+            _ => (Share::All, 0),
+        }
     }
 
     fn available(&self) -> u32 {
@@ -137,7 +148,10 @@ fn play(mkfs: Mkfs, ops: &[Op]) {
         chosen: Vec::new(),
         used: Vec::new(),
         reserved: 0,
-        kept: vol.layout.reserved_blocks() as u32,
+        kept: (
+            vol.layout.reserved_blocks() as u32,
+            vol.layout.kept_blocks() as u32,
+        ),
         transaction: 0,
     };
     for run in choose_all(&vol) {
@@ -162,9 +176,11 @@ fn play(mkfs: Mkfs, ops: &[Op]) {
                 };
                 let available = model.available();
                 let (claim, most) = match claim {
-                    0 => (Claim::Free, available.saturating_sub(model.kept)),
-                    1 => (Claim::Privileged, available),
-                    _ => (Claim::Reserved, model.reserved),
+                    3 => (Claim::Reserved, model.reserved),
+                    nr => {
+                        let (share, out_of_reach) = model.share(nr);
+                        (Claim::Free(share), available.saturating_sub(out_of_reach))
+                    }
                 };
                 if claim == Claim::Reserved && model.reserved == 0 {
                     continue;
@@ -236,14 +252,14 @@ fn play(mkfs: Mkfs, ops: &[Op]) {
                     .used
                     .extend(cut(run, skip.saturating_add(freed), u32::MAX));
             }
-            Op::Reserve { n, privileged } => {
-                let kept = if privileged { 0 } else { model.kept };
+            Op::Reserve { n, share } => {
+                let (share, out_of_reach) = model.share(share);
                 let fits = model
                     .available()
-                    .checked_sub(kept)
+                    .checked_sub(out_of_reach)
                     .is_some_and(|have| have >= n)
                     || n == 0;
-                let got = vol.space.reserve(n / 3, n - n / 3, privileged);
+                let got = vol.space.reserve(n / 3, n - n / 3, share);
                 assert_eq!(got, if fits { Ok(()) } else { Err(ENOSPC) });
                 model.reserved += if fits { n } else { 0 };
             }

@@ -6,7 +6,7 @@ mod space_common;
 
 use iomapfs_core::disk::{Group, Ino, PhysBlock};
 use iomapfs_core::host::Mkfs;
-use iomapfs_core::space::{Claim, Goal, Run};
+use iomapfs_core::space::{Claim, Goal, Run, Share};
 use iomapfs_core::store::Store;
 use kernel::error::code::*;
 use space_common::*;
@@ -75,11 +75,11 @@ fn blocks() {
                         stream: random.below(2) == 0,
                     };
                     let want = random.below(600) + 1;
-                    let reserved = vol.space.reserve(want, 0, false).is_ok();
+                    let reserved = vol.space.reserve(want, 0, Share::Common).is_ok();
                     let claim = if reserved {
                         Claim::Reserved
                     } else {
-                        Claim::Free
+                        Claim::Free(Share::Common)
                     };
                     match vol.space.choose(&vol, goal, want, claim) {
                         Ok(run) => {

@@ -165,7 +165,7 @@ fn geometry_is_that_of_dumpe2fs() {
             .get("Total journal blocks")
             .map_or(0, |n| n.parse::<u64>().unwrap());
         assert_eq!(
-            layout.overhead() + journal,
+            layout.overhead(journal),
             dump.number("Overhead clusters"),
             "{name}"
         );
@@ -512,7 +512,7 @@ fn walk(layout: &Layout, n: u64) {
         let _ = layout.inode_slot(ino);
     }
     if layout.groups() < 1000 {
-        let _ = layout.overhead();
+        let _ = layout.overhead(0);
     }
 }
 

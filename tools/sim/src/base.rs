@@ -105,9 +105,10 @@ fn preallocate(image: &Image, size: usize, left: Option<u64>) -> Result<()> {
         let number = |name| image.dumpe2fs_value(name)?.parse::<u64>().ok();
         let free = number("Free blocks").context("free blocks")?;
         let reserved = number("Reserved block count").context("reserved blocks")?;
+        let kept = number("Block count").context("blocks")? / 50;
         said += &image.debugfs(&[
             "write /dev/null ballast".to_string(),
-            format!("fallocate ballast 0 {}", free - reserved - left),
+            format!("fallocate ballast 0 {}", free - reserved - kept - left),
         ]);
     }
     image

@@ -8,6 +8,7 @@ use iomapfs_core::disk::superblock::{RawSuper, SuperFormat};
 use iomapfs_core::disk::{Ino, Layout, PhysBlock};
 use iomapfs_core::host::{Device, Dir, Held, HostStore, Tx};
 use iomapfs_core::inode::{Attrs, Inode, JournalMap, Orphans};
+use iomapfs_core::names::Known;
 use iomapfs_core::space::{Goal, Space};
 use iomapfs_core::store::{Format, Tid, Transaction};
 use iomapfs_core::volume::Volume;
@@ -136,7 +137,7 @@ pub struct Node {
     pub sync_tid: Tid,
     /// The transaction of the last change without which data cannot be found.
     pub data_tid: Tid,
-    index_failed: bool,
+    known: Known,
 }
 
 /// A reference to an inode in memory.
@@ -156,7 +157,7 @@ impl Node {
             attrs,
             sync_tid: mount.vol.store.running(),
             data_tid: mount.vol.store.running(),
-            index_failed: false,
+            known: Known::default(),
         }))
     }
 
@@ -199,9 +200,9 @@ impl Node {
 pub struct HeldDir<'a>(&'a Shared);
 
 impl Held for HeldDir<'_> {
-    fn with<R>(&self, act: impl FnOnce(&mut Inode, &mut bool) -> R) -> R {
+    fn with<R>(&self, act: impl FnOnce(&mut Inode, &mut Known) -> R) -> R {
         let node = &mut *self.0.borrow_mut();
-        let result = act(&mut node.core, &mut node.index_failed);
+        let result = act(&mut node.core, &mut node.known);
         node.size = node.core.disk_size;
         result
     }

@@ -7,16 +7,16 @@ use crate::disk::inode::InodeFlags;
 use crate::disk::{CsumSeed, Group, Ino, LogicalBlock, PhysBlock};
 use crate::inode::Inode;
 use crate::map::State;
-use crate::names::{Directory, Params};
-use crate::space::Goal;
+use crate::names::{Directory, Known, Params};
+use crate::space::{Goal, Share};
 use crate::volume::Volume;
 use kernel::error::Result;
 use std::cell::{Cell, RefCell};
 
 /// What holds the inode of a directory in memory.
 pub trait Held {
-    /// Does something with the inode, and with whether its index was found to be bad.
-    fn with<R>(&self, act: impl FnOnce(&mut Inode, &mut bool) -> R) -> R;
+    /// Does something with the inode, and with what is known of it as a directory.
+    fn with<R>(&self, act: impl FnOnce(&mut Inode, &mut Known) -> R) -> R;
 
     /// [`Directory::version`]; the default is for who goes on with no listing after a change.
     fn version(&self) -> u64 {
@@ -24,14 +24,14 @@ pub trait Held {
     }
 }
 
-/// An inode, and whether its index was found to be bad.
-pub type InodeAndFlaw<'d> = (&'d RefCell<Inode>, &'d Cell<bool>);
+/// An inode, and what is known of it as a directory.
+pub type InodeAndKnown<'d> = (&'d RefCell<Inode>, &'d Cell<Known>);
 
-impl Held for InodeAndFlaw<'_> {
-    fn with<R>(&self, act: impl FnOnce(&mut Inode, &mut bool) -> R) -> R {
-        let mut failed = self.1.get();
-        let result = act(&mut self.0.borrow_mut(), &mut failed);
-        self.1.set(failed);
+impl Held for InodeAndKnown<'_> {
+    fn with<R>(&self, act: impl FnOnce(&mut Inode, &mut Known) -> R) -> R {
+        let mut known = self.1.get();
+        let result = act(&mut self.0.borrow_mut(), &mut known);
+        self.1.set(known);
         result
     }
 }
@@ -90,19 +90,20 @@ impl<H: Held> Directory<HostStore> for Dir<'_, H> {
         });
     }
 
-    fn index_failed(&self) -> bool {
-        self.held.with(|_, failed| *failed)
+    fn known(&self) -> Known {
+        self.held.with(|_, known| *known)
     }
 
-    fn set_index_failed(&self) {
-        self.held.with(|_, failed| *failed = true);
+    fn note(&self, what: Known) {
+        self.held.with(|_, known| *known = known.with(what));
     }
 
-    fn map(&self, at: LogicalBlock) -> Result<Option<PhysBlock>> {
+    fn run(&self, at: LogicalBlock) -> Result<(Option<PhysBlock>, u32)> {
         let found = self
             .held
-            .with(|inode, _| inode.map.lookup(self.vol, at, 1))?;
-        Ok(found.phys.filter(|_| found.state == State::Written))
+            .with(|inode, _| inode.map.lookup(self.vol, at, u32::MAX))?;
+        let phys = found.phys.filter(|_| found.state == State::Written);
+        Ok((phys, found.len))
     }
 
     fn append(&mut self, tx: &mut Tx<'_>) -> Result<(LogicalBlock, PhysBlock)> {
@@ -114,7 +115,9 @@ impl<H: Held> Directory<HostStore> for Dir<'_, H> {
             stream: false,
         };
         self.held.with(|inode, _| {
-            let run = inode.map.allocate(self.vol, tx, at, 1, goal, false)?;
+            let run = inode
+                .map
+                .allocate(self.vol, tx, at, 1, goal, Share::Common)?;
             inode.disk_size += u64::from(self.vol.layout.block_size().bytes());
             Ok((at, run.start))
         })

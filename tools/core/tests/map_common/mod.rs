@@ -10,7 +10,7 @@ use iomapfs_core::disk::{Group, Ino, Layout, LogicalBlock, PhysBlock};
 use iomapfs_core::host::{HostStore, Image};
 use iomapfs_core::inode::{Attrs, Inode};
 use iomapfs_core::map::{Credits, FileMap, Mapping, Progress, State};
-use iomapfs_core::space::{Goal, Space};
+use iomapfs_core::space::{Goal, Share, Space};
 use iomapfs_core::store::{Store, Transaction};
 use iomapfs_core::volume::Volume;
 use kernel::error::Result;
@@ -201,7 +201,7 @@ impl File {
         let run = self
             .inode
             .map
-            .allocate(vol, &mut tx, block(at), len, goal(), true)?;
+            .allocate(vol, &mut tx, block(at), len, goal(), Share::All)?;
         let end = (u64::from(at) + u64::from(run.len)) << vol.layout.block_size().bits();
         self.inode.disk_size = self.inode.disk_size.max(end);
         self.inode.write(vol, &mut tx, &self.attrs)?;
@@ -236,7 +236,7 @@ impl File {
             .store
             .begin(credits.blocks + Inode::WRITE_CREDITS, credits.revokes)?;
         let map = &mut self.inode.map;
-        let got = map.preallocate(vol, &mut tx, block(at), len, goal, true, credits)?;
+        let got = map.preallocate(vol, &mut tx, block(at), len, goal, Share::All, credits)?;
         self.inode.write(vol, &mut tx, &self.attrs)?;
         Ok(got.expect("credits were enough"))
     }

@@ -8,7 +8,7 @@
 use iomapfs_core::disk::superblock::RawSuper;
 use iomapfs_core::disk::{CsumSeed, Ino, Layout, LogicalBlock, PhysBlock};
 use iomapfs_core::host::{HostStore, Image, Mkfs, Tx};
-use iomapfs_core::names::{self, Cursor, Directory, FileType, Listed, Params, Progress};
+use iomapfs_core::names::{self, Cursor, Directory, FileType, Known, Listed, Params, Progress};
 use iomapfs_core::store::Store;
 use kernel::error::{code::*, Result};
 use std::cell::Cell;
@@ -94,7 +94,9 @@ pub struct FlatDir<'s> {
     /// How many it has.
     len: usize,
     indexed: bool,
-    failed: Cell<bool>,
+    known: Cell<Known>,
+    /// Blocks that are missing.
+    pub holes: Vec<u32>,
     /// How many changes there were.
     version: u64,
 }
@@ -116,7 +118,8 @@ impl<'s> FlatDir<'s> {
             pool: blocks(image, path, len),
             len: len as usize,
             indexed,
-            failed: Cell::new(false),
+            known: Cell::new(Known::default()),
+            holes: Vec::new(),
             version: 0,
         }
     }
@@ -158,11 +161,11 @@ impl<'s> FlatDir<'s> {
 
     /// Whether the index was given up.
     pub fn has_failed(&self) -> bool {
-        self.failed.get()
+        self.known.get().has(Known::INDEX_FAILED)
     }
 
     pub fn forget_failure(&self) {
-        self.failed.set(false);
+        self.known.set(Known::default());
     }
 
     pub fn change<R>(&mut self, f: impl FnOnce(&mut Self, &mut Tx<'_>) -> R) -> R {
@@ -189,27 +192,29 @@ impl<'s> FlatDir<'s> {
 
     /// All names but `.` and `..`, in parts of `room` names, each name and the order of positions checked.
     pub fn list(&self, room: usize) -> Result<BTreeMap<Vec<u8>, Ino>> {
+        let (mut names, done) = self.list_what_is_there(room);
+        done?;
+        assert_eq!(names.remove(b".".as_slice()), Some(self.ino));
+        assert!(names.remove(b"..".as_slice()).is_some());
+        Ok(names)
+    }
+
+    /// As a user does: until nothing comes any more, or an error.
+    pub fn list_what_is_there(&self, room: usize) -> (BTreeMap<Vec<u8>, Ino>, Result<()>) {
         let mut names = BTreeMap::new();
-        let mut dots = 0;
         let mut cursor = Cursor::new(false);
         loop {
-            let (progress, part) = self.list_part(&mut cursor, room)?;
-            for (name, ino) in part {
-                match name.as_slice() {
-                    b"." => {
-                        assert_eq!(ino, self.ino);
-                        dots += 1;
-                    }
-                    b".." => dots += 1,
-                    _ => {
-                        let twice = names.insert(name.clone(), ino);
-                        assert_eq!(twice, None, "{name:?} is listed twice");
-                    }
-                }
+            cursor.seek(cursor.pos(), false);
+            let (progress, part) = match self.list_part(&mut cursor, room) {
+                Ok(done) => done,
+                Err(error) => return (names, Err(error)),
+            };
+            if progress == Progress::End && part.is_empty() {
+                return (names, Ok(()));
             }
-            if progress == Progress::End {
-                assert_eq!(dots, 2, "'.' and '..' are listed");
-                return Ok(names);
+            for (name, ino) in part {
+                let twice = names.insert(name.clone(), ino);
+                assert_eq!(twice, None, "{name:?} is listed twice");
             }
         }
     }
@@ -273,16 +278,17 @@ impl Directory<HostStore> for FlatDir<'_> {
         self.indexed = indexed;
     }
 
-    fn index_failed(&self) -> bool {
-        self.failed.get()
+    fn known(&self) -> Known {
+        self.known.get()
     }
 
-    fn set_index_failed(&self) {
-        self.failed.set(true);
+    fn note(&self, what: Known) {
+        self.known.set(self.known.get().with(what));
     }
 
-    fn map(&self, at: LogicalBlock) -> Result<Option<PhysBlock>> {
-        Ok(Some(self.used()[at.get() as usize]))
+    fn run(&self, at: LogicalBlock) -> Result<(Option<PhysBlock>, u32)> {
+        let nr = self.used()[at.get() as usize];
+        Ok((Some(nr).filter(|_| !self.holes.contains(&at.get())), 1))
     }
 
     fn append(&mut self, _tx: &mut Tx<'_>) -> Result<(LogicalBlock, PhysBlock)> {

@@ -7,7 +7,7 @@
 use iomapfs_core::disk::superblock::{RawSuper, SUPER_OFFSET, SUPER_SIZE};
 use iomapfs_core::disk::{Group, Layout, PhysBlock};
 use iomapfs_core::host::{HostStore, Image, Mkfs};
-use iomapfs_core::space::{Claim, Goal, Run, Space};
+use iomapfs_core::space::{Claim, Goal, Run, Share, Space};
 use iomapfs_core::store::Store;
 use iomapfs_core::volume::Volume;
 use kernel::error::Result;
@@ -126,7 +126,7 @@ pub fn choose_all(vol: &Vol) -> Vec<Run> {
     let mut runs = Vec::new();
     while let Ok(run) = vol
         .space
-        .choose(vol, anywhere(), 100_000, Claim::Privileged)
+        .choose(vol, anywhere(), 100_000, Claim::Free(Share::All))
     {
         runs.push(run);
     }

@@ -102,7 +102,7 @@ fn check_layout(u: &mut Unstructured<'_>, layout: &Layout, device_blocks: u64) -
         }
     }
     if layout.groups() < 10_000 {
-        let _ = layout.overhead();
+        let _ = layout.overhead(0);
     }
     let _ = layout.max_file_size();
     Ok(())

@@ -9,6 +9,7 @@ use iomapfs_core::disk::LogicalBlock;
 use iomapfs_core::host::Tx;
 use iomapfs_core::inode::Inode;
 use iomapfs_core::map::{Credits, FileMap, Progress};
+use iomapfs_core::space::Share;
 use iomapfs_core::store::{Store, Transaction};
 use kernel::error::Result;
 
@@ -57,9 +58,9 @@ impl Visit<'_, '_> {
         while next < end {
             let map = &mut node.inode.borrow_mut().map;
             if delayed {
-                map.reserve(vol, next, end.get() - next.get(), false)?;
+                map.reserve(vol, next, end.get() - next.get(), Share::Common)?;
             }
-            let chosen = map.choose(vol, next, end.get() - next.get(), goal(), false)?;
+            let chosen = map.choose(vol, next, end.get() - next.get(), goal(), Share::Common)?;
             assert!(chosen.end() > next);
             next = chosen.end();
         }
@@ -127,7 +128,7 @@ impl Visit<'_, '_> {
             let credits = granted.blocks + Inode::WRITE_CREDITS;
             let mut tx = vol.store.begin(credits, granted.revokes)?;
             let map = &mut node.inode.borrow_mut().map;
-            map.preallocate(vol, &mut tx, at, len, goal(), false, granted)
+            map.preallocate(vol, &mut tx, at, len, goal(), Share::Common, granted)
                 .map(|_| ())
         })();
         let written = vol

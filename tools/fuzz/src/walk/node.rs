@@ -3,10 +3,10 @@
 //! The inodes of a mounted image, as the VFS would hold them.
 
 use iomapfs_core::disk::{Group, Ino, LogicalBlock};
-use iomapfs_core::host::{Dir, HostStore, InodeAndFlaw, Tx};
+use iomapfs_core::host::{Dir, HostStore, InodeAndKnown, Tx};
 use iomapfs_core::inode::{Attrs, Inode};
 use iomapfs_core::map::FileMap;
-use iomapfs_core::names;
+use iomapfs_core::names::{self, Known};
 use iomapfs_core::space::Goal;
 use iomapfs_core::volume::Volume;
 use kernel::error::Result;
@@ -18,7 +18,7 @@ pub(super) type Vol = Volume<HostStore>;
 pub(super) struct Node {
     pub(super) inode: RefCell<Inode>,
     pub(super) attrs: Attrs,
-    index_failed: Cell<bool>,
+    known: Cell<Known>,
 }
 
 impl Node {
@@ -26,7 +26,7 @@ impl Node {
         Self {
             inode: RefCell::new(inode),
             attrs,
-            index_failed: Cell::new(false),
+            known: Cell::new(Known::default()),
         }
     }
 
@@ -39,8 +39,8 @@ impl Node {
     }
 
     /// The node as a directory.
-    pub(super) fn dir<'d>(&'d self, vol: &'d Vol) -> Dir<'d, InodeAndFlaw<'d>> {
-        Dir::new(vol, (&self.inode, &self.index_failed))
+    pub(super) fn dir<'d>(&'d self, vol: &'d Vol) -> Dir<'d, InodeAndKnown<'d>> {
+        Dir::new(vol, (&self.inode, &self.known))
     }
 
     /// Credits for a name that is inserted, with the inode of the directory.

@@ -10,6 +10,7 @@ use crate::mount::Shared;
 use crate::sim::Sim;
 use iomapfs_core::disk::LogicalBlock;
 use iomapfs_core::map::{Mapping, State};
+use iomapfs_core::space::Share;
 use kernel::error::{code::*, Result};
 
 /// The most blocks that one mapping for writeback takes.
@@ -63,9 +64,9 @@ impl Sim {
         let goal = node.goal(&self.mount, false);
         let map = &mut node.core.map;
         let (at, len) = (LogicalBlock::new(first), to - first);
-        let reserved = map.reserve(vol, at, len, false)?;
+        let reserved = map.reserve(vol, at, len, Share::Common)?;
         match reserved.mapping.state {
-            State::Unwritten => map.choose(vol, at, len, goal, false),
+            State::Unwritten => map.choose(vol, at, len, goal, Share::Common),
             _ => Ok(reserved.mapping),
         }
     }
@@ -188,7 +189,7 @@ impl Sim {
         let node = &mut *node.borrow_mut();
         let goal = node.goal(&self.mount, end >= node.size);
         let map = &mut node.core.map;
-        let chosen = map.choose(&self.mount.vol, found.start, found.len, goal, true);
+        let chosen = map.choose(&self.mount.vol, found.start, found.len, goal, Share::All);
         chosen.expect("was reserved")
     }
 

@@ -10,6 +10,7 @@ use crate::mount::Shared;
 use crate::sim::Sim;
 use iomapfs_core::disk::LogicalBlock;
 use iomapfs_core::map::{Mapping, State};
+use iomapfs_core::space::Share;
 use kernel::error::{code::*, Result};
 
 /// The longest write that chooses blocks although it must not wait, in bytes.
@@ -175,7 +176,7 @@ impl Sim {
             let node = &mut *node.borrow_mut();
             let goal = node.goal(&self.mount, stream);
             let map = &mut node.core.map;
-            let chosen = map.choose_now(&self.mount.vol, start, len, goal, false);
+            let chosen = map.choose_now(&self.mount.vol, start, len, goal, Share::Common);
             if let Some(run) = chosen.ok().filter(|run| run.len == len) {
                 return Ok(run);
             }
@@ -186,7 +187,7 @@ impl Sim {
             let goal = node.goal(&sim.mount, stream);
             node.core
                 .map
-                .choose(&sim.mount.vol, start, len, goal, false)
+                .choose(&sim.mount.vol, start, len, goal, Share::Common)
         };
         match choose(self) {
             Err(error) if error == ENOSPC => {

@@ -11,6 +11,7 @@ use iomapfs_core::host::{new_attrs, Tx};
 use iomapfs_core::inode::{wipe, Content, Inode};
 use iomapfs_core::map::FileMap;
 use iomapfs_core::names;
+use iomapfs_core::space::Share;
 use iomapfs_core::store::{Store, Transaction};
 use kernel::error::{Error, Result};
 
@@ -140,7 +141,7 @@ impl Mount {
                 let goal = node.goal(self, false);
                 let at = LogicalBlock::ZERO;
                 let map = &mut node.core.map;
-                let run = map.allocate(&self.vol, tx, at, 1, goal, false)?;
+                let run = map.allocate(&self.vol, tx, at, 1, goal, Share::Common)?;
                 node.size = target.len() as u64;
                 node.core.disk_size = node.size;
                 tx.create(run.start, TargetFormat, |bytes| {
