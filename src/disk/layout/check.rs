@@ -188,23 +188,24 @@ impl Layout {
         };
 
         let cluster_bits = Self::check_cluster_size(raw)?;
-        let clusters_per_group = raw.clusters_per_group.get();
-        field(
-            clusters_per_group <= bits_per_block && clusters_per_group % 8 == 0,
-            "s_clusters_per_group",
-            clusters_per_group,
-            "not what a bitmap can hold",
-            (),
-        )?;
         let per_group = raw.blocks_per_group.get();
+        let clusters_per_group = per_group.wrapping_shr(cluster_bits.into());
+        // Whole bytes of a bitmap with a bit for each cluster.
+        let unit_bits = u32::from(cluster_bits).saturating_add(3);
         let blocks_per_group = NonZeroU32::new(per_group)
-            .filter(|n| n.get().checked_shr(cluster_bits.into()) == Some(clusters_per_group))
-            .filter(|n| n.get().trailing_zeros() >= cluster_bits.into())
+            .filter(|n| clusters_per_group <= bits_per_block && n.trailing_zeros() >= unit_bits)
             .ok_or(Refusal::Field(
                 "s_blocks_per_group",
                 per_group.into(),
-                "not the clusters of a group",
+                "not what a bitmap can hold",
             ))?;
+        field(
+            raw.clusters_per_group.get() == clusters_per_group,
+            "s_clusters_per_group",
+            raw.clusters_per_group.get(),
+            "not the clusters of a group",
+            (),
+        )?;
 
         let per_block = block_size.bytes() / u32::from(inode_size);
         let inodes_per_block = NonZeroU32::new(per_block).ok_or(Refusal::Field(
@@ -244,7 +245,7 @@ impl Layout {
         let first_data_block = raw.first_data_block.get();
         field(
             u64::from(first_data_block) == SUPER_OFFSET.wrapping_shr(block_size.bits())
-                // A cluster must not begin in the middle of another one's place.
+                // With clusters the groups begin with block 0, whatever the block size.
                 || first_data_block == 0 && cluster_bits > 0,
             "s_first_data_block",
             first_data_block,

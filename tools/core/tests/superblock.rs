@@ -382,11 +382,9 @@ fn real_unsupported_images() {
         let refusal = image.layout(true).unwrap_err();
         assert_eq!(refusal.to_string(), format!("unsupported features: {name}"));
     }
-    for features in ["bigalloc", "^extent,^64bit"] {
-        let image = Mkfs::new(20 << 20, 1024).features(features).make();
-        assert!(image.layout(true).is_err(), "{features}");
-    }
-    for features in ["quota", "quota,project", "verity"] {
+    let image = Mkfs::new(20 << 20, 1024).features("^extent,^64bit").make();
+    assert!(image.layout(true).is_err());
+    for features in ["bigalloc", "quota", "quota,project", "verity"] {
         let image = Mkfs::new(20 << 20, 1024).features(features).make();
         assert!(image.layout(true).is_ok(), "{features}");
         assert!(image.layout(false).is_err(), "{features}");
