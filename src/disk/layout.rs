@@ -249,6 +249,11 @@ impl Layout {
         clusters.min(4096).wrapping_shl(self.cluster_bits.into())
     }
 
+    /// Free blocks that not everybody may take: the reserved ones and those that are kept back.
+    pub fn set_aside_blocks(&self) -> u64 {
+        self.reserved_blocks().saturating_add(self.kept_blocks())
+    }
+
     /// How names are hashed.
     pub fn hash(&self) -> &HashParams {
         &self.hash

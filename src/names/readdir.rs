@@ -215,9 +215,13 @@ pub fn readdir<S: Store>(
     cursor: &mut Cursor,
     mut emit: impl FnMut(Listed<'_>) -> bool,
 ) -> Result<Progress> {
+    let params = dir.params();
     let mut given = false;
-    let progress = list(dir, cursor, |listed| {
-        let taken = emit(listed);
+    let progress = list(dir, cursor, &mut |listed: Listed<'_>| {
+        let taken = emit(Listed {
+            file_type: params.file_type(listed.file_type),
+            ..listed
+        });
         given |= taken;
         taken
     })?;
@@ -235,23 +239,17 @@ pub fn readdir<S: Store>(
 fn list<S: Store>(
     dir: &impl Directory<S>,
     cursor: &mut Cursor,
-    mut emit: impl FnMut(Listed<'_>) -> bool,
+    emit: &mut impl FnMut(Listed<'_>) -> bool,
 ) -> Result<Progress> {
     let params = dir.params();
-    let mut emit = |listed: Listed<'_>| {
-        emit(Listed {
-            file_type: params.file_type(listed.file_type),
-            ..listed
-        })
-    };
     if has_good_tree(dir) {
-        match list_tree(dir, cursor, &mut emit) {
+        match list_tree(dir, cursor, emit) {
             Ok(progress) => return Ok(progress),
             Err(Fault::Index) => dir.note(Known::INDEX_FAILED),
             Err(Fault::Other(error)) => return Err(error),
         }
     } else if let (Some(version), 1, false) = (params.new_tree(), dir.blocks(), has_tree(dir)) {
-        return list_block(dir, cursor, params.hasher(version), &mut emit);
+        return list_block(dir, cursor, params.hasher(version), emit);
     }
     if cursor.order == Order::Hashes && cursor.place.pos == cursor.place.end() {
         return Ok(Progress::End);
@@ -260,7 +258,7 @@ fn list<S: Store>(
         return Err(EUCLEAN);
     }
     cursor.order = Order::Blocks;
-    list_linear(dir, &mut cursor.place, &mut emit)
+    list_linear(dir, &mut cursor.place, emit)
 }
 
 /// Lists what the cursor has, else what `gather` reads behind the place that it is given.

@@ -294,9 +294,6 @@ impl FileSystem for Fs {
         let layout = &volume.layout;
         let counts = volume.space.counts();
         let free = counts.free_blocks.wrapping_shl(layout.cluster_bits());
-        let not_common = layout
-            .reserved_blocks()
-            .saturating_add(layout.kept_blocks());
         to.set_kind(SUPER_MAGIC.into(), NAME_MAX);
         to.set_blocks(&Blocks {
             size: layout.block_size().bytes(),
@@ -304,7 +301,7 @@ impl FileSystem for Fs {
                 .blocks_count()
                 .saturating_sub(sb.data().mounted.overhead()),
             free,
-            available: free.saturating_sub(not_common),
+            available: free.saturating_sub(layout.set_aside_blocks()),
         });
         to.set_inodes(layout.inodes_count().into(), counts.free_inodes);
         to.set_id(layout.uuid());

@@ -471,7 +471,7 @@ fn journal_blocks(volume: &Volume<JournalStore>) -> u64 {
                 store.log(
                     Level::Warning,
                     fmt!(
-                        "how large the journal is is not known: error {}",
+                        "the size of the journal is not known: error {}",
                         error.to_errno()
                     ),
                 );

@@ -40,11 +40,10 @@ impl Counters {
     /// For a file system with `free` free blocks.
     pub(super) fn new(layout: &Layout, free: u64, free_inodes: u64, dirs: u64) -> Self {
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        let kept = layout.kept_blocks();
         Self {
             available: Atomic::new(free as i64),
-            not_common: number(layout.reserved_blocks().saturating_add(kept)),
-            only_all: number(kept),
+            not_common: number(layout.set_aside_blocks()),
+            only_all: number(layout.kept_blocks()),
             on_disk: Atomic::new(free as i64),
             pending: Atomic::new(0),
             free_inodes: Atomic::new(free_inodes as i64),

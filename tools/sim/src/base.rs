@@ -102,13 +102,15 @@ fn preallocate(image: &Image, size: usize, left: Option<u64>) -> Result<()> {
     std::fs::remove_file(&path)?;
     said += &share_attributes(image, size, "comb", "filled")?;
     if let Some(left) = left {
-        let number = |name| image.dumpe2fs_value(name)?.parse::<u64>().ok();
-        let free = number("Free blocks").context("free blocks")?;
-        let reserved = number("Reserved block count").context("reserved blocks")?;
-        let kept = number("Block count").context("blocks")? / 50;
+        let free = image.dumpe2fs_value("Free blocks");
+        let free: u64 = free.context("free blocks")?.parse()?;
+        let layout = image.layout(false).map_err(|why| anyhow!("{why}"))?;
         said += &image.debugfs(&[
             "write /dev/null ballast".to_string(),
-            format!("fallocate ballast 0 {}", free - reserved - kept - left),
+            format!(
+                "fallocate ballast 0 {}",
+                free - layout.set_aside_blocks() - left
+            ),
         ]);
     }
     image

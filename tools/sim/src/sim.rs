@@ -179,7 +179,7 @@ impl Sim {
         let counts = space.counts();
         // What was tried has left blocks that become free by the next commit only.
         let free = counts.free_blocks.saturating_sub(space.pending_free());
-        let free = free.saturating_sub(layout.reserved_blocks() + layout.kept_blocks());
+        let free = free.saturating_sub(layout.set_aside_blocks());
         // Each block that is still to be mapped may need a node, in a tree that has just become deeper.
         let in_flight = self.flights.iter().filter(|flight| flight.unwritten);
         let delayed = |node: &Shared| u64::from(node.borrow().core.map.reserved().0);
