@@ -14,6 +14,7 @@
 //! | [`map`] | file offset to device block: extent tree, extent cache, reservations, pending writes |
 //! | [`inode`] | an inode in memory: read from the inode table, checked, written back |
 //! | [`names`] | directories: linear and hashed |
+//! | [`change`] | what is done to a file system: each operation in its transactions |
 //! | [`ops`] | the operation tables that the VFS and iomap call: mount, inodes, files, page cache, journal |
 //!
 //! The rooms other than `linux` and `ops` are the *core*: they build on the host too, where they are
@@ -39,6 +40,8 @@
 
 use kernel::prelude::*;
 
+#[path = "src/change/mod.rs"]
+mod change;
 #[path = "src/disk/mod.rs"]
 mod disk;
 #[path = "src/inode/mod.rs"]

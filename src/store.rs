@@ -19,8 +19,10 @@
 //! spinning lock: inside them no other block is touched, nothing sleeps or allocates with a flag that
 //! may sleep, and nothing panics.
 
+use crate::disk::layout::ReserveOwner;
 use crate::disk::{Ino, PhysBlock};
-use kernel::error::{code::ENOMEM, Result};
+use core::ops::{Add, Mul};
+use kernel::error::{code::*, Error, Result};
 use kernel::fmt;
 
 /// Number of a transaction (`tid_t`), compared with [`tid_geq`] as it wraps.
@@ -29,6 +31,107 @@ pub type Tid = u32;
 /// Whether transaction `a` is `b` or a later one.
 pub fn tid_geq(a: Tid, b: Tid) -> bool {
     (a.wrapping_sub(b) as i32) >= 0
+}
+
+/// How much a handle may change, at most. Sums and products stop at the largest number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Credits {
+    /// Blocks that are changed.
+    pub blocks: u32,
+    /// Blocks that are revoked.
+    pub revokes: u32,
+}
+
+impl Credits {
+    /// Nothing.
+    pub const NONE: Self = Self::new(0, 0);
+
+    /// For `blocks` that are changed and `revokes` that are revoked.
+    pub const fn new(blocks: u32, revokes: u32) -> Self {
+        Self { blocks, revokes }
+    }
+
+    /// For `blocks` that are changed.
+    pub const fn blocks(blocks: u32) -> Self {
+        Self::new(blocks, 0)
+    }
+
+    /// For both: `+`, in constants.
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            blocks: self.blocks.saturating_add(other.blocks),
+            revokes: self.revokes.saturating_add(other.revokes),
+        }
+    }
+
+    /// What is left of it without `other`; `None` where it is too little.
+    pub fn checked_sub(self, other: Self) -> Option<Self> {
+        Some(Self {
+            blocks: self.blocks.checked_sub(other.blocks)?,
+            revokes: self.revokes.checked_sub(other.revokes)?,
+        })
+    }
+
+    /// For so many of it: `*`, in constants.
+    pub const fn times(self, count: u32) -> Self {
+        Self {
+            blocks: self.blocks.saturating_mul(count),
+            revokes: self.revokes.saturating_mul(count),
+        }
+    }
+}
+
+impl Add for Credits {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        self.plus(other)
+    }
+}
+
+impl Mul<u32> for Credits {
+    type Output = Self;
+
+    fn mul(self, count: u32) -> Self {
+        self.times(count)
+    }
+}
+
+/// Rules that the simulation breaks on purpose, each where it is kept: whatever depends on one must be found out
+/// ([`Store::breaks`]). The module keeps them all, and has no code to do otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Rule {
+    /// An inode that loses its last name becomes an orphan.
+    Orphan,
+    /// So does a file that is cut off in more than one transaction.
+    OrphanOnTruncate,
+    /// An orphan that gets a name is none any more.
+    OrphanEnds,
+    /// Metadata that is freed is revoked.
+    Forget,
+    /// An inode that goes away gives up its block of extended attributes.
+    Attributes,
+    /// Blocks that data was written to become written.
+    Conversion,
+    /// When data is written to a part of an unwritten extent, only that becomes written.
+    ConversionOfPart,
+    /// The size on disk goes up with what is shown.
+    SizeWithData,
+    /// The inode is written in each of several transactions that free its blocks.
+    InodeInStep,
+    /// A directory is written when it has grown.
+    DirectoryWritten,
+    /// A directory that is moved gets another `..`.
+    DotDot,
+    /// A directory that is moved counts as a link of its new parent.
+    ParentLink,
+    /// What loses its name to another inode loses a link.
+    VictimLink,
+    /// An exchange of two names changes both.
+    BothNames,
+    /// A new inode that can have no name becomes an orphan.
+    GiveUp,
 }
 
 /// What is wrong with a block; logged after the block's number and kind.
@@ -188,7 +291,7 @@ pub trait Store: Sized + 'static {
     /// Starts reading `count` blocks from `nr` on, as far as the device has them. Never waits for them.
     fn readahead(&self, nr: PhysBlock, count: u32);
 
-    /// Starts a handle that may change `credits` blocks and revoke `revokes`.
+    /// Starts a handle that may change so much.
     ///
     /// May wait for a commit: no buffer lock, no spinning lock. Folio locks are allowed.
     ///
@@ -196,7 +299,27 @@ pub trait Store: Sized + 'static {
     ///
     /// `EROFS` after the journal was aborted or where the mount is read-only; `ENOSPC` where `credits` is
     /// more than the journal can ever hold; `ENOMEM`.
-    fn begin(&self, credits: u32, revokes: u32) -> Result<Self::Tx<'_>>;
+    fn begin(&self, credits: Credits) -> Result<Self::Tx<'_>>;
+
+    /// A handle with at least these credits: the one that is there, which may go on in another transaction as
+    /// [`Transaction::ensure`] says, or a new one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Store::begin`] and [`Transaction::ensure`].
+    fn ready<'s, 'h>(
+        &'s self,
+        handle: &'h mut Option<Self::Tx<'s>>,
+        credits: Credits,
+    ) -> Result<&'h mut Self::Tx<'s>> {
+        match handle {
+            Some(tx) => {
+                tx.ensure(credits)?;
+                Ok(tx)
+            }
+            none => Ok(none.insert(self.begin(credits)?)),
+        }
+    }
 
     /// There was no memory for a step that must not be given up, because what belongs to it is done: waits a little
     /// before the next attempt, as the journal itself does within a transaction. May sleep; a handle and the locks
@@ -213,10 +336,36 @@ pub trait Store: Sized + 'static {
         }
     }
 
-    /// Reports a corruption: one line in the log, a record with the place of the call in the super block, the `errors=`
-    /// policy. Returns `EUCLEAN`.
+    /// Whether the task may use the blocks that the file system reserves for `owner`: it is that user, in that group, or
+    /// privileged.
+    fn may_use_reserve(&self, owner: ReserveOwner) -> bool;
+
+    /// Whether handles can be had.
+    ///
+    /// # Errors
+    ///
+    /// `EROFS` where nothing may be changed, by the mount or since an error; `EIO` where the device is gone.
+    fn check_writable(&self) -> Result;
+
+    /// Whether `rule` is broken on purpose.
+    #[inline(always)]
+    fn breaks(&self, _rule: Rule) -> bool {
+        false
+    }
+
+    /// Writes a line to the log that warns of something.
+    fn warn(&self, what: fmt::Arguments<'_>);
+
+    /// Reports an error of the file system or its device: one line in the log, a record with the place of the call in the
+    /// super block, the `errors=` policy. Returns `error`. May sleep.
     #[track_caller]
-    fn corrupt(&self, about: impl Into<About>, what: fmt::Arguments<'_>) -> kernel::error::Error;
+    fn fail(&self, error: Error, about: impl Into<About>, what: fmt::Arguments<'_>) -> Error;
+
+    /// Reports a corruption: [`Store::fail`] with `EUCLEAN`, which is returned.
+    #[track_caller]
+    fn corrupt(&self, about: impl Into<About>, what: fmt::Arguments<'_>) -> Error {
+        self.fail(EUCLEAN, about, what)
+    }
 }
 
 /// A live handle on the running transaction. Dropping it stops the handle; an error found then aborts
@@ -247,11 +396,10 @@ pub trait Transaction<S: Store> {
     /// that replay never writes over what is there next. Costs one revoke credit.
     fn forget(&mut self, nr: PhysBlock) -> Result;
 
-    /// Makes sure that `credits` more blocks can be changed and `revokes` more revoked. Extends the handle,
-    /// else commits to a new transaction; then `true`: what was changed so far may become durable without
+    /// Makes sure that so much more can be changed and revoked. Extends the handle, else commits to a new transaction; then `true`: what was changed so far may become durable without
     /// what follows, so the structures must be consistent at this point (or the inode be an orphan).
     ///
     /// May wait until the old transaction's other handles have stopped: no lock may be held that is taken
     /// inside of a handle, the map lock above all.
-    fn ensure(&mut self, credits: u32, revokes: u32) -> Result<bool>;
+    fn ensure(&mut self, credits: Credits) -> Result<bool>;
 }

@@ -8,9 +8,9 @@
 
 use crate::disk::superblock::{RawSuper, SuperFormat};
 use crate::disk::Layout;
-use crate::space::Space;
+use crate::space::{Share, Space};
 use crate::store::{Store, Transaction};
-use kernel::error::{code::EUCLEAN, Result};
+use kernel::error::{code::*, Result};
 
 /// See the top of the file.
 pub struct Volume<S: Store> {
@@ -23,6 +23,23 @@ pub struct Volume<S: Store> {
 }
 
 impl<S: Store> Volume<S> {
+    /// Asks for space with `f`: first for what anybody may have, and where that is not enough with the reserve, if the
+    /// task may use it.
+    ///
+    /// # Errors
+    ///
+    /// Those of `f`.
+    pub fn with_reserves<R>(&self, mut f: impl FnMut(Share) -> Result<R>) -> Result<R> {
+        match f(Share::Common) {
+            Err(error)
+                if error == ENOSPC && self.store.may_use_reserve(self.layout.reserve_owner()) =>
+            {
+                f(Share::Reserve)
+            }
+            other => other,
+        }
+    }
+
     /// Changes the super block in a transaction. Costs one credit.
     ///
     /// # Errors

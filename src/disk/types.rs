@@ -65,6 +65,22 @@ impl LogicalBlock {
         Self(self.0.saturating_add(n))
     }
 
+    /// The block with byte `pos` of a file; `None` where no file has one.
+    pub fn holding(size: BlockSize, pos: u64) -> Option<Self> {
+        let nr = u32::try_from(pos >> size.bits()).ok()?;
+        (nr < Self::LIMIT.0).then_some(Self(nr))
+    }
+
+    /// The first block that lies wholly behind the first `bytes` of a file, at most [`Self::LIMIT`].
+    pub fn first_behind(size: BlockSize, bytes: u64) -> Self {
+        u32::try_from(size.blocks_for(bytes)).map_or(Self::LIMIT, Self)
+    }
+
+    /// The first byte of the block in the file.
+    pub fn first_byte(self, size: BlockSize) -> u64 {
+        u64::from(self.0) << size.bits()
+    }
+
     /// How many blocks `self` lies after `earlier`; zero if it lies before it.
     pub fn saturating_distance_from(self, earlier: Self) -> u32 {
         self.0.saturating_sub(earlier.0)

@@ -26,14 +26,14 @@ mod read;
 mod xattr;
 
 pub use journal::JournalMap;
-pub use orphan::Orphans;
+pub use orphan::{Orphans, ORPHAN_CREDITS};
 pub use place::{dtime, hold, set_dtime, wipe};
 pub use read::Checked;
 
 use crate::disk::inode::{encode_rdev, DiskInode, FileKind, InodeFlags, Time, I_BLOCK_SIZE};
 use crate::disk::{CsumSeed, Ino, PhysBlock};
 use crate::map::FileMap;
-use crate::store::Store;
+use crate::store::{Credits, Store};
 use crate::volume::Volume;
 use kernel::error::{code::*, Result};
 use place::Place;
@@ -112,7 +112,7 @@ impl Inode {
 
     /// Credits that [`Inode::write`] and [`Inode::create`] cost: the block of the inode table, and the super block
     /// where the first large file has to be marked there.
-    pub const WRITE_CREDITS: u32 = 2;
+    pub const WRITE_CREDITS: Credits = Credits::blocks(2);
 
     /// Makes a new inode in a slot that [`crate::space::Space::alloc_inode`] gave in this transaction; what was there
     /// is gone. The size is zero, or that of `content`. Costs at most [`Inode::WRITE_CREDITS`].

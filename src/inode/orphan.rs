@@ -22,7 +22,7 @@ use crate::disk::orphan::{self as format, OrphanFormat};
 use crate::disk::superblock::RawSuper;
 use crate::disk::{Ino, LogicalBlock};
 use crate::map::State;
-use crate::store::{About, Block, Store, Transaction};
+use crate::store::{Credits, About, Block, Store, Transaction};
 use crate::volume::Volume;
 use core::pin::Pin;
 use kernel::alloc::{flags::GFP_KERNEL, KBox, KVec};
@@ -34,6 +34,9 @@ use kernel::sync::{new_mutex, Mutex};
 
 /// Blocks of the orphan file that are used, at most; mke2fs makes far fewer.
 const MAX_FILE_BLOCKS: u64 = 512;
+
+/// Credits of [`Orphans::add`] and of [`Orphans::remove`]: the inode, and the super block or another inode.
+pub const ORPHAN_CREDITS: Credits = Credits::blocks(2);
 
 /// Where an orphan is.
 #[derive(Clone, Copy)]
@@ -66,9 +69,6 @@ pub struct Orphans<S: Store> {
 }
 
 impl<S: Store> Orphans<S> {
-    /// Credits of [`Self::add`] and of [`Self::remove`]: the inode, and the super block or another inode.
-    pub const CREDITS: u32 = 2;
-
     /// Reads the orphan file, if there is one.
     pub fn load(vol: &Volume<S>) -> Result<Self> {
         let slots = format::slots_per_block(vol.layout.block_size().bytes()) as usize;
@@ -199,7 +199,7 @@ impl<S: Store> Orphans<S> {
 
     /// `ino`, a left-over, is no inode that could be looked after: it is left to e2fsck.
     pub fn disown(&self, vol: &Volume<S>, ino: Ino) -> Result {
-        let mut tx = vol.store.begin(Self::CREDITS, 0)?;
+        let mut tx = vol.store.begin(ORPHAN_CREDITS)?;
 
         self.remove(vol, &mut tx, ino)
     }
@@ -345,7 +345,7 @@ impl<S: Store> Orphans<S> {
 
     /// The list goes wrong after `last`, or at its beginning: ends it there, in memory and on the device.
     fn cut_off(&self, vol: &Volume<S>, last: Option<Ino>) -> Result {
-        let mut tx = vol.store.begin(1, 0)?;
+        let mut tx = vol.store.begin(Credits::new(1, 0))?;
         let mut known = self.known.lock();
 
         match last {

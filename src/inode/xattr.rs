@@ -6,7 +6,7 @@
 use super::Inode;
 use crate::disk::xattr::{XattrFormat, XattrHeader};
 use crate::space::Run;
-use crate::store::{Store, Transaction};
+use crate::store::{Credits, Store, Transaction};
 use crate::volume::Volume;
 use kernel::error::Result;
 use kernel::prelude::*;
@@ -20,10 +20,10 @@ enum Rest {
 
 impl Inode {
     /// Credits for [`Inode::release_attributes`] beside those of the inode and of a freed block.
-    pub const RELEASE_CREDITS: u32 = 1;
+    pub const RELEASE_CREDITS: Credits = Credits::new(1, 1);
 
     /// The inode does not use its attribute block any more, which is freed if it was the last. The caller writes the
-    /// inode. Costs [`Inode::RELEASE_CREDITS`], the credits for a freed block, and a revoke.
+    /// inode. Costs [`Inode::RELEASE_CREDITS`] and the credits for a freed block.
     ///
     /// # Errors
     ///

@@ -10,11 +10,11 @@ use super::change::{Cost, NewNodes, Way};
 use super::need;
 use super::piece::{Kind, Piece};
 use super::plan::Change;
-use super::{Credits, FileMap, Mapping, Progress};
+use super::{FileMap, Mapping, Progress};
 use crate::disk::extent::{Extent, MAX_UNWRITTEN, MAX_WRITTEN};
 use crate::disk::{Group, LogicalBlock, PhysBlock};
 use crate::space::{Claim, Goal, Run, Share};
-use crate::store::Store;
+use crate::store::{Credits, Store};
 use crate::volume::Volume;
 use kernel::error::{code::*, Result};
 
@@ -25,14 +25,10 @@ impl FileMap {
     pub fn commit_credits<S: Store>(vol: &Volume<S>, depth: u16) -> Credits {
         let depth = u32::from(depth);
         let nodes = depth.saturating_add(1);
-        Credits {
-            // Nodes on the way, new ones, and the bitmaps of those, of the run and of a node that is given up.
-            blocks: depth
-                .saturating_add(nodes)
-                .saturating_add(vol.space.credits_mark_used(nodes.saturating_add(1)))
-                .saturating_add(vol.space.credits_free(1)),
-            revokes: 1,
-        }
+        // Nodes on the way, new ones, and the bitmaps of those, of the run and of a node that is given up.
+        Credits::new(depth.saturating_add(nodes), 1)
+            + vol.space.credits_mark_used(nodes.saturating_add(1))
+            + vol.space.credits_free(1)
     }
 
     /// Makes what is pending or unwritten in the `len` blocks from `at` on written, on disk, as a part of `tx`. What is
@@ -210,7 +206,7 @@ impl FileMap {
                 .space
                 .credits_mark_used(nodes.saturating_add(run.is_some().into())),
         };
-        let Some(rest) = left.blocks.checked_sub(cost.edits.saturating_add(bitmaps)) else {
+        let Some(rest) = left.checked_sub(Credits::blocks(cost.edits) + bitmaps) else {
             return Ok(false);
         };
         self.cache.prepare(extent.start)?;
@@ -232,7 +228,7 @@ impl FileMap {
             }
             return Err(error);
         }
-        left.blocks = rest;
+        *left = rest;
         if let Some(run) = run {
             let sectors = u64::from(run.len).saturating_mul(vol.layout.block_size().sectors());
             self.tree.sectors = self.tree.sectors.saturating_add(sectors);
@@ -302,8 +298,8 @@ impl FileMap {
         left: &mut Credits,
     ) {
         while self.depth() > 0 && self.tree.can_collapse(vol) == Ok(true) {
-            let blocks = left.blocks.checked_sub(vol.space.credits_free(1));
-            let (Some(blocks), Some(revokes)) = (blocks, left.revokes.checked_sub(1)) else {
+            let node = vol.space.credits_free(1) + Credits::new(0, 1);
+            let Some(rest) = left.checked_sub(node) else {
                 break;
             };
             let mut shape = self.shape();
@@ -318,7 +314,7 @@ impl FileMap {
             if done != Ok(true) {
                 break;
             }
-            (left.blocks, left.revokes) = (blocks, revokes);
+            *left = rest;
         }
     }
 }

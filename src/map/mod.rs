@@ -140,15 +140,6 @@ pub enum Progress {
     Again(LogicalBlock),
 }
 
-/// What a step may cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Credits {
-    /// Blocks that are changed.
-    pub blocks: u32,
-    /// Blocks that are revoked.
-    pub revokes: u32,
-}
-
 /// The map of one file. See the top of the file.
 pub struct FileMap {
     tree: Tree,

@@ -13,11 +13,11 @@
 use super::change::Way;
 use super::plan::Change;
 use super::tree::Path;
-use super::{Credits, FileMap, Progress};
+use super::{FileMap, Progress};
 use crate::disk::extent::{Extent, MAX_WRITTEN};
 use crate::disk::{Group, LogicalBlock};
 use crate::space::{Run, Share};
-use crate::store::Store;
+use crate::store::{Credits, Store};
 use crate::volume::Volume;
 use core::ops::Range;
 use kernel::error::Result;
@@ -43,7 +43,7 @@ impl Batch {
     }
 
     /// Adds an extent, if there is a place for it and `left` pays for its bitmaps.
-    fn add<S: Store>(&mut self, vol: &Volume<S>, extent: &Extent, left: &mut u32) -> bool {
+    fn add<S: Store>(&mut self, vol: &Volume<S>, extent: &Extent, left: &mut Credits) -> bool {
         let run = Run {
             start: extent.phys,
             len: extent.len,
@@ -51,7 +51,7 @@ impl Batch {
         let last = PhysLast::of(vol, &run);
         let cost = match last {
             // All in the group that the extent before was in.
-            Some((first, last)) if first == last && self.group == Some(first) => 0,
+            Some((first, last)) if first == last && self.group == Some(first) => Credits::NONE,
             _ => vol.space.credits_run(run),
         };
         let (Some(slot), Some(rest)) = (self.runs.get_mut(self.len), left.checked_sub(cost)) else {
@@ -80,14 +80,10 @@ impl PhysLast {
 impl FileMap {
     /// The least that [`FileMap::remove`] needs to get on, without the inode. With more it does more at a time.
     pub fn remove_credits<S: Store>(vol: &Volume<S>, depth: u16) -> Credits {
-        let commit = Self::commit_credits(vol, depth);
-        Credits {
-            blocks: commit
-                .blocks
-                .saturating_add(vol.space.credits_free(MAX_WRITTEN))
-                .saturating_add(vol.space.credits_free(1).saturating_mul(depth.into())),
-            revokes: u32::from(depth).saturating_add(1),
-        }
+        // The tree may become lower by a level with each node that goes.
+        Self::commit_credits(vol, depth)
+            + vol.space.credits_free(MAX_WRITTEN)
+            + (vol.space.credits_free(1) + Credits::new(0, 1)) * depth.into()
     }
 
     /// Makes `from..to` a hole: takes back what is delayed or pending there, and frees what is mapped, as far as
@@ -154,11 +150,11 @@ impl FileMap {
             start: part.phys,
             len: part.len,
         };
-        let mut need = cost.edits.saturating_add(vol.space.credits_run(run));
+        let mut need = Credits::blocks(cost.edits) + vol.space.credits_run(run);
         if cost.nodes > 0 {
-            need = need.saturating_add(vol.space.credits_mark_used(cost.nodes));
+            need = need + vol.space.credits_mark_used(cost.nodes);
         }
-        let Some(rest) = left.blocks.checked_sub(need) else {
+        let Some(rest) = left.checked_sub(need) else {
             return Ok(None);
         };
         if cost.nodes > 0 {
@@ -175,7 +171,7 @@ impl FileMap {
             self.tree.return_nodes(vol, tx, nodes, &mut self.pool);
             return Err(error);
         }
-        left.blocks = rest;
+        *left = rest;
         self.unmapped(part.start, to)?;
         self.free(vol, tx, run)?;
         Ok(Some(part.start))
@@ -194,15 +190,8 @@ impl FileMap {
     ) -> Result<Option<LogicalBlock>> {
         // Nodes on the way are changed or, each with its bitmap, freed.
         let depth = path.depth() as u32;
-        let nodes = vol
-            .space
-            .credits_free(1)
-            .saturating_add(1)
-            .saturating_mul(depth);
-        let (Some(mut blocks), Some(revokes)) = (
-            left.blocks.checked_sub(nodes),
-            left.revokes.checked_sub(depth),
-        ) else {
+        let nodes = (vol.space.credits_free(1) + Credits::new(1, 1)) * depth;
+        let Some(mut rest) = left.checked_sub(nodes) else {
             return Ok(None);
         };
         let mut batch = Batch::new();
@@ -214,7 +203,7 @@ impl FileMap {
             let Some(extent) = extent.filter(|extent| extent.start >= range.start) else {
                 break;
             };
-            if !batch.add(vol, &extent, &mut blocks) {
+            if !batch.add(vol, &extent, &mut rest) {
                 break;
             }
             (first, start) = (i, Some(extent.start));
@@ -225,7 +214,7 @@ impl FileMap {
         self.cache.prepare(start)?;
         self.tree.cut(vol, tx, path, first, batch.len)?;
         // Most often no node was freed.
-        (left.blocks, left.revokes) = (blocks, revokes);
+        *left = rest;
         self.unmapped(start, range.end)?;
         let mut result = Ok(());
         for run in batch.runs.iter().flatten() {

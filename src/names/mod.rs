@@ -49,7 +49,7 @@ use crate::disk::dirent::{put_entry, rec_len_for, set_target, Dots, NAME_LEN};
 use crate::disk::dx::{DxFormat, Part};
 use crate::disk::hash::HashVersion;
 use crate::disk::{Ino, LogicalBlock};
-use crate::store::{Block, Store, Transaction};
+use crate::store::{Credits, Block, Store, Transaction};
 use access::{
     bad_entry, bad_index, check_whole, dx_format, has_good_tree, has_tree, index_failed,
     leaf_format, need_leaf, pass_over, read_index, Fault, Scan,
@@ -72,17 +72,17 @@ pub struct Entry {
 /// Credits for [`insert`], where `append` covers one [`Directory::append`]; the directory's inode comes on top.
 ///
 /// The most is a leaf divided below a divided node: two blocks each, the root, and two blocks appended.
-pub const fn insert_credits(append: u32) -> u32 {
-    append.saturating_mul(2).saturating_add(5)
+pub const fn insert_credits(append: Credits) -> Credits {
+    append.times(2).plus(Credits::blocks(5))
 }
 
 /// Credits for [`make_empty`], where `append` covers one [`Directory::append`]; the inode comes on top.
-pub const fn make_empty_credits(append: u32) -> u32 {
-    append.saturating_add(1)
+pub const fn make_empty_credits(append: Credits) -> Credits {
+    append.plus(Credits::blocks(1))
 }
 
 /// Credits for [`remove`], [`replace`] or [`set_dotdot`].
-pub const CHANGE_CREDITS: u32 = 1;
+pub const CHANGE_CREDITS: Credits = Credits::blocks(1);
 
 /// Blocks that a linear scan asks for ahead.
 const READAHEAD: u32 = 8;

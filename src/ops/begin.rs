@@ -18,9 +18,10 @@
 
 use super::extents::{
     lookup, lookup_locked, release_windows, to_map, try_with_core, unchanged, with_core,
-    with_reserves, Blocks,
+    Blocks,
 };
 use super::{Fs, Node};
+use crate::change::Live;
 use crate::linux::fiemap::ExtentInfo;
 use crate::linux::iomap::{self, Done, Extent, Map, MapFlags, Op, Ops};
 use crate::map::{Mapping, State};
@@ -123,11 +124,11 @@ impl Buffered {
                 core.map.lookup_cached(start, len).ok_or(EAGAIN)?;
             }
             let reserved =
-                with_reserves(volume, |share| core.map.reserve(volume, start, len, share))?;
+                volume.with_reserves(|share| core.map.reserve(volume, start, len, share))?;
             let (mapping, flags) = match reserved.mapping.state {
                 // Writeback will make them written: what that may need is reserved now.
                 State::Unwritten => {
-                    let goal = node.data().goal(false);
+                    let goal = node.goal(false);
                     let claimed = core.map.choose(volume, start, len, goal, Share::Common)?;
                     (claimed, MapFlags::NONE)
                 }
@@ -226,9 +227,9 @@ fn choose_or_reclaim(node: &Node, blocks: Blocks, stream: bool) -> Result<Mappin
 /// Chooses blocks for a direct write to `blocks`, or for as many of them as there is a run for; those that it has it
 /// keeps.
 fn choose(node: &Node, blocks: Blocks, stream: bool) -> Result<Mapping> {
-    let goal = node.data().goal(stream);
+    let goal = node.goal(stream);
     with_core(node, |volume, core| {
-        with_reserves(volume, |share| {
+        volume.with_reserves(|share| {
             core.map
                 .choose(volume, blocks.start, blocks.len, goal, share)
         })
@@ -238,7 +239,7 @@ fn choose(node: &Node, blocks: Blocks, stream: bool) -> Result<Mapping> {
 /// As [`choose`], for all of `blocks` in one run, without waiting. `EAGAIN` where that cannot be; what was chosen by
 /// then stays, for the one who tries again and waits.
 fn choose_now(node: &Node, blocks: Blocks, stream: bool) -> Result<Mapping> {
-    let goal = node.data().goal(stream);
+    let goal = node.goal(stream);
     let chosen = try_with_core(node, false, |volume, core| {
         core.map
             .choose_now(volume, blocks.start, blocks.len, goal, Share::Common)

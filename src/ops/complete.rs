@@ -13,68 +13,18 @@
 
 use super::begin::discard_delayed;
 use super::extents::{lookup_locked, to_map, unchanged, with_core, Blocks, MAX_RUN};
-use super::store::Tx;
-use super::{Core, Fs, Node};
+use super::{Fs, Node};
+use crate::change::publish::{publish, Written};
+use crate::change::Live;
 use crate::linux::iomap::dio;
-use crate::linux::iomap::ioend::{Batch, Range, Writer};
+use crate::linux::iomap::ioend::{Batch, Writer};
 use crate::linux::iomap::writeback::Writeback;
 use crate::linux::iomap::{Map, MapFlags};
 use crate::linux::memalloc::NofsScope;
-use crate::map::{FileMap, Progress, State};
+use crate::map::State;
 use crate::space::Share;
-use crate::store::{Store, Transaction};
+use crate::store::Store;
 use kernel::error::{Error, Result};
-
-/// Makes the file show `range`, whose data is on the device, in the transaction that is open or in new ones.
-///
-/// Writeback raises the size on disk only: the size in memory went up when the page cache was written.
-fn commit<'a>(node: &'a Node, handle: &mut Option<Tx<'a>>, range: Range) -> Result {
-    let data = node.data();
-    let volume = data.volume();
-    let bits = volume.layout.block_size().bits();
-    let blocks = Blocks::touched(volume, range.pos, range.len)?;
-    let mut at = blocks.start;
-    loop {
-        // Enough for the worst that one run can need; what fits besides is done too.
-        let granted = FileMap::commit_credits(volume, data.snapshot().depth());
-        let credits = granted.blocks.saturating_add(Core::WRITE_CREDITS);
-        let tx = match &mut *handle {
-            Some(tx) => {
-                Transaction::ensure(tx, credits, granted.revokes)?;
-                tx
-            }
-            none => none.insert(volume.store.begin(credits, granted.revokes)?),
-        };
-        let mut core = data.core().lock();
-        // Whoever sees the mapping must see which transaction makes it durable.
-        data.note_data_change(tx);
-        let progress = if range.unwritten {
-            let len = blocks.end().saturating_distance_from(at);
-            core.map
-                .commit(volume, tx, at, len, granted)
-                .inspect_err(|_| {
-                    data.set_clean_end(false);
-                    // What was done before the error belongs to the inode all the same.
-                    let _ = data.write_core(node, &core, tx);
-                })?
-        } else {
-            Progress::Done
-        };
-        let end = match progress {
-            Progress::Done => range.end(),
-            Progress::Again(next) => (u64::from(next.get()) << bits).min(range.end()),
-        };
-        core.disk_size = core.disk_size.max(end);
-        data.write_core(node, &core, tx)?;
-        if range.writer == Writer::Direct && end > node.size() {
-            node.set_size(end);
-        }
-        match progress {
-            Progress::Done => return Ok(()),
-            Progress::Again(next) => at = next,
-        }
-    }
-}
 
 /// Direct writes.
 pub(super) struct DirectWrite;
@@ -107,14 +57,14 @@ impl dio::Write for DirectWrite {
     }
 
     fn end_io(node: &Node, written: &dio::Written) -> Result {
-        let range = Range {
+        let written = Written {
             pos: written.pos,
-            len: written.len,
+            end: written.pos.saturating_add(written.len),
             unwritten: written.unwritten,
-            writer: Writer::Direct,
+            direct: true,
         };
         let _nofs = NofsScope::enter();
-        commit(node, &mut None, range)
+        publish(node, &mut None, &written)
     }
 }
 
@@ -127,7 +77,13 @@ pub(super) fn complete_writes(node: &Node, batch: &mut Batch<'_>) {
     // Nobody would write it again: for want of memory it would be lost. It is not waited for within a transaction,
     // the commit of which may be what gives some back.
     batch.each(|range| {
-        store.insist(|| commit(node, &mut handle, range).inspect_err(|_| handle = None))
+        let written = Written {
+            pos: range.pos,
+            end: range.end(),
+            unwritten: range.unwritten,
+            direct: range.writer == Writer::Direct,
+        };
+        store.insist(|| publish(node, &mut handle, &written).inspect_err(|_| handle = None))
     });
 }
 
@@ -149,7 +105,7 @@ impl PageCache {
                 _ => {
                     let bits = volume.layout.block_size().bits();
                     let end = u64::from(found.end().get()) << bits;
-                    let goal = node.data().goal(end >= node.size());
+                    let goal = node.goal(end >= node.size());
                     core.map
                         .choose(volume, blocks.start, found.len, goal, Share::All)?
                 }

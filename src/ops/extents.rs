@@ -10,10 +10,7 @@
 use super::{Core, Node, SuperBlock, Volume};
 use crate::disk::LogicalBlock;
 use crate::linux::iomap::{Extent, Map, MapFlags};
-use crate::linux::memalloc::NofsScope;
-use crate::linux::task;
 use crate::map::{Mapping, State};
-use crate::space::Share;
 use core::ops::ControlFlow;
 use kernel::error::{code::*, Result};
 
@@ -91,10 +88,8 @@ pub(super) fn to_map(volume: &Volume, mapping: &Mapping, flags: MapFlags) -> Res
 
 /// Runs `f` with the map lock.
 pub(super) fn with_core<R>(node: &Node, f: impl FnOnce(&Volume, &mut Core) -> R) -> R {
-    let _nofs = NofsScope::enter();
     let data = node.data();
-    let mut core = data.core().lock();
-    f(data.volume(), &mut core)
+    f(data.volume(), &mut data.map_lock())
 }
 
 /// Runs `f` with the map lock.
@@ -110,9 +105,8 @@ pub(super) fn try_with_core<R>(
     if wait {
         return with_core(node, f);
     }
-    let _nofs = NofsScope::enter();
     let data = node.data();
-    let mut core = data.core().try_lock().ok_or(EAGAIN)?;
+    let mut core = data.try_map_lock().ok_or(EAGAIN)?;
     f(data.volume(), &mut core)
 }
 
@@ -146,8 +140,7 @@ pub(super) fn lookup_locked(
 
 /// The first block that lies wholly behind byte `size`.
 pub(super) fn first_behind(volume: &Volume, size: u64) -> LogicalBlock {
-    let blocks = volume.layout.block_size().blocks_for(size);
-    u32::try_from(blocks).map_or(LogicalBlock::LIMIT, LogicalBlock::new)
+    LogicalBlock::first_behind(volume.layout.block_size(), size)
 }
 
 /// Whether byte `pos` is in a block that data was written to.
@@ -166,29 +159,9 @@ pub(super) fn unchanged(node: &Node, cookie: u64) -> bool {
 /// on. The caller holds no map lock, no handle and no locked folio.
 pub(super) fn release_windows(sb: &SuperBlock) {
     sb.for_each_inode_data(|data| {
-        if let Some(mut core) = data.core().try_lock() {
+        if let Some(mut core) = data.try_map_lock() {
             core.map.release_window(data.volume());
         }
         ControlFlow::Continue(())
     });
-}
-
-/// Asks for space with `f`: first for what anybody may have, and where that is not enough with the reserve, if the task
-/// may use it: the user or the group that the super block names, or anybody with the capability.
-pub(super) fn with_reserves<R>(
-    volume: &Volume,
-    mut f: impl FnMut(Share) -> Result<R>,
-) -> Result<R> {
-    match f(Share::Common) {
-        Err(e) if e == ENOSPC && may_use_reserve(volume) => f(Share::Reserve),
-        other => other,
-    }
-}
-
-/// Whether the task may use the reserved blocks.
-fn may_use_reserve(volume: &Volume) -> bool {
-    let owner = volume.layout.reserve_owner();
-    task::has_fs_uid(owner.uid)
-        || owner.gid != 0 && task::is_in_group(owner.gid)
-        || task::is_capable_of_resources()
 }

@@ -11,31 +11,35 @@
 //!
 //! The map lock ([`Data::core`]) guards [`Core`]. It is taken inside a handle, never the other way round.
 
-use super::{dir, names, regular, symlink, Core, Fs, Node, SuperBlock, Tx, Volume};
+use super::{dir, names, regular, symlink, Core, Fs, Node, SuperBlock, Volume};
+use crate::change::{self, Live};
 use crate::disk::inode::{FileKind, InodeFlags, Time as DiskTime};
 use crate::disk::{CsumSeed, Group, Ino};
-use crate::inode::{Attrs, Checked};
+use crate::inode::Checked;
 use crate::linux::fs::Wait;
-use crate::linux::inode::{flags, Got, New, Time};
+use crate::linux::inode::{flags, Got, New};
 use crate::linux::inode_ops::InodeTable;
 use crate::linux::memalloc::NofsScope;
 use crate::linux::time::Timestamp;
 use crate::map::Snapshot;
-use crate::names::Known;
-use crate::space::Goal;
-use crate::store::{tid_geq, Store, Tid, Transaction};
+use crate::store::{tid_geq, Store, Tid};
+use core::ops::{Deref, DerefMut};
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
 use kernel::sync::atomic::{Acquire, Atomic, Relaxed, Release};
-use kernel::sync::{new_mutex, Arc, Mutex};
+
+
+use kernel::sync::{new_mutex, Arc, Mutex, MutexGuard};
 use pin_init::init_scope;
 
 mod attr;
 mod evict;
+mod live;
 
 pub(super) use attr::{get_attributes, get_flags, set_attributes, set_flags};
 use attr::{Regular, Special};
 pub(super) use evict::evict;
+pub(super) use live::NewNode;
 
 /// What we keep of an inode in memory.
 #[pin_data]
@@ -47,6 +51,10 @@ pub(crate) struct Data {
     core: Mutex<Core>,
     /// The last extent that was found, to be read without the lock.
     snapshot: Arc<Snapshot>,
+    /// The number.
+    ino: Ino,
+    /// The type.
+    kind: FileKind,
     /// When the file was created.
     created: DiskTime,
     /// The inode's checksum seed.
@@ -61,7 +69,7 @@ pub(crate) struct Data {
     disk_size: Atomic<u64>,
     /// [`Core`]'s flags, to be read without the lock.
     flags: Atomic<u32>,
-    /// What is known of a directory ([`names::Known`]), as a number.
+    /// What is known of a directory ([`Known`](crate::names::Known)), as a number.
     known: Atomic<u32>,
     /// Whether it is known that nothing is written behind the end of the file.
     clean_end: Atomic<bool>,
@@ -72,6 +80,7 @@ pub(crate) struct Data {
 /// What [`Data`] keeps beside the map lock of what is behind it.
 struct Origin {
     ino: Ino,
+    kind: FileKind,
     seed: Option<CsumSeed>,
     size: u64,
     flags: InodeFlags,
@@ -79,15 +88,47 @@ struct Origin {
     created: DiskTime,
 }
 
+/// The map lock while it is held, and what it guards. What can be read without it follows when it is given up.
+pub(crate) struct MapLock<'a> {
+    core: MutexGuard<'a, Core>,
+    data: &'a Data,
+    // Who reclaims memory may need the lock, to write back the pages of this very file.
+    _nofs: NofsScope,
+}
+
+impl Deref for MapLock<'_> {
+    type Target = Core;
+
+    fn deref(&self) -> &Core {
+        &self.core
+    }
+}
+
+impl DerefMut for MapLock<'_> {
+    fn deref_mut(&mut self) -> &mut Core {
+        &mut self.core
+    }
+}
+
+impl Drop for MapLock<'_> {
+    fn drop(&mut self) {
+        // Whoever sees the size must see which transaction makes it durable, which was noted before.
+        self.data.disk_size.store(self.core.disk_size, Release);
+        self.data.flags.store(self.core.flags.bits(), Relaxed);
+    }
+}
+
 impl Data {
     /// For an inode that was just made.
     pub(super) fn new(
         volume: Arc<Volume>,
         core: Core,
+        kind: FileKind,
         created: DiskTime,
     ) -> impl PinInit<Self, Error> {
         let origin = Origin {
             ino: core.ino,
+            kind,
             seed: core.seed,
             size: core.disk_size,
             flags: core.flags,
@@ -106,6 +147,7 @@ impl Data {
         let snapshot = Snapshot::new()?;
         let origin = Origin {
             ino: checked.ino(),
+            kind: checked.kind(),
             seed: checked.seed(),
             size: checked.size(),
             flags: checked.flags(),
@@ -135,6 +177,8 @@ impl Data {
             },
             core <- new_mutex!(core, "iomapfs_map"),
             volume,
+            ino: origin.ino,
+            kind: origin.kind,
             created: origin.created,
             sync_tid: Atomic::new(tid),
             data_tid: Atomic::new(tid),
@@ -154,23 +198,24 @@ impl Data {
         self.volume.clone()
     }
 
-    /// The inode's checksum seed; `None` without metadata checksums.
-    pub(super) fn seed(&self) -> Option<CsumSeed> {
-        self.seed
-    }
-
-    /// Where blocks are best, if no other block of the file says so. `stream` where the file is being appended to.
-    pub(crate) fn goal(&self, stream: bool) -> Goal {
-        Goal {
-            near: None,
-            group: self.group,
-            stream,
+    /// Takes the map lock.
+    pub(super) fn map_lock(&self) -> MapLock<'_> {
+        let nofs = NofsScope::enter();
+        MapLock {
+            core: self.core.lock(),
+            data: self,
+            _nofs: nofs,
         }
     }
 
-    /// The map lock, and what it guards.
-    pub(crate) fn core(&self) -> &Mutex<Core> {
-        &self.core
+    /// Takes the map lock, if it is free.
+    pub(super) fn try_map_lock(&self) -> Option<MapLock<'_>> {
+        let nofs = NofsScope::enter();
+        Some(MapLock {
+            core: self.core.try_lock()?,
+            data: self,
+            _nofs: nofs,
+        })
     }
 
     /// The last extent that was found, to be read without the lock.
@@ -193,31 +238,9 @@ impl Data {
         end <= node.size().min(self.disk_size_hint())
     }
 
-    /// What is known of the directory.
-    pub(super) fn known(&self) -> Known {
-        Known::from_bits(self.known.load(Relaxed))
-    }
-
-    /// Adds to that.
-    pub(super) fn note(&self, what: Known) {
-        let mut now = self.known();
-        // Others may be looking at the directory, too.
-        while let Err(other) = self
-            .known
-            .cmpxchg(now.bits(), now.with(what).bits(), Relaxed)
-        {
-            now = Known::from_bits(other);
-        }
-    }
-
     /// Whether it is known that no block behind the end of the file has data.
     pub(super) fn has_clean_end(&self) -> bool {
         self.clean_end.load(Relaxed)
-    }
-
-    /// Remembers whether it is so, or that something may have failed and left some.
-    pub(super) fn set_clean_end(&self, clean: bool) {
-        self.clean_end.store(clean, Relaxed);
     }
 
     /// Remembers that all that the file had was cut off.
@@ -248,59 +271,6 @@ impl Data {
         }
     }
 
-    /// Writes the inode to the inode table, in this transaction: its map, size on disk or flags have changed.
-    /// `core` is what the map lock guards. Costs [`Core::WRITE_CREDITS`].
-    pub(crate) fn write_core(&self, node: &Node, core: &Core, tx: &mut Tx<'_>) -> Result {
-        self.note_data_change(tx);
-        self.write(node, core, tx)
-    }
-
-    /// This transaction changes what [`Self::write_core`] writes. It does so itself; who shows the change before
-    /// calls this first.
-    pub(super) fn note_data_change(&self, tx: &Tx<'_>) {
-        self.data_tid.store(tx.tid(), Relaxed);
-    }
-
-    /// [`Self::write_core`], for callers without the map lock.
-    pub(super) fn write_core_now(&self, node: &Node, tx: &mut Tx<'_>) -> Result {
-        self.write_core(node, &self.core.lock(), tx)
-    }
-
-    /// The flags in `core` have changed.
-    pub(super) fn note_flags(&self, core: &Core) {
-        self.flags.store(core.flags.bits(), Relaxed);
-    }
-
-    /// Writes the inode to the inode table, in this transaction: what the VFS knows has changed.
-    /// Costs [`Core::WRITE_CREDITS`].
-    pub(crate) fn write_attrs(&self, node: &Node, tx: &mut Tx<'_>) -> Result {
-        self.write(node, &self.core.lock(), tx)
-    }
-
-    fn write(&self, node: &Node, core: &Core, tx: &mut Tx<'_>) -> Result {
-        self.sync_tid.store(tx.tid(), Relaxed);
-        // Whoever sees the size must see which transaction makes it durable.
-        self.disk_size.store(core.disk_size, Release);
-        self.flags.store(core.flags.bits(), Relaxed);
-        node.set_blocks(core.map.sectors());
-        core.write(&self.volume, tx, &self.attrs(node))
-    }
-
-    /// What the VFS knows of the inode.
-    fn attrs(&self, node: &Node) -> Attrs {
-        Attrs {
-            mode: node.mode(),
-            uid: node.uid(),
-            gid: node.gid(),
-            nlink: node.links(),
-            rdev: node.device(),
-            atime: to_disk(node.time(Time::Access)),
-            mtime: to_disk(node.time(Time::Modify)),
-            ctime: to_disk(node.time(Time::Change)),
-            crtime: self.created,
-            version: node.version(),
-        }
-    }
 }
 
 /// The format's form of a timestamp.
@@ -317,13 +287,6 @@ pub(super) fn from_disk(time: DiskTime) -> Timestamp {
         seconds: time.sec,
         nanoseconds: time.nsec,
     }
-}
-
-/// The number of an inode of ours.
-pub(super) fn number(node: &Node) -> Ino {
-    // Only numbers of this kind are ever given to an inode.
-    let number = u32::try_from(node.number()).ok().and_then(Ino::new);
-    number.unwrap_or(Ino::ROOT)
 }
 
 /// Finds an inode, in memory or else on the device.
@@ -360,9 +323,7 @@ fn set_up(sb: &SuperBlock, new: New<Fs>, checked: &Checked) -> Result<ARef<Node>
     new.set_links(attrs.nlink);
     new.set_size(checked.size());
     new.set_blocks(checked.sectors());
-    new.set_time(Time::Access, from_disk(attrs.atime));
-    new.set_time(Time::Modify, from_disk(attrs.mtime));
-    new.set_time(Time::Change, from_disk(attrs.ctime));
+    live::set_times(&new, &attrs);
     new.set_generation(checked.generation());
     new.set_version(attrs.version);
     new.set_flags(vfs_flags(checked.flags()));
@@ -421,47 +382,6 @@ pub(super) fn vfs_flags(disk: InodeFlags) -> u32 {
         .fold(0, |set, (_, flag)| set | flag)
 }
 
-/// The last link is gone, or the file is cut off in several steps: recovery has to know, if it comes to that. `false`
-/// where it knows already.
-pub(super) fn mark_orphan(node: &Node, tx: &mut Tx<'_>) -> Result<bool> {
-    let mounted = &node.super_block().data().mounted;
-    mounted.orphans.add(&mounted.volume, tx, number(node))
-}
-
-/// Keeps in memory what an inode is written to. Who changes several things in one transaction calls this first, so that
-/// he does not find out in the middle that it cannot be read.
-pub(super) fn hold(node: &Node) -> Result<impl Sized> {
-    crate::inode::hold(node.data().volume(), number(node))
-}
-
-/// Some of what belongs together was changed, and then came `error`: reports that, unless nothing of it will ever be on
-/// the device. Returns `error`.
-#[track_caller]
-pub(super) fn half_done(node: &Node, what: &str, error: Error) -> Error {
-    let store = &node.data().volume.store;
-    if store.check_writable().is_ok() {
-        store.fail(
-            error,
-            number(node),
-            fmt!("inode {}: {what} is half done", node.number()),
-        );
-    }
-    error
-}
-
-/// [`mark_orphan`] has made the inode an orphan for a change that did not come.
-pub(super) fn unmark_again(node: &Node, tx: &mut Tx<'_>) {
-    if let Err(error) = unmark_orphan(node, tx) {
-        half_done(node, "what did not lose its name", error);
-    }
-}
-
-/// The inode needs no recovery any more.
-pub(super) fn unmark_orphan(node: &Node, tx: &mut Tx<'_>) -> Result {
-    let mounted = &node.super_block().data().mounted;
-    mounted.orphans.remove(&mounted.volume, tx, number(node))
-}
-
 /// Makes the last change of the inode durable.
 pub(super) fn commit(node: &Node) -> Result {
     let mounted = &node.super_block().data().mounted;
@@ -476,23 +396,16 @@ pub(super) fn settle(dir: &Node) -> Result {
     }
 }
 
-/// Writes what the VFS knows of the inode, in a transaction of its own.
-pub(super) fn write_back(node: &Node) -> Result {
-    let data = node.data();
-    let mut tx = data.volume.store.begin(Core::WRITE_CREDITS, 0)?;
-    data.write_attrs(node, &mut tx)
-}
-
 /// `dirty_inode`: the VFS has changed a time, or links of a file without a name.
 pub(super) fn dirtied(node: &Node) {
     let _nofs = NofsScope::enter();
-    if let Err(error) = write_back(node) {
+    if let Err(error) = change::write_attributes(node) {
         // Without a journal to write to there is nothing that could be lost.
         let store = &node.data().volume.store;
         if error != EROFS && !store.errors().is_stopped() {
             store.fail(
                 error,
-                number(node),
+                node.ino(),
                 fmt!("inode {}: attributes are not written", node.number()),
             );
         }

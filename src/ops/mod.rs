@@ -6,8 +6,7 @@
 //! |---|---|
 //! | [`mount`] | the filesystem type: options, mount, remount, unmount, `statfs` |
 //! | [`inode`] | inodes: how they come into memory, are written and leave it; attributes |
-//! | [`dir`] | directories as the core sees them, and open ones |
-//! | [`create`] | new inodes |
+//! | [`dir`] | open directories |
 //! | [`regular`] | regular files: which of the following serves what |
 //! | [`write`](mod@write) | writing: checks, the page cache |
 //! | [`dio`] | direct reads and writes |
@@ -16,30 +15,18 @@
 //! | [`complete`] | after the data is on the device: the file shows it |
 //! | [`truncate`] | changing the size, freeing blocks |
 //! | [`fsync`] | making a file durable |
-//! | [`names`] | lookup, and all that changes a directory but `rename` |
-//! | [`rename`] | `rename` |
+//! | [`names`] | lookup, and all that changes a directory |
 //! | [`symlink`] | symbolic links |
-//! | [`xattr`] | blocks of extended attributes |
 //! | [`store`] | the core's blocks and transactions, as buffers and jbd2 handles |
 //! | [`journal`] | finding and opening the journal |
 //! | [`mounted`] | a mounted file system: up, read-only and back, freeze, sync, down |
 //! | [`superblock`] | what is written to the super block, and when |
 //! | [`errors`] | what happens when an error is found |
 //! | [`background`] | what runs beside the callers |
-//!
-//! # Transactions
-//!
-//! What a system call changes of names and attributes is one transaction. A handle is begun with credits for
-//! the worst case before the first change, and ended before anything that may wait for another handle: giving
-//! up the last reference to an inode, above all.
-//!
-//! An error after the first change leaves what was changed in the transaction; each operation does first what
-//! can fail.
 
 pub(crate) mod background;
 mod begin;
 mod complete;
-mod create;
 mod dio;
 mod dir;
 pub(crate) mod errors;
@@ -51,7 +38,6 @@ mod mount;
 pub(crate) mod mounted;
 mod names;
 mod regular;
-mod rename;
 pub(crate) mod store;
 pub(crate) mod superblock;
 mod symlink;
@@ -62,7 +48,7 @@ use crate::linux::{inode::INode, super_block};
 
 pub(crate) use inode::Data;
 pub(crate) use mount::Fs;
-pub(crate) use store::{JournalStore, Tx};
+pub(crate) use store::JournalStore;
 
 /// A super block of ours.
 pub(crate) type SuperBlock = super_block::SuperBlock<Fs>;

@@ -5,13 +5,15 @@
 //! What a mounted file system is below the VFS is in [`super::mounted`]; here that meets the VFS.
 
 use super::mounted::{self, Mounted, Options};
-use super::{complete, errors, inode, superblock, truncate, Node, SuperBlock};
+use super::{complete, errors, inode, superblock, truncate, JournalStore, Node, SuperBlock};
+use crate::change::recover;
 use crate::disk::inode::Time as DiskTime;
-use crate::disk::superblock::{ErrorPolicy, STATE_ERROR, SUPER_MAGIC};
+use crate::disk::superblock::{ErrorPolicy, SUPER_MAGIC};
 use crate::disk::{Ino, Layout};
 use crate::linux::file::File;
 use crate::linux::fs::{self, FileSystem, Wait};
 use crate::linux::fs_context::{Constant, FsContext, Parameter, Value};
+use crate::linux::inode::Kind;
 use crate::linux::iomap::ioend::Batch;
 use crate::linux::printk::{self, Level};
 use crate::linux::statfs::{Blocks, StatFs};
@@ -272,7 +274,7 @@ impl FileSystem for Fs {
         let mut freed = 0_usize;
         sb.for_each_inode_data(|data| {
             // Somebody who is at work on the map may be the one who needs the memory.
-            if let Some(mut core) = data.core().try_lock() {
+            if let Some(mut core) = data.try_map_lock() {
                 freed = freed.saturating_add(core.map.shrink(wanted.saturating_sub(freed)));
             }
             if freed < wanted {
@@ -401,69 +403,48 @@ fn limits(layout: &Layout) -> Limits {
     }
 }
 
+/// How orphans come into memory.
+struct Keeper<'a>(&'a SuperBlock);
+
+impl recover::Keeper<JournalStore> for Keeper<'_> {
+    type Live = Node;
+    type Held = ARef<Node>;
+
+    fn get(&mut self, ino: Ino) -> Result<ARef<Node>> {
+        inode::get_orphan(self.0, ino)
+    }
+
+    fn cut_off(&mut self, node: &Node) -> Result {
+        let _lock = node.lock();
+        match node.kind() {
+            Kind::Regular => truncate::set_size(node, node.size()),
+            _ => Ok(()),
+        }
+    }
+
+    fn put(&mut self, held: ARef<Node>) {
+        drop(held);
+    }
+}
+
 /// Deals with the orphans that a crash has left: those without links are freed, the others cut off at their size.
 fn finish_orphans(sb: &SuperBlock) -> Result {
     let mounted = &sb.data().mounted;
     let volume = &mounted.volume;
-    let raw = superblock::read(&volume.store, &volume.layout)?;
-    if raw.state.get() & STATE_ERROR != 0 {
-        if raw.last_orphan.get() != 0 || !mounted.orphans.file_is_empty() {
-            volume.store.log(
-                Level::Warning,
-                fmt!("orphans are left to e2fsck, as there were errors"),
-            );
-        }
-        return Ok(());
+    let store = &volume.store;
+    let raw = superblock::read(store, &volume.layout)?;
+    let done = recover::recover(volume, &mounted.orphans, &raw, &mut Keeper(sb))?;
+    if done.freed != 0 {
+        store.log(
+            Level::Info,
+            fmt!("{} deleted inodes were freed", done.freed),
+        );
     }
-    let (mut freed, mut cut) = (0_u32, 0_u32);
-    for ino in mounted.orphans.left_over(volume, &raw)? {
-        // An orphan that was passed over would be one for good.
-        let node = match volume.store.insist(|| inode::get_orphan(sb, ino)) {
-            Ok(node) => node,
-            Err(error) if error == EOPNOTSUPP => {
-                // There is nothing wrong with it: it stays what it is, for ext4 or e2fsck.
-                volume.store.log(
-                    Level::Warning,
-                    fmt!(
-                        "orphan inode {}: is of a kind that is not supported",
-                        ino.get()
-                    ),
-                );
-                continue;
-            }
-            Err(error) => {
-                volume.store.fail(
-                    error,
-                    ino,
-                    fmt!("orphan inode {}: cannot be read", ino.get()),
-                );
-                // It must not stay in the way. If that fails, an error has stopped everything.
-                let _ = mounted.orphans.disown(volume, ino);
-                continue;
-            }
-        };
-        if node.links() == 0 {
-            // Giving it up frees it.
-            freed = freed.saturating_add(1);
-        } else if let Err(error) = volume.store.insist(|| truncate::recover(&node)) {
-            volume.store.fail(
-                error,
-                ino,
-                fmt!("orphan inode {}: cannot be cut off", ino.get()),
-            );
-        } else {
-            cut = cut.saturating_add(1);
-        }
-    }
-    if freed != 0 {
-        volume
-            .store
-            .log(Level::Info, fmt!("{freed} deleted inodes were freed"));
-    }
-    if cut != 0 {
-        volume
-            .store
-            .log(Level::Info, fmt!("{cut} inodes were cut off at their size"));
+    if done.cut != 0 {
+        store.log(
+            Level::Info,
+            fmt!("{} inodes were cut off at their size", done.cut),
+        );
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use crate::linux::address_space::{self, AddressSpace};
 use crate::linux::file::{self, File, FileOperations, IterDest, IterSource, Kiocb};
 use crate::linux::inode::{FileTable, MappingTable};
 use crate::linux::mmap::Mmap;
+use crate::store::Store;
 use kernel::error::{code::*, Result};
 
 /// The operations of open files.

@@ -16,13 +16,14 @@
 use super::background::Background;
 use super::errors::Errors;
 use super::journal::JournalClient;
+use crate::disk::layout::ReserveOwner;
 use crate::disk::superblock::ErrorPolicy;
 use crate::disk::PhysBlock;
 use crate::linux::buffer::{BufferCache, BufferHead};
 use crate::linux::jbd2::{Handle, Journal};
-use crate::linux::memalloc;
 use crate::linux::printk::{self, Level};
-use crate::store::{About, Block, Format, Kind, RawBlock, Store, Tid, Transaction};
+use crate::linux::{memalloc, task};
+use crate::store::{About, Block, Credits, Format, Kind, RawBlock, Store, Tid, Transaction};
 use kernel::error::{code::*, Error, Result};
 
 use kernel::fmt;
@@ -131,21 +132,6 @@ impl JournalStore {
         self.writable.load(Relaxed) != 0
     }
 
-    /// `EROFS` where nothing may be changed: by the mount, or since an error. `EIO` where the device is gone.
-    pub(crate) fn check_writable(&self) -> Result {
-        if !self.was_writable() {
-            return Err(EROFS);
-        }
-        if self
-            .journal
-            .as_ref()
-            .is_none_or(|journal| journal.is_aborted())
-        {
-            self.stop(EIO, fmt!("the journal was aborted"));
-        }
-        self.errors.check()
-    }
-
     /// The device is gone: nothing is changed any more, and nobody waits for it.
     pub(super) fn shut_down(&self) {
         self.log(
@@ -163,30 +149,6 @@ impl JournalStore {
         self.journal
             .as_ref()
             .map_or(0, |journal| journal.latest_tid())
-    }
-
-    /// Reports an error of the file system or its device: one line in the log, the record for the super block, the
-    /// `errors=` policy. Returns `error`. May sleep.
-    #[track_caller]
-    pub(crate) fn fail(
-        &self,
-        error: Error,
-        about: impl Into<About>,
-        what: fmt::Arguments<'_>,
-    ) -> Error {
-        self.errors.record(error, about.into(), what);
-        match self.errors.policy() {
-            ErrorPolicy::Continue => {}
-            ErrorPolicy::ReadOnly => self.stop(error, fmt!("an error was found")),
-            ErrorPolicy::Panic => {
-                self.stop(error, fmt!("an error was found"));
-                self.panic();
-            }
-        }
-        if self.was_writable() {
-            self.background.record_errors();
-        }
-        error
     }
 
     /// From now on nothing is changed and nothing gets to the device.
@@ -292,10 +254,10 @@ impl Store for JournalStore {
         self.cache.readahead(nr.get(), count);
     }
 
-    fn begin(&self, credits: u32, revokes: u32) -> Result<Tx<'_>> {
+    fn begin(&self, credits: Credits) -> Result<Tx<'_>> {
         self.check_writable()?;
         let journal = self.journal.as_ref().ok_or(EROFS)?;
-        let handle = journal.start(credits, revokes)?;
+        let handle = journal.start(credits.blocks, credits.revokes)?;
 
         Ok(Tx { handle })
     }
@@ -304,9 +266,50 @@ impl Store for JournalStore {
         memalloc::wait_for_memory();
     }
 
+    fn may_use_reserve(&self, owner: ReserveOwner) -> bool {
+        task::has_fs_uid(owner.uid)
+            || owner.gid != 0 && task::is_in_group(owner.gid)
+            || task::is_capable_of_resources()
+    }
+
+    fn check_writable(&self) -> Result {
+        if !self.was_writable() {
+            return Err(EROFS);
+        }
+        if self
+            .journal
+            .as_ref()
+            .is_none_or(|journal| journal.is_aborted())
+        {
+            self.stop(EIO, fmt!("the journal was aborted"));
+        }
+        self.errors.check()
+    }
+
+    fn warn(&self, what: fmt::Arguments<'_>) {
+        self.log(Level::Warning, what);
+    }
+
     #[track_caller]
-    fn corrupt(&self, about: impl Into<About>, what: fmt::Arguments<'_>) -> Error {
-        self.fail(EUCLEAN, about, what)
+    fn fail(
+        &self,
+        error: Error,
+        about: impl Into<About>,
+        what: fmt::Arguments<'_>,
+    ) -> Error {
+        self.errors.record(error, about.into(), what);
+        match self.errors.policy() {
+            ErrorPolicy::Continue => {}
+            ErrorPolicy::ReadOnly => self.stop(error, fmt!("an error was found")),
+            ErrorPolicy::Panic => {
+                self.stop(error, fmt!("an error was found"));
+                self.panic();
+            }
+        }
+        if self.was_writable() {
+            self.background.record_errors();
+        }
+        error
     }
 }
 
@@ -355,14 +358,15 @@ impl Transaction<JournalStore> for Tx<'_> {
         self.handle.revoke(nr.get())
     }
 
-    fn ensure(&mut self, credits: u32, revokes: u32) -> Result<bool> {
-        let more = credits.saturating_sub(self.handle.credits());
+    fn ensure(&mut self, credits: Credits) -> Result<bool> {
+        let Credits { blocks, revokes } = credits;
+        let more = blocks.saturating_sub(self.handle.credits());
         let more_revokes = revokes.saturating_sub(self.handle.revoke_credits());
 
         if (more == 0 && more_revokes == 0) || self.handle.extend(more, more_revokes)? {
             return Ok(false);
         }
-        self.handle.restart(credits, revokes)?;
+        self.handle.restart(blocks, revokes)?;
         Ok(true)
     }
 }

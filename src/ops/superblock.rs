@@ -15,7 +15,7 @@ use super::store::JournalStore;
 use crate::disk::superblock::{RawSuper, SuperFormat, STATE_ERROR};
 use crate::disk::Layout;
 use crate::linux::printk::{self, Level};
-use crate::store::{Block, Format, Store};
+use crate::store::{Credits, Block, Format, Store};
 use crate::volume::Volume;
 use kernel::error::{code::*, Error, Result};
 use kernel::prelude::*;
@@ -140,7 +140,7 @@ pub(super) fn mark_in_use(
 ///
 /// Those of [`Store::begin`] and [`Volume::change_super`].
 pub(super) fn note_mount_point(vol: &Volume<JournalStore>, path: &[u8]) -> Result {
-    let mut tx = vol.store.begin(1, 0)?;
+    let mut tx = vol.store.begin(Credits::new(1, 0))?;
     vol.change_super(&mut tx, |raw| raw.set_last_mounted(path))
 }
 
@@ -196,7 +196,7 @@ pub(super) fn write_errors(vol: &Volume<JournalStore>) {
     }
     let in_transaction = vol
         .store
-        .begin(1, 0)
+        .begin(Credits::new(1, 0))
         .and_then(|mut tx| vol.change_super(&mut tx, |raw| vol.store.errors().write(raw)));
 
     if in_transaction.is_err() && vol.store.errors().is_stopped() {

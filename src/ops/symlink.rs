@@ -4,16 +4,15 @@
 //!
 //! The VFS caches nothing of it; the buffer cache does.
 
-use super::extents::with_reserves;
-use super::{inode, Fs, JournalStore, Node, Tx};
+use super::{inode, Fs, Node};
+use crate::change::Live;
 use crate::disk::symlink::{self, TargetFormat};
 use crate::disk::LogicalBlock;
 use crate::linux::attr::{Attr, Idmap, Stat, Wanted};
 use crate::linux::dentry::Entry;
 use crate::linux::inode_ops::Operations;
-use crate::linux::memalloc::NofsScope;
 use crate::map::State;
-use crate::store::{Flaw, Store, Transaction};
+use crate::store::{Flaw, Store};
 use kernel::prelude::*;
 
 /// The operations of links whose target is in a block.
@@ -38,17 +37,11 @@ impl Operations for Slow {
         let bad = |what| {
             let number = node.number();
             volume.store.corrupt(
-                inode::number(node),
+                node.ino(),
                 fmt!("inode {number}: symbolic link: {what}"),
             )
         };
-        let mapping = {
-            let _nofs = NofsScope::enter();
-            data.core()
-                .lock()
-                .map
-                .lookup(volume, LogicalBlock::ZERO, 1)?
-        };
+        let mapping = data.map_lock().map.lookup(volume, LogicalBlock::ZERO, 1)?;
         let (Some(nr), State::Written) = (mapping.phys, mapping.state) else {
             return Err(bad("no block"));
         };
@@ -63,33 +56,5 @@ impl Operations for Slow {
             })
             .map_err(|Flaw(what)| bad(what))??;
         Ok(target)
-    }
-}
-
-/// Gives a new link its block with the target. The caller writes the inode.
-pub(super) fn fill(node: &Node, tx: &mut Tx<'_>, target: &[u8]) -> Result {
-    let data = node.data();
-    let volume = data.volume();
-    let mut core = data.core().lock();
-    let (at, goal) = (LogicalBlock::ZERO, data.goal(false));
-    let run = with_reserves(volume, |share| {
-        core.map.allocate(volume, tx, at, 1, goal, share)
-    })?;
-    core.disk_size = target.len() as u64;
-    node.set_size(core.disk_size);
-    let fits =
-        Transaction::<JournalStore>::create(tx, run.start, TargetFormat, |bytes| {
-            match bytes.get_mut(..target.len()) {
-                Some(to) => {
-                    to.copy_from_slice(target);
-                    true
-                }
-                None => false,
-            }
-        })?
-        .1;
-    match fits {
-        true => Ok(()),
-        false => Err(ENAMETOOLONG),
     }
 }

@@ -16,15 +16,14 @@
 
 use super::begin::Buffered;
 use super::extents::{first_behind, is_written, lookup, with_core, Blocks};
-use super::inode::number;
-use super::{Core, Node, Orphans};
+use super::Node;
+use crate::change::{resize, Live};
 use crate::disk::LogicalBlock;
-use crate::linux::inode::Kind;
 use crate::linux::iomap::{truncate_page, zero_range};
 use crate::linux::lock::Invalidate;
 use crate::linux::memalloc::NofsScope;
-use crate::map::{FileMap, Progress, State};
-use crate::store::{Store, Transaction};
+use crate::map::State;
+use crate::store::Store;
 use kernel::error::Result;
 
 /// Sets the size of a regular file to `new` bytes. The caller holds `i_rwsem` exclusively.
@@ -42,14 +41,15 @@ pub(super) fn set_size(node: &Node, new: u64) -> Result {
     };
     // What is before the new end and is not on disk yet, the zeros just made included, must be there before
     // the size on disk says that it is.
-    let disk_size = with_core(node, |_, core| core.disk_size);
+    let disk_size = node.map_lock().disk_size;
     if new > disk_size && (zeroed || old != disk_size) {
         node.write_and_wait(disk_size, new.saturating_sub(1))?;
     }
     node.set_size(new);
     if new > old {
         node.size_extended(old, new);
-        return grow(node, new);
+        let _nofs = NofsScope::enter();
+        return resize::grow(node, new);
     }
     node.truncate_pagecache(new);
     shrink(node, new)?;
@@ -94,74 +94,15 @@ pub(super) fn has_clean_end(node: &Node, size: u64, wait: bool) -> Result<bool> 
         }
         start = start.saturating_add(found.len.max(1));
     }
-    data.set_clean_end(true);
+    node.note_clean_end(true);
     Ok(true)
 }
 
-/// Raises the size on disk.
-fn grow(node: &Node, new: u64) -> Result {
-    let _nofs = NofsScope::enter();
-    let data = node.data();
-    let mut tx = data.volume().store.begin(Core::WRITE_CREDITS, 0)?;
-    let mut core = data.core().lock();
-    core.disk_size = new;
-    data.write_core(node, &core, &mut tx)
-}
-
-/// Cuts the file off at `new` bytes. The page cache has nothing behind it.
+/// Cuts the file off at `new` bytes on disk. The page cache has nothing behind it.
 fn shrink(node: &Node, new: u64) -> Result {
-    with_core(node, |volume, core| core.map.release_window(volume));
-    remove(node, first_behind(node.data().volume(), new), new)
-}
-
-/// Makes everything from block `from` on a hole, in as many transactions as it takes, the first of which sets the
-/// size on disk to `size`. No I/O is in flight there.
-fn remove(node: &Node, from: LogicalBlock, size: u64) -> Result {
+    node.map_lock().map.release_window(node.data().volume());
     let _nofs = NofsScope::enter();
-    let data = node.data();
-    let volume = data.volume();
-    let orphans = &node.super_block().data().mounted.orphans;
-    data.set_clean_end(false);
-    let mut to = LogicalBlock::LIMIT;
-    let mut handle = None;
-    let mut asked = false;
-    let mut ours = false;
-    loop {
-        let granted = FileMap::remove_credits(volume, data.snapshot().depth());
-        let credits = granted
-            .blocks
-            .saturating_add(Core::WRITE_CREDITS)
-            .saturating_add(Orphans::CREDITS);
-        let tx = match &mut handle {
-            Some(tx) => {
-                Transaction::ensure(tx, credits, granted.revokes)?;
-                tx
-            }
-            none => none.insert(volume.store.begin(credits, granted.revokes)?),
-        };
-        let mut core = data.core().lock();
-        core.disk_size = size;
-        let progress = core.map.remove(volume, tx, from, to, granted);
-        // After an error too: a part may have been done.
-        data.write_core(node, &core, tx)?;
-        drop(core);
-        match progress? {
-            Progress::Done => {
-                data.set_clean_end(true);
-                if ours {
-                    orphans.remove(volume, tx, number(node))?;
-                }
-                return Ok(());
-            }
-            Progress::Again(next) => {
-                to = next;
-                if !asked {
-                    ours = orphans.add(volume, tx, number(node))?;
-                    asked = true;
-                }
-            }
-        }
-    }
+    resize::cut(node, new)
 }
 
 /// A direct write that goes behind the end of the file has failed: gives back the blocks there that were chosen for it.
@@ -174,28 +115,4 @@ pub(super) fn give_back_chosen(node: &Node) {
         let end = first_behind(volume, node.size());
         core.map.cancel(volume, end, LogicalBlock::LIMIT);
     });
-}
-
-/// A crash came when the file was being cut off: cuts it off at its size, and it is no orphan any more.
-pub(super) fn recover(node: &Node) -> Result {
-    let _lock = node.lock();
-    if node.kind() == Kind::Regular {
-        set_size(node, node.size())?;
-    }
-    let data = node.data();
-    let volume = data.volume();
-    let mut tx = volume.store.begin(Orphans::CREDITS, 0)?;
-    let orphans = &node.super_block().data().mounted.orphans;
-    orphans.remove(volume, &mut tx, number(node))
-}
-
-/// Frees all blocks of an inode without links, an orphan until the caller has freed the inode. Its page cache is
-/// empty.
-pub(super) fn evict(node: &Node) -> Result {
-    remove(node, LogicalBlock::ZERO, 0)
-}
-
-/// The inode leaves memory and its page cache is empty: gives back what it has in memory only.
-pub(super) fn forget_all(node: &Node) {
-    with_core(node, |volume, core| core.map.evict(volume));
 }

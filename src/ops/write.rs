@@ -17,6 +17,7 @@ use crate::linux::file::{IterSource, Kiocb};
 use crate::linux::inode::Kind;
 use crate::linux::iomap::buffered;
 use crate::linux::lock::{Held, Invalidate};
+use crate::store::Store;
 use kernel::error::{code::*, Result};
 use kernel::page::PAGE_SIZE;
 

@@ -39,7 +39,7 @@ mod zone;
 use crate::disk::bitmap_sum::{Powers, Sum};
 use crate::disk::group_desc::{DescCsum, GroupDesc, GroupDescFormat, GroupFlags};
 use crate::disk::{Group, Layout, PhysBlock};
-use crate::store::{Block, Store, Transaction};
+use crate::store::{Credits, Block, Store, Transaction};
 use counters::Counters;
 use deferred::Deferred;
 use groups::{GroupInfo, Groups};
@@ -293,7 +293,7 @@ impl<S: Store> Space<S> {
     }
 
     /// Blocks that change when `run` is marked as used or freed.
-    pub fn credits_run(&self, run: Run) -> u32 {
+    pub fn credits_run(&self, run: Run) -> Credits {
         let per_block = self.layout.descs_per_block().max(1);
         let table_block = |group: Group| group.get().checked_div(per_block);
         let (mut credits, mut last) = (0_u32, None);
@@ -302,7 +302,7 @@ impl<S: Store> Space<S> {
             credits = credits.saturating_add(if table == last { 1 } else { 2 });
             last = table;
         }
-        credits
+        Credits::blocks(credits)
     }
 
     /// How many blocks of `run` are in the group that it begins in.
@@ -311,13 +311,13 @@ impl<S: Store> Space<S> {
     }
 
     /// Blocks that change at most when `runs` runs that [`Space::choose`] gave are marked as used.
-    pub fn credits_mark_used(&self, runs: u32) -> u32 {
+    pub fn credits_mark_used(&self, runs: u32) -> Credits {
         let bitmaps = runs.min(self.layout.groups());
-        bitmaps.saturating_add(runs.min(self.layout.gdt_blocks()))
+        Credits::blocks(bitmaps.saturating_add(runs.min(self.layout.gdt_blocks())))
     }
 
     /// Blocks that change at most when `blocks` contiguous blocks are freed.
-    pub fn credits_free(&self, blocks: u32) -> u32 {
+    pub fn credits_free(&self, blocks: u32) -> Credits {
         // Of n things in a row that begin anywhere, how many pieces of a size are touched.
         let pieces = |n: u32, size: u32| match n.checked_sub(2) {
             Some(rest) => rest.checked_div(size).unwrap_or(rest).saturating_add(2),
@@ -325,18 +325,18 @@ impl<S: Store> Space<S> {
         };
         let groups = pieces(blocks, self.layout.blocks_per_group()).min(self.layout.groups());
         let tables = pieces(groups, self.layout.descs_per_block()).min(self.layout.gdt_blocks());
-        groups.saturating_add(tables)
+        Credits::blocks(groups.saturating_add(tables))
     }
 
     /// Blocks that change at most when an inode is allocated: its bitmap, the descriptor, the block of the
     /// table if that is new, and the block bitmap if that is.
-    pub fn credits_alloc_inode(&self) -> u32 {
-        4
+    pub fn credits_alloc_inode(&self) -> Credits {
+        Credits::blocks(4)
     }
 
     /// Blocks that change when an inode is freed: its bitmap and the descriptor.
-    pub fn credits_free_inode(&self) -> u32 {
-        2
+    pub fn credits_free_inode(&self) -> Credits {
+        Credits::blocks(2)
     }
 
     /// Groups of a flex group; one where there are none.

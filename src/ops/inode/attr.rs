@@ -3,8 +3,9 @@
 //! Attributes of inodes: how they are told and changed, and the operations of those inodes that have no others of their
 //! own.
 
-use super::super::{begin, truncate, Core, Fs, Node};
-use super::{commit, from_disk, vfs_flags, write_back};
+use super::super::{begin, truncate, Fs, Node};
+use super::{commit, from_disk, vfs_flags};
+use crate::change::{self, reservation, Live, Part};
 use crate::disk::inode::InodeFlags;
 use crate::linux::attr::{attributes, Attr, Idmap, Stat, Wanted};
 use crate::linux::dentry::Entry;
@@ -98,7 +99,7 @@ pub(in crate::ops) fn set_attributes(
     }
     attr.copy_to(idmap, node);
     node.raise_version();
-    write_back(node)?;
+    change::write_attributes(node)?;
     settle(node)
 }
 
@@ -119,7 +120,7 @@ pub(in crate::ops) fn get_attributes(idmap: &Idmap, node: &Node, wanted: Wanted,
         to.set_birth_time(from_disk(data.created));
     }
     // What is in memory only takes space as well.
-    let outstanding = data.core.lock().map.outstanding();
+    let outstanding = data.map_lock().map.outstanding();
     let sectors = data.volume.layout.block_size().sectors();
     to.add_blocks(u64::from(outstanding).saturating_mul(sectors));
 }
@@ -165,13 +166,12 @@ pub(in crate::ops) fn set_flags(node: &Node, wanted: &FileAttr) -> Result {
         node.dio_wait();
         node.write_and_wait(0, u64::MAX)?;
     }
-    let mut tx = data.volume.store.begin(Core::WRITE_CREDITS, 0)?;
-    let mut core = data.core.lock();
+    let mut tx = data.volume.store.begin(reservation::ATTRIBUTES)?;
+    let mut core = data.map_lock();
     core.flags = InodeFlags::from_bits((core.flags.bits() & !mask) | (wanted.flags() & mask));
     node.set_flags(vfs_flags(core.flags));
-    node.set_change_time_now();
-    node.raise_version();
-    data.write_core(node, &core, &mut tx)?;
+    node.changed();
+    change::write(node, &core, &mut tx, Part::Data)?;
     drop(core);
     drop(tx);
     settle(node)

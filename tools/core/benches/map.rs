@@ -9,9 +9,9 @@ mod map_common;
 
 use iomapfs_core::host::{HostStore, Mkfs};
 use iomapfs_core::inode::Inode;
-use iomapfs_core::map::{Credits, FileMap};
+use iomapfs_core::map::{FileMap};
 use iomapfs_core::space::Share;
-use iomapfs_core::store::Store;
+use iomapfs_core::store::{Credits, Store};
 use map_common::*;
 use std::hint::black_box;
 use std::time::Instant;
@@ -66,7 +66,7 @@ fn main() {
     });
 
     let mut many = File::open(&vol, inos[1]);
-    let mut tx = vol.store.begin(u32::MAX, u32::MAX).unwrap();
+    let mut tx = vol.store.begin(Credits::new(u32::MAX, u32::MAX)).unwrap();
     time(
         "choose and commit, random, to 100000 extents",
         N / 500,
@@ -138,7 +138,7 @@ fn main() {
         let granted = FileMap::remove_credits(&vol, many.map().depth());
         let mut tx = vol
             .store
-            .begin(granted.blocks + Inode::WRITE_CREDITS, granted.revokes)
+            .begin(granted + Inode::WRITE_CREDITS)
             .unwrap();
         steps += 1;
         match many

@@ -8,7 +8,7 @@ use iomapfs_core::disk::superblock::{RawSuper, SUPER_OFFSET, SUPER_SIZE};
 use iomapfs_core::disk::{Group, Layout, PhysBlock};
 use iomapfs_core::host::{HostStore, Mkfs};
 use iomapfs_core::space::{Claim, Goal, Run, Share, Space};
-use iomapfs_core::store::Store;
+use iomapfs_core::store::{Credits, Store};
 use iomapfs_core::volume::Volume;
 use std::os::unix::fs::FileExt;
 use std::time::Instant;
@@ -121,7 +121,7 @@ fn main() {
         let vol = mount(gib);
         let run = choose(&vol, goal(None), 8);
         time("  mark 8 used, free them", 400, || {
-            let mut tx = vol.store.begin(4, 0).unwrap();
+            let mut tx = vol.store.begin(Credits::new(4, 0)).unwrap();
             vol.space.mark_used(&vol, &mut tx, run).unwrap();
             vol.space.free(&vol, &mut tx, run).unwrap();
         });

@@ -3,13 +3,13 @@
 //! What is under the core on the host: images, and a store over them.
 
 mod device;
-mod dir;
 mod image;
+mod node;
 mod store;
 
 pub use device::Device;
-pub use dir::{Dir, Held, InodeAndKnown};
 pub use image::{describe, Image, Mkfs};
+pub use node::{MapLock, Mounted, NewNode, Node, Published, Ready};
 pub use store::{Commit, HostStore, Raw, Restart, Tx};
 
 use crate::disk::inode::Time;

@@ -5,6 +5,8 @@
 //! The modules below are the files that the kernel module is built from. [`host`] is the store under them: an
 //! image file in memory, a simulated journal, faults; and the tools that make and judge images.
 
+#[path = "../../../src/change/mod.rs"]
+pub mod change;
 #[path = "../../../src/disk/mod.rs"]
 pub mod disk;
 #[path = "../../../src/inode/mod.rs"]

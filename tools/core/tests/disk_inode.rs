@@ -8,7 +8,7 @@ use iomapfs_core::disk::inode::{
 };
 use iomapfs_core::disk::{Ino, Layout, PhysBlock};
 use iomapfs_core::host::{HostStore, Image, Mkfs};
-use iomapfs_core::store::{Store, Transaction};
+use iomapfs_core::store::{Credits, Store, Transaction};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -55,7 +55,7 @@ impl Mounted {
     fn write(&self, ino: Ino, inode: &DiskInode) {
         let (nr, offset) = place(&self.image, ino);
         let len = usize::from(self.layout.inode_size());
-        let mut tx = self.store.begin(1, 0).unwrap();
+        let mut tx = self.store.begin(Credits::new(1, 0)).unwrap();
         let block = self.store.read(nr, InodeTableFormat).unwrap();
         tx.edit(&block, |b| {
             inode.encode(&self.layout, ino, &mut b[offset..offset + len])
@@ -374,7 +374,7 @@ fn short_bodies() {
         assert_eq!(read.version, version, "{extra_isize}");
         let place = place(&m.image, file);
         m.store
-            .begin(1, 0)
+            .begin(Credits::new(1, 0))
             .unwrap()
             .edit(&m.store.read(place.0, InodeTableFormat).unwrap(), |b| {
                 b[place.1..place.1 + 256].copy_from_slice(&bytes);

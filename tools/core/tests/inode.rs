@@ -6,7 +6,7 @@ use iomapfs_core::disk::inode::{FileKind, InodeFlags, InodeTableFormat, Time};
 use iomapfs_core::disk::{Ino, LogicalBlock, PhysBlock};
 use iomapfs_core::host::{mount, new_attrs, HostStore, Image, Mkfs};
 use iomapfs_core::inode::{dtime, set_dtime, wipe, Content, Inode, JournalMap};
-use iomapfs_core::store::{Store, Transaction};
+use iomapfs_core::store::{Credits, Store, Transaction};
 use iomapfs_core::volume::Volume;
 use kernel::error::{code::*, Error};
 use proptest::prelude::*;
@@ -52,8 +52,8 @@ fn new_inodes_are_read_by_others() {
         ];
         let mut inodes = Vec::new();
         for (i, (mode, content)) in kinds.into_iter().enumerate() {
-            let credits = vol.space.credits_alloc_inode() + Inode::WRITE_CREDITS;
-            let mut tx = vol.store.begin(credits, 0).unwrap();
+            let credits = vol.space.credits_alloc_inode().blocks + Inode::WRITE_CREDITS.blocks;
+            let mut tx = vol.store.begin(Credits::new(credits, 0)).unwrap();
             let ino = vol.space.alloc_inode(&vol, &mut tx, Ino::ROOT, false);
             let ino = ino.unwrap();
             let mut attrs = new_attrs(mode, 1);
@@ -96,8 +96,8 @@ fn wiped_inode_is_unused() {
     for (name, mkfs) in Mkfs::variety() {
         let image = mkfs.make();
         let vol = mount(&image);
-        let credits = vol.space.credits_alloc_inode() + Inode::WRITE_CREDITS + 1;
-        let mut tx = vol.store.begin(credits, 0).unwrap();
+        let credits = vol.space.credits_alloc_inode().blocks + Inode::WRITE_CREDITS.blocks + 1;
+        let mut tx = vol.store.begin(Credits::new(credits, 0)).unwrap();
         let ino = vol.space.alloc_inode(&vol, &mut tx, Ino::ROOT, false);
         let ino = ino.unwrap();
         let attrs = new_attrs(0o100_644, 1);
@@ -122,7 +122,7 @@ fn rewritten_inode_keeps_what_is_not_known_here() {
     let vol = mount(&image);
     let (mut inode, mut attrs) = Inode::read(&vol, file).unwrap();
 
-    let mut tx = vol.store.begin(2, 0).unwrap();
+    let mut tx = vol.store.begin(Credits::new(2, 0)).unwrap();
     set_dtime(&vol, &mut tx, file, 4711).unwrap();
     attrs.uid = 5;
     inode.flags = inode.flags.with(InodeFlags::NOATIME);
@@ -158,7 +158,7 @@ fn large_file_is_marked() {
     let (mut inode, attrs) = Inode::read(&vol, file).unwrap();
     for (size, marked) in [(0x7fff_ffff, false), (0x8000_0000, true)] {
         inode.disk_size = size;
-        let mut tx = vol.store.begin(Inode::WRITE_CREDITS, 0).unwrap();
+        let mut tx = vol.store.begin(Inode::WRITE_CREDITS).unwrap();
         inode.write(&vol, &mut tx, &attrs).unwrap();
         drop(tx);
         vol.store.save(image.path()).unwrap();
@@ -175,7 +175,7 @@ fn limits_of_the_format() {
     let file = named(&image, "file");
     let vol = mount(&image);
     let (inode, mut attrs) = Inode::read(&vol, file).unwrap();
-    let mut tx = vol.store.begin(Inode::WRITE_CREDITS, 0).unwrap();
+    let mut tx = vol.store.begin(Inode::WRITE_CREDITS).unwrap();
     attrs.nlink = 65536;
     assert_eq!(inode.write(&vol, &mut tx, &attrs), Err(EMLINK));
     let long = Content::Target(&[b'x'; Inode::MAX_FAST_TARGET + 1]);
@@ -314,7 +314,7 @@ fn checksum_and_index_are_checked() {
         let slot = vol.layout.inode_slot(ino).unwrap();
         let nr = table.unwrap().checked_add(slot.block.into()).unwrap();
         let block = vol.store.read(nr, InodeTableFormat).unwrap();
-        let mut tx = vol.store.begin(1, 0).unwrap();
+        let mut tx = vol.store.begin(Credits::new(1, 0)).unwrap();
         tx.edit(&block, |b| b[slot.offset + 4] ^= 1).unwrap();
         Inode::read(vol, ino)
     });
@@ -425,7 +425,7 @@ proptest! {
         }
         let block = vol.store.read(open.nr, InodeTableFormat).unwrap();
         {
-            let mut tx = vol.store.begin(1, 0).unwrap();
+            let mut tx = vol.store.begin(Credits::new(1, 0)).unwrap();
             tx.edit(&block, |b| b[open.offset..open.offset + 256].copy_from_slice(&bytes)).unwrap();
         }
         for read in [Inode::read, Inode::read_system, Inode::read_orphan] {
@@ -437,7 +437,7 @@ proptest! {
                     let _ = inode.fast_target();
                     let _ = inode.map.lookup(vol, LogicalBlock::new(at), 1);
                     let _ = inode.map.lookup(vol, LogicalBlock::ZERO, u32::MAX);
-                    let mut tx = vol.store.begin(Inode::WRITE_CREDITS, 0).unwrap();
+                    let mut tx = vol.store.begin(Inode::WRITE_CREDITS).unwrap();
                     inode.write(vol, &mut tx, &attrs).unwrap();
                 }
                 Err(e) => prop_assert_eq!(e == EUCLEAN, reported, "{:?}", e),

@@ -9,7 +9,7 @@ use iomapfs_core::disk::PhysBlock;
 use iomapfs_core::host::{Image, Mkfs};
 use iomapfs_core::map::State;
 use iomapfs_core::space::{Claim, Goal, Run, Share};
-use iomapfs_core::store::Store;
+use iomapfs_core::store::{Credits, Store};
 use kernel::error::code::*;
 use map_common::*;
 
@@ -252,7 +252,7 @@ fn longest_extents() {
     // Written they are one.
     assert_eq!(b.map().root()[2], 1);
     for file in [&mut a, &mut b] {
-        let mut tx = vol.store.begin(2, 0).unwrap();
+        let mut tx = vol.store.begin(Credits::new(2, 0)).unwrap();
         file.inode.write(&vol, &mut tx, &file.attrs).unwrap();
     }
     save(&vol, &image);

@@ -10,9 +10,9 @@ mod map_common;
 
 use iomapfs_core::disk::{Group, PhysBlock};
 use iomapfs_core::host::{HostStore, Image, Mkfs};
-use iomapfs_core::map::{Credits, FileMap, Progress, State};
+use iomapfs_core::map::{FileMap, Progress, State};
 use iomapfs_core::space::{Claim, Goal, Run, Share};
-use iomapfs_core::store::Store;
+use iomapfs_core::store::{Credits, Store};
 use kernel::error::Result;
 use map_common::*;
 
@@ -96,7 +96,7 @@ impl Bench {
             let mut tx = self
                 .vol
                 .store
-                .begin(granted.blocks, granted.revokes)
+                .begin(Credits::new(granted.blocks, granted.revokes))
                 .unwrap();
             let progress = step(map, &self.vol, &mut tx, granted).unwrap();
             drop(tx);
@@ -110,7 +110,7 @@ impl Bench {
             }
             assert!(n < PLENTY);
         }
-        let mut tx = self.vol.store.begin(2, 0).unwrap();
+        let mut tx = self.vol.store.begin(Credits::new(2, 0)).unwrap();
         let inode = &self.file.inode;
         inode.write(&self.vol, &mut tx, &self.file.attrs).unwrap();
         drop(tx);
@@ -277,7 +277,7 @@ fn a_run_over_many_groups() {
         let mut next = block(0);
         loop {
             let granted = FileMap::commit_credits(&vol, file.map().depth());
-            let mut tx = vol.store.begin(granted.blocks, granted.revokes).unwrap();
+            let mut tx = vol.store.begin(Credits::new(granted.blocks, granted.revokes)).unwrap();
             let len = LEN - next.get();
             let progress = file.map().commit(&vol, &mut tx, next, len, granted);
             let Progress::Again(at) = progress.unwrap() else {
@@ -286,7 +286,7 @@ fn a_run_over_many_groups() {
             assert!(at > next, "it does not get on at {next:?}");
             next = at;
         }
-        let mut tx = vol.store.begin(2, 0).unwrap();
+        let mut tx = vol.store.begin(Credits::new(2, 0)).unwrap();
         file.inode.write(&vol, &mut tx, &file.attrs).unwrap();
         drop(tx);
         file.check_tree(&vol);

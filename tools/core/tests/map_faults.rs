@@ -9,7 +9,7 @@ use iomapfs_core::host::{Image, Mkfs, Restart};
 use iomapfs_core::inode::Inode;
 use iomapfs_core::map::{FileMap, State};
 use iomapfs_core::space::{Claim, Goal, Run, Share};
-use iomapfs_core::store::Store;
+use iomapfs_core::store::{Credits, Store};
 use kernel::error::code::*;
 use kernel::host::fail_allocation;
 use map_common::*;
@@ -57,7 +57,7 @@ fn no_memory() {
                     let credits = FileMap::commit_credits(&vol, file.map().depth());
                     let mut tx = vol
                         .store
-                        .begin(credits.blocks + Inode::WRITE_CREDITS, credits.revokes)
+                        .begin(credits + Inode::WRITE_CREDITS)
                         .unwrap();
                     file.inode
                         .map
@@ -91,8 +91,8 @@ fn no_memory() {
         for n in 0..40 {
             fail_allocation(Some(n));
             let credits = FileMap::commit_credits(&vol, file.map().depth());
-            let mut tx = vol.store.begin(20 * credits.blocks, 5).unwrap();
-            let granted = iomapfs_core::map::Credits {
+            let mut tx = vol.store.begin(Credits::new(20 * credits.blocks, 5)).unwrap();
+            let granted = iomapfs_core::store::Credits {
                 blocks: 19 * credits.blocks,
                 revokes: 5,
             };

@@ -12,7 +12,7 @@ mod map_common;
 use iomapfs_core::host::{Image, Mkfs, Restart};
 use iomapfs_core::map::State;
 use iomapfs_core::space::{Claim, Share};
-use iomapfs_core::store::Store;
+use iomapfs_core::store::{Credits, Store};
 use kernel::error::code::*;
 use map_common::*;
 use proptest::prelude::*;
@@ -393,7 +393,7 @@ impl Bench {
                 .map(|(at, _)| u64::from(*at) + 1)
                 .max();
             self.files[f].inode.disk_size = end.unwrap_or(0) << self.vol.layout.block_size().bits();
-            let mut tx = self.vol.store.begin(2, 0).unwrap();
+            let mut tx = self.vol.store.begin(Credits::new(2, 0)).unwrap();
             let file = &self.files[f];
             file.inode.write(&self.vol, &mut tx, &file.attrs).unwrap();
         }

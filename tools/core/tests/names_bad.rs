@@ -9,7 +9,7 @@ use iomapfs_core::disk::dx::{DxFormat, Part};
 use iomapfs_core::disk::{Ino, LogicalBlock, PhysBlock};
 use iomapfs_core::host::{HostStore, Image, Mkfs};
 use iomapfs_core::names::{self, Cursor, Directory, Known, Progress};
-use iomapfs_core::store::{Flaw, Format, Kind, Store, Transaction};
+use iomapfs_core::store::{Credits, Flaw, Format, Kind, Store, Transaction};
 use kernel::error::code::*;
 use names_common::*;
 use proptest::prelude::*;
@@ -40,7 +40,7 @@ fn scribble<F: Format>(
     f: impl FnOnce(&mut [u8]),
 ) {
     let block = store.read(nr, Unchecked(format)).unwrap();
-    let mut tx = store.begin(1, 0).unwrap();
+    let mut tx = store.begin(Credits::new(1, 0)).unwrap();
     tx.edit(&block, f).unwrap();
     drop(tx);
     store.drop_cache();

@@ -7,7 +7,7 @@ mod names_common;
 use iomapfs_core::disk::PhysBlock;
 use iomapfs_core::host::Mkfs;
 use iomapfs_core::names::{self, Cursor, FileType, Progress};
-use iomapfs_core::store::Store;
+use iomapfs_core::store::{Credits, Store};
 use names_common::*;
 use std::hint::black_box;
 use std::time::Instant;
@@ -35,7 +35,7 @@ fn names_per_second() {
             (0..20).map(round).min().unwrap()
         };
 
-        let mut tx = store.begin(4096, 0).unwrap();
+        let mut tx = store.begin(Credits::new(4096, 0)).unwrap();
         let start = Instant::now();
         for name in &names {
             names::insert(

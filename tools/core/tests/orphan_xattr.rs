@@ -6,7 +6,7 @@ use iomapfs_core::disk::orphan::{self, OrphanFormat};
 use iomapfs_core::disk::xattr::{XattrFormat, XattrHeader};
 use iomapfs_core::disk::{Ino, PhysBlock};
 use iomapfs_core::host::{HostStore, Image, Mkfs};
-use iomapfs_core::store::{Flaw, Format, Store, Transaction};
+use iomapfs_core::store::{Credits, Flaw, Format, Store, Transaction};
 use kernel::error::code::*;
 
 /// The device block behind a block of a file, as debugfs says.
@@ -34,7 +34,7 @@ fn orphan_blocks() {
         let elsewhere = block.with(|b| format.verify(second, b));
         assert_eq!(elsewhere.is_err(), format.seed.is_some());
 
-        let mut tx = store.begin(1, 0).unwrap();
+        let mut tx = store.begin(Credits::new(1, 0)).unwrap();
         let file = Ino::new(11).unwrap();
         let slots = tx
             .edit(&block, |b| {
@@ -94,7 +94,7 @@ fn attribute_blocks() {
         assert_eq!(block.with(refcount), 1);
 
         let change = |value: u32| {
-            let mut tx = store.begin(1, 0).unwrap();
+            let mut tx = store.begin(Credits::new(1, 0)).unwrap();
             tx.edit(&block, |b| {
                 XattrHeader::split_mut(b).unwrap().0.refcount.set(value);
             })

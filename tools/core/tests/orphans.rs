@@ -5,7 +5,7 @@
 use iomapfs_core::disk::Ino;
 use iomapfs_core::host::{mount, Mkfs};
 use iomapfs_core::inode::Orphans;
-use iomapfs_core::store::Store;
+use iomapfs_core::store::{Credits, Store};
 use kernel::error::code::*;
 use kernel::host::fail_allocation;
 
@@ -19,7 +19,7 @@ fn found_again() {
             let vol = mount(&image);
             let orphans = Orphans::load(&vol).unwrap();
             for _ in 0..3 {
-                let mut tx = vol.store.begin(16, 0).unwrap();
+                let mut tx = vol.store.begin(Credits::new(16, 0)).unwrap();
                 let ino = vol.space.alloc_inode(&vol, &mut tx, Ino::ROOT, false);
                 let ino = ino.unwrap();
                 inodes.push(ino);
@@ -46,7 +46,7 @@ fn found_again() {
         assert!(attempts > 3, "{features}: {attempts} allocations");
         assert_eq!(vol.store.take_reports(), Vec::<String>::new());
         for ino in inodes {
-            let mut tx = vol.store.begin(8, 0).unwrap();
+            let mut tx = vol.store.begin(Credits::new(8, 0)).unwrap();
             orphans.remove(&vol, &mut tx, ino).unwrap();
         }
         assert!(orphans.file_is_empty());
@@ -61,7 +61,7 @@ fn a_free_inode_is_none() {
         let free = Ino::new(100).unwrap();
         let vol = mount(&image);
         let orphans = Orphans::load(&vol).unwrap();
-        let mut tx = vol.store.begin(16, 0).unwrap();
+        let mut tx = vol.store.begin(Credits::new(16, 0)).unwrap();
         let used = vol.space.alloc_inode(&vol, &mut tx, Ino::ROOT, false);
         let used = used.unwrap();
         for ino in [free, used] {

@@ -7,20 +7,20 @@ mod space_common;
 use iomapfs_core::disk::inode::InodeTableFormat;
 use iomapfs_core::disk::{Group, Ino, PhysBlock};
 use iomapfs_core::host::Mkfs;
-use iomapfs_core::store::{Store, Transaction};
+use iomapfs_core::store::{Credits, Store, Transaction};
 use kernel::error::{code::*, Result};
 use space_common::*;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[track_caller]
 fn alloc(vol: &Vol, parent: Ino, is_dir: bool) -> Result<Ino> {
-    let mut tx = vol.store.begin(vol.space.credits_alloc_inode(), 0)?;
+    let mut tx = vol.store.begin(vol.space.credits_alloc_inode())?;
     vol.space.alloc_inode(vol, &mut tx, parent, is_dir)
 }
 
 #[track_caller]
 fn free(vol: &Vol, ino: Ino, is_dir: bool) -> Result {
-    let mut tx = vol.store.begin(vol.space.credits_free_inode(), 0)?;
+    let mut tx = vol.store.begin(vol.space.credits_free_inode())?;
     vol.space.free_inode(vol, &mut tx, ino, is_dir)
 }
 
@@ -106,7 +106,7 @@ fn table_blocks_that_were_never_written_are_made() {
         let fresh = block.with(|b| b[slot.offset..slot.offset + size].iter().all(|b| *b == 0));
         assert!(fresh, "{ino:?}");
         let value = (ino.get() % 250) as u8 + 1;
-        let mut tx = vol.store.begin(1, 0).unwrap();
+        let mut tx = vol.store.begin(Credits::new(1, 0)).unwrap();
         tx.edit(&block, |b| b[slot.offset] = value).unwrap();
         left.insert(ino, value);
     }

@@ -170,7 +170,7 @@ fn inodes() {
         for _ in 0..3000 {
             if random.below(5) < 3 {
                 let dir = random.below(2) == 0;
-                let mut tx = vol.store.begin(vol.space.credits_alloc_inode(), 0).unwrap();
+                let mut tx = vol.store.begin(vol.space.credits_alloc_inode()).unwrap();
                 match vol.space.alloc_inode(&vol, &mut tx, Ino::ROOT, dir) {
                     Ok(ino) => {
                         assert!(alive.lock().unwrap().insert(ino), "{ino:?} twice");
@@ -180,13 +180,13 @@ fn inodes() {
                 }
             } else if let Some((ino, dir)) = mine.pop() {
                 assert!(alive.lock().unwrap().remove(&ino));
-                let mut tx = vol.store.begin(vol.space.credits_free_inode(), 0).unwrap();
+                let mut tx = vol.store.begin(vol.space.credits_free_inode()).unwrap();
                 vol.space.free_inode(&vol, &mut tx, ino, dir).unwrap();
             }
         }
         for (ino, dir) in mine {
             assert!(alive.lock().unwrap().remove(&ino));
-            let mut tx = vol.store.begin(vol.space.credits_free_inode(), 0).unwrap();
+            let mut tx = vol.store.begin(vol.space.credits_free_inode()).unwrap();
             vol.space.free_inode(&vol, &mut tx, ino, dir).unwrap();
         }
     };

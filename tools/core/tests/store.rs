@@ -5,7 +5,7 @@
 
 use iomapfs_core::disk::PhysBlock;
 use iomapfs_core::host::{HostStore, Mkfs, Restart};
-use iomapfs_core::store::{Flaw, Format, Kind, Store, Transaction};
+use iomapfs_core::store::{Credits, Flaw, Format, Kind, Store, Transaction};
 use kernel::error::code::*;
 
 /// A block that begins with 0xab, and counts its changes in the second byte.
@@ -35,7 +35,7 @@ fn store() -> HostStore {
 }
 
 fn create(store: &HostStore, nr: PhysBlock, value: u8) {
-    let mut tx = store.begin(1, 0).unwrap();
+    let mut tx = store.begin(Credits::new(1, 0)).unwrap();
     tx.create(nr, Counted, |b| b[2] = value).unwrap();
 }
 
@@ -77,7 +77,7 @@ fn revoked_block_is_not_replayed_over_data() {
         create(&store, A, 1);
         store.commit().unwrap();
         {
-            let mut tx = store.begin(0, 1).unwrap();
+            let mut tx = store.begin(Credits::new(0, 1)).unwrap();
             if revoke {
                 tx.forget(A).unwrap();
             }
@@ -93,10 +93,10 @@ fn revoked_block_is_not_replayed_over_data() {
 fn restart_commits_what_came_before() {
     let store = store();
     store.set_restart(Restart::Always);
-    let mut tx = store.begin(1, 0).unwrap();
+    let mut tx = store.begin(Credits::new(1, 0)).unwrap();
     let first = tx.tid();
     tx.create(A, Counted, |b| b[2] = 1).unwrap();
-    assert_eq!(tx.ensure(1, 0), Ok(true));
+    assert_eq!(tx.ensure(Credits::new(1, 0)), Ok(true));
     assert_ne!(tx.tid(), first);
     tx.create(B, Counted, |b| b[2] = 2).unwrap();
     drop(tx);
@@ -108,7 +108,7 @@ fn restart_commits_what_came_before() {
 #[should_panic(expected = "no credit left")]
 fn one_block_too_many() {
     let store = store();
-    let mut tx = store.begin(1, 0).unwrap();
+    let mut tx = store.begin(Credits::new(1, 0)).unwrap();
     let (a, ()) = tx.create(A, Counted, |_| ()).unwrap();
     tx.edit(&a, |b| b[2] = 1).unwrap();
     let _ = tx.create(B, Counted, |_| ());
@@ -118,15 +118,15 @@ fn one_block_too_many() {
 #[should_panic(expected = "no revoke credit left")]
 fn one_revoke_too_many() {
     let store = store();
-    let _ = store.begin(1, 0).unwrap().forget(A);
+    let _ = store.begin(Credits::new(1, 0)).unwrap().forget(A);
 }
 
 #[test]
 #[should_panic(expected = "a handle already")]
 fn nested_handle() {
     let store = store();
-    let _tx = store.begin(1, 0).unwrap();
-    let _ = store.begin(1, 0);
+    let _tx = store.begin(Credits::new(1, 0)).unwrap();
+    let _ = store.begin(Credits::new(1, 0));
 }
 
 #[test]
@@ -157,10 +157,10 @@ fn faults() {
     store.set_bad_block(A, false);
     create(&store, A, 1);
     store.abort();
-    assert_eq!(store.begin(1, 0).err(), Some(EROFS));
+    assert_eq!(store.begin(Credits::new(1, 0)).err(), Some(EROFS));
     assert_eq!(store.commit(), Err(EROFS));
     store.set_max_credits(10);
-    assert_eq!(store.begin(11, 0).err(), Some(EROFS));
+    assert_eq!(store.begin(Credits::new(11, 0)).err(), Some(EROFS));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use iomapfs_core::disk::superblock::{
 };
 use iomapfs_core::disk::{checksum, CsumSeed, Group, Ino, Layout, PhysBlock};
 use iomapfs_core::host::{HostStore, Image, Mkfs};
-use iomapfs_core::store::{Store, Transaction};
+use iomapfs_core::store::{Credits, Store, Transaction};
 use kernel::error::code::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -401,7 +401,7 @@ fn edits_are_read_by_others() {
         let store = HostStore::open(image.path(), layout.block_size().bytes()).unwrap();
         let free = image.read_super().free_blocks_count_lo.get().into();
         {
-            let mut tx = store.begin(1, 0).unwrap();
+            let mut tx = store.begin(Credits::new(1, 0)).unwrap();
             let block = store.read(nr, SuperFormat::new(offset)).unwrap();
             tx.edit(&block, |bytes| {
                 let raw = RawSuper::from_block_mut(bytes, offset).unwrap();

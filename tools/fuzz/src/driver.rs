@@ -126,7 +126,7 @@ pub fn judge(seed: u64, first: u64, count: u64, scratch: &Path) -> Result<Sample
             continue;
         }
         sample.clean += 1;
-        let Ok(used) = walk::use_image(corpus, &case, &mut u) else {
+        let Ok(used) = walk::use_image(corpus, &case, u) else {
             continue;
         };
         if !used.flawless {

@@ -9,7 +9,6 @@
 mod blocks;
 mod look;
 mod names;
-mod node;
 mod orphans;
 mod visit;
 
@@ -21,14 +20,15 @@ use crate::survey::Survey;
 use arbitrary::Unstructured;
 use iomapfs_core::disk::superblock::{RawSuper, SUPER_OFFSET, SUPER_SIZE};
 use iomapfs_core::disk::{Ino, Layout, LogicalBlock};
-use iomapfs_core::host::{Device, HostStore, Restart};
-use iomapfs_core::inode::{Inode, JournalMap, Orphans};
+use iomapfs_core::host::{Device, HostStore, Mounted, Restart};
+use iomapfs_core::inode::{Inode, JournalMap};
 use iomapfs_core::map::State;
 use iomapfs_core::space::Space;
 use iomapfs_core::volume::Volume;
 use kernel::error::{code::*, Error, Result};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::rc::Rc;
+use std::sync::OnceLock;
 use visit::Visit;
 use zerocopy::FromBytes;
 
@@ -126,7 +126,7 @@ pub fn run(data: &[u8]) {
     let corpus = Corpus::get();
     if let Ok(case) = Case::new(corpus, &mut u) {
         // What comes of it does not matter as long as it ends.
-        let _ = use_image(corpus, &case, &mut u);
+        let _ = use_image(corpus, &case, u);
     }
 }
 
@@ -137,8 +137,7 @@ pub struct Used {
     /// Whether it was mounted for writing.
     pub writable: bool,
     /// The volume, after a commit.
-    pub volume: Arc<Volume<HostStore>>,
-    orphans: Orphans<HostStore>,
+    pub fs: Rc<Mounted>,
 }
 
 /// Mounts and uses a damaged image.
@@ -146,19 +145,18 @@ pub struct Used {
 /// # Errors
 ///
 /// Those of the mount.
-pub fn use_image(corpus: &'static Corpus, case: &Case, u: &mut Unstructured<'_>) -> Result<Used> {
+pub fn use_image(corpus: &'static Corpus, case: &Case, mut u: Unstructured<'_>) -> Result<Used> {
     let read_only = u.ratio(1, 10).unwrap_or(false);
-    let (volume, orphans, raw) = mount(corpus, case, read_only)?;
-    let volume = Arc::new(volume);
+    let fs = mount(corpus, case, read_only)?;
     let restart = match u.int_in_range(0..=3).unwrap_or(0) {
         0 => Restart::Always,
         1 => Restart::Every(3),
         _ => Restart::Never,
     };
-    volume.store.set_restart(restart);
-    let mut visit = Visit::new(&volume, u);
+    fs.vol.store.set_restart(restart);
+    let mut visit = Visit::new(&fs, u);
     if !read_only {
-        visit.finish_orphans(&orphans, &raw);
+        visit.finish_orphans();
     }
     visit.look();
     if !read_only {
@@ -169,8 +167,7 @@ pub fn use_image(corpus: &'static Corpus, case: &Case, u: &mut Unstructured<'_>)
     Ok(Used {
         flawless,
         writable: !read_only,
-        volume,
-        orphans,
+        fs,
     })
 }
 
@@ -190,11 +187,8 @@ fn device(corpus: &Corpus, case: &Case, block_size: u32) -> Device {
     device
 }
 
-/// What a mount gives: with the super block as it was.
-type Mounted = (Volume<HostStore>, Orphans<HostStore>, RawSuper);
-
 /// As the module mounts, but for journal replay, which is jbd2's.
-fn mount(corpus: &Corpus, case: &Case, read_only: bool) -> Result<Mounted> {
+fn mount(corpus: &Corpus, case: &Case, read_only: bool) -> Result<Rc<Mounted>> {
     let raw = case.edit.read(SUPER_OFFSET, SUPER_SIZE);
     let raw = RawSuper::read_from_bytes(&raw).map_err(|_| EINVAL)?;
     let size = Layout::probe_block_size(&raw).map_err(|refusal| refusal.error())?;
@@ -219,8 +213,13 @@ fn mount(corpus: &Corpus, case: &Case, read_only: bool) -> Result<Mounted> {
         }
         add_journal(&mut volume, ino)?;
     }
-    let orphans = Orphans::load(&volume).inspect_err(|e| must_be_told(&volume.store, *e))?;
-    Ok((volume, orphans, raw))
+    Mounted::new(volume).map_err(|(error, told)| {
+        assert!(
+            error != EUCLEAN || !told.is_empty(),
+            "EUCLEAN, and nothing is said"
+        );
+        error
+    })
 }
 
 /// The blocks of the journal are nobody else's.
@@ -254,7 +253,8 @@ fn must_be_told(store: &HostStore, error: Error) {
 /// whether the orphan file has something in it.
 pub fn save(case: &Case, used: &Used, path: &Path) -> anyhow::Result<()> {
     case.edit.save(path)?;
-    used.volume
+    used.fs
+        .vol
         .store
         .save(path)
         .map_err(|e| anyhow::anyhow!("the changes cannot be saved: {e:?}"))?;
@@ -262,9 +262,9 @@ pub fn save(case: &Case, used: &Used, path: &Path) -> anyhow::Result<()> {
     let mut edit = Edit::new(&image);
     let raw = edit.read(SUPER_OFFSET, SUPER_SIZE);
     if let Ok(mut raw) = RawSuper::read_from_bytes(&raw) {
-        let counts = used.volume.space.counts();
+        let counts = used.fs.vol.space.counts();
         raw.set_free(counts.free_blocks_on_disk, counts.free_inodes as u32);
-        if used.orphans.file_is_empty() {
+        if used.fs.orphans.file_is_empty() {
             raw.set_orphan_present(false);
         }
         raw.seal();

@@ -81,7 +81,7 @@ fn orphans_are_finished() {
                 edit: Edit::new(survey.image),
                 told: Vec::new(),
             };
-            let used = walk::use_image(corpus, &case, &mut Unstructured::new(&bytes)).unwrap();
+            let used = walk::use_image(corpus, &case, Unstructured::new(&bytes)).unwrap();
             if used.flawless && used.writable {
                 walk::save(&case, &used, &after).unwrap();
                 let (verdict, words) = fsck(&after).unwrap();

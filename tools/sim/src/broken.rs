@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rules of the machine under the core that can be broken on purpose: each of them must be found out.
+//! Rules that can be broken on purpose, of the core and of the machine under it: each of them must be found out.
 
 use clap::ValueEnum;
+use iomapfs_core::store;
 
 /// What can be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -51,6 +52,20 @@ pub enum Rule {
     NoDotDot,
     /// An exchange of two names leaves the second one as it was.
     HalfExchange,
+    /// An orphan that gets a name stays one.
+    KeepsOrphan,
+    /// The size on disk does not go up with what is shown.
+    NoSizeWithData,
+    /// An inode is not written in the transactions that cut it off, but in the last.
+    NoInodeInStep,
+    /// A directory in which an inode was made is not written.
+    NoDirectory,
+    /// A directory that is moved is not counted as a link of its new parent.
+    NoParentLink,
+    /// What loses its name to another inode keeps the link.
+    NoVictimLink,
+    /// A new inode that can have no name is left as it is.
+    NoGiveUp,
 }
 
 /// The rule that is broken, if any.
@@ -58,6 +73,28 @@ pub enum Rule {
 pub struct Broken(pub Option<Rule>);
 
 impl Broken {
+    /// The rule of the core that is broken, if it is one of those.
+    pub fn in_core(self) -> Option<store::Rule> {
+        Some(match self.0? {
+            Rule::NoOrphan => store::Rule::Orphan,
+            Rule::NoOrphanOnTruncate => store::Rule::OrphanOnTruncate,
+            Rule::KeepsOrphan => store::Rule::OrphanEnds,
+            Rule::NoForget => store::Rule::Forget,
+            Rule::KeepsAttributes => store::Rule::Attributes,
+            Rule::NoConversion => store::Rule::Conversion,
+            Rule::ConvertsMore => store::Rule::ConversionOfPart,
+            Rule::NoSizeWithData => store::Rule::SizeWithData,
+            Rule::NoInodeInStep => store::Rule::InodeInStep,
+            Rule::NoDirectory => store::Rule::DirectoryWritten,
+            Rule::NoDotDot => store::Rule::DotDot,
+            Rule::NoParentLink => store::Rule::ParentLink,
+            Rule::NoVictimLink => store::Rule::VictimLink,
+            Rule::HalfExchange => store::Rule::BothNames,
+            Rule::NoGiveUp => store::Rule::GiveUp,
+            _ => return None,
+        })
+    }
+
     /// Whether this rule is broken.
     pub fn is(self, rule: Rule) -> bool {
         self.0 == Some(rule)

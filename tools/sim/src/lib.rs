@@ -2,9 +2,9 @@
 
 //! Random work on the core of iomapfs, with the power cut anywhere.
 //!
-//! The core is the same source as in the module. Around it are a device that loses what it may lose ([`device`]), a
-//! journal that is written and replayed as jbd2 does it, in its format ([`journal`]), the operations in the
-//! transactions that the module makes of them ([`steps`]), and a model of all that must be there ([`model`]). After
+//! The core is the same source as in the module, its operations included. Around it are a device that loses what it may lose ([`device`]), a
+//! journal that is written and replayed as jbd2 does it, in its format ([`journal`]), the page cache and the
+//! schedule of its I/O ([`file`]), and a model of all that must be there ([`model`]). After
 //! each power cut the device is recovered as by a mount, checked by the rules of e2fsck ([`check`](mod@check)) and
 //! compared with the model ([`verify`](mod@verify)).
 
@@ -24,7 +24,6 @@ pub mod ops;
 pub mod random;
 pub mod shrink;
 pub mod sim;
-pub mod steps;
 pub mod tree;
 pub mod verify;
 pub mod world;

@@ -6,6 +6,7 @@ use crate::device::Bytes;
 use crate::model;
 use crate::mount::{change_super, Shared};
 use crate::sim::Sim;
+use iomapfs_core::change::Live;
 use iomapfs_core::disk::inode::FileKind;
 use iomapfs_core::disk::LogicalBlock;
 use iomapfs_core::map::State;
@@ -17,7 +18,7 @@ impl Sim {
     pub fn sync(&mut self) {
         let all: Vec<Shared> = self.nodes.values().cloned().collect();
         for node in &all {
-            if node.borrow().attrs.kind() == FileKind::Regular {
+            if node.kind() == FileKind::Regular {
                 self.write_and_wait(node, 0, u32::MAX);
             }
         }
@@ -85,7 +86,7 @@ impl Sim {
     /// Memory is short: caches are given up.
     pub fn shrink_caches(&mut self) {
         for node in self.nodes.values() {
-            node.borrow_mut().core.map.shrink(usize::MAX);
+            node.map_lock().map.shrink(usize::MAX);
         }
         self.mount.vol.store.drop_cache();
         self.mount.vol.space.shrink(u32::MAX);
@@ -111,7 +112,8 @@ impl Sim {
     ///
     /// The complaints.
     pub fn complaints(&self) -> Result<(), String> {
-        let reports = self.mount.vol.store.take_reports();
+        let mut reports = self.mount.vol.store.take_reports();
+        reports.extend(self.mount.vol.store.take_warnings());
         match reports.is_empty() {
             true => Ok(()),
             false => Err(format!("the core reports {reports:?}")),
@@ -132,7 +134,7 @@ impl Sim {
             }
             let node = self.node(ino);
             for (at, content) in &inode.blocks {
-                let map = &mut node.borrow_mut().core.map;
+                let map = &mut node.map_lock().map;
                 let found = map.lookup(&self.mount.vol, LogicalBlock::new(*at), 1);
                 let found = found.map_err(|error| format!("{error:?}"))?;
                 let phys = found.phys.filter(|_| found.state == State::Written);

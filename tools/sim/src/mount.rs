@@ -1,34 +1,46 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A mounted volume, and the inodes of it that are in memory: what `ops` is in the module, without a VFS.
+//! A mounted volume, as a mount brings it up when its journal is empty; and how orphans come into memory.
 
 use crate::broken::Broken;
 use crate::journal::Place;
+use crate::world::World;
+use iomapfs_core::change::{free, recover, resize, Live};
+use iomapfs_core::disk::inode::FileKind;
 use iomapfs_core::disk::superblock::{RawSuper, SuperFormat};
-use iomapfs_core::disk::{Ino, Layout, PhysBlock};
-use iomapfs_core::host::{Device, Dir, Held, HostStore, Tx};
-use iomapfs_core::inode::{Attrs, Inode, JournalMap, Orphans};
-use iomapfs_core::names::Known;
-use iomapfs_core::space::{Goal, Space};
-use iomapfs_core::store::{Format, Tid, Transaction};
+use iomapfs_core::disk::{Ino, Layout, LogicalBlock, PhysBlock};
+use iomapfs_core::host::{Device, HostStore, Mounted, Node};
+use iomapfs_core::inode::JournalMap;
+use iomapfs_core::map::State;
+use iomapfs_core::space::Space;
+use iomapfs_core::store::Format;
 use iomapfs_core::volume::Volume;
 use kernel::error::{code::*, Result};
-use std::cell::RefCell;
+use std::ops::Deref;
 use std::rc::Rc;
 
 /// A volume on the host.
 pub type Vol = Volume<HostStore>;
 
+/// A reference to an inode in memory.
+pub type Shared = Rc<Node>;
+
+/// When inodes are deleted, in seconds of Unix time.
+const NOW: u32 = 1_700_000_000;
+
 /// A mounted volume.
 pub struct Mount {
-    /// What the core works on.
-    pub vol: Vol,
-    /// The inodes that a recovery has to look after.
-    pub orphans: Orphans<HostStore>,
+    fs: Rc<Mounted>,
     /// Where the journal is.
     pub journal: Place,
-    /// The rule that is broken, if any.
-    pub broken: Broken,
+}
+
+impl Deref for Mount {
+    type Target = Rc<Mounted>;
+
+    fn deref(&self) -> &Rc<Mounted> {
+        &self.fs
+    }
 }
 
 /// The super block of a device.
@@ -92,129 +104,96 @@ impl Mount {
             layout,
             space,
         };
-        let (journal, orphans) = load_journal(&mut vol)
-            .and_then(|journal| Ok((journal, Orphans::load(&vol)?)))
+        vol.store.set_broken(broken.in_core());
+        let journal = load_journal(&mut vol)
             .map_err(|error| format!("{error:?}: {:?}", vol.store.take_reports()))?;
-        Ok(Self {
-            vol,
-            orphans,
-            journal,
-            broken,
-        })
+        let fs =
+            Mounted::new(vol).map_err(|(error, told)| format!("orphans: {error:?}: {told:?}"))?;
+        Ok(Self { fs, journal })
+    }
+
+    /// Frees an inode without links, which leaves memory.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`free::free`].
+    pub fn free(&self, node: &Node) -> Result {
+        free::free(node, NOW)?;
+        node.evict();
+        Ok(())
+    }
+
+    /// Deals with the orphans that a crash has left, as `world` watches. Gives how many there were.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`recover::recover`].
+    pub fn finish_orphans(&self, world: Option<&mut World>) -> Result<usize> {
+        let raw = self.read_super()?;
+        let mut keeper = Keeper { mount: self, world };
+        let done = recover::recover(&self.vol, &self.orphans, &raw, &mut keeper)?;
+        Ok((done.freed + done.cut) as usize)
     }
 }
 
-/// What an operation of several transactions tells while it is under way.
-pub trait Watch {
-    /// In the running transaction the file `ino` has this size on disk, and what was written to these blocks.
-    fn mapped(&mut self, ino: u32, from: u32, to: u32, size: u64);
-    /// The block `of` a file (inode, file block), on `nr`, is written again, and that is waited for.
-    fn write(&mut self, mount: &Mount, of: (u32, u32), nr: PhysBlock, bytes: Vec<u8>);
-    /// The transaction was closed, another one is running.
-    fn closed(&mut self, mount: &Mount);
+/// How orphans come into memory, and are cut off at their size.
+struct Keeper<'a> {
+    mount: &'a Mount,
+    world: Option<&'a mut World>,
 }
 
-/// Nobody watches.
-pub struct Unwatched;
-
-impl Watch for Unwatched {
-    fn mapped(&mut self, _ino: u32, _from: u32, _to: u32, _size: u64) {}
-    fn write(&mut self, mount: &Mount, _of: (u32, u32), nr: PhysBlock, bytes: Vec<u8>) {
-        mount.vol.store.write_data(nr, &bytes);
-    }
-    fn closed(&mut self, _mount: &Mount) {}
-}
-
-/// An inode in memory.
-pub struct Node {
-    /// As the core has it.
-    pub core: Inode,
-    /// What the VFS would know.
-    pub attrs: Attrs,
-    /// Size in memory.
-    pub size: u64,
-    /// The transaction of the last change of any kind.
-    pub sync_tid: Tid,
-    /// The transaction of the last change without which data cannot be found.
-    pub data_tid: Tid,
-    known: Known,
-}
-
-/// A reference to an inode in memory.
-pub type Shared = Rc<RefCell<Node>>;
-
-impl Node {
-    /// Whether the file reaches to byte `end`, in memory and on disk.
-    pub fn is_within(&self, end: u64) -> bool {
-        end <= self.size.min(self.core.disk_size)
-    }
-
-    /// An inode that was just read or made.
-    pub fn new(mount: &Mount, (core, attrs): (Inode, Attrs)) -> Shared {
-        Rc::new(RefCell::new(Self {
-            size: core.disk_size,
-            core,
-            attrs,
-            sync_tid: mount.vol.store.running(),
-            data_tid: mount.vol.store.running(),
-            known: Known::default(),
-        }))
-    }
-
-    /// The number.
-    pub fn ino(&self) -> Ino {
-        self.core.ino
-    }
-
-    /// Where its blocks are best.
-    pub fn goal(&self, mount: &Mount, stream: bool) -> Goal {
-        let slot = mount.vol.layout.inode_slot(self.core.ino);
-        Goal {
-            near: None,
-            group: slot.expect("it has a place").group,
-            stream,
+impl Keeper<'_> {
+    /// The block with the end of a file, if it has data behind the end.
+    fn end_of(&self, node: &Node) -> Result<Option<(u32, usize, PhysBlock)>> {
+        let vol = &self.mount.vol;
+        let size = vol.layout.block_size();
+        let rest = (node.size() % u64::from(size.bytes())) as usize;
+        if rest == 0 {
+            return Ok(None);
         }
-    }
-
-    /// Writes the inode in this transaction: its map or its size on disk have changed.
-    pub fn write_core(&mut self, mount: &Mount, tx: &mut Tx<'_>) -> Result {
-        self.data_tid = tx.tid();
-        self.write(mount, tx)
-    }
-
-    /// Writes the inode in this transaction: what the VFS knows has changed.
-    pub fn write(&mut self, mount: &Mount, tx: &mut Tx<'_>) -> Result {
-        self.sync_tid = tx.tid();
-        self.core.write(&mount.vol, tx, &self.attrs)
-    }
-
-    /// Something was changed that a user can see.
-    pub fn touch(&mut self) {
-        self.attrs.version += 1;
-        self.attrs.ctime.sec += 1;
-        self.attrs.mtime = self.attrs.ctime;
+        let at = (node.size() >> size.bits()) as u32;
+        let found = node.map_lock().map.lookup(vol, LogicalBlock::new(at), 1)?;
+        let phys = found.phys.filter(|_| found.state == State::Written);
+        Ok(phys.map(|phys| (at, rest, phys)))
     }
 }
 
-/// The inode of a directory.
-pub struct HeldDir<'a>(&'a Shared);
+impl recover::Keeper<HostStore> for Keeper<'_> {
+    type Live = Node;
+    type Held = Shared;
 
-impl Held for HeldDir<'_> {
-    fn with<R>(&self, act: impl FnOnce(&mut Inode, &mut Known) -> R) -> R {
-        let node = &mut *self.0.borrow_mut();
-        let result = act(&mut node.core, &mut node.known);
-        node.size = node.core.disk_size;
-        result
+    fn get(&mut self, ino: Ino) -> Result<Shared> {
+        Node::get_orphan(self.mount, ino)
     }
 
-    fn version(&self) -> u64 {
-        self.0.borrow().attrs.version
+    fn cut_off(&mut self, node: &Node) -> Result {
+        if node.kind() != FileKind::Regular {
+            return Ok(());
+        }
+        let end = self.end_of(node)?;
+        resize::cut(node, node.size())?;
+        let Some((at, rest, phys)) = end else {
+            return Ok(());
+        };
+        let mut bytes = self.mount.vol.store.read_data(phys).to_vec();
+        bytes[rest..].fill(0);
+        match &mut self.world {
+            Some(world) => {
+                world.catch_up(self.mount);
+                world.write(self.mount, (node.ino().get(), at), phys, bytes);
+            }
+            None => self.mount.vol.store.write_data(phys, &bytes),
+        }
+        Ok(())
     }
-}
 
-impl Mount {
-    /// A directory as the core sees it.
-    pub fn dir<'a>(&'a self, node: &'a Shared) -> Dir<'a, HeldDir<'a>> {
-        Dir::new(&self.vol, HeldDir(node))
+    fn put(&mut self, node: Shared) {
+        if node.links() == 0 {
+            self.mount.free(&node).expect("it is freed");
+        }
+        node.evict();
+        if let Some(world) = &mut self.world {
+            world.catch_up(self.mount);
+        }
     }
 }

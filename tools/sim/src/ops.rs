@@ -10,7 +10,8 @@ use crate::model::Kind;
 use crate::mount::Shared;
 use crate::random::Random;
 use crate::sim::Sim;
-use crate::steps::What;
+use crate::tree::What;
+use iomapfs_core::change::Live;
 use iomapfs_core::disk::Ino;
 
 /// An operation.
@@ -384,7 +385,7 @@ impl Sim {
             Op::Append { file, len } => {
                 let file = pick(&self.of_kind(Kind::File), file)?;
                 let node = self.node(file);
-                let size = node.borrow().size;
+                let size = node.size();
                 if size < 8 << 20 {
                     self.try_write(&node, size, len.into());
                 }
@@ -459,7 +460,7 @@ impl Sim {
             Op::Extend { file, by } => {
                 let file = pick(&self.of_kind(Kind::File), file)?;
                 let node = self.node(file);
-                let size = node.borrow().size;
+                let size = node.size();
                 if size < 8 << 20 {
                     self.set_size(&node, size + u64::from(by));
                 }

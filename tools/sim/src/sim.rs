@@ -8,11 +8,11 @@ use crate::check::Tree;
 use crate::file::{Flight, Page};
 use crate::journal::{format::Super, Journal};
 use crate::model::{self, Content, State, Version};
-use crate::mount::{Mount, Node, Shared};
+use crate::mount::{Mount, Shared};
 use crate::world::World;
 use iomapfs_core::disk::{Ino, LogicalBlock};
-use iomapfs_core::host::{Device, Restart};
-use iomapfs_core::inode::Inode;
+use iomapfs_core::change::Live;
+use iomapfs_core::host::{Device, Node, Restart};
 use kernel::error::{code::*, Error, Result};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -93,7 +93,7 @@ impl Sim {
         }
         let mount = sim.mount.clone();
         mount
-            .finish_orphans(&mut sim.world)
+            .finish_orphans(Some(&mut sim.world))
             .map_err(|error| format!("orphans: {error:?}"))?;
         Ok(sim)
     }
@@ -117,8 +117,7 @@ impl Sim {
         let mount = &self.mount;
         let node = self.nodes.entry(ino).or_insert_with(|| {
             let ino = Ino::new(ino).expect("a number of an inode");
-            let read = Inode::read(&mount.vol, ino);
-            Node::new(mount, read.expect("the inode can be read"))
+            Node::get(mount, ino).expect("the inode can be read")
         });
         node.clone()
     }
@@ -143,7 +142,7 @@ impl Sim {
     /// All files give back the blocks that were chosen ahead for them.
     pub fn release_windows(&mut self) {
         for node in self.nodes.values() {
-            node.borrow_mut().core.map.release_window(&self.mount.vol);
+            node.map_lock().map.release_window(&self.mount.vol);
         }
     }
 
@@ -182,7 +181,7 @@ impl Sim {
         let free = free.saturating_sub(layout.set_aside_blocks());
         // Each block that is still to be mapped may need a node, in a tree that has just become deeper.
         let in_flight = self.flights.iter().filter(|flight| flight.unwritten);
-        let delayed = |node: &Shared| u64::from(node.borrow().core.map.reserved().0);
+        let delayed = |node: &Shared| u64::from(node.map_lock().map.reserved().0);
         let unmapped = in_flight.count() as u64 + self.nodes.values().map(delayed).sum::<u64>();
         assert!(
             free < blocks + TREE + unmapped || takes_inode && counts.free_inodes == 0,
@@ -200,21 +199,26 @@ impl Sim {
     /// Nobody uses the inode any more: it is freed if it has no links.
     pub fn put(&mut self, ino: u32) {
         let node = self.node(ino);
-        if node.borrow().attrs.nlink > 0 {
+        if node.links() > 0 {
             return;
         }
         self.drop_all_pages(ino);
         self.cut_shadow(ino, 0);
-        let mount = self.mount.clone();
-        mount.free(&mut self.world, &node).expect("it is freed");
+        self.free(&node);
         self.nodes.remove(&ino);
         self.world.model.remove(&ino);
+    }
+
+    /// Frees an inode without links.
+    pub(crate) fn free(&mut self, node: &Shared) {
+        self.mount.free(node).expect("it is freed");
+        self.world.catch_up(&self.mount);
     }
 
     /// Opens a file for writing.
     pub fn open(&mut self, ino: u32) {
         if self.open.insert(ino) {
-            self.node(ino).borrow_mut().core.map.add_writer();
+            self.node(ino).map_lock().map.add_writer();
         }
     }
 
@@ -225,8 +229,8 @@ impl Sim {
             let mount = self.mount.clone();
             // A request that is under way keeps the file open.
             self.finish_flights(|flight| flight.ino == ino && flight.is_direct());
-            let end = LogicalBlock::new(self.blocks_for(node.borrow().size));
-            node.borrow_mut().core.map.remove_writer(&mount.vol, end);
+            let end = LogicalBlock::new(self.blocks_for(node.size()));
+            node.map_lock().map.remove_writer(&mount.vol, end);
             self.put(ino);
         }
     }
@@ -241,7 +245,7 @@ impl Sim {
             self.write_and_wait(&node, 0, u32::MAX);
         }
         self.drop_all_pages(ino);
-        node.borrow_mut().core.map.evict(&self.mount.vol);
+        node.evict();
         self.nodes.remove(&ino);
     }
 }

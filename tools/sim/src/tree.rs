@@ -5,36 +5,67 @@
 use crate::model;
 use crate::mount::Shared;
 use crate::sim::Sim;
-use crate::steps::{Side, What};
-use kernel::error::{code::*, Error, Result};
+use iomapfs_core::change::create;
+use iomapfs_core::change::rename::{self, Side};
+use iomapfs_core::change::{link, Live};
+use iomapfs_core::host::{new_attrs, NewNode};
+use kernel::error::{code::*, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+/// What is to be made.
+#[derive(Clone, Copy, Debug)]
+pub enum What<'a> {
+    /// A regular file.
+    File,
+    /// A directory.
+    Dir,
+    /// A symbolic link.
+    Link(&'a [u8]),
+    /// A character device with number 0: what `rename` leaves as a whiteout.
+    Device,
+}
+
 impl Sim {
-    /// Does something with names as often as that makes sense. What was made and did not get a name is freed after each
+    /// Does something with names, twice if there was no space. What was made and did not get a name is freed after each
     /// time.
-    fn attempt<R>(
-        &mut self,
-        mut f: impl FnMut(&mut Self) -> Result<R, (Error, Option<Shared>)>,
-    ) -> Result<R> {
+    fn attempt<R>(&mut self, mut f: impl FnMut(&mut Self) -> Result<R>) -> Result<R> {
         self.with_retry(|sim| {
-            f(sim).map_err(|(error, left)| {
-                if let Some(node) = left {
-                    let mount = sim.mount.clone();
-                    mount.free(&mut sim.world, &node).expect("it is freed");
-                }
-                error
-            })
+            let result = f(sim);
+            sim.world.catch_up(&sim.mount);
+            for node in sim.mount.take_dropped() {
+                sim.free(&node);
+            }
+            result
         })
+    }
+
+    /// An inode that is to be made.
+    fn newborn(&self, what: What<'_>, generation: u32) -> NewNode {
+        let (mode, links) = match what {
+            What::File => (0o100_644, 1),
+            What::Dir => (0o040_755, 2),
+            What::Link(_) => (0o120_777, 1),
+            What::Device => (0o020_000, 1),
+        };
+        NewNode::new(&self.mount, new_attrs(mode, links), generation)
     }
 
     /// Makes something with a name.
     pub fn create(&mut self, dir: u32, name: &[u8], what: What<'_>) {
         let parent = self.node(dir);
         let generation = self.next_generation();
-        let made = self.attempt(|sim| sim.mount.create(&parent, name, what, generation));
+        let made = self.attempt(|sim| {
+            let newborn = sim.newborn(what, generation);
+            let what = match what {
+                What::File | What::Dir => create::What::Plain,
+                What::Link(target) => create::What::Link { target },
+                What::Device => create::What::Special,
+            };
+            create::create(&*parent, name, newborn, what)
+        });
         if let Ok(node) = made.inspect_err(|error| self.no_space(*error, 1, true)) {
-            self.adopt_new(dir, Some(name), node, what);
+            self.adopt_new(dir, Some(name), node.unlock(), what);
         }
     }
 
@@ -42,9 +73,11 @@ impl Sim {
     pub fn tmpfile(&mut self, dir: u32) {
         let parent = self.node(dir);
         let generation = self.next_generation();
-        let made = self.attempt(|sim| sim.mount.tmpfile(&parent, generation));
+        let made =
+            self.attempt(|sim| create::tmpfile(&*parent, sim.newborn(What::File, generation)));
         if let Ok(node) = made.inspect_err(|error| self.no_space(*error, 0, true)) {
-            let ino = node.borrow().ino().get();
+            let node = node.unlock();
+            let ino = node.ino().get();
             self.adopt_new(dir, None, node, What::File);
             self.open(ino);
         }
@@ -52,7 +85,7 @@ impl Sim {
 
     /// There is a new inode.
     fn adopt_new(&mut self, dir: u32, name: Option<&[u8]>, node: Shared, what: What<'_>) {
-        let (ino, links) = (node.borrow().ino().get(), node.borrow().attrs.nlink);
+        let (ino, links) = (node.ino().get(), node.links());
         let (kind, target) = match what {
             What::File => (model::Kind::File, Vec::new()),
             What::Dir => (model::Kind::Dir, Vec::new()),
@@ -83,19 +116,19 @@ impl Sim {
     }
 
     fn note_links(&mut self, ino: u32) {
-        let links = self.node(ino).borrow().attrs.nlink;
+        let links = self.node(ino).links();
         self.world.inode(ino).links = links;
     }
 
     /// `link`
     pub fn link(&mut self, ino: u32, dir: u32, name: &[u8]) {
         let (node, parent) = (self.node(ino), self.node(dir));
-        let done = self.with_retry(|sim| sim.mount.link(&node, &parent, name));
+        let done = self.attempt(|_| link::link(&*node, &*parent, name));
         let done = done.inspect_err(|error| self.no_space(*error, 0, false));
         if done.is_ok() {
             self.world.inode(dir).names.insert(name.to_vec(), ino);
             self.world.inode(ino).links += 1;
-            assert_eq!(node.borrow().attrs.nlink, self.world.inode(ino).links);
+            assert_eq!(node.links(), self.world.inode(ino).links);
         }
     }
 
@@ -104,7 +137,9 @@ impl Sim {
         let ino = self.world.model[&dir].names[name];
         let (node, parent) = (self.node(ino), self.node(dir));
         let empty = self.world.model[&ino].names.is_empty();
-        match self.mount.unlink(&parent, name, &node) {
+        let done = link::unlink(&*parent, name, &*node);
+        self.world.catch_up(&self.mount);
+        match done {
             Ok(()) => assert!(empty, "directory {ino} was removed with names in it"),
             Err(error) => {
                 assert!(error == ENOTEMPTY && !empty, "unlink: {error:?}");
@@ -130,17 +165,20 @@ impl Sim {
         let (old_dir, new_dir, node) = (self.node(from.0), self.node(to.0), self.node(ino));
         let gone = victim.map(|victim| self.node(victim));
         let old = Side {
-            dir: &old_dir,
+            dir: &*old_dir,
             name: from.1,
-            node: Some(&node),
+            inode: Some(&*node),
         };
         let new = Side {
-            dir: &new_dir,
+            dir: &*new_dir,
             name: to.1,
-            node: gone.as_ref(),
+            inode: gone.as_deref(),
         };
         let whiteout = whiteout.then(|| self.next_generation());
-        let done = self.attempt(|sim| sim.mount.rename(old, new, whiteout));
+        let done = self.attempt(|sim| {
+            let newborn = whiteout.map(|generation| sim.newborn(What::Device, generation));
+            rename::rename(old, new, newborn)
+        });
         let left = match done {
             Ok(left) => left,
             Err(error) if error == ENOTEMPTY => {
@@ -158,7 +196,7 @@ impl Sim {
         self.world.inode(to.0).names.insert(to.1.to_vec(), ino);
         self.has_parent(ino, to.0);
         if let Some(left) = left {
-            self.adopt_new(from.0, Some(from.1), left, What::Device);
+            self.adopt_new(from.0, Some(from.1), left.unlock(), What::Device);
         }
         self.note_links(from.0);
         self.note_links(to.0);
@@ -179,18 +217,18 @@ impl Sim {
         let (old, new) = (ino(one), ino(other));
         let dirs = (self.node(one.0), self.node(other.0));
         let nodes = (self.node(old), self.node(new));
-        let side = |dir, name, node| Side {
-            dir,
-            name,
-            node: Some(node),
+        let first = Side {
+            dir: &*dirs.0,
+            name: one.1,
+            inode: Some(&*nodes.0),
         };
-        let (first, second) = (
-            side(&dirs.0, one.1, &nodes.0),
-            side(&dirs.1, other.1, &nodes.1),
-        );
-        self.mount
-            .exchange(first, second)
-            .expect("all that it needs is there");
+        let second = Side {
+            dir: &*dirs.1,
+            name: other.1,
+            inode: Some(&*nodes.1),
+        };
+        rename::exchange(first, second).expect("all that it needs is there");
+        self.world.catch_up(&self.mount);
         self.world.inode(one.0).names.insert(one.1.to_vec(), new);
         self.world
             .inode(other.0)

@@ -7,7 +7,7 @@ use crate::check::{check, Fixed, Found, Tree};
 use crate::journal::replay::{replay, Replayed};
 use crate::journal::Place;
 use crate::model::{describe, oldest_possible, History, Inode, Kind};
-use crate::mount::{change_super, read_super, Mount, Unwatched};
+use crate::mount::{change_super, read_super, Mount};
 use iomapfs_core::disk::features::incompat;
 use iomapfs_core::host::Device;
 
@@ -66,12 +66,13 @@ pub fn recover(mut device: Device, place: &Place, broken: Broken) -> Result<Reco
     let mount = Mount::open(device, broken)?;
     let store = &mount.vol.store;
     let orphans = mount
-        .finish_orphans(&mut Unwatched)
+        .finish_orphans(None)
         .map_err(|error| format!("orphans: {error:?}: {:?}", store.take_reports()))?;
     let tid = store.commit().map_err(|error| format!("{error:?}"))?;
     mount.vol.space.committed(tid, |_| ());
     store.checkpoint();
-    let reports = store.take_reports();
+    let mut reports = store.take_reports();
+    reports.extend(store.take_warnings());
     if !reports.is_empty() {
         return Err(format!("recovery: the core reports {reports:?}"));
     }

@@ -6,11 +6,12 @@ use crate::broken::{Broken, Rule};
 use crate::device::{Bytes, Trace};
 use crate::journal::Journal;
 use crate::model::{Content, History, Inode, State, Version};
-use crate::mount::{Mount, Watch};
+use crate::mount::Mount;
 use iomapfs_core::disk::PhysBlock;
+use iomapfs_core::host::Published;
 use iomapfs_core::store::{tid_geq, Tid};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 /// See the top of the file.
@@ -29,6 +30,8 @@ pub struct World {
     writing: Option<Tid>,
     /// The last one that has committed.
     committed: Tid,
+    /// The one that the store was running when [`Self::catch_up`] was called last.
+    running: Tid,
     broken: Broken,
 }
 
@@ -48,6 +51,7 @@ impl World {
             unmapped: BTreeMap::new(),
             writing: None,
             committed: mount.vol.store.running().wrapping_sub(1),
+            running: mount.vol.store.running(),
             broken,
         }
     }
@@ -56,7 +60,8 @@ impl World {
     pub fn remounted(&mut self, journal: Journal, mount: &Mount) {
         assert!(self.writing.is_none() && self.unmapped.is_empty());
         self.journal = journal;
-        self.committed = mount.vol.store.running().wrapping_sub(1);
+        self.running = mount.vol.store.running();
+        self.committed = self.running.wrapping_sub(1);
     }
 
     /// The inode of the model, to be changed.
@@ -135,16 +140,50 @@ impl World {
         tid_geq(self.committed, tid)
     }
 
-    /// Takes what the store has committed since the last call, which is one transaction at most, to the journal.
-    fn take_closed(&mut self, mount: &Mount) {
-        let mut log = mount.vol.store.log();
-        let tid = mount.vol.store.running().wrapping_sub(1);
-        assert!(log.len() <= 1, "a transaction was closed unnoticed");
-        let Some(changes) = log.pop() else {
+    /// Takes over what the core has done since the last call: transactions that it has closed, what it has shown in
+    /// each, and what it shows in the running one.
+    pub fn catch_up(&mut self, mount: &Mount) {
+        let mut published = VecDeque::from(mount.take_published());
+        while self.running != mount.vol.store.running() {
+            let tid = self.running;
+            while let Some(shown) = published.pop_front_if(|shown| shown.tid == tid) {
+                self.show(&shown);
+            }
+            // A restart waits for the transaction before.
+            self.finish_writing(mount);
+            self.take_closed(mount, tid);
+            self.running = tid.wrapping_add(1);
+        }
+        for shown in published {
+            assert_eq!(shown.tid, self.running, "shown in a transaction that is none");
+            self.show(&shown);
+        }
+    }
+
+    /// A transaction shows what was written to blocks of a file.
+    fn show(&mut self, shown: &Published) {
+        let ino = shown.ino;
+        for at in shown.from..shown.to {
+            if let Some(content) = self.unmapped.remove(&(ino, at)) {
+                self.inode(ino).blocks.insert(at, content);
+                self.inode(ino).unwritten.remove(&at);
+            }
+        }
+        self.inode(ino).size = shown.size;
+    }
+
+    /// Takes transaction `tid`, which the store has closed, to the journal.
+    fn take_closed(&mut self, mount: &Mount, tid: Tid) {
+        let log = mount.vol.store.log();
+        let is_next = log.first().is_some_and(|commit| commit.tid == tid);
+        let changes = match is_next {
+            true => mount.vol.store.take_commit(),
+            false => None,
+        };
+        let Some(changes) = changes else {
             // Nothing was changed in it.
             return self.has_committed(mount, tid);
         };
-        mount.vol.store.checkpoint();
         let need = self
             .journal
             .space_for(changes.blocks.len(), changes.revoked.len());
@@ -184,9 +223,9 @@ impl World {
 
     /// Closes the running transaction and begins to write it.
     pub fn close(&mut self, mount: &Mount) {
-        self.finish_writing(mount);
+        self.catch_up(mount);
         mount.vol.store.commit().expect("the journal is alive");
-        self.take_closed(mount);
+        self.catch_up(mount);
     }
 
     /// Commits transaction `tid` if it has not, and waits for it. Gives whether a commit block was written, and so all
@@ -212,25 +251,10 @@ impl World {
     }
 }
 
-impl Watch for World {
-    fn mapped(&mut self, ino: u32, from: u32, to: u32, size: u64) {
-        for at in from..to {
-            if let Some(content) = self.unmapped.remove(&(ino, at)) {
-                self.inode(ino).blocks.insert(at, content);
-                self.inode(ino).unwritten.remove(&at);
-            }
-        }
-        self.inode(ino).size = size;
-    }
-
-    fn write(&mut self, mount: &Mount, (ino, at): (u32, u32), nr: PhysBlock, bytes: Vec<u8>) {
+impl World {
+    /// Writes a block of a file again, and waits for that.
+    pub fn write(&mut self, mount: &Mount, (ino, at): (u32, u32), nr: PhysBlock, bytes: Vec<u8>) {
         let id = self.write_data(mount, (ino, at), nr, bytes.into(), false);
         self.data_done(ino, at, id);
-    }
-
-    fn closed(&mut self, mount: &Mount) {
-        // A restart waits for the transaction before.
-        self.finish_writing(mount);
-        self.take_closed(mount);
     }
 }

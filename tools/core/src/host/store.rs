@@ -23,8 +23,9 @@ mod tx;
 pub use tx::Tx;
 
 use super::Device;
+use crate::disk::layout::ReserveOwner;
 use crate::disk::{BlockSize, PhysBlock};
-use crate::store::{About, Block, Flaw, Format, RawBlock, Store, Tid};
+use crate::store::{About, Block, Credits, Flaw, Format, RawBlock, Rule, Store, Tid};
 use kernel::error::{code::*, Error, Result};
 use kernel::host::{might_sleep, Spinning};
 use std::cell::Cell;
@@ -131,6 +132,7 @@ struct State {
     /// How many reads succeed before one fails.
     good_reads: Option<u32>,
     reports: Vec<String>,
+    warnings: Vec<String>,
 }
 
 /// See the top of the file.
@@ -142,6 +144,8 @@ pub struct HostStore {
     /// A handle ended, or a commit.
     changed: Condvar,
     aborted: AtomicBool,
+    /// The rule that is broken, as its number and one; zero for none.
+    broken: AtomicU8,
     /// Whether blocks may have two owners.
     lenient: AtomicBool,
 }
@@ -173,9 +177,11 @@ impl HostStore {
                 bad_blocks: BTreeSet::new(),
                 good_reads: None,
                 reports: Vec::new(),
+                warnings: Vec::new(),
             }),
             changed: Condvar::new(),
             aborted: AtomicBool::new(false),
+            broken: AtomicU8::new(0),
             lenient: AtomicBool::new(false),
         }
     }
@@ -198,6 +204,12 @@ impl HostStore {
     /// Sets when handles restart.
     pub fn set_restart(&self, restart: Restart) {
         lock(&self.state).restart = restart;
+    }
+
+    /// Breaks a rule from now on.
+    pub fn set_broken(&self, rule: Option<Rule>) {
+        let number = rule.map_or(0, |rule| rule as u8 + 1);
+        self.broken.store(number, Ordering::SeqCst);
     }
 
     /// Sets how many credits a handle can have.
@@ -231,9 +243,14 @@ impl HostStore {
         self.aborted.store(true, Ordering::SeqCst);
     }
 
-    /// The corruptions reported so far, which are then forgotten.
+    /// The errors reported so far, which are then forgotten.
     pub fn take_reports(&self) -> Vec<String> {
         std::mem::take(&mut lock(&self.state).reports)
+    }
+
+    /// The warnings logged so far, which are then forgotten.
+    pub fn take_warnings(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.state).warnings)
     }
 
     /// The transaction that the next handle joins.
@@ -313,6 +330,20 @@ impl HostStore {
         let mut state = lock(&self.state);
         let log = std::mem::take(&mut state.log);
         replay(&mut state.device, &log);
+    }
+
+    /// Takes the oldest commit from the log, and writes its blocks to their place.
+    pub fn take_commit(&self) -> Option<Commit> {
+        let mut state = lock(&self.state);
+        let State { log, device, .. } = &mut *state;
+        let commit = log.first()?.clone();
+        for (nr, bytes) in &commit.blocks {
+            if !log.iter().any(|later| later.revoked.contains(nr)) {
+                device.write(*nr, bytes.clone());
+            }
+        }
+        log.remove(0);
+        Some(commit)
     }
 
     /// The device as recovery leaves it after a power cut now: what was not committed is lost.
@@ -444,7 +475,11 @@ impl Store for HostStore {
 
     fn readahead(&self, _nr: PhysBlock, _count: u32) {}
 
-    fn begin(&self, credits: u32, revokes: u32) -> Result<Tx<'_>> {
+    fn begin(&self, credits: Credits) -> Result<Tx<'_>> {
+        let Credits {
+            blocks: credits,
+            revokes,
+        } = credits;
         might_sleep();
         assert!(!IN_HANDLE.with(Cell::get), "this task has a handle already");
         if self.aborted.load(Ordering::SeqCst) {
@@ -473,8 +508,32 @@ impl Store for HostStore {
         might_sleep();
     }
 
-    fn corrupt(&self, _about: impl Into<About>, what: kernel::fmt::Arguments<'_>) -> Error {
+    fn breaks(&self, rule: Rule) -> bool {
+        self.broken.load(Ordering::Relaxed) == rule as u8 + 1
+    }
+
+    fn may_use_reserve(&self, _owner: ReserveOwner) -> bool {
+        false
+    }
+
+    fn check_writable(&self) -> Result {
+        match self.aborted.load(Ordering::SeqCst) {
+            true => Err(EROFS),
+            false => Ok(()),
+        }
+    }
+
+    fn warn(&self, what: kernel::fmt::Arguments<'_>) {
+        lock(&self.state).warnings.push(what.to_string());
+    }
+
+    fn fail(
+        &self,
+        error: Error,
+        _about: impl Into<About>,
+        what: kernel::fmt::Arguments<'_>,
+    ) -> Error {
         lock(&self.state).reports.push(what.to_string());
-        EUCLEAN
+        error
     }
 }

@@ -9,9 +9,9 @@ use iomapfs_core::disk::superblock::{RawSuper, SUPER_OFFSET};
 use iomapfs_core::disk::{Group, Ino, Layout, LogicalBlock, PhysBlock};
 use iomapfs_core::host::{HostStore, Image};
 use iomapfs_core::inode::{Attrs, Inode};
-use iomapfs_core::map::{Credits, FileMap, Mapping, Progress, State};
+use iomapfs_core::map::{FileMap, Mapping, Progress, State};
 use iomapfs_core::space::{Goal, Share, Space};
-use iomapfs_core::store::{Store, Transaction};
+use iomapfs_core::store::{Credits, Store, Transaction};
 use iomapfs_core::volume::Volume;
 use kernel::error::Result;
 use zerocopy::FromBytes;
@@ -118,15 +118,15 @@ impl File {
         let mut granted = credits(self.inode.map.snapshot().depth());
         let mut tx = vol
             .store
-            .begin(granted.blocks + Inode::WRITE_CREDITS, granted.revokes)?;
+            .begin(granted + Inode::WRITE_CREDITS)?;
         for _ in 0..1_000_000 {
             match step(&mut self.inode.map, &mut tx, granted) {
                 Ok(Progress::Done) => return self.inode.write(vol, &mut tx, &self.attrs),
                 Ok(Progress::Again(_)) => {
                     self.inode.write(vol, &mut tx, &self.attrs)?;
                     granted = credits(self.inode.map.snapshot().depth());
-                    let credits = granted.blocks + Inode::WRITE_CREDITS;
-                    if tx.ensure(credits, granted.revokes)? {
+                    let credits = granted.blocks + Inode::WRITE_CREDITS.blocks;
+                    if tx.ensure(Credits::new(credits, granted.revokes))? {
                         if let Some(restarted) = &mut self.restarted {
                             restarted(vol);
                         }
@@ -197,7 +197,7 @@ impl File {
         let credits = FileMap::commit_credits(vol, self.inode.map.depth());
         let mut tx = vol
             .store
-            .begin(credits.blocks + Inode::WRITE_CREDITS, credits.revokes)?;
+            .begin(credits + Inode::WRITE_CREDITS)?;
         let run = self
             .inode
             .map
@@ -234,7 +234,7 @@ impl File {
         let credits = FileMap::commit_credits(vol, self.inode.map.depth());
         let mut tx = vol
             .store
-            .begin(credits.blocks + Inode::WRITE_CREDITS, credits.revokes)?;
+            .begin(credits + Inode::WRITE_CREDITS)?;
         let map = &mut self.inode.map;
         let got = map.preallocate(vol, &mut tx, block(at), len, goal, Share::All, credits)?;
         self.inode.write(vol, &mut tx, &self.attrs)?;

@@ -9,7 +9,7 @@ use iomapfs_core::disk::superblock::RawSuper;
 use iomapfs_core::disk::{CsumSeed, Ino, Layout, LogicalBlock, PhysBlock};
 use iomapfs_core::host::{HostStore, Image, Mkfs, Tx};
 use iomapfs_core::names::{self, Cursor, Directory, FileType, Known, Listed, Params, Progress};
-use iomapfs_core::store::Store;
+use iomapfs_core::store::{Credits, Store};
 use kernel::error::{code::*, Result};
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ use std::io::Read;
 pub type Names = Vec<(Vec<u8>, Ino)>;
 
 /// Credits for any one change: [`FlatDir::append`] needs none.
-pub const CREDITS: u32 = names::insert_credits(0);
+pub const CREDITS: Credits = names::insert_credits(Credits::NONE);
 
 /// The geometry of an image.
 pub fn layout(image: &Image) -> Layout {
@@ -170,7 +170,7 @@ impl<'s> FlatDir<'s> {
 
     pub fn change<R>(&mut self, f: impl FnOnce(&mut Self, &mut Tx<'_>) -> R) -> R {
         self.version += 1;
-        let mut tx = self.store.begin(CREDITS, 0).unwrap();
+        let mut tx = self.store.begin(CREDITS).unwrap();
         f(self, &mut tx)
     }
 

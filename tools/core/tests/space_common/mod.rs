@@ -102,14 +102,14 @@ pub fn near(block: u64) -> Goal {
 /// Marks a run as used in a handle of its own, with the credits that it must do with.
 #[track_caller]
 pub fn mark(vol: &Vol, run: Run) -> Result {
-    let mut tx = vol.store.begin(vol.space.credits_run(run), 0)?;
+    let mut tx = vol.store.begin(vol.space.credits_run(run))?;
     vol.space.mark_used(vol, &mut tx, run)
 }
 
 /// Frees a run in a handle of its own, with the credits that it must do with.
 #[track_caller]
 pub fn free(vol: &Vol, run: Run) -> Result {
-    let mut tx = vol.store.begin(vol.space.credits_run(run), 0)?;
+    let mut tx = vol.store.begin(vol.space.credits_run(run))?;
     vol.space.free(vol, &mut tx, run)
 }
 

@@ -2,12 +2,13 @@
 
 //! All that can be reached is looked at, as far as it goes.
 
-use super::node::Node;
 use super::visit::{Seen, Visit};
+use iomapfs_core::change::{Dir, Live};
 use iomapfs_core::disk::inode::FileKind;
 use iomapfs_core::disk::symlink::{self, TargetFormat};
 use iomapfs_core::disk::xattr::XattrFormat;
 use iomapfs_core::disk::{Ino, LogicalBlock};
+use iomapfs_core::host::Node;
 use iomapfs_core::inode::{dtime, Inode};
 use iomapfs_core::map::State;
 use iomapfs_core::names::{self, Cursor};
@@ -19,7 +20,7 @@ const MOST_NODES: usize = 48;
 /// Names that are listed of one directory at most.
 const MOST_NAMES: usize = 1500;
 
-impl Visit<'_, '_> {
+impl Visit<'_> {
     /// Looks at all that can be reached, as far as it goes.
     pub(super) fn look(&mut self) {
         let mut todo = vec![Ino::ROOT.get()];
@@ -30,14 +31,14 @@ impl Visit<'_, '_> {
                 continue;
             }
             done.push(ino);
-            let Some(node) = self.take(ino) else {
+            let Some(node) = self.get(ino) else {
                 continue;
             };
-            let looked = node.check_map(self.vol);
+            let looked = self.check_map(&node);
             self.note(looked);
             let looked = self.look_at_attributes(&node);
             self.note(looked);
-            if node.attrs.kind() == FileKind::Directory {
+            if node.kind() == FileKind::Directory {
                 let first = self.seen.len();
                 let listed = self.list(ino, &node);
                 self.note(listed);
@@ -46,24 +47,23 @@ impl Visit<'_, '_> {
                 todo.sort_unstable();
                 todo.dedup();
             }
-            self.nodes.insert(ino, node);
         }
     }
 
     fn look_at_attributes(&self, node: &Node) -> Result {
-        let mut inode = node.inode.borrow_mut();
-        let seed = self.vol.layout.csum_seed();
+        let mut inode = node.map_lock();
+        let seed = self.fs.vol.layout.csum_seed();
         if let Some(nr) = inode.file_acl {
-            self.vol.store.read(nr, XattrFormat { seed })?;
+            self.fs.vol.store.read(nr, XattrFormat { seed })?;
         }
-        dtime(self.vol, inode.ino)?;
+        dtime(&self.fs.vol, inode.ino)?;
         if let Some(target) = inode.fast_target() {
             assert!(target.len() <= Inode::MAX_FAST_TARGET);
-        } else if node.attrs.kind() == FileKind::Symlink {
-            let found = inode.map.lookup(self.vol, LogicalBlock::ZERO, 1)?;
+        } else if node.kind() == FileKind::Symlink {
+            let found = inode.map.lookup(&self.fs.vol, LogicalBlock::ZERO, 1)?;
             if let (Some(nr), State::Written) = (found.phys, found.state) {
                 let size = inode.disk_size;
-                self.vol.store.read(nr, TargetFormat)?.with(|bytes| {
+                self.fs.vol.store.read(nr, TargetFormat)?.with(|bytes| {
                     if let Ok(target) = symlink::target(bytes, size) {
                         assert!(target.len() as u64 == size && !target.contains(&0));
                     }
@@ -73,9 +73,41 @@ impl Visit<'_, '_> {
         Ok(())
     }
 
+    /// Looks at the whole map, as reading the file would.
+    fn check_map(&self, node: &Node) -> Result {
+        let vol = &self.fs.vol;
+        let mut at = LogicalBlock::ZERO;
+        let mut inode = node.map_lock();
+        // As many as can be in an image, and more.
+        for _ in 0..20_000 {
+            if at >= LogicalBlock::LIMIT {
+                return Ok(());
+            }
+            let found = inode.map.lookup(vol, at, u32::MAX)?;
+            assert!(
+                found.start == at && found.end() > at,
+                "{found:?} for {at:?}"
+            );
+            if let Some(phys) = found.phys {
+                assert!(
+                    vol.layout.contains(phys, found.len),
+                    "inode {} has blocks {found:?} that there are not",
+                    inode.ino.get()
+                );
+                assert!(
+                    !vol.space.is_system(phys, found.len),
+                    "inode {} has blocks {found:?} of the file system's own",
+                    inode.ino.get()
+                );
+            }
+            at = found.end();
+        }
+        panic!("a map without end");
+    }
+
     /// Lists a directory in pieces, and looks its names up.
     fn list(&mut self, ino: u32, node: &Node) -> Result {
-        let dir = node.dir(self.vol);
+        let dir = Dir::new(node);
         let narrow = self.u.ratio(1, 8).unwrap_or(false);
         let piece = self.u.int_in_range(1..=200).unwrap_or(50);
         let mut cursor = Cursor::new(narrow);
@@ -85,7 +117,7 @@ impl Visit<'_, '_> {
             let mut room = piece;
             let progress = names::readdir(&dir, &mut cursor, |listed| {
                 assert!(!listed.name.is_empty() && listed.name.len() <= 255);
-                assert!(listed.ino.get() <= self.vol.layout.inodes_count());
+                assert!(listed.ino.get() <= self.fs.vol.layout.inodes_count());
                 if room == 0 {
                     return false;
                 }

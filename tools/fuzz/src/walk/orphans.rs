@@ -2,63 +2,56 @@
 
 //! Orphans that a crash has left, and a mount for writing looks after.
 
-use super::node::Node;
-use super::visit::Visit;
+use super::visit::{Visit, NOW};
 use crate::corpus::MOST_BYTES;
+use iomapfs_core::change::recover::{self, recover};
+use iomapfs_core::change::{free, resize, Live};
 use iomapfs_core::disk::inode::FileKind;
-use iomapfs_core::disk::superblock::{RawSuper, STATE_ERROR};
 use iomapfs_core::disk::Ino;
-use iomapfs_core::host::HostStore;
-use iomapfs_core::inode::{Inode, Orphans};
+use iomapfs_core::host::{HostStore, Mounted, Node};
 use iomapfs_core::store::Store;
-use kernel::alloc::KVec;
-use kernel::error::{code::*, Result};
+use kernel::error::Result;
+use std::rc::Rc;
 
 /// A slot of the orphan file that says nonsense is a report, and they all may: a word each of the image is more.
 const MOST_REPORTS: usize = MOST_BYTES as usize / 4;
 
-impl Visit<'_, '_> {
-    /// Frees those without links, and cuts the others off at their size, as the module does; `raw` is the super block.
-    pub(super) fn finish_orphans(&mut self, orphans: &Orphans<HostStore>, raw: &RawSuper) {
-        if raw.state.get() & STATE_ERROR != 0 {
-            // They are left to e2fsck.
-            return;
-        }
-        let mut found = KVec::new();
-        let looked = orphans
-            .left_over(self.vol, raw)
-            .map(|orphans| found = orphans);
-        self.note_many(looked, MOST_REPORTS);
-        for ino in found.iter() {
-            let done = self.finish_orphan(orphans, *ino);
-            self.note(done);
+/// How orphans come into memory.
+struct Keeper<'a>(&'a Rc<Mounted>);
+
+impl recover::Keeper<HostStore> for Keeper<'_> {
+    type Live = Node;
+    type Held = Rc<Node>;
+
+    fn get(&mut self, ino: Ino) -> Result<Rc<Node>> {
+        Node::get_orphan(self.0, ino)
+    }
+
+    fn cut_off(&mut self, node: &Node) -> Result {
+        match node.kind() {
+            FileKind::Regular => resize::cut(node, node.size()),
+            _ => Ok(()),
         }
     }
 
-    fn finish_orphan(&mut self, orphans: &Orphans<HostStore>, ino: Ino) -> Result {
-        let vol = self.vol;
-        let node = match Inode::read_orphan(vol, ino) {
-            Ok(read) => Node::new(read),
-            // It stays what it is.
-            Err(error) if error == EOPNOTSUPP => return Ok(()),
-            Err(error) => {
-                orphans.disown(vol, ino)?;
-                return Err(error);
+    fn put(&mut self, node: Rc<Node>) {
+        if node.links() == 0 {
+            if let Err(error) = free::free(&*node, NOW) {
+                let what = format_args!("an orphan is not freed");
+                self.0.vol.store.fail(error, node.ino(), what);
             }
-        };
-        if node.attrs.nlink == 0 {
-            return self.free(node, Some(orphans));
         }
-        let mut done = Ok(());
-        if node.attrs.kind() == FileKind::Regular {
-            let size = node.inode.borrow().disk_size;
-            let from = vol.layout.block_size().blocks_for(size);
-            // The core reads no inode with a size that its blocks cannot have.
-            done = self.remove(&node, from as u32, u32::MAX, size);
-        }
-        node.inode.borrow_mut().map.evict(vol);
-        done?;
-        let mut tx = vol.store.begin(Orphans::<HostStore>::CREDITS, 0)?;
-        orphans.remove(vol, &mut tx, ino)
+        node.evict();
+    }
+}
+
+impl Visit<'_> {
+    /// Frees those without links, and cuts the others off at their size.
+    pub(super) fn finish_orphans(&mut self) {
+        let fs = self.fs.clone();
+        let done = fs
+            .read_super()
+            .and_then(|raw| recover(&fs.vol, &fs.orphans, &raw, &mut Keeper(&fs)).map(drop));
+        self.note_many(done, MOST_REPORTS);
     }
 }

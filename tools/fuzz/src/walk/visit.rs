@@ -2,13 +2,18 @@
 
 //! The use of one image: what of it is held, what was seen, and which change is next.
 
-use super::node::{Node, Vol};
+use super::names::New;
 use arbitrary::Unstructured;
+use iomapfs_core::change::Live;
 use iomapfs_core::disk::inode::FileKind;
 use iomapfs_core::disk::Ino;
-use iomapfs_core::inode::Inode;
+use iomapfs_core::host::{Mounted, Node};
 use kernel::error::{code::*, Result};
 use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// When inodes are deleted, in seconds of Unix time.
+pub(super) const NOW: u32 = 1_700_000_000;
 
 /// A name that was seen.
 #[derive(Clone)]
@@ -19,10 +24,10 @@ pub(super) struct Seen {
 }
 
 /// The use of one image.
-pub(super) struct Visit<'w, 'd> {
-    pub(super) vol: &'w Vol,
-    pub(super) u: &'w mut Unstructured<'d>,
-    pub(super) nodes: BTreeMap<u32, Node>,
+pub(super) struct Visit<'d> {
+    pub(super) fs: Rc<Mounted>,
+    pub(super) u: Unstructured<'d>,
+    pub(super) nodes: BTreeMap<u32, Rc<Node>>,
     pub(super) seen: Vec<Seen>,
     /// Whether an error came or something was reported.
     pub(super) flawed: bool,
@@ -30,10 +35,10 @@ pub(super) struct Visit<'w, 'd> {
     made: u32,
 }
 
-impl<'w, 'd> Visit<'w, 'd> {
-    pub(super) fn new(vol: &'w Vol, u: &'w mut Unstructured<'d>) -> Self {
+impl<'d> Visit<'d> {
+    pub(super) fn new(fs: &Rc<Mounted>, u: Unstructured<'d>) -> Self {
         Self {
-            vol,
+            fs: fs.clone(),
             u,
             nodes: BTreeMap::new(),
             seen: Vec::new(),
@@ -50,7 +55,7 @@ impl<'w, 'd> Visit<'w, 'd> {
 
     /// [`Self::note`], with up to so many reports.
     pub(super) fn note_many(&mut self, result: Result, most: usize) {
-        let reports = self.vol.store.take_reports();
+        let reports = self.fs.vol.store.take_reports();
         assert!(reports.len() < most, "{} reports at once", reports.len());
         assert!(reports.iter().all(|line| !line.trim().is_empty()));
         self.reported |= !reports.is_empty();
@@ -64,15 +69,16 @@ impl<'w, 'd> Visit<'w, 'd> {
         }
     }
 
-    /// The inode, to be put back.
-    pub(super) fn take(&mut self, ino: u32) -> Option<Node> {
-        if let Some(node) = self.nodes.remove(&ino) {
-            return Some(node);
+    /// The inode, which stays in memory.
+    pub(super) fn get(&mut self, ino: u32) -> Option<Rc<Node>> {
+        if let Some(node) = self.nodes.get(&ino) {
+            return Some(node.clone());
         }
-        match Inode::read(self.vol, Ino::new(ino)?) {
-            Ok(read) => {
+        match Node::get(&self.fs, Ino::new(ino)?) {
+            Ok(node) => {
                 self.note(Ok(()));
-                Some(Node::new(read))
+                self.nodes.insert(ino, node.clone());
+                Some(node)
             }
             Err(error) => {
                 self.note(Err(error));
@@ -98,43 +104,53 @@ impl<'w, 'd> Visit<'w, 'd> {
     }
 
     fn one_change(&mut self) -> Result {
-        match self.number(13) {
-            0..=1 => self.create(false),
-            2 => self.create(true),
+        match self.number(14) {
+            0 => self.create(New::File),
+            1 => {
+                let target = self.number(120) as usize + 1;
+                let kinds = [New::Link(target), New::Device, New::Nameless];
+                let kind = self.number(2) as usize;
+                self.create(kinds[kind])
+            }
+            2 => self.create(New::Directory),
             3..=4 => self.unlink(),
             5 => self.rename(),
-            6 => self.link(),
-            7..=8 => self.write(),
-            9 => self.preallocate(),
+            6 => self.replace(),
+            7 => self.link(),
+            8..=9 => self.write(),
             10..=11 => self.truncate(),
             12 => self.commit(),
             _ => {
                 // Everything is read and checked again.
-                for (_, node) in std::mem::take(&mut self.nodes) {
-                    node.inode.into_inner().map.evict(self.vol);
-                }
-                self.vol.store.drop_cache();
-                self.vol.space.shrink(u32::MAX);
+                self.forget_all();
+                self.fs.vol.store.drop_cache();
+                self.fs.vol.space.shrink(u32::MAX);
                 Ok(())
             }
         }
     }
 
+    /// All inodes leave memory.
+    fn forget_all(&mut self) {
+        for node in std::mem::take(&mut self.nodes).into_values() {
+            node.evict();
+        }
+    }
+
     /// A directory among the inodes that are held.
-    pub(super) fn some_dir(&mut self) -> Option<(u32, Node)> {
+    pub(super) fn some_dir(&mut self) -> Option<Rc<Node>> {
         self.some(|kind| kind == FileKind::Directory)
     }
 
-    pub(super) fn some(&mut self, wanted: impl Fn(FileKind) -> bool) -> Option<(u32, Node)> {
-        let all: Vec<u32> = self
-            .nodes
-            .iter()
-            .filter(|(_, node)| wanted(node.attrs.kind()))
-            .map(|(ino, _)| *ino)
+    pub(super) fn some(&mut self, wanted: impl Fn(FileKind) -> bool) -> Option<Rc<Node>> {
+        let nodes = self.nodes.values();
+        // What has no links could not be freed, and is nothing that a user can reach.
+        let all: Vec<Rc<Node>> = nodes
+            .filter(|node| wanted(node.kind()) && node.links() > 0)
+            .cloned()
             .collect();
         let nr = self.number(all.len().checked_sub(1)? as u32);
-        let ino = all[nr as usize];
-        Some((ino, self.nodes.remove(&ino)?))
+        Some(all[nr as usize].clone())
     }
 
     pub(super) fn new_name(&mut self) -> Vec<u8> {
@@ -152,9 +168,7 @@ impl<'w, 'd> Visit<'w, 'd> {
 
     /// Gives everything up, and says whether all went as on a good image.
     pub(super) fn end(mut self) -> bool {
-        for (_, node) in std::mem::take(&mut self.nodes) {
-            node.inode.into_inner().map.evict(self.vol);
-        }
+        self.forget_all();
         let done = self.commit();
         self.note(done);
         !self.flawed

@@ -8,6 +8,7 @@ use crate::device::Bytes;
 use crate::model;
 use crate::mount::Shared;
 use crate::sim::Sim;
+use iomapfs_core::change::Live;
 use iomapfs_core::disk::LogicalBlock;
 use iomapfs_core::map::{Mapping, State};
 use iomapfs_core::space::Share;
@@ -38,7 +39,7 @@ impl Sim {
 
     /// What a user reads.
     pub(super) fn read_block(&self, node: &Shared, at: u32) -> Vec<u8> {
-        let key = (node.borrow().ino().get(), at);
+        let key = (node.ino().get(), at);
         match self.pages.get(&key) {
             Some(page) => page.bytes.clone(),
             None => self.read_device(node, at),
@@ -47,7 +48,7 @@ impl Sim {
 
     /// Brings a block of a file into memory.
     fn load(&mut self, node: &Shared, at: u32) -> &mut Page {
-        let key = (node.borrow().ino().get(), at);
+        let key = (node.ino().get(), at);
         if !self.pages.contains_key(&key) {
             let bytes = self.read_device(node, at);
             let dirty = false;
@@ -60,9 +61,8 @@ impl Sim {
     fn begin_buffered(&mut self, node: &Shared, pos: u64, end: u64) -> Result<Mapping> {
         let (first, to) = (self.split(pos).0, self.blocks_for(end));
         let vol = &self.mount.vol;
-        let node = &mut *node.borrow_mut();
-        let goal = node.goal(&self.mount, false);
-        let map = &mut node.core.map;
+                let goal = node.goal(false);
+        let map = &mut node.map_lock().map;
         let (at, len) = (LogicalBlock::new(first), to - first);
         let reserved = map.reserve(vol, at, len, Share::Common)?;
         match reserved.mapping.state {
@@ -83,7 +83,7 @@ impl Sim {
     }
 
     fn write_once(&mut self, node: &Shared, pos: u64, len: u64) -> Result {
-        let ino = node.borrow().ino().get();
+        let ino = node.ino().get();
         let (start, end) = (pos, pos + len);
         let blocks = (self.split(pos).0, self.blocks_for(end));
         self.finish_flights(|flight| {
@@ -92,7 +92,7 @@ impl Sim {
         loop {
             self.prepare(node, pos, false, false);
             let direct = |flight: &Flight| flight.ino == ino && flight.is_direct();
-            if end <= node.borrow().size || !self.flights.iter().any(direct) {
+            if end <= node.size() || !self.flights.iter().any(direct) {
                 break;
             }
             self.finish_flights(direct);
@@ -117,8 +117,7 @@ impl Sim {
                 let shadow = self.shadow_of(ino, at);
                 model::pattern(ino, version, pos, &mut shadow[from..from + count]);
                 pos += count as u64;
-                let node = &mut *node.borrow_mut();
-                node.size = node.size.max(pos);
+                                node.set_size(node.size().max(pos));
             }
         }
         Ok(())
@@ -138,7 +137,7 @@ impl Sim {
         if self.broken.is(Rule::NoZeroTail) {
             return false;
         }
-        let ino = node.borrow().ino().get();
+        let ino = node.ino().get();
         let (mut pos, last) = (from, self.blocks_for(to));
         let first = self.split(from).0;
         let dirty = self
@@ -186,16 +185,15 @@ impl Sim {
             return found;
         }
         let end = self.byte_of(found.end().get());
-        let node = &mut *node.borrow_mut();
-        let goal = node.goal(&self.mount, end >= node.size);
-        let map = &mut node.core.map;
+                let goal = node.goal(end >= node.size());
+        let map = &mut node.map_lock().map;
         let chosen = map.choose(&self.mount.vol, found.start, found.len, goal, Share::All);
         chosen.expect("was reserved")
     }
 
     /// Begins to write back dirty blocks of `from..to`, at most `count`.
     pub fn write_back(&mut self, node: &Shared, from: u32, to: u32, count: usize) {
-        let ino = node.borrow().ino().get();
+        let ino = node.ino().get();
         let is_settled = |at: u32| {
             let mut flights = self.flights.iter();
             !flights.any(|flight| flight.ino == ino && flight.touches((at, at + 1)))
@@ -211,7 +209,7 @@ impl Sim {
         let mut going: Option<(Flight, u64)> = None;
         for at in dirty {
             let block = LogicalBlock::new(at);
-            let seq = node.borrow().core.map.snapshot().seq();
+            let seq = node.snapshot().seq();
             let known = map.filter(|m| (m.start..m.end()).contains(&block) && m.seq == seq);
             let mapping = known.unwrap_or_else(|| self.map_for_writeback(node, at));
             map = Some(mapping);
@@ -223,7 +221,7 @@ impl Sim {
             let id = self
                 .world
                 .write_data(&self.mount, (ino, at), phys, bytes, false);
-            let end = self.byte_of(at + 1).min(node.borrow().size);
+            let end = self.byte_of(at + 1).min(node.size());
             if let Some((flight, next)) = &mut going {
                 if flight.to == at && flight.unwritten == unwritten && *next == phys.get() {
                     (flight.to, flight.end, *next) = (at + 1, end, *next + 1);
@@ -252,9 +250,9 @@ impl Sim {
 
     /// What is to be written of a dirty block: it is not dirty any more.
     fn take_dirty(&mut self, node: &Shared, at: u32) -> Bytes {
-        let ino = node.borrow().ino().get();
+        let ino = node.ino().get();
         // What is behind the end is never written.
-        let end = node.borrow().size.saturating_sub(self.byte_of(at));
+        let end = node.size().saturating_sub(self.byte_of(at));
         let page = self.pages.get_mut(&(ino, at)).expect("it is dirty");
         page.dirty = false;
         if let Some(beyond) = page.bytes.get_mut(end as usize..) {
@@ -270,14 +268,14 @@ impl Sim {
 
     /// Writeback is told of what it has to do at the end, if there is anything.
     fn submit_cached(&mut self, node: &Shared, mut flight: Flight) {
-        let told = flight.unwritten || flight.end > node.borrow().core.disk_size;
+        let told = flight.unwritten || flight.end > node.disk_size();
         flight.way = Way::Cache { told };
         self.submit(node, flight);
     }
 
     /// Writes blocks back, and waits for that.
     pub fn write_and_wait(&mut self, node: &Shared, from: u32, to: u32) {
-        let ino = node.borrow().ino().get();
+        let ino = node.ino().get();
         let there = move |flight: &Flight| {
             flight.ino == ino && !flight.is_direct() && flight.touches((from, to))
         };

@@ -8,6 +8,7 @@ use crate::broken::Rule;
 use crate::model;
 use crate::mount::Shared;
 use crate::sim::Sim;
+use iomapfs_core::change::Live;
 use iomapfs_core::disk::LogicalBlock;
 use iomapfs_core::map::{Mapping, State};
 use iomapfs_core::space::Share;
@@ -49,7 +50,7 @@ impl Sim {
     ///
     /// `ENOSPC`
     pub fn write_direct(&mut self, node: &Shared, pos: u64, len: u64, how: How) -> Result {
-        let ino = node.borrow().ino().get();
+        let ino = node.ino().get();
         let end = pos + len;
         let blocks = (self.split(pos).0, self.blocks_for(end));
         let block = u64::from(self.block_size);
@@ -60,10 +61,10 @@ impl Sim {
         let mut exclusive = false;
         loop {
             self.prepare(node, pos, !exclusive, exclusive);
-            let size = node.borrow().size;
+            let size = node.size();
             let zeroes = parts && end >= size;
             let splits_page = block < PAGE && size % PAGE != 0;
-            let behind_disk = end <= size && !node.borrow().is_within(end);
+            let behind_disk = end <= size && !node.is_within(end);
             if !exclusive && (zeroes || behind_disk || end > size && splits_page) {
                 exclusive = true;
                 continue;
@@ -91,13 +92,13 @@ impl Sim {
         durable: bool,
     ) -> Result {
         let first = self.split(pos).0;
-        let size = node.borrow().size;
-        let seems_written = node.borrow().core.map.snapshot().clone();
+        let size = node.size();
+        let seems_written = node.snapshot();
         let seems_written = seems_written.get(LogicalBlock::new(first), 1);
         let seems_written = seems_written.is_some_and(|found| found.state == State::Written);
         let batch = queued && (end > size || !seems_written);
         let mut request = Request {
-            ino: node.borrow().ino().get(),
+            ino: node.ino().get(),
             pos,
             end,
             version: self.next_version(),
@@ -170,12 +171,11 @@ impl Sim {
         end: u64,
         batch: bool,
     ) -> Result<Mapping> {
-        let stream = end >= node.borrow().size;
+        let stream = end >= node.size();
         let (start, len) = (LogicalBlock::new(at), to - at);
         if batch && u64::from(len) * u64::from(self.block_size) <= MOST_NOWAIT {
-            let node = &mut *node.borrow_mut();
-            let goal = node.goal(&self.mount, stream);
-            let map = &mut node.core.map;
+                        let goal = node.goal(stream);
+            let map = &mut node.map_lock().map;
             let chosen = map.choose_now(&self.mount.vol, start, len, goal, Share::Common);
             if let Some(run) = chosen.ok().filter(|run| run.len == len) {
                 return Ok(run);
@@ -183,9 +183,8 @@ impl Sim {
             // What was chosen stays, for the one who waits.
         }
         let choose = |sim: &mut Self| {
-            let node = &mut *node.borrow_mut();
-            let goal = node.goal(&sim.mount, stream);
-            node.core
+                        let goal = node.goal(stream);
+            node.map_lock()
                 .map
                 .choose(&sim.mount.vol, start, len, goal, Share::Common)
         };
@@ -203,9 +202,9 @@ impl Sim {
     fn write_piece(&mut self, node: &Shared, mapping: &Mapping, request: &mut Request) {
         let phys = mapping.phys.expect("it was chosen");
         let new = mapping.state != State::Written;
-        let (size, data_tid) = (node.borrow().size, node.borrow().data_tid);
+        let (size, data_tid) = (node.size(), node.data_tid());
         let known = self.world.has(data_tid) || self.broken.is(Rule::NoCommitOnDsync);
-        let within = node.borrow().is_within(request.end);
+        let within = node.is_within(request.end);
         request.through &= !new && within && known;
         request.unwritten |= new;
         request.pieces += 1;
@@ -263,10 +262,10 @@ impl Sim {
         }
         // What it has left behind the end is made zero before anybody can see it; what is in flight may move the end.
         self.finish_flights(|flight| flight.ino == request.ino && flight.is_direct());
-        let size = node.borrow().size;
+        let size = node.size();
         self.cut_shadow(request.ino, size);
         let behind = LogicalBlock::new(self.blocks_for(size));
-        let map = &mut node.borrow_mut().core.map;
+        let map = &mut node.map_lock().map;
         map.cancel(&self.mount.vol, behind, LogicalBlock::LIMIT);
     }
 }

@@ -5,7 +5,8 @@
 use crate::broken::Rule;
 use crate::mount::Shared;
 use crate::sim::Sim;
-use crate::steps::Range;
+use iomapfs_core::change::publish::{publish, Written};
+use iomapfs_core::change::resize;
 use iomapfs_core::map::State;
 
 /// Who is told when data is on the device.
@@ -57,8 +58,8 @@ impl Flight {
         !matches!(self.way, Way::Cache { .. })
     }
 
-    fn range(&self) -> Range {
-        Range {
+    fn written(&self) -> Written {
+        Written {
             pos: self.pos,
             end: self.end,
             unwritten: self.unwritten,
@@ -70,24 +71,26 @@ impl Flight {
 impl Sim {
     /// Data is on its way.
     pub(super) fn submit(&mut self, node: &Shared, mut flight: Flight) {
-        if self.broken.is(Rule::SizeBeforeData) && flight.end > node.borrow().core.disk_size {
-            self.mount
-                .grow(node, flight.end)
-                .expect("the journal is alive");
+        if self.broken.is(Rule::SizeBeforeData) && flight.end > node.disk_size() {
+            resize::grow(&**node, flight.end).expect("the journal is alive");
+            self.world.catch_up(&self.mount);
         }
         if self.broken.is(Rule::MapBeforeData) {
-            self.complete(node, &[flight.range()]);
+            self.complete(node, &[flight.written()]);
             flight.unwritten = false;
             flight.way = Way::Cache { told: false };
         }
         self.flights.push(flight);
     }
 
-    fn complete(&mut self, node: &Shared, ranges: &[Range]) {
-        let mount = self.mount.clone();
-        mount
-            .complete(&mut self.world, node, ranges)
-            .expect("a completion does not fail");
+    /// The file shows what is on the device, in as few transactions as possible.
+    fn complete(&mut self, node: &Shared, written: &[Written]) {
+        let mut handle = None;
+        for written in written {
+            publish(&**node, &mut handle, written).expect("a completion does not fail");
+        }
+        drop(handle);
+        self.world.catch_up(&self.mount);
     }
 
     /// The data of some flights of one file is on the device: the file shows it.
@@ -100,10 +103,10 @@ impl Sim {
                 self.world.data_done(flight.ino, *at, *id);
             }
         }
-        let mut batch: Vec<Range> = Vec::new();
+        let mut batch: Vec<Written> = Vec::new();
         let told =
             |flight: &&Flight| matches!(flight.way, Way::Cache { told: true } | Way::Batched);
-        batch.extend(flights.iter().filter(told).map(Flight::range));
+        batch.extend(flights.iter().filter(told).map(Flight::written));
         batch.sort_by_key(|range| range.pos);
         // Adjacent ones are joined.
         batch.dedup_by(|next, run| {
@@ -119,10 +122,10 @@ impl Sim {
         }
         for flight in flights {
             if let Way::Direct { batch } = flight.way {
-                let within = node.borrow().is_within(flight.end);
+                let within = node.is_within(flight.end);
                 let done = batch && self.is_done(&node, &flight);
                 if !(within && (!flight.unwritten || done)) {
-                    self.complete(&node, &[flight.range()]);
+                    self.complete(&node, &[flight.written()]);
                 }
             }
         }
@@ -138,7 +141,7 @@ impl Sim {
             }
             at = found.end().get();
         }
-        flight.end <= node.borrow().core.disk_size
+        flight.end <= node.disk_size()
     }
 
     /// The data of flight number `i` is on the device, and of others of the file as `others` says, one bit for each.

@@ -29,6 +29,7 @@ pub use flight::Flight;
 use crate::model;
 use crate::mount::Shared;
 use crate::sim::Sim;
+use iomapfs_core::change::Live;
 use iomapfs_core::disk::LogicalBlock;
 use iomapfs_core::map::{Mapping, State};
 
@@ -55,7 +56,7 @@ impl Sim {
     }
 
     fn lookup(&self, node: &Shared, at: u32, len: u32) -> Mapping {
-        let map = &mut node.borrow_mut().core.map;
+        let map = &mut node.map_lock().map;
         let found = map.lookup(&self.mount.vol, LogicalBlock::new(at), len);
         found.expect("the map can be read")
     }
@@ -97,7 +98,7 @@ impl Sim {
         for (ino, at) in all {
             let node = self.node(ino);
             let is = self.read_block(&node, at);
-            let len = node.borrow().size.saturating_sub(self.byte_of(at));
+            let len = node.size().saturating_sub(self.byte_of(at));
             let len = len.min(is.len() as u64) as usize;
             let good = match self.shadow.get(&(ino, at)) {
                 Some(shadow) => is[..len] == shadow[..len],

@@ -5,27 +5,33 @@
 use super::PAGE;
 use crate::mount::Shared;
 use crate::sim::Sim;
+use iomapfs_core::change::{self, resize, Live};
 
 impl Sim {
     /// The time of a file is changed by most writes, and not by those that come soon after another.
     fn update_time(&mut self, node: &Shared) {
         if self.version() % 4 != 0 {
-            let mount = self.mount.clone();
-            mount.update_time(node).expect("the journal is alive");
+            self.set_time(node);
         }
+    }
+
+    fn set_time(&mut self, node: &Shared) {
+        node.contents_changed();
+        change::write_attributes(&**node).expect("the journal is alive");
+        self.world.catch_up(&self.mount);
     }
 
     /// What any write at `pos` does first: `shared` is whether others may write too, `alone` whether nothing may be in
     /// flight.
     pub(super) fn prepare(&mut self, node: &Shared, pos: u64, shared: bool, alone: bool) {
-        let ino = node.borrow().ino().get();
+        let ino = node.ino().get();
         let page = PAGE.max(self.block_size.into());
         let gap = |size: u64| pos > size && (!shared || size % page != 0);
-        if alone || gap(node.borrow().size) {
+        if alone || gap(node.size()) {
             // What is in flight may move the end.
             self.finish_flights(|flight| flight.ino == ino && flight.is_direct());
         }
-        let size = node.borrow().size;
+        let size = node.size();
         if gap(size) && self.zero_range(node, size, pos) && self.is_written(node, size) {
             let (from, to) = (self.split(size - 1).0, self.split(size).0 + 1);
             self.write_and_wait(node, from, to);
@@ -35,9 +41,9 @@ impl Sim {
 
     /// `truncate`
     pub fn set_size(&mut self, node: &Shared, new: u64) {
-        let ino = node.borrow().ino().get();
+        let ino = node.ino().get();
         self.finish_flights(|flight| flight.ino == ino && flight.is_direct());
-        let old = node.borrow().size;
+        let old = node.size();
         let (at, rest) = self.split(new);
         let zeroed = if new > old {
             self.zero_range(node, old, new)
@@ -45,41 +51,40 @@ impl Sim {
             rest > 0 && self.zero_range(node, new, self.byte_of(at + 1))
         };
         self.cut_shadow(ino, new.min(old));
-        let disk_size = node.borrow().core.disk_size;
+        let disk_size = node.disk_size();
         if new > disk_size && (zeroed || old != disk_size) {
             let (from, to) = (self.split(disk_size).0, self.blocks_for(new));
             self.write_and_wait(node, from, to);
         }
-        node.borrow_mut().size = new;
-        let mount = self.mount.clone();
+        node.set_size(new);
         if new > old {
             self.world.inode(ino).size = new;
-            mount.grow(node, new).expect("the journal is alive");
+            resize::grow(&**node, new).expect("the journal is alive");
+            self.world.catch_up(&self.mount);
         } else {
             self.shrink(node, new);
             if zeroed && self.is_written(node, new) {
                 self.write_and_wait(node, at, at + 1);
             }
         }
-        mount.update_time(node).expect("the journal is alive");
+        self.set_time(node);
     }
 
     /// Cuts a file off.
     fn shrink(&mut self, node: &Shared, new: u64) {
-        let ino = node.borrow().ino().get();
+        let ino = node.ino().get();
         let mount = self.mount.clone();
         let from = self.blocks_for(new);
         // The page with the end is waited for too.
         let at = self.split(new).0;
         self.finish_flights(|flight| flight.ino == ino && flight.touches((at, at + 1)));
         self.drop_pages(ino, from, u32::MAX);
-        node.borrow_mut().core.map.release_window(&mount.vol);
+        node.map_lock().map.release_window(&mount.vol);
         let inode = self.world.inode(ino);
         inode.size = new;
         inode.blocks.split_off(&from);
         inode.unwritten.split_off(&from);
-        mount
-            .shrink(&mut self.world, node, from, new)
-            .expect("it needs no space");
+        resize::cut(&**node, new).expect("it needs no space");
+        self.world.catch_up(&self.mount);
     }
 }

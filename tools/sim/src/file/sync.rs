@@ -5,6 +5,7 @@
 use crate::broken::Rule;
 use crate::mount::Shared;
 use crate::sim::Sim;
+use iomapfs_core::change::Live;
 use iomapfs_core::store::Tid;
 
 impl Sim {
@@ -17,14 +18,14 @@ impl Sim {
 
     /// Commits what shows the data of a file.
     pub(super) fn make_durable(&mut self, node: &Shared, data_only: bool) {
-        let ino = node.borrow().ino().get();
+        let ino = node.ino().get();
         let needed = self.world.needed(ino, |now, then| match data_only {
             true => now.finds_same(then),
             false => now.is_same(then),
         });
         let tid = match data_only {
-            true => node.borrow().data_tid,
-            false => node.borrow().sync_tid,
+            true => node.data_tid(),
+            false => node.sync_tid(),
         };
         self.commit(tid, self.broken.is(Rule::NoCommitOnSync));
         let now = self.world.trace.now();
@@ -37,7 +38,7 @@ impl Sim {
     /// `fsync` of a directory: the names in it stay.
     pub fn fsync_dir(&mut self, ino: u32) {
         let needed = self.world.needed(ino, |now, then| now.is_same(then));
-        let tid = self.node(ino).borrow().sync_tid;
+        let tid = self.node(ino).sync_tid();
         self.commit(tid, self.broken.is(Rule::NoCommitOnDirSync));
         let now = self.world.trace.now();
         self.world.history.promise(now, needed);
@@ -55,7 +56,7 @@ impl Sim {
 
     /// All of a file is on its way to disk: what the model has must be all that was written.
     fn check_synced(&self, node: &Shared) {
-        let (ino, size) = (node.borrow().ino().get(), node.borrow().size);
+        let (ino, size) = (node.ino().get(), node.size());
         let Some(inode) = self.world.model.get(&ino) else {
             return;
         };

@@ -4,7 +4,7 @@
 
 use super::{lock, Buffer, HostStore, Raw, Restart, IN_HANDLE};
 use crate::disk::PhysBlock;
-use crate::store::{Block, Format, Store, Tid, Transaction};
+use crate::store::{Credits, Block, Format, Store, Tid, Transaction};
 use kernel::error::{code::*, Result};
 use kernel::host::might_sleep;
 use std::collections::BTreeSet;
@@ -172,7 +172,8 @@ impl Transaction<HostStore> for Tx<'_> {
         Ok(())
     }
 
-    fn ensure(&mut self, credits: u32, revokes: u32) -> Result<bool> {
+    fn ensure(&mut self, credits: Credits) -> Result<bool> {
+        let Credits { blocks: credits, revokes } = credits;
         might_sleep();
         if self.store.aborted.load(Ordering::SeqCst) {
             return Err(EROFS);

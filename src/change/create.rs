@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! New inodes, with a name or without.
+//!
+//! An inode is made in the transaction that gives it its name. If the name cannot be had after all, the inode is left
+//! without links and as an orphan: dropping it frees it, and if the machine stops before, recovery does.
+
+use super::dir::{add_dir_link, check_dir_links, Dir};
+use super::link::insert;
+use super::live::{Live, Newborn, Part};
+use super::{hold, mark_orphan, reservation, write, write_now};
+use crate::disk::inode::{FileKind, InodeFlags};
+use crate::disk::symlink::TargetFormat;
+use crate::disk::LogicalBlock;
+use crate::inode::{wipe, Content, Inode};
+use crate::names;
+use crate::store::{Rule, Store, Transaction};
+use kernel::error::{code::*, Result};
+use kernel::prelude::*;
+
+/// What is to be made.
+#[derive(Clone, Copy, Debug)]
+pub enum What<'a> {
+    /// A regular file; a directory.
+    Plain,
+    /// A device, pipe or socket.
+    Special,
+    /// A symbolic link.
+    Link {
+        /// Where it leads: shorter than a block.
+        target: &'a [u8],
+    },
+}
+
+impl<'a> What<'a> {
+    /// What is in `i_block`.
+    fn content(self) -> Content<'a> {
+        match self {
+            Self::Special => Content::Special,
+            Self::Link { target } if target.len() <= Inode::MAX_FAST_TARGET => {
+                Content::Target(target)
+            }
+            Self::Plain | Self::Link { .. } => Content::Mapped,
+        }
+    }
+}
+
+/// Flags that an inode has from the directory it is made in.
+const INHERITED: InodeFlags = InodeFlags::SYNC
+    .with(InodeFlags::NODUMP)
+    .with(InodeFlags::NOATIME)
+    .with(InodeFlags::DIRSYNC);
+
+/// Those of them that anything but regular files and directories can have.
+const INHERITED_BY_OTHERS: InodeFlags = InodeFlags::NODUMP.with(InodeFlags::NOATIME);
+
+/// The flags of a new inode of this type in a directory with flags `dir`.
+fn inherited(dir: InodeFlags, kind: FileKind) -> InodeFlags {
+    let mask = match kind {
+        FileKind::Directory => INHERITED,
+        FileKind::Regular => INHERITED.without(InodeFlags::DIRSYNC),
+        _ => INHERITED_BY_OTHERS,
+    };
+    InodeFlags::from_bits(dir.bits() & mask.bits())
+}
+
+/// `create`, `mknod`, `mkdir`, `symlink`: makes an inode and gives it the name `name` in `dir`, which has no such name.
+/// The newborn has the links that it is to have.
+///
+/// # Errors
+///
+/// `ENOSPC` where there is no free inode or block; `EMLINK` for one directory too many; `EUCLEAN`, reported; `EIO`,
+/// `ENOMEM`.
+pub fn create<S, L, N>(dir: &L, name: &[u8], newborn: N, what: What<'_>) -> Result<N::Ready>
+where
+    S: Store,
+    L: Live<S>,
+    N: Newborn<S, Live = L>,
+{
+    let volume = dir.volume();
+    let is_dir = newborn.attrs().kind() == FileKind::Directory;
+    if is_dir {
+        check_dir_links(dir)?;
+    }
+    let _held = hold(dir)?;
+    let mut tx = volume.store.begin(reservation::create(dir))?;
+    let node = make(dir, &mut tx, newborn, what)?;
+    let named = fill(&*node, dir, &mut tx, what).and_then(|()| insert(dir, &mut tx, name, &*node));
+    if named.is_ok() && is_dir {
+        add_dir_link(dir);
+    }
+    // Whatever it came to, the directory may have changed.
+    let written = match volume.store.breaks(Rule::DirectoryWritten) {
+        true => Ok(()),
+        false => write_now(dir, &mut tx, Part::Data),
+    };
+    if named.is_err() && !volume.store.breaks(Rule::GiveUp) {
+        give_up(&*node, &mut tx);
+    }
+    // Before the inode is given up, if it is.
+    drop(tx);
+    named.and(written).map(|()| node)
+}
+
+/// `O_TMPFILE`: makes a file without a name in the file system of `dir`, as an orphan. The newborn has a link.
+///
+/// # Errors
+///
+/// Those of [`create`].
+pub fn tmpfile<S, L, N>(dir: &L, newborn: N) -> Result<N::Ready>
+where
+    S: Store,
+    L: Live<S>,
+    N: Newborn<S, Live = L>,
+{
+    let volume = dir.volume();
+    let mut tx = volume.store.begin(reservation::tmpfile(volume))?;
+    // It is born with a link, as an inode without one cannot be told from a free one.
+    let node = make(dir, &mut tx, newborn, What::Plain)?;
+    node.set_links(0);
+    let done =
+        mark_orphan(&*node, &mut tx).and_then(|_| write_now(&*node, &mut tx, Part::Attributes));
+    drop(tx);
+    done.map(|()| node)
+}
+
+/// Makes an inode in `dir`, without a name yet. On an error nothing is left. With what it returns, and an error
+/// afterwards, the caller does [`give_up`].
+pub(super) fn make<S, L, N>(
+    dir: &L,
+    tx: &mut S::Tx<'_>,
+    newborn: N,
+    what: What<'_>,
+) -> Result<N::Ready>
+where
+    S: Store,
+    L: Live<S>,
+    N: Newborn<S, Live = L>,
+{
+    let volume = dir.volume();
+    let attrs = newborn.attrs();
+    let kind = attrs.kind();
+    let is_dir = kind == FileKind::Directory;
+    let ino = volume.space.alloc_inode(volume, tx, dir.ino(), is_dir)?;
+    // One that is being freed in many steps would be waited for, which waits for this handle in turn.
+    if dir.orphans().contains(ino) || newborn.insert(ino).is_err() {
+        // Then it must not be freed, either.
+        return Err(volume.store.corrupt(
+            ino,
+            fmt!("inode {}: is in use, but was marked as free", ino.get()),
+        ));
+    }
+    let flags = inherited(dir.flags(), kind);
+    let generation = newborn.generation();
+    let content = what.content();
+    // On an error the newborn has gone before somebody else gets its number, who must not meet it.
+    Inode::create(volume, tx, ino, &attrs, flags, generation, content)
+        .and_then(|inode| newborn.finish(inode))
+        .inspect_err(|_| {
+            // What this fails with is reported; the error that led here tells more.
+            let _ = wipe(volume, tx, ino)
+                .and_then(|()| volume.space.free_inode(volume, tx, ino, is_dir));
+        })
+}
+
+/// The inode gets no name after all: it becomes an orphan in this transaction, and is freed when the caller has ended
+/// the handle and drops it.
+pub(super) fn give_up<S: Store, L: Live<S>>(node: &L, tx: &mut S::Tx<'_>) {
+    node.set_links(0);
+    let done = mark_orphan(node, tx).and_then(|_| write_now(node, tx, Part::Attributes));
+    if let Err(error) = done {
+        let ino = node.ino();
+        node.volume().store.fail(
+            error,
+            ino,
+            fmt!("inode {}: is lost until the next check", ino.get()),
+        );
+    }
+}
+
+/// Gives a new inode its first block, if it needs one.
+fn fill<S: Store, L: Live<S>>(node: &L, dir: &L, tx: &mut S::Tx<'_>, what: What<'_>) -> Result {
+    match (what, what.content()) {
+        (What::Link { target }, Content::Mapped) => fill_link(node, tx, target),
+        (What::Plain, _) if node.is_dir() => {
+            names::make_empty(&mut Dir::new(node), tx, dir.ino())?;
+            write_now(node, tx, Part::Data)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Gives a new symbolic link the block with its target.
+fn fill_link<S: Store, L: Live<S>>(node: &L, tx: &mut S::Tx<'_>, target: &[u8]) -> Result {
+    let volume = node.volume();
+    let mut inode = node.map_lock();
+    let run = volume.with_reserves(|share| {
+        let goal = node.goal(false);
+        inode
+            .map
+            .allocate(volume, tx, LogicalBlock::ZERO, 1, goal, share)
+    })?;
+    inode.disk_size = target.len() as u64;
+    node.set_size(inode.disk_size);
+    let (_, fits) = tx.create(run.start, TargetFormat, |bytes| {
+        match bytes.get_mut(..target.len()) {
+            Some(to) => {
+                to.copy_from_slice(target);
+                true
+            }
+            None => false,
+        }
+    })?;
+    if !fits {
+        return Err(ENAMETOOLONG);
+    }
+    write(node, &inode, tx, Part::Data)
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The end of an inode without links: its blocks, its attribute block and itself become free. Until the last step it is
+//! an orphan, so that a recovery would do the rest.
+
+use super::live::{Live, Part};
+use super::{reservation, resize, unmark_orphan, write};
+use crate::disk::inode::FileKind;
+use crate::disk::LogicalBlock;
+use crate::inode::set_dtime;
+use crate::map::Progress;
+use crate::store::{Rule, Store, Transaction};
+use kernel::error::Result;
+
+/// Frees an inode without links, which nobody uses and whose page cache is empty. `now` is the time of its deletion, in
+/// seconds of Unix time.
+///
+/// # Errors
+///
+/// `EUCLEAN`, reported; `EIO`; those of the journal. The inode is an orphan then, and left to a recovery.
+pub fn free<S: Store, L: Live<S>>(live: &L, now: u32) -> Result {
+    let volume = live.volume();
+    // Nobody is there to try again: it would be an orphan until the next mount.
+    volume.store.insist(|| free_blocks(live))?;
+    let ino = live.ino();
+    let mut tx = volume.store.begin(reservation::free(volume))?;
+    {
+        let mut inode = live.map_lock();
+        if !volume.store.breaks(Rule::Attributes) {
+            inode.release_attributes(volume, &mut tx)?;
+        }
+        write(live, &inode, &mut tx, Part::Data)?;
+    }
+    unmark_orphan(live, &mut tx)?;
+    set_dtime(volume, &mut tx, ino, now)?;
+    volume.space.free_inode(volume, &mut tx, ino, live.is_dir())
+}
+
+/// Frees all blocks but that of attributes. May be called again after an error: what is done stays done.
+fn free_blocks<S: Store, L: Live<S>>(live: &L) -> Result {
+    if live.map_lock().map.is_empty() {
+        // No transaction is needed for that.
+        Ok(())
+    } else if live.kind() == FileKind::Regular {
+        resize::cut(live, 0)
+    } else {
+        free_metadata_blocks(live)
+    }
+}
+
+/// Frees the blocks of a directory or a long symbolic link. They are metadata: replaying the journal must not write
+/// them again. Which they are the tree says: ext4 makes the size 0 before it frees the first one.
+fn free_metadata_blocks<S: Store, L: Live<S>>(live: &L) -> Result {
+    const STEP: usize = reservation::METADATA_STEP as usize;
+
+    let volume = live.volume();
+    let mut before = LogicalBlock::LIMIT;
+    let mut handle = None;
+    loop {
+        let (granted, credits) = reservation::cut_metadata(volume, live.snapshot().depth());
+        let tx = volume.store.ready(&mut handle, credits)?;
+        let mut inode = live.map_lock();
+        let to = inode.map.end_before(volume, before)?;
+        let to = to.map_or(0, LogicalBlock::get);
+        let from = to.saturating_sub(reservation::METADATA_STEP);
+        let mut held = [None; STEP];
+        for (phys, at) in held.iter_mut().zip(from..to) {
+            *phys = inode.map.lookup(volume, LogicalBlock::new(at), 1)?.phys;
+        }
+        let from_block = LogicalBlock::new(from);
+        let progress = inode
+            .map
+            .remove(volume, tx, from_block, LogicalBlock::LIMIT, granted);
+        // After an error too, a part may have been done. What is left for the next round must not be revoked yet: the
+        // journal takes it for an error to do so twice.
+        for (nr, at) in held.into_iter().zip(from..to) {
+            let Some(nr) = nr else { continue };
+            let there = inode.map.lookup(volume, LogicalBlock::new(at), 1);
+            let gone = !there.is_ok_and(|found| found.phys == Some(nr));
+            if gone && !volume.store.breaks(Rule::Forget) {
+                Transaction::forget(tx, nr)?;
+            }
+        }
+        write(live, &inode, tx, Part::Data)?;
+        before = match progress? {
+            Progress::Done if from == 0 => return Ok(()),
+            Progress::Done => from_block,
+            Progress::Again(done) => done.min(LogicalBlock::new(to)),
+        };
+    }
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A name more for an inode that is there, and a name less. How links are counted: `dir`.
+
+use super::dir::{drop_dir_link, Dir, LINK_MAX};
+use super::live::{Live, Part};
+use super::{half_done, hold, mark_orphan, reservation, unmark_again, unmark_orphan, write_now};
+use crate::names;
+use crate::store::{Rule, Store};
+use kernel::error::{code::*, Result};
+
+/// `link`: gives `node`, which is no directory, the name `name` in `dir`, which has no such name.
+///
+/// # Errors
+///
+/// `EMLINK`; `ENOSPC` where there is no block for the name; `EUCLEAN`, reported; `EIO`, `ENOMEM`.
+pub fn link<S: Store, L: Live<S>>(node: &L, dir: &L, name: &[u8]) -> Result {
+    if node.links() >= LINK_MAX {
+        return Err(EMLINK);
+    }
+    let _held = (hold(dir)?, hold(node)?);
+    let mut tx = dir.volume().store.begin(reservation::link(dir))?;
+    let inserted = insert(dir, &mut tx, name, node);
+    // Whatever it came to, the directory may have changed.
+    write_now(dir, &mut tx, Part::Data)?;
+    inserted?;
+    let was_orphan = node.links() == 0;
+    node.set_links(node.links().saturating_add(1));
+    let unmarked = match was_orphan {
+        true if !node.volume().store.breaks(Rule::OrphanEnds) => unmark_orphan(node, &mut tx),
+        _ => Ok(()),
+    };
+    node.changed();
+    unmarked
+        .and_then(|()| write_now(node, &mut tx, Part::Attributes))
+        .map_err(|error| half_done(node, "its new name", error))
+}
+
+/// `unlink`, `rmdir`: takes the name `name` in `dir` from `node`. A directory must be empty.
+///
+/// # Errors
+///
+/// `ENOTEMPTY`; `ENOENT` where a damaged directory has no such name any more; `EUCLEAN`, reported; `EIO`, `ENOMEM`.
+pub fn unlink<S: Store, L: Live<S>>(dir: &L, name: &[u8], node: &L) -> Result {
+    let is_dir = node.is_dir();
+    if is_dir && !names::is_empty(&Dir::new(node))? {
+        return Err(ENOTEMPTY);
+    }
+    let _held = (hold(dir)?, hold(node)?);
+    let mut tx = dir.volume().store.begin(reservation::UNLINK)?;
+    // Recovery has to know before the name has gone.
+    let dies = is_dir || node.links() == 1;
+    let marked = dies && mark_orphan(node, &mut tx)?;
+    if let Err(error) = names::remove(&mut Dir::new(dir), &mut tx, name, node.ino()) {
+        if marked {
+            unmark_again(node, &mut tx);
+        }
+        return Err(error);
+    }
+    if is_dir {
+        drop_dir_link(dir);
+    }
+    dir.contents_changed();
+    write_now(dir, &mut tx, Part::Attributes)
+        .and_then(|()| lost_name(node, &mut tx))
+        .map_err(|error| half_done(node, "losing its name", error))
+}
+
+/// An inode has lost a name; a directory has no other.
+pub(super) fn lost_name<S: Store, L: Live<S>>(node: &L, tx: &mut S::Tx<'_>) -> Result {
+    if node.is_dir() {
+        node.set_links(0);
+    } else if node.links() == 0 {
+        // The count was too low. The name is gone, which was what was wanted.
+        return Ok(());
+    } else {
+        node.set_links(node.links().saturating_sub(1));
+    }
+    node.changed();
+    if node.links() == 0 {
+        mark_orphan(node, tx)?;
+    }
+    write_now(node, tx, Part::Attributes)
+}
+
+/// Inserts a name that was looked up and not found. The caller writes the directory, whatever this returns.
+pub(super) fn insert<S: Store, L: Live<S>>(
+    dir: &L,
+    tx: &mut S::Tx<'_>,
+    name: &[u8],
+    node: &L,
+) -> Result {
+    names::insert(&mut Dir::new(dir), tx, name, node.ino(), node.kind().into())?;
+    dir.contents_changed();
+    Ok(())
+}

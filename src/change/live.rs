@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Inodes that are in memory, and such as are on their way there.
+//!
+//! The VFS's inode is the authority for mode, owner, links, times, version and the size in memory. [`Inode`] has the
+//! map, the size on disk and the flags; the map lock guards it. Both are written together, by whoever changes one of
+//! them. A [`Live`] is both: in the module a VFS inode, on the host a value that stands for one.
+
+use crate::disk::inode::{FileKind, InodeFlags};
+use crate::disk::{CsumSeed, Group, Ino, LogicalBlock};
+use crate::inode::{Attrs, Inode, Orphans};
+use crate::map::Snapshot;
+use crate::names::{Known, Params};
+use crate::space::Goal;
+use crate::store::{Store, Tid};
+use crate::volume::Volume;
+use core::ops::{Deref, DerefMut};
+use kernel::error::Result;
+
+/// What of an inode a transaction changes, for who makes the inode durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Only what the VFS knows: the data is found without it.
+    Attributes,
+    /// The map, the size on disk or the flags as well: without it data is not found (`fdatasync`).
+    Data,
+}
+
+/// An inode that is in memory. See the top of the file.
+pub trait Live<S: Store> {
+    /// The map lock while it is held. When it is given up, what can be read without it has followed.
+    type MapLock<'a>: DerefMut<Target = Inode>
+    where
+        Self: 'a;
+
+    /// The volume that the inode is in.
+    fn volume(&self) -> &Volume<S>;
+
+    /// The orphans of that volume.
+    fn orphans(&self) -> &Orphans<S>;
+
+    /// What the super block says about directories.
+    fn params(&self) -> &Params;
+
+    /// Takes the map lock: inside a handle, if one is held, never the other way round.
+    fn map_lock(&self) -> Self::MapLock<'_>;
+
+    /// The last mapping that was found, to be read without the map lock.
+    fn snapshot(&self) -> &Snapshot;
+
+    /// The number.
+    fn ino(&self) -> Ino;
+
+    /// The type.
+    fn kind(&self) -> FileKind;
+
+    /// What the checksums of the inode's own structures begin with; `None` where metadata has none.
+    fn seed(&self) -> Option<CsumSeed>;
+
+    /// The group that the inode is in.
+    fn group(&self) -> Group;
+
+    /// The flags; others may be changing them.
+    fn flags(&self) -> InodeFlags;
+
+    /// All that [`Inode::write`] takes from the VFS.
+    fn attrs(&self) -> Attrs;
+
+    /// The links.
+    fn links(&self) -> u32;
+
+    /// Sets the links.
+    fn set_links(&self, links: u32);
+
+    /// The size in memory, in bytes.
+    fn size(&self) -> u64;
+
+    /// Sets the size in memory, in bytes.
+    fn set_size(&self, size: u64);
+
+    /// What the file occupies has changed, in units of 512 bytes: for `stat`.
+    fn set_sectors(&self, sectors: u64);
+
+    /// The change counter.
+    fn version(&self) -> u64;
+
+    /// The inode was changed: change time and change counter go up.
+    fn changed(&self);
+
+    /// The contents were changed: the modification time goes up, too.
+    fn contents_changed(&self);
+
+    /// What is known of a directory.
+    fn known(&self) -> Known;
+
+    /// Adds to that.
+    fn note(&self, what: Known);
+
+    /// Transaction `tid` changes `part` of the inode. Called before others can see the change, so that whoever sees it
+    /// finds here what makes it durable.
+    fn note_transaction(&self, tid: Tid, part: Part);
+
+    /// Whether it is known that no block behind the end of the file has data; from now on it is, or it is not any more.
+    fn note_clean_end(&self, clean: bool);
+
+    /// In transaction `tid`, blocks `from..to` of the file show what was written to them, and the size on disk is
+    /// `size`. For those who watch.
+    fn published(&self, _tid: Tid, _from: LogicalBlock, _to: LogicalBlock, _size: u64) {}
+
+    /// Whether it is a directory.
+    fn is_dir(&self) -> bool {
+        self.kind() == FileKind::Directory
+    }
+
+    /// Where blocks are best, if no other block of the file says so. `stream` where the file is being appended to.
+    fn goal(&self, stream: bool) -> Goal {
+        Goal {
+            near: None,
+            group: self.group(),
+            stream,
+        }
+    }
+}
+
+/// An inode that is being made, as whoever holds inodes in memory makes one.
+pub trait Newborn<S: Store>: Sized {
+    /// An inode in memory.
+    type Live: Live<S>;
+
+    /// The reference to one that [`Self::finish`] gives: nobody else knows the inode yet. Dropped, the inode leaves
+    /// memory, and the disk too if it has no links.
+    type Ready: Deref<Target = Self::Live>;
+
+    /// Its attributes.
+    fn attrs(&self) -> Attrs;
+
+    /// Its generation.
+    fn generation(&self) -> u32;
+
+    /// Gives it its number, from which it can be found.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` where there is an inode with this number in memory already.
+    fn insert(&self, ino: Ino) -> Result;
+
+    /// It is on its way to the disk as `inode`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    fn finish(self, inode: Inode) -> Result<Self::Ready>;
+}

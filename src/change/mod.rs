@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is done to a file system: each operation is one transaction, or several that a crash may come between.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | [`live`] | the interface to an inode that is in memory, and to one that is on its way there |
+//! | `dir` | a live directory as [`names`](crate::names) sees it; how directories are counted in link counts |
+//! | [`create`](mod@create) | a new inode, with a name or without |
+//! | [`link`](mod@link) | a name more, a name less |
+//! | [`rename`](mod@rename) | `rename` in all its forms |
+//! | [`publish`](mod@publish) | data is on the device: the file shows it |
+//! | [`resize`] | the size changes, blocks are cut off |
+//! | [`free`](mod@free) | an inode without links goes away |
+//! | [`recover`] | what a crash has left: orphans |
+//! | [`reservation`] | the credits of each operation, in one table |
+//!
+//! The module calls these from the VFS's operations (`ops`), the simulation and the fuzzer call them on the host
+//! (`tools/sim`, `tools/fuzz`): what is simulated is what ships. Left to the caller are the locks of the VFS, the page
+//! cache, waiting for I/O, making a change durable, and another attempt where there was no space.
+//!
+//! # Transactions
+//!
+//! A handle is begun with credits for the worst case before the first change, and ended before anything that may wait
+//! for another handle: giving up the last reference to an inode, above all.
+//!
+//! An error after the first change leaves what was changed in the transaction: each operation does first what can fail.
+//! What fails in the middle all the same is reported ([`half_done`]).
+//!
+//! # Locks
+//!
+//! The caller holds `i_rwsem` of each inode that is passed, exclusively, unless a function says less. The map lock is
+//! taken inside a handle, and given up before the handle goes on in another transaction.
+
+pub mod create;
+mod dir;
+pub mod free;
+pub mod link;
+pub mod live;
+pub mod publish;
+pub mod recover;
+pub mod rename;
+pub mod reservation;
+pub mod resize;
+
+pub use dir::Dir;
+pub use live::{Live, Newborn, Part};
+
+use crate::inode::Inode;
+use crate::store::{Rule, Store, Transaction};
+use kernel::error::{Error, Result};
+use kernel::prelude::*;
+
+/// Writes a live inode to the inode table in this transaction; `inode` is what the map lock guards. Costs
+/// [`Inode::WRITE_CREDITS`].
+///
+/// # Errors
+///
+/// Those of [`Inode::write`].
+pub fn write<S: Store, L: Live<S>>(
+    live: &L,
+    inode: &Inode,
+    tx: &mut S::Tx<'_>,
+    part: Part,
+) -> Result {
+    live.note_transaction(tx.tid(), part);
+    live.set_sectors(inode.map.sectors());
+    inode.write(live.volume(), tx, &live.attrs())
+}
+
+/// [`write`], for callers without the map lock.
+pub fn write_now<S: Store, L: Live<S>>(live: &L, tx: &mut S::Tx<'_>, part: Part) -> Result {
+    write(live, &live.map_lock(), tx, part)
+}
+
+/// Writes what the VFS knows of an inode in a transaction of its own. The caller may hold any lock that a handle may be
+/// begun under.
+///
+/// # Errors
+///
+/// Those of [`Store::begin`] and [`Inode::write`].
+pub fn write_attributes<S: Store, L: Live<S>>(live: &L) -> Result {
+    let mut tx = live.volume().store.begin(reservation::ATTRIBUTES)?;
+    write_now(live, &mut tx, Part::Attributes)
+}
+
+/// The last link is gone, or the file is cut off in several steps: recovery has to know, if it comes to that. `false`
+/// where it knows already.
+fn mark_orphan<S: Store, L: Live<S>>(live: &L, tx: &mut S::Tx<'_>) -> Result<bool> {
+    match live.volume().store.breaks(Rule::Orphan) {
+        true => Ok(false),
+        false => live.orphans().add(live.volume(), tx, live.ino()),
+    }
+}
+
+/// The inode needs no recovery any more.
+fn unmark_orphan<S: Store, L: Live<S>>(live: &L, tx: &mut S::Tx<'_>) -> Result {
+    live.orphans().remove(live.volume(), tx, live.ino())
+}
+
+/// [`mark_orphan`] has made the inode an orphan for a change that did not come.
+fn unmark_again<S: Store, L: Live<S>>(live: &L, tx: &mut S::Tx<'_>) {
+    if let Err(error) = unmark_orphan(live, tx) {
+        half_done(live, "what did not lose its name", error);
+    }
+}
+
+/// Keeps in memory what an inode is written to. Who changes several things in one transaction calls this first, so that
+/// a block which cannot be read is found out before the first change.
+fn hold<S: Store, L: Live<S>>(live: &L) -> Result<impl Sized> {
+    crate::inode::hold(live.volume(), live.ino())
+}
+
+/// Some of what belongs together was changed, and then came `error`: reports that, unless nothing of it will ever be on
+/// the device. Returns `error`.
+#[track_caller]
+fn half_done<S: Store, L: Live<S>>(live: &L, what: &str, error: Error) -> Error {
+    let store = &live.volume().store;
+    if store.check_writable().is_ok() {
+        let ino = live.ino();
+        store.fail(error, ino, fmt!("inode {}: {what} is half done", ino.get()));
+    }
+    error
+}

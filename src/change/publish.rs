@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The second half of *write, then map*: the data is on the device, now the file shows it.
+//!
+//! One transaction marks the blocks used, inserts written extents and raises the size on disk. Only then does the size
+//! in memory go up (direct writes; the page cache raised it already), and only then does writeback of a folio end, so
+//! whoever waits for one waits for the other.
+//!
+//! # Locks
+//!
+//! Journal handle, then map lock. The map lock is given up before the handle is restarted: a restart waits for other
+//! handles, whose owners may wait for the map lock.
+
+use super::live::{Live, Part};
+use super::{reservation, write};
+use crate::disk::LogicalBlock;
+use crate::map::{Progress, State};
+use crate::store::{Rule, Store, Transaction};
+use kernel::error::{code::*, Result};
+
+/// Bytes of a file whose data is on the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The first byte.
+    pub pos: u64,
+    /// The byte after the last, at most as many as a file can have.
+    pub end: u64,
+    /// Whether the blocks were unwritten, or only chosen.
+    pub unwritten: bool,
+    /// Whether the size in memory goes up with that on disk: for direct writes. It went up already when the page cache
+    /// was written.
+    pub direct: bool,
+}
+
+/// Makes the file show `written` in the transaction that is open or in new ones.
+///
+/// # Errors
+///
+/// Those of [`FileMap::commit`](crate::map::FileMap::commit), [`Store::begin`] and
+/// [`Inode::write`](crate::inode::Inode::write). What was done stays done: it may be called again, with another handle.
+pub fn publish<'a, S: Store, L: Live<S>>(
+    live: &'a L,
+    handle: &mut Option<S::Tx<'a>>,
+    written: &Written,
+) -> Result {
+    let volume = live.volume();
+    let size = volume.layout.block_size();
+    let mut at = LogicalBlock::holding(size, written.pos).ok_or(EFBIG)?;
+    let last = LogicalBlock::first_behind(size, written.end);
+    let mut to = last;
+    if written.unwritten && volume.store.breaks(Rule::ConversionOfPart) {
+        let behind = live.map_lock().map.lookup(volume, to, u32::MAX)?;
+        if behind.state == State::Unwritten {
+            to = behind.end();
+        }
+    }
+    loop {
+        // Enough for the worst that one run can need; what fits besides is done too.
+        let (granted, credits) = reservation::publish(volume, live.snapshot().depth());
+        let tx = volume.store.ready(handle, credits)?;
+        let mut inode = live.map_lock();
+        // Whoever sees the mapping must see which transaction makes it durable.
+        live.note_transaction(tx.tid(), Part::Data);
+        let progress = if written.unwritten && !volume.store.breaks(Rule::Conversion) {
+            let len = to.saturating_distance_from(at);
+            inode
+                .map
+                .commit(volume, tx, at, len, granted)
+                .inspect_err(|_| {
+                    live.note_clean_end(false);
+                    // What was done before the error belongs to the inode all the same.
+                    let _ = write(live, &inode, tx, Part::Data);
+                })?
+        } else {
+            Progress::Done
+        };
+        let (next, end) = match progress {
+            Progress::Done => (to, written.end),
+            Progress::Again(next) => (next, next.first_byte(size).min(written.end)),
+        };
+        let disk_size = inode.disk_size.max(end);
+        if !volume.store.breaks(Rule::SizeWithData) {
+            inode.disk_size = disk_size;
+        }
+        write(live, &inode, tx, Part::Data)?;
+        if written.direct && end > live.size() {
+            live.set_size(end);
+        }
+        let shown = if written.unwritten { next.min(last) } else { at };
+        live.published(tx.tid(), at, shown, disk_size);
+        if progress == Progress::Done {
+            return Ok(());
+        }
+        at = next;
+    }
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The credits of each operation: how many blocks its transaction changes and revokes at most.
+//!
+//! | operation | what its transaction changes |
+//! |---|---|
+//! | [`create`](fn@create) | a new inode and its first block; a name; its way out as an orphan where it can have no name |
+//! | [`tmpfile`] | a new inode; an orphan |
+//! | [`link`](fn@link) | a name; an inode, which is no orphan any more |
+//! | [`UNLINK`] | a name; two inodes, one of them an orphan |
+//! | [`rename`](fn@rename) | a name inserted, one removed or changed, `..`; four inodes, one of them an orphan; with a whiteout what [`tmpfile`] changes |
+//! | [`EXCHANGE`] | two names, two `..`, four inodes |
+//! | [`ATTRIBUTES`] | an inode |
+//! | [`publish`](fn@publish) | a run of data in the extent tree; an inode |
+//! | [`cut`] | an extent of data less in the extent tree; an inode, which becomes an orphan or is none any more |
+//! | [`cut_metadata`] | as [`cut`], and the blocks are revoked |
+//! | [`free`](fn@free) | an inode twice, with its deletion time; the block of its attributes; the inode bitmap; an orphan less |
+//! | [`ORPHAN`] | an orphan less |
+//!
+//! The functions of `space`, `map`, `names` and `inode` that change something say themselves what they cost; a row adds
+//! up what an operation calls. [`publish`](fn@publish) and [`cut`] are for one step: what does not fit goes on with new
+//! credits ([`Transaction::ensure`](crate::store::Transaction::ensure)).
+
+use super::live::Live;
+use crate::inode::{Inode, ORPHAN_CREDITS};
+use crate::map::FileMap;
+use crate::names;
+use crate::store::{Credits, Store};
+use crate::volume::Volume;
+
+/// An inode is written.
+pub const ATTRIBUTES: Credits = Inode::WRITE_CREDITS;
+
+/// An orphan less.
+pub const ORPHAN: Credits = ORPHAN_CREDITS;
+
+/// The most blocks of a directory that are freed, and revoked, in one transaction.
+pub(super) const METADATA_STEP: u32 = 64;
+
+/// A block that is added to a file whose tree has `depth` levels.
+fn append<S: Store>(volume: &Volume<S>, depth: u16) -> Credits {
+    FileMap::commit_credits(volume, depth)
+}
+
+/// A new inode without a name; a long symbolic link has a block.
+fn make<S: Store>(volume: &Volume<S>) -> Credits {
+    volume.space.credits_alloc_inode() + Inode::WRITE_CREDITS + append(volume, 0)
+}
+
+/// A name that is inserted in `dir`, with the inode of `dir`.
+fn insert<S: Store>(dir: &impl Live<S>) -> Credits {
+    // The tree may become deeper by one before the second block is added.
+    let depth = dir.map_lock().map.depth().saturating_add(1);
+    names::insert_credits(append(dir.volume(), depth)) + Inode::WRITE_CREDITS
+}
+
+/// `create`, `mknod`, `mkdir`, `symlink` in `dir`.
+pub fn create<S: Store>(dir: &impl Live<S>) -> Credits {
+    let volume = dir.volume();
+    make(volume) + names::make_empty_credits(append(volume, 0)) + insert(dir) + ORPHAN_CREDITS
+}
+
+/// `O_TMPFILE`.
+pub fn tmpfile<S: Store>(volume: &Volume<S>) -> Credits {
+    make(volume) + ORPHAN_CREDITS
+}
+
+/// `link` in `dir`.
+pub fn link<S: Store>(dir: &impl Live<S>) -> Credits {
+    insert(dir) + Inode::WRITE_CREDITS + ORPHAN_CREDITS
+}
+
+/// `unlink`, `rmdir`.
+pub const UNLINK: Credits = names::CHANGE_CREDITS
+    .plus(Inode::WRITE_CREDITS.times(2))
+    .plus(ORPHAN_CREDITS);
+
+/// `rename` to `new_dir`, with or without a whiteout.
+pub fn rename<S: Store>(new_dir: &impl Live<S>, whiteout: bool) -> Credits {
+    let plain =
+        insert(new_dir) + names::CHANGE_CREDITS * 2 + Inode::WRITE_CREDITS * 3 + ORPHAN_CREDITS;
+    match whiteout {
+        true => plain + tmpfile(new_dir.volume()),
+        false => plain,
+    }
+}
+
+/// `rename` with `RENAME_EXCHANGE`.
+pub const EXCHANGE: Credits = names::CHANGE_CREDITS
+    .times(4)
+    .plus(Inode::WRITE_CREDITS.times(4));
+
+/// One step of showing data: for the map, and with the inode.
+pub fn publish<S: Store>(volume: &Volume<S>, depth: u16) -> (Credits, Credits) {
+    let map = FileMap::commit_credits(volume, depth);
+    (map, map + Inode::WRITE_CREDITS)
+}
+
+/// One step of cutting a file off: for the map, and with the inode.
+pub fn cut<S: Store>(volume: &Volume<S>, depth: u16) -> (Credits, Credits) {
+    let map = FileMap::remove_credits(volume, depth);
+    (map, map + Inode::WRITE_CREDITS + ORPHAN_CREDITS)
+}
+
+/// One step of freeing the blocks of a directory or a long symbolic link: for the map, and with the inode and the
+/// revokes.
+pub fn cut_metadata<S: Store>(volume: &Volume<S>, depth: u16) -> (Credits, Credits) {
+    let map = FileMap::remove_credits(volume, depth);
+    let more = Inode::WRITE_CREDITS + Credits::new(0, METADATA_STEP);
+    (map, map + more)
+}
+
+/// The last step of freeing an inode, which has no blocks any more.
+pub fn free<S: Store>(volume: &Volume<S>) -> Credits {
+    // The deletion time is a change of the inode's own.
+    Inode::WRITE_CREDITS
+        + Credits::blocks(1)
+        + Inode::RELEASE_CREDITS
+        + volume.space.credits_free(1)
+        + ORPHAN_CREDITS
+        + volume.space.credits_free_inode()
+}

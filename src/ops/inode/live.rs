@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A VFS inode as the core sees it, and how a new one comes into being.
+
+use super::super::{Core, Fs, JournalStore, Node, Orphans, Volume};
+use super::{from_disk, set_operations, to_disk, vfs_flags, Data, MapLock};
+use crate::change::{Live, Newborn, Part};
+use crate::disk::inode::{FileKind, InodeFlags, Time as DiskTime};
+use crate::disk::{CsumSeed, Group, Ino};
+use crate::inode::Attrs;
+use crate::linux::attr::Idmap;
+use crate::linux::inode::{New, Ready, Time};
+use crate::linux::random;
+use crate::map::Snapshot;
+use crate::names::{Known, Params};
+use crate::store::Tid;
+use kernel::prelude::*;
+use kernel::sync::atomic::Relaxed;
+
+impl Live<JournalStore> for Node {
+    type MapLock<'a> = MapLock<'a>;
+
+    fn volume(&self) -> &Volume {
+        self.data().volume()
+    }
+
+    fn orphans(&self) -> &Orphans {
+        &self.super_block().data().mounted.orphans
+    }
+
+    fn params(&self) -> &Params {
+        &self.super_block().data().params
+    }
+
+    fn map_lock(&self) -> MapLock<'_> {
+        self.data().map_lock()
+    }
+
+    fn snapshot(&self) -> &Snapshot {
+        self.data().snapshot()
+    }
+
+    fn ino(&self) -> Ino {
+        self.data().ino
+    }
+
+    fn kind(&self) -> FileKind {
+        self.data().kind
+    }
+
+    fn seed(&self) -> Option<CsumSeed> {
+        self.data().seed
+    }
+
+    fn group(&self) -> Group {
+        self.data().group
+    }
+
+    fn flags(&self) -> InodeFlags {
+        self.data().flags()
+    }
+
+    fn attrs(&self) -> Attrs {
+        Attrs {
+            mode: self.mode(),
+            uid: self.uid(),
+            gid: self.gid(),
+            nlink: self.links(),
+            rdev: self.device(),
+            atime: to_disk(self.time(Time::Access)),
+            mtime: to_disk(self.time(Time::Modify)),
+            ctime: to_disk(self.time(Time::Change)),
+            crtime: self.data().created,
+            version: self.version(),
+        }
+    }
+
+    fn links(&self) -> u32 {
+        self.links()
+    }
+
+    fn set_links(&self, links: u32) {
+        self.set_links(links);
+    }
+
+    fn size(&self) -> u64 {
+        self.size()
+    }
+
+    fn set_size(&self, size: u64) {
+        self.set_size(size);
+    }
+
+    fn set_sectors(&self, sectors: u64) {
+        self.set_blocks(sectors);
+    }
+
+    fn version(&self) -> u64 {
+        self.version()
+    }
+
+    fn changed(&self) {
+        self.set_change_time_now();
+        self.raise_version();
+    }
+
+    fn contents_changed(&self) {
+        self.touch();
+        self.raise_version();
+    }
+
+    fn known(&self) -> Known {
+        Known::from_bits(self.data().known.load(Relaxed))
+    }
+
+    fn note(&self, what: Known) {
+        let known = &self.data().known;
+        let mut now = known.load(Relaxed);
+        // Others may be looking at the directory, too.
+        while let Err(other) = known.cmpxchg(now, Known::from_bits(now).with(what).bits(), Relaxed)
+        {
+            now = other;
+        }
+    }
+
+    fn note_transaction(&self, tid: Tid, part: Part) {
+        let data = self.data();
+        data.sync_tid.store(tid, Relaxed);
+        if part == Part::Data {
+            data.data_tid.store(tid, Relaxed);
+        }
+    }
+
+    fn note_clean_end(&self, clean: bool) {
+        self.data().clean_end.store(clean, Relaxed);
+    }
+}
+
+/// An inode that is being made in a directory. See [`Newborn`].
+pub(in crate::ops) struct NewNode<'a> {
+    new: New<Fs>,
+    dir: &'a Node,
+    kind: FileKind,
+    created: DiskTime,
+    generation: u32,
+    device: u32,
+}
+
+impl<'a> NewNode<'a> {
+    /// One of mode `mode` in `dir`, with so many links; `device` is its number, if it is a device.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for a mode without a type; `ENOMEM`.
+    pub(in crate::ops) fn new(
+        idmap: &Idmap,
+        dir: &'a Node,
+        mode: u16,
+        links: u32,
+        device: u32,
+    ) -> Result<Self> {
+        let new = Node::new(dir.super_block())?;
+        new.set_owner(idmap, dir, mode)?;
+        new.set_links(links);
+        let kind = FileKind::from_mode(new.mode()).ok_or(EINVAL)?;
+        let created = to_disk(new.set_times_now());
+        let generation = random::number();
+        new.set_generation(generation);
+        new.set_version(1);
+        Ok(Self {
+            new,
+            dir,
+            kind,
+            created,
+            generation,
+            device,
+        })
+    }
+}
+
+impl Newborn<JournalStore> for NewNode<'_> {
+    type Live = Node;
+    type Ready = Ready<Fs>;
+
+    fn attrs(&self) -> Attrs {
+        Attrs {
+            mode: self.new.mode(),
+            uid: self.new.uid(),
+            gid: self.new.gid(),
+            nlink: self.new.links(),
+            rdev: self.device,
+            atime: self.created,
+            mtime: self.created,
+            ctime: self.created,
+            crtime: self.created,
+            version: 1,
+        }
+    }
+
+    fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    fn insert(&self, ino: Ino) -> Result {
+        self.new.insert(ino.get())
+    }
+
+    fn finish(self, inode: Core) -> Result<Ready<Fs>> {
+        let new = self.new;
+        new.set_flags(vfs_flags(inode.flags));
+        new.set_size(inode.disk_size);
+        set_operations(&new, self.kind, inode.fast_target(), self.device)?;
+        let volume = self.dir.data().volume_arc();
+        new.init(Data::new(volume, inode, self.kind, self.created))
+    }
+}
+
+/// Times of a new inode that was read.
+pub(super) fn set_times(new: &New<Fs>, attrs: &Attrs) {
+    new.set_time(Time::Access, from_disk(attrs.atime));
+    new.set_time(Time::Modify, from_disk(attrs.mtime));
+    new.set_time(Time::Change, from_disk(attrs.ctime));
+}

@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Inodes in memory on the host: what the VFS is in the module, as far as the core sees it.
+//!
+//! A [`Node`] is looked at and changed as the VFS does it with its inode. It panics where the map lock is taken while it
+//! is held.
+
+use super::HostStore;
+use crate::change::{Live, Newborn, Part};
+use crate::disk::inode::{FileKind, InodeFlags, Time};
+use crate::disk::superblock::{RawSuper, SuperFormat};
+use crate::disk::{CsumSeed, Group, Ino, LogicalBlock};
+use crate::inode::{Attrs, Inode, Orphans};
+use crate::map::Snapshot;
+use crate::names::{Known, Params};
+use crate::store::{Store, Tid};
+use crate::volume::Volume;
+use kernel::error::{code::*, Error, Result};
+use kernel::sync::Arc;
+use std::cell::{Cell, RefCell, RefMut};
+use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
+use std::rc::{Rc, Weak};
+
+/// What a transaction has shown of a file ([`Live::published`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The transaction.
+    pub tid: Tid,
+    /// The inode.
+    pub ino: u32,
+    /// The first block that shows what was written to it.
+    pub from: u32,
+    /// The block after the last.
+    pub to: u32,
+    /// The size on disk, in bytes.
+    pub size: u64,
+}
+
+/// A mounted volume, and the inodes of it that are in memory.
+pub struct Mounted {
+    /// What the core works on.
+    pub vol: Volume<HostStore>,
+    /// The inodes that a recovery has to look after.
+    pub orphans: Orphans<HostStore>,
+    params: Params,
+    live: RefCell<BTreeMap<u32, Weak<Node>>>,
+    dropped: RefCell<Vec<Rc<Node>>>,
+    published: RefCell<Vec<Published>>,
+}
+
+impl Mounted {
+    /// Takes over a volume, and reads the orphan file.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Orphans::load`], with what was reported.
+    pub fn new(vol: Volume<HostStore>) -> Result<Rc<Self>, (Error, Vec<String>)> {
+        let orphans = Orphans::load(&vol);
+        Ok(Rc::new(Self {
+            orphans: orphans.map_err(|error| (error, vol.store.take_reports()))?,
+            params: Params::new(&vol.layout),
+            vol,
+            live: RefCell::default(),
+            dropped: RefCell::default(),
+            published: RefCell::default(),
+        }))
+    }
+
+    /// A copy of the super block.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Store::read`].
+    pub fn read_super(&self) -> Result<RawSuper> {
+        let (nr, offset) = self.vol.layout.super_location();
+        let block = self.vol.store.read(nr, SuperFormat::new(offset))?;
+        let raw = block.with(|bytes| RawSuper::from_block(bytes, offset).cloned());
+        raw.ok_or(EUCLEAN)
+    }
+
+    /// The inode in memory, if it is.
+    pub fn cached(&self, ino: Ino) -> Option<Rc<Node>> {
+        self.live.borrow().get(&ino.get())?.upgrade()
+    }
+
+    /// The inodes without links that were given up since this was asked last, to be freed.
+    pub fn take_dropped(&self) -> Vec<Rc<Node>> {
+        self.dropped.take()
+    }
+
+    /// What was shown since this was asked last, in order.
+    pub fn take_published(&self) -> Vec<Published> {
+        self.published.take()
+    }
+}
+
+/// An inode in memory.
+pub struct Node {
+    mounted: Rc<Mounted>,
+    ino: Ino,
+    seed: Option<CsumSeed>,
+    group: Group,
+    snapshot: Arc<Snapshot>,
+    inode: RefCell<Inode>,
+    attrs: Cell<Attrs>,
+    size: Cell<u64>,
+    flags: Cell<InodeFlags>,
+    known: Cell<Known>,
+    sync_tid: Cell<Tid>,
+    data_tid: Cell<Tid>,
+    clean_end: Cell<bool>,
+}
+
+impl Node {
+    /// The inode: from memory, or else read.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Inode::read`].
+    pub fn get(mounted: &Rc<Mounted>, ino: Ino) -> Result<Rc<Self>> {
+        Self::get_with(mounted, ino, Inode::read)
+    }
+
+    /// [`Self::get`], of an orphan.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Inode::read_orphan`].
+    pub fn get_orphan(mounted: &Rc<Mounted>, ino: Ino) -> Result<Rc<Self>> {
+        Self::get_with(mounted, ino, Inode::read_orphan)
+    }
+
+    fn get_with(
+        mounted: &Rc<Mounted>,
+        ino: Ino,
+        read: impl FnOnce(&Volume<HostStore>, Ino) -> Result<(Inode, Attrs)>,
+    ) -> Result<Rc<Self>> {
+        if let Some(node) = mounted.cached(ino) {
+            return Ok(node);
+        }
+        let (inode, attrs) = read(&mounted.vol, ino)?;
+        Ok(Self::new(mounted, inode, attrs))
+    }
+
+    fn new(mounted: &Rc<Mounted>, inode: Inode, attrs: Attrs) -> Rc<Self> {
+        let tid = mounted.vol.store.running();
+        let slot = mounted.vol.layout.inode_slot(inode.ino);
+        let node = Rc::new(Self {
+            mounted: mounted.clone(),
+            ino: inode.ino,
+            seed: inode.seed,
+            group: slot.expect("an inode has a place").group,
+            snapshot: inode.map.snapshot().clone(),
+            attrs: Cell::new(attrs),
+            size: Cell::new(inode.disk_size),
+            flags: Cell::new(inode.flags),
+            inode: RefCell::new(inode),
+            known: Cell::new(Known::default()),
+            sync_tid: Cell::new(tid),
+            data_tid: Cell::new(tid),
+            clean_end: Cell::new(false),
+        });
+        let weak = Rc::downgrade(&node);
+        mounted.live.borrow_mut().insert(node.ino.get(), weak);
+        node
+    }
+
+    /// The volume that it is in, with all that is in memory of it.
+    pub fn mounted(&self) -> &Rc<Mounted> {
+        &self.mounted
+    }
+
+    /// Whether the file reaches to byte `end`, in memory and on disk.
+    pub fn is_within(&self, end: u64) -> bool {
+        end <= self.size.get().min(self.disk_size())
+    }
+
+    /// The size on disk, in bytes.
+    pub fn disk_size(&self) -> u64 {
+        self.inode.borrow().disk_size
+    }
+
+    /// The transaction of the last change of any kind.
+    pub fn sync_tid(&self) -> Tid {
+        self.sync_tid.get()
+    }
+
+    /// The transaction of the last change without which data cannot be found.
+    pub fn data_tid(&self) -> Tid {
+        self.data_tid.get()
+    }
+
+    /// Whether it is known that no block behind the end of the file has data.
+    pub fn has_clean_end(&self) -> bool {
+        self.clean_end.get()
+    }
+
+    /// The inode leaves memory: gives back what it has there only. There is no I/O in flight.
+    pub fn evict(&self) {
+        self.map_lock().map.evict(&self.mounted.vol);
+        self.mounted.live.borrow_mut().remove(&self.ino.get());
+    }
+}
+
+/// The map lock of a [`Node`].
+pub struct MapLock<'a> {
+    node: &'a Node,
+    inode: RefMut<'a, Inode>,
+}
+
+impl Deref for MapLock<'_> {
+    type Target = Inode;
+
+    fn deref(&self) -> &Inode {
+        &self.inode
+    }
+}
+
+impl DerefMut for MapLock<'_> {
+    fn deref_mut(&mut self) -> &mut Inode {
+        &mut self.inode
+    }
+}
+
+impl Drop for MapLock<'_> {
+    fn drop(&mut self) {
+        self.node.flags.set(self.inode.flags);
+    }
+}
+
+impl Live<HostStore> for Node {
+    type MapLock<'a> = MapLock<'a>;
+
+    fn volume(&self) -> &Volume<HostStore> {
+        &self.mounted.vol
+    }
+
+    fn orphans(&self) -> &Orphans<HostStore> {
+        &self.mounted.orphans
+    }
+
+    fn params(&self) -> &Params {
+        &self.mounted.params
+    }
+
+    fn map_lock(&self) -> MapLock<'_> {
+        let inode = self.inode.borrow_mut();
+        MapLock { node: self, inode }
+    }
+
+    fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    fn ino(&self) -> Ino {
+        self.ino
+    }
+
+    fn kind(&self) -> FileKind {
+        self.attrs.get().kind()
+    }
+
+    fn seed(&self) -> Option<CsumSeed> {
+        self.seed
+    }
+
+    fn group(&self) -> Group {
+        self.group
+    }
+
+    fn flags(&self) -> InodeFlags {
+        self.flags.get()
+    }
+
+    fn attrs(&self) -> Attrs {
+        self.attrs.get()
+    }
+
+    fn links(&self) -> u32 {
+        self.attrs.get().nlink
+    }
+
+    fn set_links(&self, links: u32) {
+        let attrs = self.attrs.get();
+        self.attrs.set(Attrs {
+            nlink: links,
+            ..attrs
+        });
+    }
+
+    fn size(&self) -> u64 {
+        self.size.get()
+    }
+
+    fn set_size(&self, size: u64) {
+        self.size.set(size);
+    }
+
+    fn set_sectors(&self, _sectors: u64) {}
+
+    fn version(&self) -> u64 {
+        self.attrs.get().version
+    }
+
+    fn changed(&self) {
+        let attrs = self.attrs.get();
+        self.attrs.set(Attrs {
+            version: attrs.version + 1,
+            ctime: Time {
+                sec: attrs.ctime.sec + 1,
+                ..attrs.ctime
+            },
+            ..attrs
+        });
+    }
+
+    fn contents_changed(&self) {
+        self.changed();
+        let attrs = self.attrs.get();
+        self.attrs.set(Attrs {
+            mtime: attrs.ctime,
+            ..attrs
+        });
+    }
+
+    fn known(&self) -> Known {
+        self.known.get()
+    }
+
+    fn note(&self, what: Known) {
+        self.known.set(self.known.get().with(what));
+    }
+
+    fn note_transaction(&self, tid: Tid, part: Part) {
+        self.sync_tid.set(tid);
+        if part == Part::Data {
+            self.data_tid.set(tid);
+        }
+    }
+
+    fn note_clean_end(&self, clean: bool) {
+        self.clean_end.set(clean);
+    }
+
+    fn published(&self, tid: Tid, from: LogicalBlock, to: LogicalBlock, size: u64) {
+        self.mounted.published.borrow_mut().push(Published {
+            tid,
+            ino: self.ino.get(),
+            from: from.get(),
+            to: to.get(),
+            size,
+        });
+    }
+}
+
+/// An inode that is to be made.
+pub struct NewNode {
+    mounted: Rc<Mounted>,
+    attrs: Attrs,
+    generation: u32,
+}
+
+impl NewNode {
+    /// One with these attributes.
+    pub fn new(mounted: &Rc<Mounted>, attrs: Attrs, generation: u32) -> Self {
+        Self {
+            mounted: mounted.clone(),
+            attrs,
+            generation,
+        }
+    }
+}
+
+impl Newborn<HostStore> for NewNode {
+    type Live = Node;
+    type Ready = Ready;
+
+    fn attrs(&self) -> Attrs {
+        self.attrs
+    }
+
+    fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    fn insert(&self, ino: Ino) -> Result {
+        match self.mounted.cached(ino) {
+            Some(_) => Err(EBUSY),
+            None => Ok(()),
+        }
+    }
+
+    fn finish(self, inode: Inode) -> Result<Ready> {
+        let node = Node::new(&self.mounted, inode, self.attrs);
+        Ok(Ready(Some(node)))
+    }
+}
+
+/// A new inode that nobody else knows. Dropped without links, it is among [`Mounted::take_dropped`].
+pub struct Ready(Option<Rc<Node>>);
+
+impl Ready {
+    /// Lets everybody use it.
+    ///
+    /// # Panics
+    ///
+    /// Never.
+    pub fn unlock(mut self) -> Rc<Node> {
+        self.0.take().expect("it is there until then")
+    }
+}
+
+impl Deref for Ready {
+    type Target = Node;
+
+    fn deref(&self) -> &Node {
+        self.0.as_ref().expect("it is there until it is unlocked")
+    }
+}
+
+impl Drop for Ready {
+    fn drop(&mut self) {
+        if let Some(node) = self.0.take().filter(|node| node.links() == 0) {
+            node.mounted.clone().dropped.borrow_mut().push(node);
+        }
+    }
+}
