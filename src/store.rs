@@ -138,6 +138,11 @@ pub enum Rule {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flaw(pub &'static str);
 
+impl Flaw {
+    /// The checksum is another one: the super block records that as an error of its own kind.
+    pub const CHECKSUM: Self = Self("wrong checksum");
+}
+
 /// The kinds of metadata block. The store remembers as which kind a cached block was checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -336,8 +341,8 @@ pub trait Store: Sized + 'static {
         }
     }
 
-    /// Whether the task may use the blocks that the file system reserves for `owner`: it is that user, in that group, or
-    /// privileged.
+    /// Whether the task may use the blocks that the file system reserves for `owner`: it is that user, in that group,
+    /// or privileged.
     fn may_use_reserve(&self, owner: ReserveOwner) -> bool;
 
     /// Whether handles can be had.
@@ -356,10 +361,21 @@ pub trait Store: Sized + 'static {
     /// Writes a line to the log that warns of something.
     fn warn(&self, what: fmt::Arguments<'_>);
 
-    /// Reports an error of the file system or its device: one line in the log, a record with the place of the call in the
-    /// super block, the `errors=` policy. Returns `error`. May sleep.
+    /// Reports an error of the file system or its device: one line in the log, a record with the place of the call in
+    /// the super block, the `errors=` policy. Returns `error`. May sleep.
     #[track_caller]
     fn fail(&self, error: Error, about: impl Into<About>, what: fmt::Arguments<'_>) -> Error;
+
+    /// Reports what is wrong with a structure that was checked; `what` tells it with its place. Returns `EUCLEAN`.
+    #[track_caller]
+    fn flawed(&self, flaw: Flaw, about: impl Into<About>, what: fmt::Arguments<'_>) -> Error {
+        let error = match flaw == Flaw::CHECKSUM {
+            true => EFSBADCRC,
+            false => EUCLEAN,
+        };
+        self.fail(error, about, what);
+        EUCLEAN
+    }
 
     /// Reports a corruption: [`Store::fail`] with `EUCLEAN`, which is returned.
     #[track_caller]
@@ -396,8 +412,9 @@ pub trait Transaction<S: Store> {
     /// that replay never writes over what is there next. Costs one revoke credit.
     fn forget(&mut self, nr: PhysBlock) -> Result;
 
-    /// Makes sure that so much more can be changed and revoked. Extends the handle, else commits to a new transaction; then `true`: what was changed so far may become durable without
-    /// what follows, so the structures must be consistent at this point (or the inode be an orphan).
+    /// Makes sure that so much more can be changed and revoked. Extends the handle, else commits to a new transaction;
+    /// then `true`: what was changed so far may become durable without what follows, so the structures must be
+    /// consistent at this point (or the inode be an orphan).
     ///
     /// May wait until the old transaction's other handles have stopped: no lock may be held that is taken
     /// inside of a handle, the map lock above all.

@@ -40,6 +40,23 @@ impl<S: Store> Volume<S> {
         }
     }
 
+    /// Takes over how many blocks the super block reserves, which `tune2fs` changes under a mounted file system, too.
+    /// If the super block cannot be read, they stay as many. Without `wait`, only where it is in memory.
+    pub fn refresh_reserve(&self, wait: bool) {
+        let (nr, offset) = self.layout.super_location();
+        let format = SuperFormat::new(offset);
+        let block = match wait {
+            true => self.store.read(nr, format).ok(),
+            false => self.store.read_cached(nr, format),
+        };
+        let reserved = block.and_then(|block| {
+            block.with(|bytes| Some(RawSuper::from_block(bytes, offset)?.reserved_blocks_count()))
+        });
+        if let Some(reserved) = reserved {
+            self.space.set_reserved(reserved);
+        }
+    }
+
     /// Changes the super block in a transaction. Costs one credit.
     ///
     /// # Errors

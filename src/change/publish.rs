@@ -86,7 +86,11 @@ pub fn publish<'a, S: Store, L: Live<S>>(
         if written.direct && end > live.size() {
             live.set_size(end);
         }
-        let shown = if written.unwritten { next.min(last) } else { at };
+        let shown = if written.unwritten {
+            next.min(last)
+        } else {
+            at
+        };
         live.published(tx.tid(), at, shown, disk_size);
         if progress == Progress::Done {
             return Ok(());

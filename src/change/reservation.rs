@@ -4,17 +4,18 @@
 //!
 //! | operation | what its transaction changes |
 //! |---|---|
-//! | [`create`](fn@create) | a new inode and its first block; a name; its way out as an orphan where it can have no name |
+//! | [`create`](fn@create) | a new inode and its first block; a name; its way out as an orphan if it gets no name |
 //! | [`tmpfile`] | a new inode; an orphan |
 //! | [`link`](fn@link) | a name; an inode, which is no orphan any more |
 //! | [`UNLINK`] | a name; two inodes, one of them an orphan |
-//! | [`rename`](fn@rename) | a name inserted, one removed or changed, `..`; four inodes, one of them an orphan; with a whiteout what [`tmpfile`] changes |
+//! | [`rename`](fn@rename) | a name inserted, one removed or changed, `..`; four inodes, one of them an orphan |
+//! | the same, with a whiteout | and what [`tmpfile`] changes |
 //! | [`EXCHANGE`] | two names, two `..`, four inodes |
 //! | [`ATTRIBUTES`] | an inode |
 //! | [`publish`](fn@publish) | a run of data in the extent tree; an inode |
 //! | [`cut`] | an extent of data less in the extent tree; an inode, which becomes an orphan or is none any more |
 //! | [`cut_metadata`] | as [`cut`], and the blocks are revoked |
-//! | [`free`](fn@free) | an inode twice, with its deletion time; the block of its attributes; the inode bitmap; an orphan less |
+//! | [`free`](fn@free) | an inode twice, the block of its attributes, the inode bitmap; an orphan less |
 //! | [`ORPHAN`] | an orphan less |
 //!
 //! The functions of `space`, `map`, `names` and `inode` that change something say themselves what they cost; a row adds

@@ -168,7 +168,7 @@ impl Expected {
             .sum
             .is_some_and(|(sum, stored)| sum.of(bitmap) != stored)
         {
-            return Err(Flaw("bad bitmap checksum"));
+            return Err(Flaw::CHECKSUM);
         }
         if !is_padded(bitmap, self.bits) {
             return Err(Flaw("padding at the end of the bitmap is not set"));

@@ -456,7 +456,7 @@ impl Format for DirLeafFormat {
                 return Err(Flaw("directory block has no checksum record"));
             };
             if seed.checksum(records) != u32::from_le_bytes([c0, c1, c2, c3]) {
-                return Err(Flaw("checksum of a directory block is wrong"));
+                return Err(Flaw::CHECKSUM);
             }
         }
         for entry in self.entries(block) {

@@ -336,7 +336,7 @@ impl Format for DxFormat {
         }
         if let Some(seed) = self.seed {
             if self.checksum(seed, block) != le32(block, self.checksum_at(block)) {
-                return Err(Flaw("checksum of a directory index is wrong"));
+                return Err(Flaw::CHECKSUM);
             }
         }
         let mut last = 0;

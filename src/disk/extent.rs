@@ -440,7 +440,7 @@ impl Format for ExtentNodeFormat {
                 .get(at..)
                 .and_then(|tail| U32::read_from_prefix(tail).ok());
             if stored.map(|(stored, _)| stored.get()) != Some(crc) {
-                return Err(Flaw("bad checksum of an extent node"));
+                return Err(Flaw::CHECKSUM);
             }
         }
         if node.is_empty() {

@@ -263,7 +263,7 @@ impl Format for GroupDescFormat {
                 .csum
                 .holds(Group::new(self.first.get().saturating_add(n)), desc)
             {
-                return Err(Flaw("bad group descriptor checksum"));
+                return Err(Flaw::CHECKSUM);
             }
         }
         Ok(())

@@ -228,7 +228,7 @@ impl DiskInode {
             let mask = if hi.is_some() { u32::MAX } else { 0xffff };
             let found = hi.unwrap_or(0) << 16 | lo;
             if checksum(seed, bytes, extra_isize).map(|sum| sum & mask) != Some(found) {
-                return Err(Flaw("wrong checksum"));
+                return Err(Flaw::CHECKSUM);
             }
         }
 

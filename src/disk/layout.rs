@@ -232,7 +232,8 @@ impl Layout {
         group.get().wrapping_shr(self.flex_bits.into())
     }
 
-    /// Blocks that only the users of [`Self::reserve_owner`] and the privileged may use, as of mount.
+    /// Blocks that only the users of [`Self::reserve_owner`] and the privileged may use, as of mount
+    /// ([`Space::set_aside`](crate::space::Space::set_aside) follows what changes).
     pub fn reserved_blocks(&self) -> u64 {
         self.reserved_blocks
     }

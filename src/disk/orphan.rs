@@ -97,7 +97,7 @@ impl Format for OrphanFormat {
             return Err(Flaw("wrong magic number"));
         }
         match self.checksum(nr, slots) {
-            Some(sum) if sum != (tail >> 32) as u32 => Err(Flaw("wrong checksum")),
+            Some(sum) if sum != (tail >> 32) as u32 => Err(Flaw::CHECKSUM),
             _ => Ok(()),
         }
     }

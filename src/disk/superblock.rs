@@ -465,7 +465,7 @@ impl Format for SuperFormat {
             return Err(Flaw("wrong magic number"));
         }
         if !raw.checksum_ok() {
-            return Err(Flaw("wrong checksum"));
+            return Err(Flaw::CHECKSUM);
         }
         Ok(())
     }

@@ -84,7 +84,7 @@ impl Format for XattrFormat {
             return Err(Flaw("bad reference count"));
         }
         match self.checksum(nr, bytes) {
-            Some(sum) if sum != header.checksum.get() => Err(Flaw("wrong checksum")),
+            Some(sum) if sum != header.checksum.get() => Err(Flaw::CHECKSUM),
             _ => Ok(()),
         }
     }

@@ -22,7 +22,7 @@ use crate::disk::orphan::{self as format, OrphanFormat};
 use crate::disk::superblock::RawSuper;
 use crate::disk::{Ino, LogicalBlock};
 use crate::map::State;
-use crate::store::{Credits, About, Block, Store, Transaction};
+use crate::store::{About, Block, Credits, Store, Transaction};
 use crate::volume::Volume;
 use core::pin::Pin;
 use kernel::alloc::{flags::GFP_KERNEL, KBox, KVec};

@@ -78,7 +78,7 @@ impl<S: Store> Place<S> {
 #[track_caller]
 pub(super) fn corrupt<S: Store>(vol: &Volume<S>, ino: Ino, flaw: Flaw) -> Error {
     vol.store
-        .corrupt(ino, fmt!("inode {}: {}", ino.get(), flaw.0))
+        .flawed(flaw, ino, fmt!("inode {}: {}", ino.get(), flaw.0))
 }
 
 /// The block of the inode table with an inode. As long as it is kept, the inode can be written without being read.

@@ -125,6 +125,20 @@ impl BufferHead {
         Self { raw }
     }
 
+    /// Gives `f` a buffer whose reference somebody else keeps.
+    ///
+    /// # Safety
+    ///
+    /// `raw` must be a mapped buffer of a block device's cache that is up to date, with a reference that stays until
+    /// `f` returns.
+    pub(in crate::linux) unsafe fn with_borrowed<R>(
+        raw: NonNull<bindings::buffer_head>,
+        f: impl FnOnce(&Self) -> R,
+    ) -> R {
+        // INVARIANT: By the function's requirements; the reference is not given up.
+        f(&core::mem::ManuallyDrop::new(Self { raw }))
+    }
+
     pub(in crate::linux) fn as_raw(&self) -> *mut bindings::buffer_head {
         self.raw.as_ptr()
     }

@@ -15,7 +15,7 @@
 
 use super::bindings;
 use super::block_device::BlockDevice;
-use super::buffer::BufferCache;
+use super::buffer::{BufferCache, BufferHead};
 use super::memalloc::wait_for_memory;
 use core::ptr::NonNull;
 use kernel::alloc::{flags::GFP_KERNEL, KBox};
@@ -31,6 +31,11 @@ pub use handle::Handle;
 pub trait Client: Send + Sync + 'static {
     /// The device block of block `block` of the journal. `None` aborts the journal.
     fn map(&self, block: u64) -> Option<u64>;
+
+    /// Whether the first block of those for fast commits, `bytes`, begins one that follows on transaction `tid - 1`,
+    /// the last one in the journal. If so, [`Unloaded::load`] fails with `EOPNOTSUPP` before it has changed anything. Asked
+    /// where the journal has the feature; must not sleep.
+    fn begins_fast_commit(&self, tid: u32, bytes: &[u8]) -> bool;
 
     /// Transaction `tid` is on the device. Called by the journal's thread: must not wait for a handle.
     fn committed(&self, tid: u32);
@@ -161,6 +166,7 @@ impl<C: Client> Unloaded<C> {
             (*raw.as_ptr()).j_private = core::ptr::from_ref::<C>(&client).cast_mut().cast();
             (*raw.as_ptr()).j_bmap = Some(map_callback::<C>);
             (*raw.as_ptr()).j_commit_callback = Some(commit_callback::<C>);
+            (*raw.as_ptr()).j_fc_replay_callback = Some(fast_commit_callback::<C>);
         }
         // INVARIANT: `j_private` was set; a box keeps its contents in place.
         Ok(Self(Raw { raw, client, cache }))
@@ -179,17 +185,6 @@ impl<C: Client> Unloaded<C> {
         }
     }
 
-    /// Whether there may be fast commits in the journal that are to be replayed, which [`Self::load`] would pass over:
-    /// its last user wrote some or was about to. [`Self::load`] takes the mark away.
-    pub fn may_have_fast_commits(&self) -> bool {
-        // SAFETY: The journal is valid and not loaded.
-        unsafe {
-            // A journal with nothing to replay has no fast commits either: they come after a commit that is in it.
-            bindings::jbd2_has_feature_fast_commit(self.0.as_ptr())
-                && (*self.0.as_ptr()).j_tail != 0
-        }
-    }
-
     /// Drops what is in the journal, in memory, and on the device if `write`.
     pub fn wipe(&mut self, write: bool) -> Result {
         // SAFETY: The journal is valid and not loaded.
@@ -203,6 +198,9 @@ impl<C: Client> Unloaded<C> {
     }
 
     /// Replays what is in the journal and starts its thread.
+    ///
+    /// Fast commits are not replayed: where there are some ([`Client::begins_fast_commit`]), this fails with
+    /// `EOPNOTSUPP`, and nothing was changed. The journal says that it has none from then on.
     ///
     /// Replay writes to any block of the device's cache: nobody else uses it meanwhile, and what was read before must
     /// be read again. An error was reported by jbd2; what was replayed so far is then on the device.
@@ -401,6 +399,8 @@ impl<C: Client> UpdatesLocked<'_, C> {
 const FLAG_ABORT: usize = bindings::JBD2_ABORT as usize;
 const FLAG_BARRIER: usize = bindings::JBD2_BARRIER as usize;
 const FLAG_CYCLE_RECORD: usize = bindings::JBD2_CYCLE_RECORD as usize;
+/// What ends the reading of fast commits.
+const FAST_COMMIT_STOP: core::ffi::c_int = bindings::JBD2_FC_REPLAY_STOP as core::ffi::c_int;
 
 /// # Safety
 ///
@@ -422,6 +422,35 @@ unsafe extern "C" fn map_callback<C: Client>(
             unsafe { bindings::jbd2_journal_abort(journal, EUCLEAN.to_errno()) };
             EUCLEAN.to_errno()
         }
+    }
+}
+
+/// # Safety
+///
+/// For jbd2, with a journal of [`Unloaded::open`] and a buffer of it that is up to date.
+unsafe extern "C" fn fast_commit_callback<C: Client>(
+    journal: *mut bindings::journal_t,
+    buffer: *mut bindings::buffer_head,
+    pass: bindings::passtype,
+    index: core::ffi::c_int,
+    expected: bindings::tid_t,
+) -> core::ffi::c_int {
+    // The log is read first, and nothing was changed by then.
+    let (Some(buffer), 0, bindings::passtype_PASS_SCAN) = (NonNull::new(buffer), index, pass)
+    else {
+        return FAST_COMMIT_STOP;
+    };
+    // SAFETY: `j_private` is the journal's client, which outlives it.
+    let client = unsafe { &*(*journal).j_private.cast::<C>() };
+    // SAFETY: The caller keeps its reference on the buffer, which is up to date.
+    let begins = unsafe {
+        BufferHead::with_borrowed(buffer, |buffer| {
+            buffer.with(|bytes| client.begins_fast_commit(expected, bytes))
+        })
+    };
+    match begins {
+        true => EOPNOTSUPP.to_errno(),
+        false => FAST_COMMIT_STOP,
     }
 }
 

@@ -49,7 +49,7 @@ use crate::disk::dirent::{put_entry, rec_len_for, set_target, Dots, NAME_LEN};
 use crate::disk::dx::{DxFormat, Part};
 use crate::disk::hash::HashVersion;
 use crate::disk::{Ino, LogicalBlock};
-use crate::store::{Credits, Block, Store, Transaction};
+use crate::store::{Block, Credits, Store, Transaction};
 use access::{
     bad_entry, bad_index, check_whole, dx_format, has_good_tree, has_tree, index_failed,
     leaf_format, need_leaf, pass_over, read_index, Fault, Scan,

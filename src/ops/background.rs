@@ -133,6 +133,7 @@ impl Background {
 impl Works {
     fn give_back(&self, tid: Tid) {
         if let Some(volume) = &*self.for_commits.lock() {
+            volume.refresh_reserve(false);
             volume.space.committed(tid, |run| {
                 if self.discard.load(Relaxed) != 0 {
                     discard(volume, run);

@@ -17,8 +17,7 @@
 //! No handle is taken here (law 1: a folio may be locked), only the map lock.
 
 use super::extents::{
-    lookup, lookup_locked, release_windows, to_map, try_with_core, unchanged, with_core,
-    Blocks,
+    lookup, lookup_locked, release_windows, to_map, try_with_core, unchanged, with_core, Blocks,
 };
 use super::{Fs, Node};
 use crate::change::Live;

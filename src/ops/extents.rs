@@ -156,8 +156,9 @@ pub(super) fn unchanged(node: &Node, cookie: u64) -> bool {
 }
 
 /// Space is short: all files give back the blocks that were chosen ahead for them, but those that somebody is at work
-/// on. The caller holds no map lock, no handle and no locked folio.
+/// on, and fewer blocks may be reserved by now. The caller holds no map lock, no handle and no locked folio.
 pub(super) fn release_windows(sb: &SuperBlock) {
+    sb.data().mounted.volume.refresh_reserve(true);
     sb.for_each_inode_data(|data| {
         if let Some(mut core) = data.try_map_lock() {
             core.map.release_window(data.volume());

@@ -28,7 +28,6 @@ use kernel::prelude::*;
 use kernel::sync::aref::ARef;
 use kernel::sync::atomic::{Acquire, Atomic, Relaxed, Release};
 
-
 use kernel::sync::{new_mutex, Arc, Mutex, MutexGuard};
 use pin_init::init_scope;
 
@@ -270,7 +269,6 @@ impl Data {
             None => true,
         }
     }
-
 }
 
 /// The format's form of a timestamp.

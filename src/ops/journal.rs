@@ -4,7 +4,7 @@
 
 use super::background::Background;
 use super::store::JournalStore;
-use crate::disk::Layout;
+use crate::disk::{fast_commit, Layout};
 use crate::inode::JournalMap;
 use crate::linux::jbd2::{Client, Features, Unloaded};
 use crate::linux::printk::Level;
@@ -29,6 +29,10 @@ impl JournalClient {
 impl Client for JournalClient {
     fn map(&self, block: u64) -> Option<u64> {
         self.map.at(block)
+    }
+
+    fn begins_fast_commit(&self, tid: Tid, bytes: &[u8]) -> bool {
+        fast_commit::begins(tid, bytes)
     }
 
     fn committed(&self, tid: Tid) {

@@ -294,6 +294,7 @@ impl FileSystem for Fs {
     fn statfs(sb: &SuperBlock, to: &mut StatFs) -> Result {
         let volume = &sb.data().mounted.volume;
         let layout = &volume.layout;
+        volume.refresh_reserve(true);
         let counts = volume.space.counts();
         let free = counts.free_blocks.wrapping_shl(layout.cluster_bits());
         to.set_kind(SUPER_MAGIC.into(), NAME_MAX);
@@ -303,7 +304,7 @@ impl FileSystem for Fs {
                 .blocks_count()
                 .saturating_sub(sb.data().mounted.overhead()),
             free,
-            available: free.saturating_sub(layout.set_aside_blocks()),
+            available: free.saturating_sub(volume.space.set_aside()),
         });
         to.set_inodes(layout.inodes_count().into(), counts.free_inodes);
         to.set_id(layout.uuid());

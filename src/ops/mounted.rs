@@ -161,6 +161,9 @@ impl Mounted {
             if replayed {
                 superblock::mark_replayed(&this.volume.store, &this.volume.layout)?;
             }
+            if this.volume.store.errors().any() {
+                this.volume.store.record_errors();
+            }
         } else {
             this.start_writing(&now)?;
         }
@@ -437,6 +440,8 @@ impl Mounted {
                 fmt!("could not be unmounted cleanly; the journal must be replayed"),
             );
         }
+        // The super block of a read-only mount may have errors to come.
+        store.background().flush();
         store.background().unlink();
         let counts = self.volume.space.counts();
 

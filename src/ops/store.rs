@@ -5,7 +5,8 @@
 //!
 //! # Invariants
 //!
-//! * The tag of a buffer is the kind that its contents were last checked or sealed as ([`Kind`], 0 for none).
+//! * The tag of a buffer is the kind that its contents were last checked or sealed as ([`Kind`], 0 for none), or
+//!   [`BAD`] where a check has failed, which has been reported.
 //!   Before the journal was replayed nothing is tagged, as replay changes blocks.
 //! * A handle can be had only while the mount is writable and no error has stopped it.
 //!
@@ -30,6 +31,11 @@ use kernel::fmt;
 use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::Arc;
+
+/// The tag of a block that was found to be bad.
+const BAD: u8 = 15;
+
+const _: () = assert!((Kind::Unchecked as u8) < BAD);
 
 /// Blocks and journal of one mount.
 ///
@@ -151,6 +157,13 @@ impl JournalStore {
             .map_or(0, |journal| journal.latest_tid())
     }
 
+    /// The super block is to have the errors, on a device that can be written to.
+    pub(super) fn record_errors(&self) {
+        if !self.cache.device().is_read_only() {
+            self.background.record_errors();
+        }
+    }
+
     /// From now on nothing is changed and nothing gets to the device.
     fn stop(&self, error: Error, why: fmt::Arguments<'_>) {
         if self.errors.stop() {
@@ -161,7 +174,7 @@ impl JournalStore {
         }
         if self.was_writable() {
             self.log(Level::Critical, fmt!("{why}: read-only from now on"));
-            self.background.record_errors();
+            self.record_errors();
             if self.errors.policy() == ErrorPolicy::Panic {
                 self.panic();
             }
@@ -180,17 +193,22 @@ impl JournalStore {
             return Ok(());
         }
         let nr = PhysBlock::new(buffer.nr());
+        // As long as the block is in memory, it is reported once, however often it is asked for.
+        let told = buffer.tag() == BAD;
         let verified = buffer.with(|bytes| {
             let verified = format.verify(nr, bytes);
 
             if self.tagging {
                 // Under the byte lock, so that no change comes between.
-                buffer.set_tag(if verified.is_ok() { F::KIND as u8 } else { 0 });
+                buffer.set_tag(if verified.is_ok() { F::KIND as u8 } else { BAD });
             }
             verified
         });
 
         verified.map_err(|flaw| {
+            if told {
+                return EUCLEAN;
+            }
             let (kind, what) = (kind_name(F::KIND), flaw.0);
             let about = About {
                 ino: format.owner(),
@@ -199,11 +217,12 @@ impl JournalStore {
             let nr = nr.get();
 
             match about.ino {
-                Some(ino) => self.corrupt(
+                Some(ino) => self.flawed(
+                    flaw,
                     about,
                     fmt!("inode {}: block {nr} ({kind}): {what}", ino.get()),
                 ),
-                None => self.corrupt(about, fmt!("block {nr} ({kind}): {what}")),
+                None => self.flawed(flaw, about, fmt!("block {nr} ({kind}): {what}")),
             }
         })
     }
@@ -291,12 +310,7 @@ impl Store for JournalStore {
     }
 
     #[track_caller]
-    fn fail(
-        &self,
-        error: Error,
-        about: impl Into<About>,
-        what: fmt::Arguments<'_>,
-    ) -> Error {
+    fn fail(&self, error: Error, about: impl Into<About>, what: fmt::Arguments<'_>) -> Error {
         self.errors.record(error, about.into(), what);
         match self.errors.policy() {
             ErrorPolicy::Continue => {}
@@ -306,9 +320,7 @@ impl Store for JournalStore {
                 self.panic();
             }
         }
-        if self.was_writable() {
-            self.background.record_errors();
-        }
+        self.record_errors();
         error
     }
 }

@@ -15,7 +15,7 @@ use super::store::JournalStore;
 use crate::disk::superblock::{RawSuper, SuperFormat, STATE_ERROR};
 use crate::disk::Layout;
 use crate::linux::printk::{self, Level};
-use crate::store::{Credits, Block, Format, Store};
+use crate::store::{Block, Credits, Format, Store};
 use crate::volume::Volume;
 use kernel::error::{code::*, Error, Result};
 use kernel::prelude::*;
@@ -188,7 +188,8 @@ pub(super) fn restore_errors(
     })
 }
 
-/// Writes the errors that the super block does not have yet: in a transaction, or past an aborted journal.
+/// Writes the errors that the super block does not have yet: in a transaction, or past a journal that is aborted or not
+/// written to.
 pub(super) fn write_errors(vol: &Volume<JournalStore>) {
     if vol.store.is_frozen() {
         // The end of the freeze writes them.
@@ -199,7 +200,9 @@ pub(super) fn write_errors(vol: &Volume<JournalStore>) {
         .begin(Credits::new(1, 0))
         .and_then(|mut tx| vol.change_super(&mut tx, |raw| vol.store.errors().write(raw)));
 
-    if in_transaction.is_err() && vol.store.errors().is_stopped() {
+    // A mount that is read-only has no transaction that could hold a change.
+    let none_open = vol.store.errors().is_stopped() || !vol.store.was_writable();
+    if in_transaction.is_err() && none_open {
         // Reported where it fails.
         let _ = change_at_once(&vol.store, &vol.layout, |raw| {
             vol.store.errors().write(raw);

@@ -36,10 +36,9 @@ impl Operations for Slow {
         let volume = data.volume();
         let bad = |what| {
             let number = node.number();
-            volume.store.corrupt(
-                node.ino(),
-                fmt!("inode {number}: symbolic link: {what}"),
-            )
+            volume
+                .store
+                .corrupt(node.ino(), fmt!("inode {number}: symbolic link: {what}"))
         };
         let mapping = data.map_lock().map.lookup(volume, LogicalBlock::ZERO, 1)?;
         let (Some(nr), State::Written) = (mapping.phys, mapping.state) else {

@@ -21,7 +21,7 @@ use kernel::sync::atomic::{Acquire, Atomic, Full, Relaxed};
 pub(super) struct Counters {
     available: Atomic<i64>,
     /// Blocks that [`Share::Common`] does not have.
-    not_common: i64,
+    not_common: Atomic<i64>,
     /// Blocks that only [`Share::All`] has.
     only_all: i64,
     /// Free blocks as the bitmaps on the device have it, with the changes of the running transaction.
@@ -42,7 +42,7 @@ impl Counters {
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         Self {
             available: Atomic::new(free as i64),
-            not_common: number(layout.set_aside_blocks()),
+            not_common: Atomic::new(number(layout.set_aside_blocks())),
             only_all: number(layout.kept_blocks()),
             on_disk: Atomic::new(free as i64),
             pending: Atomic::new(0),
@@ -52,10 +52,22 @@ impl Counters {
         }
     }
 
+    /// So many blocks are reserved for some users from now on.
+    pub(super) fn set_reserved(&self, blocks: u64) {
+        let blocks = i64::try_from(blocks).unwrap_or(i64::MAX);
+        self.not_common
+            .store(blocks.saturating_add(self.only_all), Relaxed);
+    }
+
+    /// Blocks that [`Share::Common`] does not have.
+    pub(super) fn set_aside(&self) -> u64 {
+        u64::try_from(self.not_common.load(Relaxed)).unwrap_or(0)
+    }
+
     /// Takes up to `want` blocks, at least `least`, from what is available.
     fn take(&self, least: u64, want: u64, share: Share) -> Result<u64> {
         let keep = match share {
-            Share::Common => self.not_common,
+            Share::Common => self.not_common.load(Relaxed),
             Share::Reserve => self.only_all,
             Share::All => 0,
         };

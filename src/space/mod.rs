@@ -39,7 +39,7 @@ mod zone;
 use crate::disk::bitmap_sum::{Powers, Sum};
 use crate::disk::group_desc::{DescCsum, GroupDesc, GroupDescFormat, GroupFlags};
 use crate::disk::{Group, Layout, PhysBlock};
-use crate::store::{Credits, Block, Store, Transaction};
+use crate::store::{Block, Credits, Store, Transaction};
 use counters::Counters;
 use deferred::Deferred;
 use groups::{GroupInfo, Groups};
@@ -284,6 +284,17 @@ impl<S: Store> Space<S> {
     pub fn reserve(&self, data: u32, meta: u32, share: Share) -> Result {
         self.counters
             .reserve(u64::from(data).saturating_add(meta.into()), share)
+    }
+
+    /// Free blocks that not everybody may take: those that the super block reserves, and those that are kept back.
+    pub fn set_aside(&self) -> u64 {
+        self.counters.set_aside()
+    }
+
+    /// The super block reserves so many blocks now, at most as many as there are: `tune2fs` may have changed that.
+    pub fn set_reserved(&self, blocks: u64) {
+        self.counters
+            .set_reserved(blocks.min(self.layout.blocks_count()));
     }
 
     /// Gives back what was reserved and not chosen. Never fails or sleeps.

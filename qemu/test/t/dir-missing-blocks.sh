@@ -71,3 +71,27 @@ for features in ^dir_index dir_index '^metadata_csum,dir_index'; do
 		rm img
 	done
 done
+
+# A block that cannot be trusted is told once, as long as it is in memory, and the names in the others are there.
+for features in ^dir_index dir_index; do
+	rm -f img
+	mkimg -s 16M -O "$features" img
+	mount_ext4 img
+	mkdir "$MNT/dir"
+	touch "$MNT/file"
+	(cd "$MNT/dir" && seq -f 'name-%04.0f-long-long-long-long' $names | xargs touch)
+	unmount
+	printf x | dd of=img bs=1 seek=$(($(debugfs -R 'bmap /dir 2' img 2>/dev/null) * BS + BS / 2)) conv=notrunc 2>/dev/null
+	no_fsck img
+	mount_fs img errors=continue
+	log_mark
+	read -r listed end < <(look) || fail "$features, a bad block"
+	[ "$listed" -ge $((names - 40)) ] && [ "$listed" -lt $names ] && [ "$end" = EUCLEAN ] || fail "$features, a bad block: $listed, $end"
+	for n in 1 2 3; do
+		! ls "$MNT/dir" >/dev/null 2>&1 || fail "$features, a bad block: ls is content"
+		! stat "$MNT/dir/none-$n" >/dev/null 2>&1 || fail "$features, a bad block: finds what there is not"
+	done
+	[ "$(log_lines | grep -c 'iomapfs .*wrong checksum')" = 1 ] || fail "$features: $(log_lines | grep -c 'iomapfs .*wrong checksum') lines about a bad block"
+	unmount
+	[ "$(dumpe2fs -h img 2>/dev/null | sed -n 's/^FS Error count: *//p')" = 1 ] || fail "$features: a bad block is counted more than once"
+done

@@ -87,3 +87,13 @@ bad = [p for p in range(len(data) // 4096) if data[p * 4096] != (0 if p % 2 else
 assert not bad, f'pages {bad[:9]}'
 P
 crosscheck img
+
+# The reserve of a mounted file system is made smaller: a user whom it had kept out gets on at once.
+mkimg -s 48M -m 20 -N 4000 img
+mount_fs img
+chmod 777 "$MNT"
+filled 1000 1000 user >/dev/null
+[ "$(filled 1000 1000 more)" -lt 64 ] || fail "a user has more than the reserve leaves"
+tune2fs -m 0 "$(losetup -j img | cut -d : -f 1 | head -n 1)" >/dev/null 2>&1
+[ "$(filled 1000 1000 more)" -gt 5000 ] || fail "a user does not get what is no longer reserved"
+unmount

@@ -20,7 +20,7 @@ for at in (0x2c, 0x30, 0x40, 0x108):
 for at in (0x198, 0x1cc):
     s[at:at + 4] = b'time' if any(s[at:at + 4]) else b'none'
 # Function, line and block of an error.
-for start, length in ((0x1a8, 32), (0x1c8, 4), (0x1e0, 32), (0x1d4, 4), (0x1a0, 8), (0x1d8, 8), (0x27a, 2)):
+for start, length in ((0x1a8, 32), (0x1c8, 4), (0x1e0, 32), (0x1d4, 4), (0x1a0, 8), (0x1d8, 8)):
     s[start:start + length] = bytes(length)
 for at in range(0, 1024, 4):
     print(f'{at:#05x} {s[at:at + 4].hex()}')
@@ -81,6 +81,20 @@ bad() {
 prepare=bad
 expect_errors
 same_as_ext4 'an error' 'mount error unmount mount unmount'
+same_as_ext4 'an error, read-only' 'mount-ro error unmount mount-ro unmount mount unmount'
+# A block whose checksum is wrong.
+wrong_sum() {
+	mount_ext4 img
+	mkdir "$MNT/bad"
+	touch "$MNT/bad/"{1..9}
+	unmount
+	local block
+	block=$(debugfs -R 'bmap /bad 0' img 2>/dev/null)
+	printf 'x' | dd of=img bs=1 seek=$((block * 4096 + 2000)) conv=notrunc 2>/dev/null
+}
+prepare=wrong_sum
+options=''
+same_as_ext4 'a wrong checksum' 'mount error unmount'
 no_fsck img
 
 # Where it is mounted is noted when a file is opened, with what is known by then, and it is never too long.

@@ -2,9 +2,9 @@
 
 //! The journal at mount: whether it is used, whether it must be replayed first, and its features.
 //!
-//! Fast commits are neither written nor replayed. A journal says by a feature of its own that it may have some; jbd2
-//! takes that away when it loads the journal, so that what we write is a journal without, whatever the feature
-//! `fast_commit` of the file system says.
+//! Fast commits are neither written nor replayed: a journal that holds some to be replayed is refused before anything is
+//! changed. A journal says by a feature of its own that it may have some; jbd2 takes that away when it loads the journal,
+//! so that what we write is a journal without, whatever the feature `fast_commit` of the file system says.
 
 use super::super::journal::{self, JournalClient};
 use super::super::store::JournalStore;
@@ -87,14 +87,6 @@ pub(super) fn plan(
                 "the journal must be replayed, but the device is read-only: mount with -o ro,noload",
             );
         }
-        store.log(
-            Level::Info,
-            if options.read_only {
-                fmt!("replaying the journal, although the mount is read-only")
-            } else {
-                fmt!("replaying the journal")
-            },
-        );
     } else if device_read_only {
         return Ok(Plan::Without);
     }
@@ -115,24 +107,24 @@ pub(super) fn load(
     if !replay {
         // The super block says that the journal is empty, whatever it holds.
         journal.wipe(true)?;
-    } else if journal.may_have_fast_commits() {
-        store.log(
-            Level::Error,
-            fmt!(
-                "the journal may hold fast commits, which cannot be replayed: run e2fsck, or mount with -o ro,noload"
-            ),
-        );
-        return Err(EOPNOTSUPP);
     }
     let journal = journal.load().inspect_err(|error| {
-        store.log(
-            Level::Error,
-            fmt!(
-                "the journal could not be loaded: error {}",
-                error.to_errno()
+        let error = error.to_errno();
+        let why = match error == EOPNOTSUPP.to_errno() {
+            true => fmt!(
+                "the journal holds fast commits, which cannot be replayed: run e2fsck, or mount with -o ro,noload"
             ),
-        );
+            false => fmt!("the journal could not be loaded: error {error}"),
+        };
+        store.log(Level::Error, why);
     })?;
+    if replay {
+        let although = match options.read_only {
+            true => ", although the mount is read-only",
+            false => "",
+        };
+        store.log(Level::Info, fmt!("the journal was replayed{although}"));
+    }
     let mut on = Features::default();
     let off = Features::CHECKSUM
         .with(Features::CSUM_V2)

@@ -9,7 +9,7 @@ mod map_common;
 
 use iomapfs_core::host::{HostStore, Mkfs};
 use iomapfs_core::inode::Inode;
-use iomapfs_core::map::{FileMap};
+use iomapfs_core::map::FileMap;
 use iomapfs_core::space::Share;
 use iomapfs_core::store::{Credits, Store};
 use map_common::*;
@@ -136,10 +136,7 @@ fn main() {
     let mut end = u32::MAX;
     loop {
         let granted = FileMap::remove_credits(&vol, many.map().depth());
-        let mut tx = vol
-            .store
-            .begin(granted + Inode::WRITE_CREDITS)
-            .unwrap();
+        let mut tx = vol.store.begin(granted + Inode::WRITE_CREDITS).unwrap();
         steps += 1;
         match many
             .map()

@@ -277,7 +277,10 @@ fn a_run_over_many_groups() {
         let mut next = block(0);
         loop {
             let granted = FileMap::commit_credits(&vol, file.map().depth());
-            let mut tx = vol.store.begin(Credits::new(granted.blocks, granted.revokes)).unwrap();
+            let mut tx = vol
+                .store
+                .begin(Credits::new(granted.blocks, granted.revokes))
+                .unwrap();
             let len = LEN - next.get();
             let progress = file.map().commit(&vol, &mut tx, next, len, granted);
             let Progress::Again(at) = progress.unwrap() else {

@@ -55,10 +55,7 @@ fn no_memory() {
                 1 => file.map().reserve(&vol, block(at), 3, Share::All).map(drop),
                 _ => {
                     let credits = FileMap::commit_credits(&vol, file.map().depth());
-                    let mut tx = vol
-                        .store
-                        .begin(credits + Inode::WRITE_CREDITS)
-                        .unwrap();
+                    let mut tx = vol.store.begin(credits + Inode::WRITE_CREDITS).unwrap();
                     file.inode
                         .map
                         .allocate(&vol, &mut tx, block(at), 3, goal(), Share::All)
@@ -91,7 +88,10 @@ fn no_memory() {
         for n in 0..40 {
             fail_allocation(Some(n));
             let credits = FileMap::commit_credits(&vol, file.map().depth());
-            let mut tx = vol.store.begin(Credits::new(20 * credits.blocks, 5)).unwrap();
+            let mut tx = vol
+                .store
+                .begin(Credits::new(20 * credits.blocks, 5))
+                .unwrap();
             let granted = iomapfs_core::store::Credits {
                 blocks: 19 * credits.blocks,
                 revokes: 5,

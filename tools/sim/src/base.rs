@@ -10,7 +10,7 @@ use iomapfs_core::disk::xattr::{XattrFormat, XattrHeader};
 use iomapfs_core::disk::{LogicalBlock, PhysBlock};
 use iomapfs_core::host::{Device, HostStore, Image, Mkfs};
 use iomapfs_core::inode::Inode;
-use iomapfs_core::store::{Credits, Store, Transaction};
+use iomapfs_core::store::Format;
 use kernel::error::Error;
 use std::path::Path;
 use std::sync::Arc;
@@ -58,13 +58,12 @@ fn share_attributes(image: &Image, size: usize, file: &str, other: &str) -> Resu
     let layout = image.layout(false).map_err(|what| anyhow!("{what:?}"))?;
     let seed = layout.csum_seed();
     let store = HostStore::open(image.path(), size as u32)?;
-    let found = store.read(PhysBlock::new(block), XattrFormat { seed });
-    let mut tx = store.begin(Credits::new(1, 0)).map_err(failed)?;
-    let counted = tx.edit(&found.map_err(failed)?, |bytes| {
-        XattrHeader::split_mut(bytes).map(|(header, _)| header.refcount.set(2))
-    });
-    counted.map_err(failed)?.context("no header")?;
-    drop(tx);
+    let nr = PhysBlock::new(block);
+    let mut bytes = store.read_data(nr).to_vec();
+    let (header, _) = XattrHeader::split_mut(&mut bytes).context("no header")?;
+    header.refcount.set(2);
+    XattrFormat { seed }.seal(nr, &mut bytes);
+    store.write_data(nr, &bytes);
     store.save(image.path()).map_err(failed)?;
     Ok(said)
 }

@@ -146,7 +146,8 @@ impl World {
         let mut published = VecDeque::from(mount.take_published());
         while self.running != mount.vol.store.running() {
             let tid = self.running;
-            while let Some(shown) = published.pop_front_if(|shown| shown.tid == tid) {
+            while published.front().is_some_and(|shown| shown.tid == tid) {
+                let shown = published.pop_front().expect("it was looked at");
                 self.show(&shown);
             }
             // A restart waits for the transaction before.
@@ -155,7 +156,10 @@ impl World {
             self.running = tid.wrapping_add(1);
         }
         for shown in published {
-            assert_eq!(shown.tid, self.running, "shown in a transaction that is none");
+            assert_eq!(
+                shown.tid, self.running,
+                "shown in a transaction that is none"
+            );
             self.show(&shown);
         }
     }
@@ -193,7 +197,7 @@ impl World {
             self.journal.move_tail(&mut self.trace);
         }
         assert!(self.journal.room() >= need, "transaction too large");
-        let sequence = self.journal.begin(&mut self.trace, changes);
+        let sequence = self.journal.take(&mut self.trace, changes);
         self.history.states.insert(sequence, self.model.clone());
         self.writing = Some(tid);
         if self.broken.is(Rule::EarlyReuse) {

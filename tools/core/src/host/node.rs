@@ -2,8 +2,8 @@
 
 //! Inodes in memory on the host: what the VFS is in the module, as far as the core sees it.
 //!
-//! A [`Node`] is looked at and changed as the VFS does it with its inode. It panics where the map lock is taken while it
-//! is held.
+//! A [`Node`] is looked at and changed as the VFS does it with its inode. It panics where the map lock is taken while
+//! it is held.
 
 use super::HostStore;
 use crate::change::{Live, Newborn, Part};

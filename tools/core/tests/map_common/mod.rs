@@ -116,9 +116,7 @@ impl File {
         ) -> Result<Progress>,
     ) -> Result {
         let mut granted = credits(self.inode.map.snapshot().depth());
-        let mut tx = vol
-            .store
-            .begin(granted + Inode::WRITE_CREDITS)?;
+        let mut tx = vol.store.begin(granted + Inode::WRITE_CREDITS)?;
         for _ in 0..1_000_000 {
             match step(&mut self.inode.map, &mut tx, granted) {
                 Ok(Progress::Done) => return self.inode.write(vol, &mut tx, &self.attrs),
@@ -195,9 +193,7 @@ impl File {
     /// Allocates up to `len` blocks, written at once. Gives what was got.
     pub fn allocate(&mut self, vol: &Vol, at: u32, len: u32) -> Result<Mapping> {
         let credits = FileMap::commit_credits(vol, self.inode.map.depth());
-        let mut tx = vol
-            .store
-            .begin(credits + Inode::WRITE_CREDITS)?;
+        let mut tx = vol.store.begin(credits + Inode::WRITE_CREDITS)?;
         let run = self
             .inode
             .map
@@ -232,9 +228,7 @@ impl File {
             ..goal()
         };
         let credits = FileMap::commit_credits(vol, self.inode.map.depth());
-        let mut tx = vol
-            .store
-            .begin(credits + Inode::WRITE_CREDITS)?;
+        let mut tx = vol.store.begin(credits + Inode::WRITE_CREDITS)?;
         let map = &mut self.inode.map;
         let got = map.preallocate(vol, &mut tx, block(at), len, goal, Share::All, credits)?;
         self.inode.write(vol, &mut tx, &self.attrs)?;

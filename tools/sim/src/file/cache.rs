@@ -61,7 +61,7 @@ impl Sim {
     fn begin_buffered(&mut self, node: &Shared, pos: u64, end: u64) -> Result<Mapping> {
         let (first, to) = (self.split(pos).0, self.blocks_for(end));
         let vol = &self.mount.vol;
-                let goal = node.goal(false);
+        let goal = node.goal(false);
         let map = &mut node.map_lock().map;
         let (at, len) = (LogicalBlock::new(first), to - first);
         let reserved = map.reserve(vol, at, len, Share::Common)?;
@@ -117,7 +117,7 @@ impl Sim {
                 let shadow = self.shadow_of(ino, at);
                 model::pattern(ino, version, pos, &mut shadow[from..from + count]);
                 pos += count as u64;
-                                node.set_size(node.size().max(pos));
+                node.set_size(node.size().max(pos));
             }
         }
         Ok(())
@@ -185,7 +185,7 @@ impl Sim {
             return found;
         }
         let end = self.byte_of(found.end().get());
-                let goal = node.goal(end >= node.size());
+        let goal = node.goal(end >= node.size());
         let map = &mut node.map_lock().map;
         let chosen = map.choose(&self.mount.vol, found.start, found.len, goal, Share::All);
         chosen.expect("was reserved")

@@ -174,7 +174,7 @@ impl Sim {
         let stream = end >= node.size();
         let (start, len) = (LogicalBlock::new(at), to - at);
         if batch && u64::from(len) * u64::from(self.block_size) <= MOST_NOWAIT {
-                        let goal = node.goal(stream);
+            let goal = node.goal(stream);
             let map = &mut node.map_lock().map;
             let chosen = map.choose_now(&self.mount.vol, start, len, goal, Share::Common);
             if let Some(run) = chosen.ok().filter(|run| run.len == len) {
@@ -183,7 +183,7 @@ impl Sim {
             // What was chosen stays, for the one who waits.
         }
         let choose = |sim: &mut Self| {
-                        let goal = node.goal(stream);
+            let goal = node.goal(stream);
             node.map_lock()
                 .map
                 .choose(&sim.mount.vol, start, len, goal, Share::Common)

@@ -157,7 +157,7 @@ impl Journal {
     }
 
     /// A transaction was closed: begins to write it. Gives its number. None is being written.
-    pub fn begin(&mut self, trace: &mut Trace, changes: Commit) -> u32 {
+    pub fn take(&mut self, trace: &mut Trace, changes: Commit) -> u32 {
         assert!(self.writing.is_none());
         let sequence = self.next;
         self.next = sequence.wrapping_add(1);

@@ -4,7 +4,7 @@
 
 use super::{lock, Buffer, HostStore, Raw, Restart, IN_HANDLE};
 use crate::disk::PhysBlock;
-use crate::store::{Credits, Block, Format, Store, Tid, Transaction};
+use crate::store::{Block, Credits, Format, Store, Tid, Transaction};
 use kernel::error::{code::*, Result};
 use kernel::host::might_sleep;
 use std::collections::BTreeSet;
@@ -173,7 +173,10 @@ impl Transaction<HostStore> for Tx<'_> {
     }
 
     fn ensure(&mut self, credits: Credits) -> Result<bool> {
-        let Credits { blocks: credits, revokes } = credits;
+        let Credits {
+            blocks: credits,
+            revokes,
+        } = credits;
         might_sleep();
         if self.store.aborted.load(Ordering::SeqCst) {
             return Err(EROFS);
