@@ -319,10 +319,10 @@ impl RawSuper {
         set_time(&mut self.wtime, &mut self.wtime_hi, time);
     }
 
-    /// Counts a mount. Where it says nothing of how many there may be between two checks, it says
-    /// [`DEFAULT_MAX_MOUNTS`] from then on, as ext4 does.
+    /// Counts a mount; the count begins again at 0 after 65535, as with ext4. Where it says nothing of how many there
+    /// may be between two checks, it says [`DEFAULT_MAX_MOUNTS`] from then on, as ext4 does.
     pub fn count_mount(&mut self) {
-        self.mnt_count.set(self.mnt_count.get().saturating_add(1));
+        self.mnt_count.set(self.mnt_count.get().wrapping_add(1));
         if self.max_mnt_count.get() == 0 {
             self.max_mnt_count.set(DEFAULT_MAX_MOUNTS);
         }

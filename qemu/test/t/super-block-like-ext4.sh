@@ -71,6 +71,9 @@ same_as_ext4 remount 'mount file ro rw file ro unmount mount-ro look unmount mou
 no_count() { tune2fs -c 0 img >/dev/null; debugfs -w -R 'ssv max_mnt_count 0' img 2>/dev/null; debugfs -w -R 'ssv overhead_blocks 0' img 2>/dev/null; }
 prepare=no_count
 same_as_ext4 'nothing said' 'mount file unmount'
+often() { debugfs -w -R 'ssv mnt_count 65535' img 2>/dev/null; }
+prepare=often
+same_as_ext4 'as many mounts as can be counted' 'mount file unmount'
 # An inode that cannot be read.
 bad() {
 	mount_ext4 img

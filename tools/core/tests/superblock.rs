@@ -6,7 +6,7 @@
 use iomapfs_core::disk::features::{compat, incompat, ro_compat};
 use iomapfs_core::disk::layout::check::Refusal;
 use iomapfs_core::disk::superblock::{
-    ErrorPolicy, ErrorRecord, RawSuper, SuperFormat, STATE_ERROR, SUPER_SIZE,
+    ErrorPolicy, ErrorRecord, RawSuper, SuperFormat, DEFAULT_MAX_MOUNTS, STATE_ERROR, SUPER_SIZE,
 };
 use iomapfs_core::disk::{checksum, CsumSeed, Group, Ino, Layout, PhysBlock};
 use iomapfs_core::host::{HostStore, Image, Mkfs};
@@ -417,6 +417,23 @@ fn edits_are_read_by_others() {
         assert_eq!(image.dumpe2fs_value("Mount count").unwrap(), "1", "{name}");
         let time = image.dumpe2fs_value("Last write time").unwrap();
         assert!(time.contains("2023"), "{name}: {time}");
+    }
+}
+
+/// Would catch: a count of mounts that stays at its largest value, and a limit that is put in the place of another one.
+#[test]
+fn mounts_are_counted() {
+    let mut raw = GOOD.0.clone();
+    for (mounts, max, counted) in [
+        (0, 0, (1, DEFAULT_MAX_MOUNTS)),
+        (7, 5, (8, 5)),
+        (0x7fff, 0xffff, (0x8000, 0xffff)),
+        (0xffff, 0xffff, (0, 0xffff)),
+    ] {
+        raw.mnt_count.set(mounts);
+        raw.max_mnt_count.set(max);
+        raw.count_mount();
+        assert_eq!((raw.mnt_count.get(), raw.max_mnt_count.get()), counted);
     }
 }
 
