@@ -437,6 +437,36 @@ fn mounts_are_counted() {
     }
 }
 
+/// Would catch: the upper bits of a time left out, an interval of 0 taken for one, and a check that is due a second
+/// too late or too early.
+#[test]
+fn checks_become_due() {
+    let mut raw = GOOD.0.clone();
+    for (hi, lo, interval, due) in [
+        (0, 1_600_000_000, 86_400, Some(1_600_086_400)),
+        (1, 1_600_000_000, 86_400, Some((1 << 32) + 1_600_086_400)),
+        (
+            0xff,
+            u32::MAX,
+            u32::MAX,
+            Some((1 << 40) - 1 + (1 << 32) - 1),
+        ),
+        (0, 1_600_000_000, 0, None),
+        (0, 0, 0, None),
+    ] {
+        raw.lastcheck.set(lo);
+        raw.lastcheck_hi = hi;
+        raw.checkinterval.set(interval);
+        match due {
+            Some(due) => {
+                assert!(!raw.is_check_due(due - 1), "{hi} {lo} {interval}");
+                assert!(raw.is_check_due(due), "{hi} {lo} {interval}");
+            }
+            None => assert!(!raw.is_check_due(i64::MAX), "{hi} {lo} {interval}"),
+        }
+    }
+}
+
 #[test]
 fn errors_are_recorded() {
     let image = Mkfs::new(1 << 20, 1024).features("^has_journal").make();
