@@ -242,6 +242,42 @@ fn sparse_backups() {
     assert_eq!(with, [0, 1, 3, 5, 7, 9, 25, 27, 49, 81, 125, 243, 343]);
 }
 
+/// Would catch: more kept back than 4096 clusters or less than 2 %, and clusters that are taken for blocks.
+#[test]
+fn blocks_that_are_kept_back() {
+    // The size in KiB, a multiple of four for mke2fs, blocks of a cluster, clusters kept back.
+    for (size, cluster, kept) in [
+        (20 << 10, 1, 20 * 1024 / 50),
+        (4096 * 50 - 4, 1, 4095),
+        (4096 * 50, 1, 4096),
+        (206_000, 1, 4096),
+        (1 << 20, 1, 4096),
+        (20 << 10, 4, 20 * 1024 / 4 / 50),
+        (1 << 20, 4, 4096),
+    ] {
+        let mkfs = Mkfs::new(size << 10, 1024).arg("-N").arg("4000");
+        let mkfs = match cluster {
+            1 => mkfs,
+            _ => mkfs
+                .features("bigalloc")
+                .arg("-C")
+                .arg((cluster * 1024).to_string()),
+        };
+        let layout = mkfs.make().layout(true).unwrap();
+        assert_eq!(layout.blocks_count(), size, "{cluster}");
+        assert_eq!(
+            layout.kept_blocks(),
+            kept * cluster,
+            "{size} KiB, clusters of {cluster} blocks"
+        );
+        assert_eq!(
+            layout.set_aside_blocks(),
+            layout.reserved_blocks() + kept * cluster,
+            "{size} KiB, clusters of {cluster} blocks"
+        );
+    }
+}
+
 /// A good super block, and the blocks of its device.
 static GOOD: LazyLock<(RawSuper, u64)> = LazyLock::new(|| {
     let image = Mkfs::new(20 << 20, 1024).features("orphan_file").make();
