@@ -72,7 +72,8 @@ impl JournalMap {
         Ok(true)
     }
 
-    /// How many blocks the journal, inode `ino`, has by its size, whatever is wrong with it otherwise.
+    /// How many blocks the journal, inode `ino`, has by its size, whatever is wrong with it otherwise. That
+    /// may be more than the file system has.
     ///
     /// # Errors
     ///

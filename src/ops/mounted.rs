@@ -203,7 +203,10 @@ impl Mounted {
         )?;
 
         let orphans = Orphans::load(&volume)?;
-        let overhead = volume.layout.overhead(journal_blocks(&volume));
+        let free = volume.space.counts().free_blocks;
+        let free = free.wrapping_shl(volume.layout.cluster_bits());
+        let used = volume.layout.blocks_count().saturating_sub(free);
+        let overhead = volume.layout.overhead(journal_blocks(&volume), used);
 
         volume.store.background().set_discard(options.discard);
         volume.store.background().link(&volume);

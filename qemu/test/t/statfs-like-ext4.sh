@@ -75,3 +75,15 @@ for type in "$FS" ext4; do
 	unmount
 done >.live
 [ "$(head -n 2 .live)" = "$(tail -n 2 .live)" ] && [ "$(sort -u .live | wc -l)" = 2 ] || { cat .live >&2; fail "a reserve that is changed"; }
+
+# A journal that says of itself that it has more blocks than are in use: what is in use is what there is of it.
+if [ "$FS" = iomapfs ]; then
+	for size in 9999999999999 32000000; do
+		mkimg -s 32M -O ^metadata_csum large
+		no_fsck large
+		debugfs -w -R "sif <8> size $size" large 2>/dev/null
+		mount_fs large ro,noload
+		[ "$(stat -f -c %b "$MNT")" = "$(free_blocks)" ] || fail "a journal of $size bytes: $(all)"
+		unmount
+	done
+fi

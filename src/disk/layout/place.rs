@@ -153,15 +153,19 @@ impl Layout {
     /// Blocks of the file system's own that are there from the beginning, which `statfs` does not count
     /// (`ext4_calculate_overhead`): what comes before the first group, the super blocks, descriptors, bitmaps and inode
     /// tables of all groups, and `journal` blocks of a journal. With clusters, the super block has it.
-    pub fn overhead(&self, journal: u64) -> u64 {
+    ///
+    /// No more than the `used` blocks of the file system are taken for the journal's, whatever its inode says, and none
+    /// of them that are there for something else: what is left is never less than what is free.
+    pub fn overhead(&self, journal: u64, used: u64) -> u64 {
         let recorded = u64::from(self.recorded_overhead).wrapping_shl(self.cluster_bits.into());
-        if self.cluster_bits > 0 && (1..=self.blocks_count).contains(&recorded) {
+        if self.cluster_bits > 0 && (1..=used).contains(&recorded) {
             return recorded;
         }
         let per_group = u64::from(self.inode_table_blocks()) + 2;
-        self.all_groups()
+        let own = self
+            .all_groups()
             .map(|group| per_group + u64::from(self.base_meta_blocks(group)))
-            .fold(u64::from(self.first_data_block), u64::saturating_add)
-            .saturating_add(journal)
+            .fold(u64::from(self.first_data_block), u64::saturating_add);
+        own.saturating_add(journal.min(used.saturating_sub(own)))
     }
 }

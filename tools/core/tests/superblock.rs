@@ -164,11 +164,16 @@ fn geometry_is_that_of_dumpe2fs() {
         let journal = dump
             .get("Total journal blocks")
             .map_or(0, |n| n.parse::<u64>().unwrap());
+        let used = layout.blocks_count() - dump.number("Free blocks");
         assert_eq!(
-            layout.overhead(journal),
+            layout.overhead(journal, used),
             dump.number("Overhead clusters"),
             "{name}"
         );
+        // A journal that is said to be larger than what is in use.
+        for journal in [used + 1, layout.blocks_count(), 1 << 48, u64::MAX] {
+            assert_eq!(layout.overhead(journal, used), used, "{name}: {journal}");
+        }
     }
 }
 
@@ -593,7 +598,7 @@ fn walk(layout: &Layout, n: u64) {
         let _ = layout.inode_slot(ino);
     }
     if layout.groups() < 1000 {
-        let _ = layout.overhead(0);
+        let _ = layout.overhead(n, n);
     }
 }
 

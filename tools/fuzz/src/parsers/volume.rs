@@ -102,7 +102,8 @@ fn check_layout(u: &mut Unstructured<'_>, layout: &Layout, device_blocks: u64) -
         }
     }
     if layout.groups() < 10_000 {
-        let _ = layout.overhead(0);
+        let used = layout.blocks_count();
+        assert!(layout.overhead(0, used) <= layout.overhead(u64::MAX, used));
     }
     let _ = layout.max_file_size();
     Ok(())
