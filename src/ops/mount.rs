@@ -205,6 +205,13 @@ impl FileSystem for Fs {
             error if error == ESTALE => {
                 store.corrupt(Ino::ROOT, fmt!("the root inode is not in use"))
             }
+            error if error == EOPNOTSUPP => {
+                store.log(
+                    Level::Error,
+                    fmt!("the root directory is of a form that is not supported, as is that of block lists"),
+                );
+                error
+            }
             error => error,
         })?;
         if !root.is_directory() || root.size() == 0 {
