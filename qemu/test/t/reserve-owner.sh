@@ -61,6 +61,11 @@ image 0 0
 filled 1000 1000 user >/dev/null
 got=$(filled 0 0 file)
 [ "$got" -gt $((reserve * 9 / 10)) ] || fail "uid 0 without capabilities got $got KiB of $reserve"
+rm "$MNT/file"
+sync
+# Its group is no one's: 0 stands for none.
+got=$(filled 1000 0 file)
+[ "$got" -lt 64 ] || fail "the group 0, which stands for none, got $got KiB"
 crosscheck img
 
 # Stores to a mapping of preallocated blocks, on a device that is full to the last common block: they may need nodes of
