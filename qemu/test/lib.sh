@@ -211,6 +211,16 @@ expect_remount_errno() {
 	[ "$got" = "$1" ] || fail "remount $2 (${3:-no options}) gave $got, expected $1"
 }
 
+# exchange OLD NEW: the two names change places (RENAME_EXCHANGE); prints OK or the name of the errno.
+exchange() {
+	python3 - "$@" <<'P'
+import ctypes, errno, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+old, new = (os.fsencode(name) for name in sys.argv[1:])
+print(errno.errorcode[ctypes.get_errno()] if libc.renameat2(-100, old, -100, new, 2) else "OK")
+P
+}
+
 # all_end PID...: each of them ends, and well.
 all_end() {
 	local pid
