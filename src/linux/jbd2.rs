@@ -33,8 +33,8 @@ pub trait Client: Send + Sync + 'static {
     fn map(&self, block: u64) -> Option<u64>;
 
     /// Whether the first block of those for fast commits, `bytes`, begins one that follows on transaction `tid - 1`,
-    /// the last one in the journal. If so, [`Unloaded::load`] fails with `EOPNOTSUPP` before it has changed anything. Asked
-    /// where the journal has the feature; must not sleep.
+    /// the last one in the journal. If so, [`Unloaded::load`] fails with `EOPNOTSUPP` before it has changed anything.
+    /// Asked where the journal has the feature; must not sleep.
     fn begins_fast_commit(&self, tid: u32, bytes: &[u8]) -> bool;
 
     /// Transaction `tid` is on the device. Called by the journal's thread: must not wait for a handle.

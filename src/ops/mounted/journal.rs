@@ -2,9 +2,9 @@
 
 //! The journal at mount: whether it is used, whether it must be replayed first, and its features.
 //!
-//! Fast commits are neither written nor replayed: a journal that holds some to be replayed is refused before anything is
-//! changed. A journal says by a feature of its own that it may have some; jbd2 takes that away when it loads the journal,
-//! so that what we write is a journal without, whatever the feature `fast_commit` of the file system says.
+//! Fast commits are neither written nor replayed: a journal that holds some to be replayed is refused before anything
+//! is changed. A journal says by a feature of its own that it may have some; jbd2 takes that away when it loads the
+//! journal, so that what we write is a journal without, whatever the feature `fast_commit` of the file system says.
 
 use super::super::journal::{self, JournalClient};
 use super::super::store::JournalStore;
