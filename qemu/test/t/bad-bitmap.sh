@@ -18,8 +18,8 @@ sync
 for i in 1 2 3 4; do same "$MNT/f$i" $((i * i * 50000)) "$i"; done
 drop_caches
 for i in 1 2 3 4; do same "$MNT/f$i" $((i * i * 50000)) "$i"; done
-log_since 'iomapfs.*bad bitmap checksum'
-[ "$(dmesg | grep -c 'block bitmap.*bad bitmap checksum')" = 1 ] || fail 'not one line in the log'
+log_since 'iomapfs.*wrong checksum'
+[ "$(dmesg | grep -c 'block bitmap.*wrong checksum')" = 1 ] || fail 'not one line in the log'
 unmount
 # No block of these files may be in the group with the bad bitmap: e2fsck would find it used twice or free.
 e2fsck -fy img >fsck.out 2>&1 || [ $? -le 2 ] || fail 'e2fsck cannot repair it'

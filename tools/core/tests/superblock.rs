@@ -177,6 +177,28 @@ fn geometry_is_that_of_dumpe2fs() {
     }
 }
 
+/// Would catch: what the super block says of its clusters taken for blocks, or believed where more is free.
+#[test]
+fn overhead_of_clusters() {
+    let image = Mkfs::new(64 << 20, 1024).features("bigalloc").make();
+    let dump = Dump::of(&image);
+    let layout = image.layout(true).unwrap();
+    let cluster = 1 << layout.cluster_bits();
+    let used = layout.blocks_count() - dump.number("Free blocks");
+    let theirs = dump.number("Overhead clusters") * cluster;
+    assert!(cluster > 1 && theirs > 0);
+    assert_eq!(layout.overhead(u64::MAX, used), theirs);
+    for clusters in [used / cluster + 1, layout.blocks_count() / cluster, 1 << 31] {
+        let mut raw = image.read_super();
+        raw.overhead_clusters.set(clusters as u32);
+        raw.seal();
+        image.write_super(&raw);
+        let layout = image.layout(true).unwrap();
+        assert_eq!(layout.overhead(u64::MAX, used), used, "{clusters}");
+        assert!(layout.overhead(0, used) < used, "{clusters}");
+    }
+}
+
 #[test]
 fn groups_are_those_of_dumpe2fs() {
     for (name, mkfs) in Mkfs::variety() {
