@@ -72,16 +72,5 @@ module! {
     alias: ["fs-iomapfs"],
 }
 
-#[pin_data]
-struct Iomapfs {
-    #[pin]
-    registration: linux::fs::Registration<ops::Fs>,
-}
-
-impl kernel::InPlaceModule for Iomapfs {
-    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
-            registration <- linux::fs::Registration::new(module),
-        })
-    }
-}
+/// The module.
+type Iomapfs = linux::fs::Module<ops::Fs>;

@@ -33,6 +33,14 @@ pub enum What<'a> {
 }
 
 impl<'a> What<'a> {
+    /// Where it leads; nothing for what is no link.
+    pub fn target(self) -> &'a [u8] {
+        match self {
+            Self::Link { target } => target,
+            _ => &[],
+        }
+    }
+
     /// What is in `i_block`.
     fn content(self) -> Content<'a> {
         match self {

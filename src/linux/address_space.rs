@@ -7,7 +7,7 @@
 
 use super::bindings;
 use super::fs::FileSystem;
-use super::inode::{INode, MappingTable};
+use super::inode::INode;
 use super::iomap::writeback::{self, Writeback};
 use super::iomap::{self, buffered, Ops};
 use core::ffi::c_int;
@@ -28,9 +28,8 @@ pub(crate) trait AddressSpace: Sized + 'static {
 }
 
 /// The table of an [`AddressSpace`], for regular files only.
-pub(crate) fn table<A: AddressSpace>() -> MappingTable<A::Fs> {
-    // SAFETY: The operations are for mappings of regular files of `A::Fs`.
-    unsafe { MappingTable::from_raw(Table::<A>::TABLE) }
+pub(super) fn table<A: AddressSpace>() -> &'static bindings::address_space_operations {
+    Table::<A>::TABLE
 }
 
 struct Table<A>(PhantomData<A>);

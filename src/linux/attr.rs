@@ -6,7 +6,8 @@
 //! [`include/linux/stat.h`](srctree/include/linux/stat.h),
 //! [`include/linux/mnt_idmapping.h`](srctree/include/linux/mnt_idmapping.h)
 
-use super::{bindings, dentry::Entry, fs::FileSystem, inode::INode, time::Timestamp};
+use super::{bindings, fs::FileSystem, inode::INode, time::Timestamp};
+use core::marker::PhantomData;
 use kernel::{error::to_result, prelude::*, types::Opaque};
 
 /// How a mount maps user and group ids.
@@ -32,58 +33,72 @@ impl Idmap {
     }
 }
 
-/// A wanted change of attributes.
+/// A wanted change of the attributes of one inode, whose `i_rwsem` is held exclusively.
 ///
 /// # Invariants
 ///
-/// Wraps a valid `struct iattr` that is the caller's alone.
-#[repr(transparent)]
-pub(crate) struct Attr(Opaque<bindings::iattr>);
+/// `attr` is a valid `struct iattr` and the caller's alone, `dentry` a valid dentry with an inode of `T`, for the
+/// lifetime.
+pub(crate) struct Attr<'a, T: FileSystem> {
+    attr: *mut bindings::iattr,
+    dentry: *mut bindings::dentry,
+    _p: PhantomData<(&'a mut bindings::iattr, &'a INode<T>)>,
+}
 
-impl Attr {
+impl<'a, T: FileSystem> Attr<'a, T> {
     /// # Safety
     ///
-    /// `attr` must be valid, and the caller's alone, for the lifetime of the reference.
-    pub(super) unsafe fn from_raw<'a>(attr: *mut bindings::iattr) -> &'a mut Self {
-        // SAFETY: `Self` is a transparent wrapper; the rest is the caller's promise.
-        unsafe { &mut *attr.cast() }
+    /// The type's invariants must hold, and the inode's `i_rwsem` be held exclusively, for the lifetime.
+    pub(super) unsafe fn from_raw(
+        attr: *mut bindings::iattr,
+        dentry: *mut bindings::dentry,
+    ) -> Self {
+        // INVARIANT: By the function's requirements.
+        Self {
+            attr,
+            dentry,
+            _p: PhantomData,
+        }
+    }
+
+    fn inode(&self) -> *mut bindings::inode {
+        // SAFETY: Valid by the type's invariants; a dentry in use keeps its inode.
+        unsafe { (*self.dentry).d_inode }
     }
 
     fn has(&self, flags: u32) -> bool {
         // SAFETY: Valid by the type's invariants.
-        unsafe { (*self.0.get()).ia_valid & flags != 0 }
+        unsafe { (*self.attr).ia_valid & flags != 0 }
     }
 
     /// The size that the file is to have.
     pub(crate) fn size(&self) -> Option<i64> {
         // SAFETY: Valid by the type's invariants.
         self.has(bindings::ATTR_SIZE)
-            .then(|| unsafe { (*self.0.get()).ia_size })
+            .then(|| unsafe { (*self.attr).ia_size })
     }
 
     /// Adds that the times of the last change of data and inode become the present.
-    pub(crate) fn touch<T: FileSystem>(&mut self, inode: &INode<T>) {
-        // SAFETY: Valid by the types' invariants.
+    pub(crate) fn touch(&mut self) {
+        // SAFETY: Valid by the type's invariants.
         unsafe {
-            let now = bindings::current_time(inode.as_raw());
-            (*self.0.get()).ia_mtime = now;
-            (*self.0.get()).ia_ctime = now;
-            (*self.0.get()).ia_valid |= bindings::ATTR_MTIME | bindings::ATTR_CTIME;
+            let now = bindings::current_time(self.inode());
+            (*self.attr).ia_mtime = now;
+            (*self.attr).ia_ctime = now;
+            (*self.attr).ia_valid |= bindings::ATTR_MTIME | bindings::ATTR_CTIME;
         }
     }
 
     /// Checks that the task may make this change, and that limits allow it.
-    pub(crate) fn prepare<T: FileSystem>(&mut self, idmap: &Idmap, entry: &Entry<'_, T>) -> Result {
+    pub(crate) fn prepare(&mut self, idmap: &Idmap) -> Result {
         // SAFETY: Valid by the types' invariants.
-        to_result(unsafe {
-            bindings::setattr_prepare(idmap.as_raw(), entry.as_raw(), self.0.get())
-        })
+        to_result(unsafe { bindings::setattr_prepare(idmap.as_raw(), self.dentry, self.attr) })
     }
 
-    /// Sets the attributes other than the size in the inode, which the caller has locked exclusively.
-    pub(crate) fn copy_to<T: FileSystem>(&self, idmap: &Idmap, inode: &INode<T>) {
-        // SAFETY: Valid by the types' invariants.
-        unsafe { bindings::setattr_copy(idmap.as_raw(), inode.as_raw(), self.0.get()) };
+    /// Sets the attributes other than the size in the inode. The VFS has checked that the type of file stays.
+    pub(crate) fn apply(&self, idmap: &Idmap) {
+        // SAFETY: Valid by the types' invariants; the inode is locked.
+        unsafe { bindings::setattr_copy(idmap.as_raw(), self.inode(), self.attr) };
     }
 }
 

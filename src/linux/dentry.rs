@@ -7,8 +7,8 @@
 use super::{bindings, fs::FileSystem, inode::INode};
 use core::{marker::PhantomData, slice};
 
-/// An entry whose name and inode cannot change while the caller uses it: `i_rwsem` of its directory is held,
-/// or the entry is not known to others.
+/// An entry whose name and inode cannot change while the caller uses it: `i_rwsem` of its directory is held
+/// exclusively, or the entry is not known to others.
 ///
 /// # Invariants
 ///
@@ -21,11 +21,6 @@ impl<'a, T: FileSystem> Entry<'a, T> {
     /// The type's invariants must hold for `dentry`, for the lifetime.
     pub(super) unsafe fn from_raw(dentry: *mut bindings::dentry) -> Self {
         Self(dentry, PhantomData)
-    }
-
-    /// The C structure.
-    pub(super) fn as_raw(&self) -> *mut bindings::dentry {
-        self.0
     }
 
     /// The name, without directories and end mark.

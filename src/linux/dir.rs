@@ -4,11 +4,7 @@
 //!
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
-use super::{
-    bindings,
-    fs::FileSystem,
-    inode::{FileTable, INode},
-};
+use super::{bindings, fs::FileSystem, inode::INode};
 use core::marker::PhantomData;
 use kernel::{
     error::from_result,
@@ -113,12 +109,9 @@ pub(crate) enum EntryKind {
     Socket = bindings::DT_SOCK,
 }
 
-impl<T: FileSystem> FileTable<T> {
-    /// The operations of open directories of `O`.
-    pub(crate) const fn of_directories<O: Operations<FileSystem = T>>() -> Self {
-        // SAFETY: The operations use the file's inode as one of `T`, and only what `open` has set.
-        unsafe { Self::from_raw(&Table::<O>::OPERATIONS) }
-    }
+/// The table of an [`Operations`], for directories only.
+pub(super) fn table<O: Operations>() -> &'static bindings::file_operations {
+    &Table::<O>::OPERATIONS
 }
 
 struct Table<O>(PhantomData<O>);

@@ -9,12 +9,12 @@
 
 use super::bindings;
 use super::fs::FileSystem;
-use super::inode::{FileTable, INode};
+use super::inode::INode;
 use super::mmap::{self, Mmap};
 use core::ffi::{c_int, c_uint};
 use core::marker::PhantomData;
 use core::ptr::NonNull;
-use kernel::error::{code::EINVAL, from_err_ptr, to_result, Error, Result};
+use kernel::error::{code::*, from_err_ptr, to_result, Error, Result};
 use kernel::ffi::c_long;
 use kernel::str::{CStr, CStrExt};
 
@@ -247,12 +247,45 @@ impl<'a, T: FileSystem> Kiocb<'a, T> {
         usize::try_from(ret).map_err(|_| Error::from_errno(ret as c_int))
     }
 
-    /// Reads through the page cache (direct requests become such).
-    pub(crate) fn read_buffered(&mut self, to: &mut IterDest<'_>) -> Result<usize> {
+    /// Reads through the page cache (direct requests become such). That may end later: whoever has the request is told
+    /// to ask again.
+    pub(crate) fn read_buffered(mut self, to: &mut IterDest<'_>) -> Answer<'a> {
         self.clear_direct();
         // SAFETY: Both are live and ours.
         let ret = unsafe { bindings::generic_file_read_iter(self.as_ptr(), to.as_ptr()) };
-        usize::try_from(ret).map_err(|_| Error::from_errno(ret as c_int))
+        Answer(ret, PhantomData)
+    }
+
+    /// The request is done, with this number of bytes or error.
+    ///
+    /// `EIOCBQUEUED` says that a completion is still to come, which only who has queued the request can know: it
+    /// becomes `EIO`.
+    pub(crate) fn done(self, result: Result<usize>) -> Answer<'a> {
+        let ret = match result {
+            Ok(bytes) => bytes as isize,
+            Err(error) if error == EIOCBQUEUED => EIO.to_errno() as isize,
+            Err(error) => error.to_errno() as isize,
+        };
+        Answer(ret, PhantomData)
+    }
+}
+
+/// What the VFS is told of a request: that it is done ([`Kiocb::done`]), or that it was queued and its completion will
+/// tell, for which the request was given away.
+///
+/// So no request is completed twice, and none is said to be queued that is not: that of one request is no answer to
+/// another, by the lifetime.
+#[must_use = "the VFS must be told of it"]
+pub(crate) struct Answer<'a>(isize, PhantomData<fn(&'a ()) -> &'a ()>);
+
+impl Answer<'_> {
+    /// The completion of the request will tell.
+    ///
+    /// # Safety
+    ///
+    /// The request of this lifetime must have been queued.
+    pub(super) unsafe fn queued() -> Self {
+        Self(EIOCBQUEUED.to_errno() as isize, PhantomData)
     }
 }
 
@@ -333,10 +366,10 @@ pub(crate) trait FileOperations: Sized + 'static {
     fn release(file: File<'_, Self::Fs>);
 
     /// Reads.
-    fn read_iter(iocb: Kiocb<'_, Self::Fs>, to: IterDest<'_>) -> Result<usize>;
+    fn read_iter<'a>(iocb: Kiocb<'a, Self::Fs>, to: IterDest<'_>) -> Answer<'a>;
 
     /// Writes.
-    fn write_iter(iocb: Kiocb<'_, Self::Fs>, from: IterSource<'_>) -> Result<usize>;
+    fn write_iter<'a>(iocb: Kiocb<'a, Self::Fs>, from: IterSource<'_>) -> Answer<'a>;
 
     /// Makes bytes `start..=end`, and what is needed to find them, durable; the rest of the inode too
     /// unless `data_only`.
@@ -356,9 +389,8 @@ pub(crate) trait FileOperations: Sized + 'static {
 }
 
 /// The table of a [`FileOperations`], for regular files only.
-pub(crate) fn table<O: FileOperations>() -> FileTable<O::Fs> {
-    // SAFETY: The operations are for openings of regular files of `O::Fs`.
-    unsafe { FileTable::from_raw(Table::<O>::TABLE) }
+pub(super) fn table<O: FileOperations>() -> &'static bindings::file_operations {
+    Table::<O>::TABLE
 }
 
 struct Table<O>(PhantomData<O>);
@@ -415,10 +447,7 @@ impl<O: FileOperations> Table<O> {
         // SAFETY: By the caller, and the request and the iterator are ours until the call returns or the
         // request was queued.
         let (iocb, iter) = unsafe { (Kiocb::from_raw(iocb), IterDest::from_raw(iter)) };
-        match O::read_iter(iocb, iter) {
-            Ok(n) => n as isize,
-            Err(e) => e.to_errno() as isize,
-        }
+        O::read_iter(iocb, iter).0
     }
 
     /// # Safety
@@ -430,10 +459,7 @@ impl<O: FileOperations> Table<O> {
     ) -> isize {
         // SAFETY: As in `read_iter`.
         let (iocb, iter) = unsafe { (Kiocb::from_raw(iocb), IterSource::from_raw(iter)) };
-        match O::write_iter(iocb, iter) {
-            Ok(n) => n as isize,
-            Err(e) => e.to_errno() as isize,
-        }
+        O::write_iter(iocb, iter).0
     }
 
     /// # Safety

@@ -2,7 +2,7 @@
 
 //! Filesystem types.
 //!
-//! A filesystem implements [`FileSystem`] and registers itself with a [`Registration`]. The operations
+//! A filesystem implements [`FileSystem`], and its module is a [`Module`]. The operations
 //! of its super blocks are methods of the trait; those of inodes, files and mappings are tables of their
 //! own, which an inode gets when it is set up ([`super::inode`]).
 //!
@@ -12,19 +12,14 @@
 use super::{
     bindings,
     fs_context::{self, FsContext, Parameter},
-    inode::INode,
+    inode::{INode, InodeRef},
     iomap::ioend::Batch,
     statfs::StatFs,
     super_block::{self, SuperBlock},
 };
 use core::{marker::PhantomPinned, ptr};
 use kernel::{
-    error::to_result,
-    prelude::*,
-    seq_file::SeqFile,
-    sync::{aref::ARef, Arc},
-    types::Opaque,
-    workqueue::Queue,
+    error::to_result, prelude::*, seq_file::SeqFile, sync::Arc, types::Opaque, workqueue::Queue,
 };
 
 /// Flags of a [`FileSystem`] type.
@@ -94,13 +89,12 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     /// Gives the root directory, once [`SuperBlock::data`] is set.
     ///
     /// If it fails, [`Self::put_super`] is called.
-    fn root(sb: &SuperBlock<Self>, context: &FsContext) -> Result<ARef<INode<Self>>>;
+    fn root<'a>(sb: &'a SuperBlock<Self>, context: &FsContext) -> Result<InodeRef<'a, Self>>;
 
     /// Changes the options of a mounted super block.
     fn reconfigure(sb: &SuperBlock<Self>, context: &FsContext, options: Self::Options) -> Result;
 
-    /// The last call on a super block: finishes everything. The caller has evicted all inodes but those
-    /// that the super block's data holds, and those must be given up here.
+    /// The last call on a super block: finishes everything. The caller has evicted all inodes.
     fn put_super(sb: &SuperBlock<Self>);
 
     /// Writes out what is in memory only.
@@ -147,13 +141,29 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     fn evict_inode(inode: &INode<Self>);
 }
 
+/// A module that is one filesystem type and nothing else, for `module!`: the type is registered as long as the module
+/// is loaded, which it stays while anything is mounted.
+#[pin_data]
+pub(crate) struct Module<T: FileSystem> {
+    #[pin]
+    registration: Registration<T>,
+}
+
+impl<T: FileSystem> kernel::InPlaceModule for Module<T> {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            registration <- Registration::new(module),
+        })
+    }
+}
+
 /// A registered filesystem type.
 ///
 /// # Invariants
 ///
 /// `fs` is registered, `cache` is a live slab cache of [`INode<T>`]s.
 #[pin_data(PinnedDrop)]
-pub(crate) struct Registration<T: FileSystem> {
+pub(super) struct Registration<T: FileSystem> {
     #[pin]
     fs: Opaque<bindings::file_system_type>,
     cache: *mut bindings::kmem_cache,
@@ -169,7 +179,7 @@ unsafe impl<T: FileSystem> Sync for Registration<T> {}
 
 impl<T: FileSystem> Registration<T> {
     /// Registers the type with the VFS.
-    pub(crate) fn new(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+    fn new(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         const { fs_context::check_parameters(T::PARAMETERS) };
         try_pin_init!(Self {
             cache: INode::<T>::create_cache(T::NAME)?,

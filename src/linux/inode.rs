@@ -7,7 +7,9 @@
 //!
 //! * [`New`]: allocated, known to nobody or locked as new; what the VFS needs is set here;
 //! * [`Ready`]: it has the filesystem's data too, and can be used, but is still locked as new;
-//! * [`INode`]: everybody may find it.
+//! * [`INode`]: everybody may find it; an [`InodeRef`] keeps it in memory.
+//!
+//! None of them can be kept longer than the mount: each borrows the super block, or an inode of it.
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
 //! [`include/linux/iversion.h`](srctree/include/linux/iversion.h)
@@ -16,17 +18,11 @@ use super::{bindings, fs::FileSystem, iomap::ioend, super_block::SuperBlock, tim
 use core::{
     cell::UnsafeCell,
     marker::PhantomData,
-    mem::MaybeUninit,
+    mem::{ManuallyDrop, MaybeUninit},
+    ops::Deref,
     ptr::{self, NonNull},
 };
-use kernel::{
-    prelude::*,
-    sync::{
-        aref::{ARef, AlwaysRefCounted},
-        atomic::Atomic,
-    },
-    types::Opaque,
-};
+use kernel::{prelude::*, sync::atomic::Atomic, types::Opaque};
 
 mod memory;
 mod new;
@@ -120,25 +116,57 @@ unsafe impl<T: FileSystem> Send for INode<T> {}
 // SAFETY: As above.
 unsafe impl<T: FileSystem> Sync for INode<T> {}
 
-// SAFETY: The VFS counts references to inodes.
-unsafe impl<T: FileSystem> AlwaysRefCounted for INode<T> {
-    fn inc_ref(&self) {
-        // SAFETY: A reference exists, so the count is not zero.
-        unsafe { bindings::ihold(self.as_raw()) };
+/// A reference to an inode, while its super block is there: `'a` is that of who has lent the super block or another
+/// inode of it, so that nothing that outlives the mount can keep one.
+///
+/// # Invariants
+///
+/// A counted reference on an inode of `T` that is ready.
+pub(crate) struct InodeRef<'a, T: FileSystem>(NonNull<INode<T>>, PhantomData<&'a INode<T>>);
+
+// SAFETY: The VFS counts references atomically; they may be given up in any task.
+unsafe impl<T: FileSystem> Send for InodeRef<'_, T> {}
+// SAFETY: Shared, it is a shared inode.
+unsafe impl<T: FileSystem> Sync for InodeRef<'_, T> {}
+
+impl<T: FileSystem> InodeRef<'_, T> {
+    /// # Safety
+    ///
+    /// The type's invariants must hold; the value takes over the reference. The super block must be there for the
+    /// lifetime.
+    pub(super) unsafe fn from_raw(inode: NonNull<bindings::inode>) -> Self {
+        // INVARIANT: By the function's requirements.
+        Self(inode.cast(), PhantomData)
     }
 
-    unsafe fn dec_ref(obj: NonNull<Self>) {
-        // SAFETY: The caller gives up a reference of its own.
-        unsafe { bindings::iput(obj.as_ref().as_raw()) };
+    /// Gives up the value, not the reference.
+    pub(super) fn into_raw(self) -> *mut bindings::inode {
+        ManuallyDrop::new(self).0.as_ptr().cast()
+    }
+}
+
+impl<T: FileSystem> Deref for InodeRef<'_, T> {
+    type Target = INode<T>;
+
+    fn deref(&self) -> &INode<T> {
+        // SAFETY: By the type's invariants.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl<T: FileSystem> Drop for InodeRef<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: Our reference, which is not used afterwards.
+        unsafe { bindings::iput(self.0.as_ptr().cast()) };
     }
 }
 
 /// How [`INode::get`] found an inode.
-pub(crate) enum Got<T: FileSystem> {
+pub(super) enum Got<'a, T: FileSystem> {
     /// In memory.
-    Cached(ARef<INode<T>>),
+    Cached(InodeRef<'a, T>),
     /// Not in memory: it must be read.
-    New(New<T>),
+    New(New<'a, T>),
 }
 
 impl<T: FileSystem> INode<T> {
@@ -156,14 +184,18 @@ impl<T: FileSystem> INode<T> {
     }
 
     /// A new reference.
-    pub(crate) fn to_ref(&self) -> ARef<Self> {
-        self.into()
+    pub(super) fn to_ref(&self) -> InodeRef<'_, T> {
+        // SAFETY: A reference exists, so the count is not zero; the new one is the value's.
+        unsafe {
+            bindings::ihold(self.as_raw());
+            InodeRef::from_raw(NonNull::from(self).cast())
+        }
     }
 
     /// Finds inode `number` in memory, or allocates it, locked as new.
     ///
     /// Waits while another task reads or evicts the inode.
-    pub(crate) fn get(sb: &SuperBlock<T>, number: u32) -> Result<Got<T>> {
+    pub(super) fn get(sb: &SuperBlock<T>, number: u32) -> Result<Got<'_, T>> {
         // SAFETY: The super block is valid.
         let inode = unsafe { bindings::iget_locked(sb.as_raw(), number.into()) };
         let inode = NonNull::new(inode).ok_or(ENOMEM)?;
@@ -173,11 +205,11 @@ impl<T: FileSystem> INode<T> {
             return Ok(Got::New(unsafe { New::of(inode) }));
         }
         // SAFETY: Found in the hash table and not new, so it has its data; the reference is ours.
-        Ok(Got::Cached(unsafe { ARef::from_raw(inode.cast()) }))
+        Ok(Got::Cached(unsafe { InodeRef::from_raw(inode) }))
     }
 
     /// Allocates an inode that nobody can find.
-    pub(crate) fn new(sb: &SuperBlock<T>) -> Result<New<T>> {
+    pub(crate) fn new(sb: &SuperBlock<T>) -> Result<New<'_, T>> {
         // SAFETY: The super block is valid.
         let inode = unsafe { bindings::new_inode(sb.as_raw()) };
         let inode = NonNull::new(inode).ok_or(ENOMEM)?;
@@ -357,49 +389,5 @@ impl<T: FileSystem> INode<T> {
     pub(crate) fn is_directory_sync(&self) -> bool {
         // SAFETY: Valid by the type's invariants.
         unsafe { bindings::inode_is_dirsync(self.as_raw()) }
-    }
-}
-
-/// Passes a reference on to C.
-pub(super) trait IntoRawInode {
-    /// The pointer, with the reference.
-    fn into_raw_inode(self) -> *mut bindings::inode;
-}
-
-impl<T: FileSystem> IntoRawInode for ARef<INode<T>> {
-    fn into_raw_inode(self) -> *mut bindings::inode {
-        ARef::into_raw(self).as_ptr().cast()
-    }
-}
-
-/// A table of file operations for inodes of `T`.
-pub(crate) struct FileTable<T: FileSystem>(
-    &'static bindings::file_operations,
-    PhantomData<fn(T) -> T>,
-);
-
-impl<T: FileSystem> FileTable<T> {
-    /// # Safety
-    ///
-    /// Every operation of the table must be right for files of inodes of `T`.
-    pub(super) const unsafe fn from_raw(table: &'static bindings::file_operations) -> Self {
-        Self(table, PhantomData)
-    }
-}
-
-/// A table of operations of the page cache for inodes of `T`.
-pub(crate) struct MappingTable<T: FileSystem>(
-    &'static bindings::address_space_operations,
-    PhantomData<fn(T) -> T>,
-);
-
-impl<T: FileSystem> MappingTable<T> {
-    /// # Safety
-    ///
-    /// Every operation of the table must be right for mappings of inodes of `T`.
-    pub(super) const unsafe fn from_raw(
-        table: &'static bindings::address_space_operations,
-    ) -> Self {
-        Self(table, PhantomData)
     }
 }

@@ -2,30 +2,25 @@
 
 //! Operations of inodes: names in directories, attributes, symbolic links.
 //!
-//! A filesystem implements [`Operations`] once for each sort of inode, and gives an inode the
-//! [`InodeTable`] of its sort.
+//! A filesystem implements [`Attributes`] for all its inodes, and a trait for each type of file that has more:
+//! [`DirectoryOperations`], [`RegularOperations`], [`SymlinkOperations`]. Which of them an inode gets is decided by its
+//! type of file ([`super::kinds`]).
 //!
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
 use super::{
     attr::{Attr, Idmap, Stat, Wanted},
-    bindings,
     dentry::Entry,
     fiemap::ExtentInfo,
     fileattr::FileAttr,
     fs::FileSystem,
-    inode::{INode, Ready},
+    inode::{INode, InodeRef, Ready},
 };
-use core::marker::PhantomData;
-use kernel::{
-    error::{Result, VTABLE_DEFAULT_ERROR},
-    prelude::*,
-    sync::aref::ARef,
-};
+use kernel::{error::Result, prelude::*};
 
 mod table;
 
-use table::Table;
+pub(super) use table::{Table, Tables};
 
 /// A new name for an entry, as `rename(2)` wants it.
 pub(crate) struct Rename<'a, T: FileSystem> {
@@ -54,169 +49,108 @@ pub(crate) mod rename {
     pub(crate) const WHITEOUT: u32 = bindings::RENAME_WHITEOUT;
 }
 
-/// The operations of one sort of inode. All run in process context and may sleep.
+/// What is asked and changed of any inode of a filesystem. All run in process context and may sleep.
+pub(crate) trait Attributes: FileSystem {
+    /// Changes attributes, under `i_rwsem` held exclusively.
+    fn setattr(idmap: &Idmap, inode: &INode<Self>, attr: &mut Attr<'_, Self>) -> Result;
+
+    /// Tells attributes.
+    fn getattr(idmap: &Idmap, inode: &INode<Self>, wanted: Wanted, to: &mut Stat) -> Result;
+
+    /// Tells the flags of a file.
+    fn get_flags(inode: &INode<Self>, to: &mut FileAttr) -> Result;
+
+    /// Changes the flags of a file, under `i_rwsem` held exclusively. The VFS has checked that the task may.
+    fn set_flags(inode: &INode<Self>, wanted: &FileAttr) -> Result;
+}
+
+/// The operations of directories. All run in process context and may sleep.
 ///
 /// Those that change a directory are called with the directory's `i_rwsem` held exclusively, and that of an
 /// inode which loses a name too; [`Self::lookup`] with the directory's held shared or exclusively.
-#[vtable]
-pub(crate) trait Operations: Sized + 'static {
+pub(crate) trait DirectoryOperations: 'static {
     /// The filesystem.
-    type FileSystem: FileSystem;
+    type FileSystem: Attributes;
 
     /// Finds the inode by a name.
-    fn lookup(
-        _dir: &INode<Self::FileSystem>,
-        _name: &[u8],
-    ) -> Result<Option<ARef<INode<Self::FileSystem>>>> {
-        build_error!(VTABLE_DEFAULT_ERROR)
-    }
+    fn lookup<'a>(
+        dir: &'a INode<Self::FileSystem>,
+        name: &[u8],
+    ) -> Result<Option<InodeRef<'a, Self::FileSystem>>>;
 
     /// Makes a regular file.
-    fn create(
-        _idmap: &Idmap,
-        _dir: &INode<Self::FileSystem>,
-        _name: &[u8],
-        _mode: u16,
-    ) -> Result<Ready<Self::FileSystem>> {
-        build_error!(VTABLE_DEFAULT_ERROR)
-    }
+    fn create<'a>(
+        idmap: &Idmap,
+        dir: &'a INode<Self::FileSystem>,
+        name: &[u8],
+        mode: u16,
+    ) -> Result<Ready<'a, Self::FileSystem>>;
 
     /// Makes a directory.
-    fn mkdir(
-        _idmap: &Idmap,
-        _dir: &INode<Self::FileSystem>,
-        _name: &[u8],
-        _mode: u16,
-    ) -> Result<Ready<Self::FileSystem>> {
-        build_error!(VTABLE_DEFAULT_ERROR)
-    }
+    fn mkdir<'a>(
+        idmap: &Idmap,
+        dir: &'a INode<Self::FileSystem>,
+        name: &[u8],
+        mode: u16,
+    ) -> Result<Ready<'a, Self::FileSystem>>;
 
     /// Makes a device special file (`device` has 12 bits major and 20 bits minor), pipe or socket.
-    fn mknod(
-        _idmap: &Idmap,
-        _dir: &INode<Self::FileSystem>,
-        _name: &[u8],
-        _mode: u16,
-        _device: u32,
-    ) -> Result<Ready<Self::FileSystem>> {
-        build_error!(VTABLE_DEFAULT_ERROR)
-    }
+    fn mknod<'a>(
+        idmap: &Idmap,
+        dir: &'a INode<Self::FileSystem>,
+        name: &[u8],
+        mode: u16,
+        device: u32,
+    ) -> Result<Ready<'a, Self::FileSystem>>;
 
     /// Makes a symbolic link.
-    fn symlink(
-        _idmap: &Idmap,
-        _dir: &INode<Self::FileSystem>,
-        _name: &[u8],
-        _target: &[u8],
-    ) -> Result<Ready<Self::FileSystem>> {
-        build_error!(VTABLE_DEFAULT_ERROR)
-    }
+    fn symlink<'a>(
+        idmap: &Idmap,
+        dir: &'a INode<Self::FileSystem>,
+        name: &[u8],
+        target: &[u8],
+    ) -> Result<Ready<'a, Self::FileSystem>>;
 
     /// Makes a regular file without a name or links.
-    fn tmpfile(
-        _idmap: &Idmap,
-        _dir: &INode<Self::FileSystem>,
-        _mode: u16,
-    ) -> Result<Ready<Self::FileSystem>> {
-        build_error!(VTABLE_DEFAULT_ERROR)
-    }
+    fn tmpfile<'a>(
+        idmap: &Idmap,
+        dir: &'a INode<Self::FileSystem>,
+        mode: u16,
+    ) -> Result<Ready<'a, Self::FileSystem>>;
 
     /// Gives an inode another name.
-    fn link(
-        _inode: &INode<Self::FileSystem>,
-        _dir: &INode<Self::FileSystem>,
-        _name: &[u8],
-    ) -> Result {
-        build_error!(VTABLE_DEFAULT_ERROR)
-    }
+    fn link(inode: &INode<Self::FileSystem>, dir: &INode<Self::FileSystem>, name: &[u8]) -> Result;
 
     /// Takes a name from an inode that is no directory.
     fn unlink(
-        _dir: &INode<Self::FileSystem>,
-        _name: &[u8],
-        _inode: &INode<Self::FileSystem>,
-    ) -> Result {
-        build_error!(VTABLE_DEFAULT_ERROR)
-    }
+        dir: &INode<Self::FileSystem>,
+        name: &[u8],
+        inode: &INode<Self::FileSystem>,
+    ) -> Result;
 
     /// Removes a directory, if it is empty.
-    fn rmdir(
-        _dir: &INode<Self::FileSystem>,
-        _name: &[u8],
-        _inode: &INode<Self::FileSystem>,
-    ) -> Result {
-        build_error!(VTABLE_DEFAULT_ERROR)
-    }
+    fn rmdir(dir: &INode<Self::FileSystem>, name: &[u8], inode: &INode<Self::FileSystem>)
+        -> Result;
 
     /// Gives an inode a new name in place of an old one.
-    fn rename(_idmap: &Idmap, _how: &Rename<'_, Self::FileSystem>) -> Result {
-        build_error!(VTABLE_DEFAULT_ERROR)
-    }
-
-    /// Changes attributes, under `i_rwsem` held exclusively.
-    fn setattr(
-        _idmap: &Idmap,
-        _entry: &Entry<'_, Self::FileSystem>,
-        _inode: &INode<Self::FileSystem>,
-        _attr: &mut Attr,
-    ) -> Result {
-        build_error!(VTABLE_DEFAULT_ERROR)
-    }
-
-    /// Tells attributes.
-    fn getattr(
-        _idmap: &Idmap,
-        _inode: &INode<Self::FileSystem>,
-        _wanted: Wanted,
-        _to: &mut Stat,
-    ) -> Result {
-        build_error!(VTABLE_DEFAULT_ERROR)
-    }
-
-    /// Tells the flags of a file.
-    fn get_flags(_inode: &INode<Self::FileSystem>, _to: &mut FileAttr) -> Result {
-        build_error!(VTABLE_DEFAULT_ERROR)
-    }
-
-    /// Changes the flags of a file, under `i_rwsem` held exclusively. The VFS has checked that the task may.
-    fn set_flags(_inode: &INode<Self::FileSystem>, _wanted: &FileAttr) -> Result {
-        build_error!(VTABLE_DEFAULT_ERROR)
-    }
-
-    /// Reads the target of a symbolic link that the VFS does not know ([`super::inode::New::set_link`]).
-    fn read_link(_inode: &INode<Self::FileSystem>) -> Result<KVec<u8>> {
-        build_error!(VTABLE_DEFAULT_ERROR)
-    }
-
-    /// Tells where the bytes from `start` on, `len` of them, are on the device.
-    fn fiemap(
-        _inode: &INode<Self::FileSystem>,
-        _to: &mut ExtentInfo,
-        _start: u64,
-        _len: u64,
-    ) -> Result {
-        build_error!(VTABLE_DEFAULT_ERROR)
-    }
+    fn rename(idmap: &Idmap, how: &Rename<'_, Self::FileSystem>) -> Result;
 }
 
-/// A table of operations for inodes of `T`.
-pub(crate) struct InodeTable<T: FileSystem>(
-    &'static bindings::inode_operations,
-    PhantomData<fn(T) -> T>,
-);
+/// The operations of regular files, beside those of open ones ([`super::file::FileOperations`]).
+pub(crate) trait RegularOperations: 'static {
+    /// The filesystem.
+    type FileSystem: Attributes;
 
-impl<T: FileSystem> InodeTable<T> {
-    /// The operations of `O`.
-    pub(crate) const fn of<O: Operations<FileSystem = T>>() -> Self {
-        Self(&Table::<O>::OPERATIONS, PhantomData)
-    }
+    /// Tells where the bytes from `start` on, `len` of them, are on the device.
+    fn fiemap(inode: &INode<Self::FileSystem>, to: &mut ExtentInfo, start: u64, len: u64)
+        -> Result;
+}
 
-    /// For symbolic links whose target the VFS knows ([`super::inode::New::set_link`]).
-    pub(crate) const fn of_links<O: Operations<FileSystem = T>>() -> Self {
-        Self(&Table::<O>::LINK_OPERATIONS, PhantomData)
-    }
+/// The operations of symbolic links whose target the VFS does not know.
+pub(crate) trait SymlinkOperations: 'static {
+    /// The filesystem.
+    type FileSystem: Attributes;
 
-    pub(super) fn as_raw(&self) -> &'static bindings::inode_operations {
-        self.0
-    }
+    /// Reads the target.
+    fn read_link(inode: &INode<Self::FileSystem>) -> Result<KVec<u8>>;
 }

@@ -325,12 +325,20 @@ impl<O: Ops> Table<O> {
     }
 }
 
-/// Refuses what is not a regular file: only those have the iomap address space.
+/// Refuses what is not a regular file: only those have the iomap address space ([`super::kinds`]).
 fn regular<T: FileSystem>(inode: &INode<T>) -> Result {
     if inode.kind() == Kind::Regular {
         Ok(())
     } else {
         Err(EINVAL)
+    }
+}
+
+/// [`regular`], and refuses an inode that is not the one whose lock is held, `of`.
+fn locked<T: FileSystem>(inode: &INode<T>, of: &INode<T>) -> Result {
+    match core::ptr::eq(inode, of) {
+        true => regular(inode),
+        false => Err(EINVAL),
     }
 }
 

@@ -49,6 +49,11 @@ impl<T: FileSystem> INode<T> {
 pub(crate) struct Exclusive<'a, T: FileSystem>(&'a INode<T>, NotThreadSafe);
 
 impl<'a, T: FileSystem> Exclusive<'a, T> {
+    /// Whose lock it is.
+    pub(super) fn inode(&self) -> &'a INode<T> {
+        self.0
+    }
+
     /// Goes on with the lock shared, without giving it up.
     pub(crate) fn downgrade(self) -> Shared<'a, T> {
         let this = ManuallyDrop::new(self);
@@ -78,7 +83,7 @@ impl<T: FileSystem> Drop for Shared<'_, T> {
 /// `i_rwsem` held one way or the other.
 pub(crate) enum Held<'a, T: FileSystem> {
     /// For reading.
-    Shared(#[expect(dead_code, reason = "kept to be dropped")] Shared<'a, T>),
+    Shared(Shared<'a, T>),
     /// For writing.
     Exclusive(Exclusive<'a, T>),
 }
@@ -99,6 +104,14 @@ impl<'a, T: FileSystem> Held<'a, T> {
             Some(Self::Exclusive(inode.lock()))
         } else {
             inode.try_lock().map(Self::Exclusive)
+        }
+    }
+
+    /// Whose lock it is.
+    pub(super) fn inode(&self) -> &'a INode<T> {
+        match self {
+            Self::Shared(lock) => lock.0,
+            Self::Exclusive(lock) => lock.0,
         }
     }
 

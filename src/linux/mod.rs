@@ -43,6 +43,7 @@ pub(crate) mod inode;
 pub(crate) mod inode_ops;
 pub(crate) mod iomap;
 pub(crate) mod jbd2;
+pub(crate) mod kinds;
 pub(crate) mod lock;
 pub(crate) mod memalloc;
 pub(crate) mod mmap;

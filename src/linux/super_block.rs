@@ -9,7 +9,7 @@ use super::{
     block_device::BlockDevice,
     fs::{FileSystem, Wait},
     fs_context::FsContext,
-    inode::{INode, IntoRawInode},
+    inode::INode,
     statfs::StatFs,
     time::Timestamp,
 };
@@ -300,7 +300,7 @@ pub(super) unsafe fn fill<T: FileSystem>(
     let this = unsafe { SuperBlock::<T>::from_raw(sb) };
     let root = T::root(this, context).and_then(|inode| {
         // SAFETY: The inode is valid; its reference goes to the dentry, or is dropped by the call.
-        let root = unsafe { bindings::d_make_root(inode.into_raw_inode()) };
+        let root = unsafe { bindings::d_make_root(inode.into_raw()) };
         if root.is_null() {
             return Err(ENOMEM);
         }

@@ -4,51 +4,31 @@
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | [`mount`] | the filesystem type: options, mount, remount, unmount, `statfs` |
-//! | [`inode`] | inodes: how they come into memory, are written and leave it; attributes |
-//! | [`dir`] | open directories |
-//! | [`regular`] | regular files: which of the following serves what |
-//! | [`write`](mod@write) | writing: checks, the page cache |
-//! | [`dio`] | direct reads and writes |
-//! | [`begin`] | how iomap finds, reserves and chooses blocks |
-//! | [`extents`] | between iomap's bytes and the core's blocks |
-//! | [`complete`] | after the data is on the device: the file shows it |
-//! | [`truncate`] | changing the size, freeing blocks |
-//! | [`fsync`] | making a file durable |
-//! | [`names`] | lookup, and all that changes a directory |
-//! | [`symlink`] | symbolic links |
-//! | [`store`] | the core's blocks and transactions, as buffers and jbd2 handles |
-//! | [`journal`] | finding and opening the journal |
-//! | [`mounted`] | a mounted file system: up, read-only and back, freeze, sync, down |
-//! | [`superblock`] | what is written to the super block, and when |
-//! | [`errors`] | what happens when an error is found |
-//! | [`background`] | what runs beside the callers |
+//! | [`kinds`] | which operations an inode has, by its type |
+//! | [`file`] | regular files: the page cache, direct I/O, iomap, sizes |
+//! | [`dir`] | directories: names, listing |
+//! | [`symlink`] | symbolic links whose target has a block |
+//! | [`inode`] | what all inodes have: data in memory, reading, attributes, the end |
+//! | [`mount`] | mounts: options, states, super block, journal, errors, what runs beside the callers |
+//! | [`reclaim`] | what is done where there is no space |
+//! | [`durable`] | what is done to make a change durable |
+//!
+//! What a system call changes on disk is in [`change`](crate::change); here are the locks of the VFS, the page cache,
+//! and waiting.
 
-pub(crate) mod background;
-mod begin;
-mod complete;
-mod dio;
-mod dir;
-pub(crate) mod errors;
-mod extents;
-mod fsync;
-mod inode;
-pub(crate) mod journal;
-mod mount;
-pub(crate) mod mounted;
-mod names;
-mod regular;
-pub(crate) mod store;
-pub(crate) mod superblock;
+pub(crate) mod dir;
+pub(crate) mod durable;
+pub(crate) mod file;
+pub(crate) mod inode;
+mod kinds;
+pub(crate) mod mount;
+pub(crate) mod reclaim;
 mod symlink;
-mod truncate;
-mod write;
 
 use crate::linux::{inode::INode, super_block};
 
 pub(crate) use inode::Data;
-pub(crate) use mount::Fs;
-pub(crate) use store::JournalStore;
+pub(crate) use mount::{Fs, JournalStore};
 
 /// A super block of ours.
 pub(crate) type SuperBlock = super_block::SuperBlock<Fs>;

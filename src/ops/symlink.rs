@@ -4,32 +4,20 @@
 //!
 //! The VFS caches nothing of it; the buffer cache does.
 
-use super::{inode, Fs, Node};
+use super::{Fs, Node};
 use crate::change::Live;
 use crate::disk::symlink::{self, TargetFormat};
 use crate::disk::LogicalBlock;
-use crate::linux::attr::{Attr, Idmap, Stat, Wanted};
-use crate::linux::dentry::Entry;
-use crate::linux::inode_ops::Operations;
+use crate::linux::inode_ops::SymlinkOperations;
 use crate::map::State;
 use crate::store::{Flaw, Store};
 use kernel::prelude::*;
 
 /// The operations of links whose target is in a block.
-pub(super) struct Slow;
+pub(crate) struct Slow;
 
-#[vtable]
-impl Operations for Slow {
+impl SymlinkOperations for Slow {
     type FileSystem = Fs;
-
-    fn setattr(idmap: &Idmap, entry: &Entry<'_, Fs>, node: &Node, attr: &mut Attr) -> Result {
-        inode::set_attributes(idmap, entry, node, attr)
-    }
-
-    fn getattr(idmap: &Idmap, node: &Node, wanted: Wanted, to: &mut Stat) -> Result {
-        inode::get_attributes(idmap, node, wanted, to);
-        Ok(())
-    }
 
     fn read_link(node: &Node) -> Result<KVec<u8>> {
         let data = node.data();

@@ -137,3 +137,19 @@ remount_fs img
 has "$MNT/fixed" ''
 has "$MNT/f" dA
 crosscheck img
+
+# Links have flags, whether their target is in the inode or in a block (file_getattr does not follow them).
+if [ "$FS" = iomapfs ]; then
+	mount_fs img
+	ln -s short "$MNT/short"
+	ln -s "$(printf 'l%.0s' {1..200})" "$MNT/long"
+	python3 - "$MNT/short" "$MNT/long" <<'P'
+import ctypes, os, sys
+call = ctypes.CDLL(None, use_errno=True).syscall
+for path in sys.argv[1:]:
+    buffer = ctypes.create_string_buffer(24)
+    if call(468, -100, path.encode(), buffer, 24, 0x100) != 0:
+        sys.exit(f'{path}: {os.strerror(ctypes.get_errno())}')
+P
+	crosscheck img
+fi

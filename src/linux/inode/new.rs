@@ -2,14 +2,10 @@
 
 //! Inodes on their way: allocated or read, but not known to everybody yet.
 
-use super::super::{attr::Idmap, bindings, fs::FileSystem, inode_ops::InodeTable, time::Timestamp};
-use super::{flags, FileTable, INode, IntoRawInode, Kind, MappingTable, Time};
+use super::super::{attr::Idmap, bindings, fs::FileSystem, time::Timestamp};
+use super::{flags, INode, InodeRef, Time};
 use core::{marker::PhantomData, mem::ManuallyDrop, ops::Deref, ptr::NonNull};
-use kernel::{
-    error::to_result,
-    prelude::*,
-    sync::{aref::ARef, atomic::Release},
-};
+use kernel::{error::to_result, prelude::*, sync::atomic::Release};
 
 /// The bits of a mode that tell the file type.
 const FILE_TYPE: u16 = bindings::S_IFMT as u16;
@@ -19,14 +15,13 @@ const FILE_TYPE: u16 = bindings::S_IFMT as u16;
 /// # Invariants
 ///
 /// A reference on a valid inode of a super block of `T`, which either nobody else can find, or is locked as
-/// new by us; `has_data` is not set. Where the file type is set, it stays, and the operations are for it: what
-/// `i_link`, `i_pipe` and `i_cdev` share is told apart by these.
-pub(crate) struct New<T: FileSystem>(NonNull<bindings::inode>, PhantomData<T>);
+/// new by us; `has_data` is not set. Where the file type is set, it stays.
+pub(crate) struct New<'a, T: FileSystem>(NonNull<bindings::inode>, PhantomData<&'a INode<T>>);
 
 // SAFETY: An inode is not bound to a task.
-unsafe impl<T: FileSystem> Send for New<T> {}
+unsafe impl<T: FileSystem> Send for New<'_, T> {}
 
-impl<T: FileSystem> New<T> {
+impl<'a, T: FileSystem> New<'a, T> {
     /// # Safety
     ///
     /// The type's invariants must hold; the value takes over the reference.
@@ -38,7 +33,7 @@ impl<T: FileSystem> New<T> {
         Self(inode, PhantomData)
     }
 
-    fn as_raw(&self) -> *mut bindings::inode {
+    pub(in crate::linux) fn as_raw(&self) -> *mut bindings::inode {
         self.0.as_ptr()
     }
 
@@ -107,74 +102,15 @@ impl<T: FileSystem> New<T> {
         unsafe { bindings::inode_set_iversion_queried(self.as_raw(), version) };
     }
 
-    /// Sets the operations.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` where they are those of a link or a directory and the inode is none, or the other way round.
-    pub(crate) fn set_operations(&self, table: InodeTable<T>) -> Result {
-        let kind = Kind::from_mode(self.mode()).ok_or(EINVAL)?;
-        let table = table.as_raw();
-        if table.get_link.is_some() != (kind == Kind::Symlink)
-            || table.lookup.is_some() != (kind == Kind::Directory)
-        {
-            return Err(EINVAL);
-        }
-        // SAFETY: Valid by the type's invariants; the table is for inodes of `T`. INVARIANT: And for the type.
-        unsafe { (*self.as_raw()).i_op = table };
-        Ok(())
-    }
-
-    /// Sets the operations of open files.
-    pub(crate) fn set_file_operations(&self, table: FileTable<T>) {
-        // SAFETY: Valid by the type's invariants; the table is for files of inodes of `T`.
-        unsafe { (*self.as_raw()).__bindgen_anon_3.i_fop = table.0 };
-    }
-
-    /// Sets the operations of the page cache.
-    pub(crate) fn set_mapping_operations(&self, table: MappingTable<T>) {
-        // SAFETY: Valid by the type's invariants; the table is for mappings of inodes of `T`.
-        unsafe { (*self.as_raw()).i_data.a_ops = table.0 };
-    }
-
-    /// Lets the page cache have folios of any size that the kernel can do. Before the first use only.
-    pub(crate) fn set_large_folios(&self) {
-        // SAFETY: Valid by the type's invariants; no folio is in the cache of an inode without data.
-        unsafe { bindings::mapping_set_large_folios(&mut (*self.as_raw()).i_data) };
-    }
-
-    /// Sets the target of a symbolic link that the VFS can then read by itself.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` where it is no link, or has a target; `ENOMEM`.
-    pub(crate) fn set_link(&self, target: &[u8]) -> Result {
-        // SAFETY: Valid by the type's invariants; the field is freed after the grace period that follows
-        // the inode's end. `kmemdup_nul` copies as many bytes as the slice has.
-        unsafe {
-            let link = &mut (*self.as_raw()).__bindgen_anon_5.i_link;
-            if !bindings::inode_is_symlink(self.as_raw()) || !link.is_null() {
-                return Err(EINVAL);
-            }
-            let copy =
-                bindings::kmemdup_nul(target.as_ptr().cast(), target.len(), bindings::GFP_KERNEL);
-            if copy.is_null() {
-                return Err(ENOMEM);
-            }
-            *link = copy;
-        }
-        Ok(())
-    }
-
-    /// Makes it what its mode says, a device special file with this number, a pipe or a socket: the VFS serves
-    /// its files.
-    pub(crate) fn set_special(&self, device: u32) {
-        // SAFETY: Valid by the type's invariants.
-        unsafe { bindings::init_special_inode(self.as_raw(), (*self.as_raw()).i_mode, device) };
-    }
-
     /// Sets the filesystem's data.
-    pub(crate) fn init(self, data: impl PinInit<T::INodeData, Error>) -> Result<Ready<T>> {
+    ///
+    /// # Safety
+    ///
+    /// The inode must have the operations of its type of file, for inodes of `T`.
+    pub(in crate::linux) unsafe fn finish(
+        self,
+        data: impl PinInit<T::INodeData, Error>,
+    ) -> Result<Ready<'a, T>> {
         let this = self.0.cast::<INode<T>>();
         // SAFETY: Nobody else uses the field before `has_data` is set, and it does not move, as inodes do
         // not. If the initialiser fails the field stays uninitialised and `has_data` unset.
@@ -186,13 +122,13 @@ impl<T: FileSystem> New<T> {
         let this = ManuallyDrop::new(self);
         // SAFETY: The invariants of `INode` hold now, and the reference passes on. INVARIANT: As ours.
         Ok(Ready(ManuallyDrop::new(unsafe {
-            ARef::from_raw(this.0.cast())
+            InodeRef::from_raw(this.0)
         })))
     }
 }
 
 /// What can be asked and told of an inode that is not ready yet, as of one that is.
-impl<T: FileSystem> New<T> {
+impl<T: FileSystem> New<'_, T> {
     /// Sets the mode: file type and permissions.
     ///
     /// # Errors
@@ -270,7 +206,7 @@ impl<T: FileSystem> New<T> {
     }
 }
 
-impl<T: FileSystem> Drop for New<T> {
+impl<T: FileSystem> Drop for New<'_, T> {
     fn drop(&mut self) {
         // SAFETY: Our reference; nobody may use an inode that did not become ready.
         unsafe {
@@ -294,19 +230,19 @@ impl<T: FileSystem> Drop for New<T> {
 ///
 /// # Invariants
 ///
-/// The `ARef` is there until the value is consumed or dropped.
-pub(crate) struct Ready<T: FileSystem>(ManuallyDrop<ARef<INode<T>>>);
+/// The reference is there until the value is consumed or dropped.
+pub(crate) struct Ready<'a, T: FileSystem>(ManuallyDrop<InodeRef<'a, T>>);
 
-impl<T: FileSystem> Ready<T> {
+impl<'a, T: FileSystem> Ready<'a, T> {
     /// Gives up the type without its destructor.
-    pub(in crate::linux) fn into_inner(self) -> ARef<INode<T>> {
+    pub(in crate::linux) fn into_inner(self) -> InodeRef<'a, T> {
         let mut this = ManuallyDrop::new(self);
         // SAFETY: `this` is neither used nor dropped afterwards.
         unsafe { ManuallyDrop::take(&mut this.0) }
     }
 
     /// Lets everybody use the inode.
-    pub(crate) fn unlock(self) -> ARef<INode<T>> {
+    pub(crate) fn unlock(self) -> InodeRef<'a, T> {
         let inode = self.into_inner();
         // SAFETY: We have a reference. An inode that was never put in the hash table is not locked.
         unsafe {
@@ -318,7 +254,7 @@ impl<T: FileSystem> Ready<T> {
     }
 }
 
-impl<T: FileSystem> Deref for Ready<T> {
+impl<T: FileSystem> Deref for Ready<'_, T> {
     type Target = INode<T>;
 
     fn deref(&self) -> &INode<T> {
@@ -326,14 +262,14 @@ impl<T: FileSystem> Deref for Ready<T> {
     }
 }
 
-impl<T: FileSystem> Drop for Ready<T> {
+impl<T: FileSystem> Drop for Ready<'_, T> {
     fn drop(&mut self) {
         // SAFETY: Not used afterwards.
         let inode = unsafe { ManuallyDrop::take(&mut self.0) };
         // SAFETY: We have a reference, which the first of the calls takes and the other leaves to us.
         unsafe {
             if bindings::inode_is_new(inode.as_raw()) {
-                bindings::discard_new_inode(inode.into_raw_inode());
+                bindings::discard_new_inode(inode.into_raw());
             }
         }
     }

@@ -9,9 +9,9 @@ use super::super::{
     fiemap::ExtentInfo,
     fileattr::FileAttr,
     fs::FileSystem,
-    inode::{INode, IntoRawInode, Ready},
+    inode::{INode, InodeRef, Ready},
 };
-use super::{Operations, Rename};
+use super::{Attributes, DirectoryOperations, RegularOperations, Rename, SymlinkOperations};
 use core::{marker::PhantomData, ptr};
 use kernel::{
     error::{from_result, to_result, Result},
@@ -19,23 +19,26 @@ use kernel::{
     prelude::*,
 };
 
-/// The tables for inodes with the operations `O`.
-pub(super) struct Table<O>(PhantomData<O>);
+/// The tables for inodes of a filesystem `T` that have attributes only.
+pub(in crate::linux) struct Tables<T>(PhantomData<T>);
+
+/// The table for inodes with the operations `O`.
+pub(in crate::linux) struct Table<O>(PhantomData<O>);
 
 /// Marks a dentry's new inode as its own.
 ///
 /// # Safety
 ///
 /// `dentry` must be a valid dentry without an inode, in a directory that is locked exclusively.
-unsafe fn instantiate<T: FileSystem>(dentry: *mut bindings::dentry, inode: Ready<T>) {
+unsafe fn instantiate<T: FileSystem>(dentry: *mut bindings::dentry, inode: Ready<'_, T>) {
     let inode = inode.into_inner();
     // SAFETY: By the caller's promise; the reference passes on. A ready inode that was put in the hash
     // table is locked as new, which is undone by this call; another one is not locked.
     unsafe {
         if bindings::inode_is_new(inode.as_raw()) {
-            bindings::d_instantiate_new(dentry, inode.into_raw_inode());
+            bindings::d_instantiate_new(dentry, inode.into_raw());
         } else {
-            bindings::d_instantiate(dentry, inode.into_raw_inode());
+            bindings::d_instantiate(dentry, inode.into_raw());
         }
     }
 }
@@ -48,108 +51,120 @@ fn pointer<P>(result: Result<*mut P>) -> *mut P {
     }
 }
 
-impl<O: Operations> Table<O> {
-    pub(super) const OPERATIONS: bindings::inode_operations = bindings::inode_operations {
-        lookup: if O::HAS_LOOKUP {
-            Some(Self::lookup)
-        } else {
-            None
-        },
-        get_link: if O::HAS_READ_LINK {
-            Some(Self::get_link)
-        } else {
-            None
-        },
-        create: if O::HAS_CREATE {
-            Some(Self::create)
-        } else {
-            None
-        },
-        link: if O::HAS_LINK { Some(Self::link) } else { None },
-        unlink: if O::HAS_UNLINK {
-            Some(Self::unlink)
-        } else {
-            None
-        },
-        symlink: if O::HAS_SYMLINK {
-            Some(Self::symlink)
-        } else {
-            None
-        },
-        mkdir: if O::HAS_MKDIR {
-            Some(Self::mkdir)
-        } else {
-            None
-        },
-        rmdir: if O::HAS_RMDIR {
-            Some(Self::rmdir)
-        } else {
-            None
-        },
-        mknod: if O::HAS_MKNOD {
-            Some(Self::mknod)
-        } else {
-            None
-        },
-        rename: if O::HAS_RENAME {
-            Some(Self::rename)
-        } else {
-            None
-        },
-        setattr: if O::HAS_SETATTR {
-            Some(Self::setattr)
-        } else {
-            None
-        },
-        getattr: if O::HAS_GETATTR {
-            Some(Self::getattr)
-        } else {
-            None
-        },
-        tmpfile: if O::HAS_TMPFILE {
-            Some(Self::tmpfile)
-        } else {
-            None
-        },
-        fiemap: if O::HAS_FIEMAP {
-            Some(Self::fiemap)
-        } else {
-            None
-        },
-        fileattr_get: if O::HAS_GET_FLAGS {
-            Some(Self::fileattr_get)
-        } else {
-            None
-        },
-        fileattr_set: if O::HAS_SET_FLAGS {
-            Some(Self::fileattr_set)
-        } else {
-            None
-        },
+impl<T: Attributes> Tables<T> {
+    /// Devices, pipes, sockets.
+    pub(in crate::linux) const SPECIAL: bindings::inode_operations = bindings::inode_operations {
+        setattr: Some(Self::setattr),
+        getattr: Some(Self::getattr),
+        fileattr_get: Some(Self::fileattr_get),
+        fileattr_set: Some(Self::fileattr_set),
         ..pin_init::zeroed()
     };
 
-    pub(super) const LINK_OPERATIONS: bindings::inode_operations = bindings::inode_operations {
+    /// Symbolic links whose target the VFS knows, in `i_link`.
+    pub(in crate::linux) const FAST_LINK: bindings::inode_operations = bindings::inode_operations {
         get_link: Some(bindings::simple_get_link),
-        ..Self::OPERATIONS
+        ..Self::SPECIAL
     };
 
-    unsafe extern "C" fn lookup(
-        dir: *mut bindings::inode,
+    unsafe extern "C" fn setattr(
+        idmap: *mut bindings::mnt_idmap,
         dentry: *mut bindings::dentry,
-        _flags: c_uint,
-    ) -> *mut bindings::dentry {
-        // SAFETY: The VFS gives a directory that is ready, and a new dentry.
-        let (dir, name) = unsafe {
-            let entry = Entry::<O::FileSystem>::from_raw(dentry);
-            (INode::from_raw(dir), entry.name())
-        };
-        pointer(O::lookup(dir, name).map(|inode| {
-            let inode = inode.map_or(ptr::null_mut(), IntoRawInode::into_raw_inode);
-            // SAFETY: The dentry is new, and the reference passes on. Null stands for no inode.
-            unsafe { bindings::d_splice_alias(inode, dentry) }
-        }))
+        attr: *mut bindings::iattr,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The VFS gives a dentry with its inode, which is locked, and a change that is ours.
+            unsafe {
+                let inode = INode::from_raw((*dentry).d_inode);
+                let mut attr = Attr::from_raw(attr, dentry);
+                T::setattr(Idmap::from_raw(idmap), inode, &mut attr)?;
+            }
+            Ok(0)
+        })
     }
+
+    unsafe extern "C" fn getattr(
+        idmap: *mut bindings::mnt_idmap,
+        path: *const bindings::path,
+        stat: *mut bindings::kstat,
+        wanted: u32,
+        _flags: c_uint,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The VFS gives a path with an inode, and a structure that is ours to fill.
+            unsafe {
+                let inode = INode::from_raw((*(*path).dentry).d_inode);
+                let wanted = Wanted(wanted);
+                T::getattr(Idmap::from_raw(idmap), inode, wanted, Stat::from_raw(stat))?;
+            }
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn fileattr_get(
+        dentry: *mut bindings::dentry,
+        attr: *mut kernel::bindings::file_kattr,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The VFS gives a dentry with its inode, and a structure that is ours to fill.
+            unsafe {
+                let inode = INode::from_raw((*dentry).d_inode);
+                T::get_flags(inode, FileAttr::from_raw(attr.cast()))?;
+            }
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn fileattr_set(
+        _idmap: *mut bindings::mnt_idmap,
+        dentry: *mut bindings::dentry,
+        attr: *mut kernel::bindings::file_kattr,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The VFS gives a dentry with its inode, which is locked, and what is wanted.
+            unsafe {
+                let inode = INode::from_raw((*dentry).d_inode);
+                T::set_flags(inode, FileAttr::from_raw(attr.cast()))?;
+            }
+            Ok(0)
+        })
+    }
+}
+
+impl<O: RegularOperations> Table<O> {
+    /// Regular files.
+    pub(in crate::linux) const REGULAR: bindings::inode_operations = bindings::inode_operations {
+        fiemap: Some(Self::fiemap),
+        ..Tables::<O::FileSystem>::SPECIAL
+    };
+
+    unsafe extern "C" fn fiemap(
+        inode: *mut bindings::inode,
+        info: *mut kernel::bindings::fiemap_extent_info,
+        start: u64,
+        len: u64,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The VFS gives an inode that is ready, and a structure that is ours to use.
+            unsafe {
+                O::fiemap(
+                    INode::from_raw(inode),
+                    ExtentInfo::from_raw(info.cast()),
+                    start,
+                    len,
+                )?
+            };
+            Ok(0)
+        })
+    }
+}
+
+impl<O: SymlinkOperations> Table<O> {
+    /// Symbolic links whose target is asked for.
+    pub(in crate::linux) const SYMLINK: bindings::inode_operations = bindings::inode_operations {
+        get_link: Some(Self::get_link),
+        ..Tables::<O::FileSystem>::SPECIAL
+    };
 
     unsafe extern "C" fn get_link(
         dentry: *mut bindings::dentry,
@@ -169,6 +184,40 @@ impl<O: Operations> Table<O> {
             Ok(bytes.cast::<c_char>())
         });
         pointer(target)
+    }
+}
+
+impl<O: DirectoryOperations> Table<O> {
+    /// Directories.
+    pub(in crate::linux) const DIRECTORY: bindings::inode_operations = bindings::inode_operations {
+        lookup: Some(Self::lookup),
+        create: Some(Self::create),
+        link: Some(Self::link),
+        unlink: Some(Self::unlink),
+        symlink: Some(Self::symlink),
+        mkdir: Some(Self::mkdir),
+        rmdir: Some(Self::rmdir),
+        mknod: Some(Self::mknod),
+        rename: Some(Self::rename),
+        tmpfile: Some(Self::tmpfile),
+        ..Tables::<O::FileSystem>::SPECIAL
+    };
+
+    unsafe extern "C" fn lookup(
+        dir: *mut bindings::inode,
+        dentry: *mut bindings::dentry,
+        _flags: c_uint,
+    ) -> *mut bindings::dentry {
+        // SAFETY: The VFS gives a directory that is ready, and a new dentry.
+        let (dir, name) = unsafe {
+            let entry = Entry::<O::FileSystem>::from_raw(dentry);
+            (INode::from_raw(dir), entry.name())
+        };
+        pointer(O::lookup(dir, name).map(|inode| {
+            let inode = inode.map_or(ptr::null_mut(), InodeRef::into_raw);
+            // SAFETY: The dentry is new, and the reference passes on. Null stands for no inode.
+            unsafe { bindings::d_splice_alias(inode, dentry) }
+        }))
     }
 
     unsafe extern "C" fn create(
@@ -258,10 +307,7 @@ impl<O: Operations> Table<O> {
                 let inode = O::tmpfile(Idmap::from_raw(idmap), INode::from_raw(dir), mode)?;
                 let inode = inode.unlock();
                 bindings::d_mark_tmpfile(file, inode.as_raw());
-                bindings::d_instantiate(
-                    (*file).__bindgen_anon_1.f_path.dentry,
-                    inode.into_raw_inode(),
-                );
+                bindings::d_instantiate((*file).__bindgen_anon_1.f_path.dentry, inode.into_raw());
                 to_result(bindings::finish_open_simple(file, 0))?;
             }
             Ok(0)
@@ -279,7 +325,7 @@ impl<O: Operations> Table<O> {
                 let name = Entry::<O::FileSystem>::from_raw(dentry).name();
                 let inode = INode::<O::FileSystem>::from_raw((*old).d_inode);
                 O::link(inode, INode::from_raw(dir), name)?;
-                bindings::d_instantiate(dentry, inode.to_ref().into_raw_inode());
+                bindings::d_instantiate(dentry, inode.to_ref().into_raw());
             }
             Ok(0)
         })
@@ -329,89 +375,6 @@ impl<O: Operations> Table<O> {
                 };
                 O::rename(Idmap::from_raw(idmap), &how)?;
             }
-            Ok(0)
-        })
-    }
-
-    unsafe extern "C" fn setattr(
-        idmap: *mut bindings::mnt_idmap,
-        dentry: *mut bindings::dentry,
-        attr: *mut bindings::iattr,
-    ) -> c_int {
-        from_result(|| {
-            // SAFETY: The VFS gives a dentry with its inode, which is locked, and a change that is ours.
-            unsafe {
-                let entry = Entry::from_raw(dentry);
-                let inode = entry.inode().ok_or(ENOENT)?;
-                O::setattr(Idmap::from_raw(idmap), &entry, inode, Attr::from_raw(attr))?;
-            }
-            Ok(0)
-        })
-    }
-
-    unsafe extern "C" fn getattr(
-        idmap: *mut bindings::mnt_idmap,
-        path: *const bindings::path,
-        stat: *mut bindings::kstat,
-        wanted: u32,
-        _flags: c_uint,
-    ) -> c_int {
-        from_result(|| {
-            // SAFETY: The VFS gives a path with an inode, and a structure that is ours to fill.
-            unsafe {
-                let inode = INode::from_raw((*(*path).dentry).d_inode);
-                let wanted = Wanted(wanted);
-                O::getattr(Idmap::from_raw(idmap), inode, wanted, Stat::from_raw(stat))?;
-            }
-            Ok(0)
-        })
-    }
-
-    unsafe extern "C" fn fileattr_get(
-        dentry: *mut bindings::dentry,
-        attr: *mut kernel::bindings::file_kattr,
-    ) -> c_int {
-        from_result(|| {
-            // SAFETY: The VFS gives a dentry with its inode, and a structure that is ours to fill.
-            unsafe {
-                let inode = INode::from_raw((*dentry).d_inode);
-                O::get_flags(inode, FileAttr::from_raw(attr.cast()))?;
-            }
-            Ok(0)
-        })
-    }
-
-    unsafe extern "C" fn fileattr_set(
-        _idmap: *mut bindings::mnt_idmap,
-        dentry: *mut bindings::dentry,
-        attr: *mut kernel::bindings::file_kattr,
-    ) -> c_int {
-        from_result(|| {
-            // SAFETY: The VFS gives a dentry with its inode, which is locked, and what is wanted.
-            unsafe {
-                let inode = INode::from_raw((*dentry).d_inode);
-                O::set_flags(inode, FileAttr::from_raw(attr.cast()))?;
-            }
-            Ok(0)
-        })
-    }
-
-    unsafe extern "C" fn fiemap(
-        inode: *mut bindings::inode,
-        info: *mut kernel::bindings::fiemap_extent_info,
-        start: u64,
-        len: u64,
-    ) -> c_int {
-        from_result(|| {
-            // SAFETY: The VFS gives an inode that is ready, and a structure that is ours to use.
-            unsafe {
-                O::fiemap(
-                    INode::from_raw(inode),
-                    ExtentInfo::from_raw(info.cast()),
-                    start,
-                    len,
-                )?
-            };
             Ok(0)
         })
     }

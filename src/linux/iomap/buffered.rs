@@ -10,18 +10,22 @@
 use super::super::bindings;
 use super::super::file::{IterSource, Kiocb};
 use super::super::lock::Exclusive;
-use super::{regular, Ops, Table};
+use super::{locked, Ops, Table};
 use core::ptr::null_mut;
 use kernel::error::{Error, Result};
 
 /// Copies `from` into the page cache at the position of `iocb`, moves the position, and raises the size.
 /// Returns the number of bytes, less than asked where an error came later.
+///
+/// # Errors
+///
+/// `EINVAL` where the file is no regular one, or the lock another inode's; those of iomap.
 pub(crate) fn write<O: Ops>(
     iocb: &mut Kiocb<'_, O::Fs>,
     from: &mut IterSource<'_>,
-    _lock: &Exclusive<'_, O::Fs>,
+    lock: &Exclusive<'_, O::Fs>,
 ) -> Result<usize> {
-    regular(iocb.inode())?;
+    locked(iocb.inode(), lock.inode())?;
     // SAFETY: `iocb` and `from` are live and exclusively ours, the file is a regular file of `O::Fs`.
     let ret = unsafe {
         bindings::iomap_file_buffered_write(

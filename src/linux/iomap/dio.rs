@@ -12,12 +12,12 @@
 //! process context: in a sync request by the task that wrote, with its lock, else with none.
 
 use super::super::bindings;
-use super::super::file::{IterDest, IterSource, Kiocb};
+use super::super::file::{Answer, IterDest, IterSource, Kiocb};
 use super::super::fs::FileSystem;
 use super::super::inode::INode;
 use super::super::lock::Held;
 use super::ioend;
-use super::{regular, Op, Ops, Table};
+use super::{locked, Op, Ops, Table};
 use core::marker::PhantomData;
 use core::ptr::null_mut;
 use kernel::error::{code::*, Error, Result};
@@ -167,23 +167,24 @@ impl<W: Write> DioTable<W> {
 pub(crate) enum Outcome<'a, T: FileSystem> {
     /// Done, with the number of bytes or an error; the position has moved.
     Done(Kiocb<'a, T>, Result<usize>),
-    /// In flight: the completion will report it. The answer to the VFS is [`Outcome::result`].
-    Queued,
+    /// In flight: the completion will report it.
+    Queued(Answer<'a>),
 }
 
-impl<T: FileSystem> Outcome<'_, T> {
+impl<'a, T: FileSystem> Outcome<'a, T> {
     /// What the VFS is to be told.
-    pub(crate) fn result(self) -> Result<usize> {
+    pub(crate) fn answer(self) -> Answer<'a> {
         match self {
-            Self::Done(_, ret) => ret,
-            Self::Queued => Err(EIOCBQUEUED),
+            Self::Done(iocb, result) => iocb.done(result),
+            Self::Queued(answer) => answer,
         }
     }
 }
 
 fn outcome<T: FileSystem>(iocb: Kiocb<'_, T>, ret: isize) -> Outcome<'_, T> {
     if ret == EIOCBQUEUED.to_errno() as isize {
-        return Outcome::Queued;
+        // SAFETY: iomap says that it has queued the request, which goes away here.
+        return Outcome::Queued(unsafe { Answer::queued() });
     }
     Outcome::Done(
         iocb,
@@ -236,9 +237,9 @@ fn read_block<O: Ops>(iocb: &Kiocb<'_, O::Fs>, to: &mut IterDest<'_>) -> Option<
 pub(crate) fn read<'a, O: Ops>(
     iocb: Kiocb<'a, O::Fs>,
     to: &mut IterDest<'_>,
-    _lock: &Held<'_, O::Fs>,
+    lock: &Held<'_, O::Fs>,
 ) -> Outcome<'a, O::Fs> {
-    if let Err(e) = regular(iocb.inode()) {
+    if let Err(e) = locked(iocb.inode(), lock.inode()) {
         return Outcome::Done(iocb, Err(e));
     }
     if let Some(ret) = read_block::<O>(&iocb, to) {
@@ -274,9 +275,9 @@ pub(crate) fn write<'a, W: Write>(
     from: &mut IterSource<'_>,
     flags: Flags,
     batch: bool,
-    _lock: &Held<'_, <W::Ops as Ops>::Fs>,
+    lock: &Held<'_, <W::Ops as Ops>::Fs>,
 ) -> Outcome<'a, <W::Ops as Ops>::Fs> {
-    if let Err(e) = regular(iocb.inode()) {
+    if let Err(e) = locked(iocb.inode(), lock.inode()) {
         return Outcome::Done(iocb, Err(e));
     }
     // A request that waits does its own work, and one that must be durable waits for a commit of its own: a

@@ -3,108 +3,66 @@
 //! Attributes of inodes: how they are told and changed, and the operations of those inodes that have no others of their
 //! own.
 
-use super::super::{begin, truncate, Fs, Node};
-use super::{commit, from_disk, vfs_flags};
+use super::convert::{from_disk, vfs_flags};
 use crate::change::{self, reservation, Live, Part};
 use crate::disk::inode::InodeFlags;
 use crate::linux::attr::{attributes, Attr, Idmap, Stat, Wanted};
-use crate::linux::dentry::Entry;
-use crate::linux::fiemap::ExtentInfo;
 use crate::linux::fileattr::FileAttr;
 use crate::linux::inode::Kind;
-use crate::linux::inode_ops::Operations;
+use crate::linux::inode_ops::Attributes;
+use crate::ops::file::resize;
+use crate::ops::{durable, Fs, Node};
 use crate::store::Store;
 use kernel::prelude::*;
 
-/// The operations of inodes that are neither directories nor have data of their own to look after: attributes.
-pub(super) struct Special;
-
-#[vtable]
-impl Operations for Special {
-    type FileSystem = Fs;
-
-    fn setattr(idmap: &Idmap, entry: &Entry<'_, Fs>, node: &Node, attr: &mut Attr) -> Result {
-        set_attributes(idmap, entry, node, attr)
-    }
-
-    fn get_flags(node: &Node, to: &mut FileAttr) -> Result {
-        get_flags(node, to);
-        Ok(())
-    }
-
-    fn set_flags(node: &Node, wanted: &FileAttr) -> Result {
-        set_flags(node, wanted)
+impl Attributes for Fs {
+    fn setattr(idmap: &Idmap, node: &Node, attr: &mut Attr<'_, Fs>) -> Result {
+        set_attributes(idmap, node, attr)
     }
 
     fn getattr(idmap: &Idmap, node: &Node, wanted: Wanted, to: &mut Stat) -> Result {
         get_attributes(idmap, node, wanted, to);
-        Ok(())
-    }
-}
-
-/// The operations of regular files.
-pub(super) struct Regular;
-
-#[vtable]
-impl Operations for Regular {
-    type FileSystem = Fs;
-
-    fn setattr(idmap: &Idmap, entry: &Entry<'_, Fs>, node: &Node, attr: &mut Attr) -> Result {
-        set_attributes(idmap, entry, node, attr)
-    }
-
-    fn get_flags(node: &Node, to: &mut FileAttr) -> Result {
-        get_flags(node, to);
-        Ok(())
-    }
-
-    fn set_flags(node: &Node, wanted: &FileAttr) -> Result {
-        set_flags(node, wanted)
-    }
-
-    fn getattr(idmap: &Idmap, node: &Node, wanted: Wanted, to: &mut Stat) -> Result {
-        get_attributes(idmap, node, wanted, to);
-        if wanted.direct_alignment() {
+        if wanted.direct_alignment() && node.kind() == Kind::Regular {
             let align = node.super_block().block_device()?.logical_block_size();
             to.set_direct_alignment(align, align);
         }
         Ok(())
     }
 
-    fn fiemap(node: &Node, to: &mut ExtentInfo, start: u64, len: u64) -> Result {
-        begin::fiemap(node, to, start, len)
+    fn get_flags(node: &Node, to: &mut FileAttr) -> Result {
+        to.fill(node.data().flags().bits() & VISIBLE_FLAGS);
+        Ok(())
+    }
+
+    fn set_flags(node: &Node, wanted: &FileAttr) -> Result {
+        set_flags(node, wanted)
     }
 }
 
 /// `setattr`: checks a change of attributes and makes it. The VFS holds `i_rwsem` exclusively.
-pub(in crate::ops) fn set_attributes(
-    idmap: &Idmap,
-    entry: &Entry<'_, Fs>,
-    node: &Node,
-    attr: &mut Attr,
-) -> Result {
+fn set_attributes(idmap: &Idmap, node: &Node, attr: &mut Attr<'_, Fs>) -> Result {
     // The VFS asks only about some attributes.
     if node.is_immutable() {
         return Err(EPERM);
     }
-    attr.prepare(idmap, entry)?;
+    attr.prepare(idmap)?;
     if let Some(size) = attr.size() {
         let size = u64::try_from(size).map_err(|_| EINVAL)?;
         if node.kind() != Kind::Regular {
             return Err(EINVAL);
         }
         // Also where it is the size that the file has, as ext4 does.
-        attr.touch(node);
-        truncate::set_size(node, size)?;
+        attr.touch();
+        resize::set_size(node, size)?;
     }
-    attr.copy_to(idmap, node);
+    attr.apply(idmap);
     node.raise_version();
     change::write_attributes(node)?;
-    settle(node)
+    durable::attributes(node)
 }
 
 /// `getattr`.
-pub(in crate::ops) fn get_attributes(idmap: &Idmap, node: &Node, wanted: Wanted, to: &mut Stat) {
+fn get_attributes(idmap: &Idmap, node: &Node, wanted: Wanted, to: &mut Stat) {
     let data = node.data();
     let known = attributes::APPEND | attributes::IMMUTABLE | attributes::NODUMP;
     let flags = data.flags();
@@ -121,7 +79,7 @@ pub(in crate::ops) fn get_attributes(idmap: &Idmap, node: &Node, wanted: Wanted,
     }
     // What is in memory only takes space as well.
     let outstanding = data.map_lock().map.outstanding();
-    let sectors = data.volume.layout.block_size().sectors();
+    let sectors = data.volume().layout.block_size().sectors();
     to.add_blocks(u64::from(outstanding).saturating_mul(sectors));
 }
 
@@ -143,17 +101,12 @@ fn changeable_flags(kind: Kind) -> InodeFlags {
     }
 }
 
-/// `fileattr_get`.
-pub(in crate::ops) fn get_flags(node: &Node, to: &mut FileAttr) {
-    to.fill(node.data().flags().bits() & VISIBLE_FLAGS);
-}
-
 /// `fileattr_set`. The VFS holds `i_rwsem` exclusively, and has checked whether the caller may.
 ///
 /// # Errors
 ///
 /// `EOPNOTSUPP` for a flag that this kind of file does not have or that cannot be changed.
-pub(in crate::ops) fn set_flags(node: &Node, wanted: &FileAttr) -> Result {
+fn set_flags(node: &Node, wanted: &FileAttr) -> Result {
     let data = node.data();
     let mask = changeable_flags(node.kind()).bits();
     let changed = data.flags().bits() & VISIBLE_FLAGS ^ wanted.flags();
@@ -166,7 +119,7 @@ pub(in crate::ops) fn set_flags(node: &Node, wanted: &FileAttr) -> Result {
         node.dio_wait();
         node.write_and_wait(0, u64::MAX)?;
     }
-    let mut tx = data.volume.store.begin(reservation::ATTRIBUTES)?;
+    let mut tx = data.volume().store.begin(reservation::ATTRIBUTES)?;
     let mut core = data.map_lock();
     core.flags = InodeFlags::from_bits((core.flags.bits() & !mask) | (wanted.flags() & mask));
     node.set_flags(vfs_flags(core.flags));
@@ -174,13 +127,5 @@ pub(in crate::ops) fn set_flags(node: &Node, wanted: &FileAttr) -> Result {
     change::write(node, &core, &mut tx, Part::Data)?;
     drop(core);
     drop(tx);
-    settle(node)
-}
-
-/// Makes a change of attributes durable, where the inode or the mount wants that.
-fn settle(node: &Node) -> Result {
-    match node.is_sync() {
-        true => commit(node),
-        false => Ok(()),
-    }
+    durable::attributes(node)
 }

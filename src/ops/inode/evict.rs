@@ -2,15 +2,15 @@
 
 //! The end of an inode: it leaves memory, and the disk too if it has no links.
 
-use super::super::Node;
 use crate::change::{free, Live};
 use crate::linux::memalloc::NofsScope;
 use crate::linux::printk;
+use crate::ops::Node;
 use crate::store::Store;
 use kernel::prelude::*;
 
 /// `evict_inode`: the inode leaves memory. If it has no links, it is freed with all that it has.
-pub(in crate::ops) fn evict(node: &Node) {
+pub(crate) fn evict(node: &Node) {
     let volume = node.data().volume();
     let gone = node.links() == 0 && volume.store.check_writable().is_ok();
     let result = if gone {

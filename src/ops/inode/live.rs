@@ -2,8 +2,10 @@
 
 //! A VFS inode as the core sees it, and how a new one comes into being.
 
-use super::super::{Core, Fs, JournalStore, Node, Orphans, Volume};
-use super::{from_disk, set_operations, to_disk, vfs_flags, Data, MapLock};
+use super::convert::{to_disk, vfs_flags};
+use super::data::MapLock;
+use super::read::body;
+use super::Data;
 use crate::change::{Live, Newborn, Part};
 use crate::disk::inode::{FileKind, InodeFlags, Time as DiskTime};
 use crate::disk::{CsumSeed, Group, Ino};
@@ -13,6 +15,7 @@ use crate::linux::inode::{New, Ready, Time};
 use crate::linux::random;
 use crate::map::Snapshot;
 use crate::names::{Known, Params};
+use crate::ops::{Core, Fs, JournalStore, Node, Orphans, Volume};
 use crate::store::Tid;
 use kernel::prelude::*;
 use kernel::sync::atomic::Relaxed;
@@ -137,27 +140,30 @@ impl Live<JournalStore> for Node {
 }
 
 /// An inode that is being made in a directory. See [`Newborn`].
-pub(in crate::ops) struct NewNode<'a> {
-    new: New<Fs>,
+pub(crate) struct NewNode<'a, 't> {
+    new: New<'a, Fs>,
     dir: &'a Node,
     kind: FileKind,
     created: DiskTime,
     generation: u32,
     device: u32,
+    target: &'t [u8],
 }
 
-impl<'a> NewNode<'a> {
-    /// One of mode `mode` in `dir`, with so many links; `device` is its number, if it is a device.
+impl<'a, 't> NewNode<'a, 't> {
+    /// One of mode `mode` in `dir`, with so many links; `device` is its number, if it is a device, and `target`
+    /// where it leads, if it is a symbolic link.
     ///
     /// # Errors
     ///
     /// `EINVAL` for a mode without a type; `ENOMEM`.
-    pub(in crate::ops) fn new(
+    pub(crate) fn new(
         idmap: &Idmap,
         dir: &'a Node,
         mode: u16,
         links: u32,
         device: u32,
+        target: &'t [u8],
     ) -> Result<Self> {
         let new = Node::new(dir.super_block())?;
         new.set_owner(idmap, dir, mode)?;
@@ -174,13 +180,14 @@ impl<'a> NewNode<'a> {
             created,
             generation,
             device,
+            target,
         })
     }
 }
 
-impl Newborn<JournalStore> for NewNode<'_> {
+impl<'a> Newborn<JournalStore> for NewNode<'a, '_> {
     type Live = Node;
-    type Ready = Ready<Fs>;
+    type Ready = Ready<'a, Fs>;
 
     fn attrs(&self) -> Attrs {
         Attrs {
@@ -205,19 +212,13 @@ impl Newborn<JournalStore> for NewNode<'_> {
         self.new.insert(ino.get())
     }
 
-    fn finish(self, inode: Core) -> Result<Ready<Fs>> {
+    fn finish(self, inode: Core) -> Result<Ready<'a, Fs>> {
         let new = self.new;
         new.set_flags(vfs_flags(inode.flags));
         new.set_size(inode.disk_size);
-        set_operations(&new, self.kind, inode.fast_target(), self.device)?;
+        let target = inode.fast_target().and(Some(self.target));
+        let body = body(self.kind, target, self.device);
         let volume = self.dir.data().volume_arc();
-        new.init(Data::new(volume, inode, self.kind, self.created))
+        new.init(body, Data::new(volume, inode, self.kind, self.created))
     }
-}
-
-/// Times of a new inode that was read.
-pub(super) fn set_times(new: &New<Fs>, attrs: &Attrs) {
-    new.set_time(Time::Access, from_disk(attrs.atime));
-    new.set_time(Time::Modify, from_disk(attrs.mtime));
-    new.set_time(Time::Change, from_disk(attrs.ctime));
 }

@@ -6,20 +6,21 @@
 //! is changed. A journal says by a feature of its own that it may have some; jbd2 takes that away when it loads the
 //! journal, so that what we write is a journal without, whatever the feature `fast_commit` of the file system says.
 
-use super::super::journal::{self, JournalClient};
-use super::super::store::JournalStore;
-use super::super::superblock;
-use super::Options;
+use super::client::JournalClient;
+use super::options::Options;
+use super::store::{Client, JournalStore};
+use super::superblock;
 use crate::disk::features::incompat;
 use crate::disk::superblock::RawSuper;
 use crate::disk::Layout;
-use crate::linux::jbd2::{Features, Journal};
+use crate::inode::JournalMap;
+use crate::linux::jbd2::{Features, Journal, Unloaded};
 use crate::linux::printk::Level;
 use kernel::error::{code::*, Error, Result};
 use kernel::prelude::*;
 
 /// What to do with the journal.
-pub(super) enum Plan {
+pub(crate) enum Plan {
     /// Do not touch it.
     Without,
     /// Use it, after a replay if need be.
@@ -27,7 +28,7 @@ pub(super) enum Plan {
 }
 
 /// Decides what to do with the journal; refuses what cannot be done.
-pub(super) fn plan(
+pub(crate) fn plan(
     store: &JournalStore,
     layout: &Layout,
     raw: &RawSuper,
@@ -94,13 +95,13 @@ pub(super) fn plan(
 }
 
 /// Opens the journal, replays it if need be, and sets it up.
-pub(super) fn load(
+pub(crate) fn load(
     store: &JournalStore,
     layout: &Layout,
     options: &Options,
     replay: bool,
-) -> Result<Journal<JournalClient>> {
-    let mut journal = journal::open(store, layout)?;
+) -> Result<Journal<Client>> {
+    let mut journal = open(store, layout)?;
 
     journal.set_parameters(options.commit_interval, options.barrier);
 
@@ -147,7 +148,7 @@ pub(super) fn load(
 }
 
 /// Takes over the error that the last user of the journal recorded in it.
-pub(super) fn note_journal_error(store: &JournalStore, layout: &Layout) -> Result {
+pub(crate) fn note_journal_error(store: &JournalStore, layout: &Layout) -> Result {
     let Some(journal) = store.journal() else {
         return Ok(());
     };
@@ -161,4 +162,48 @@ pub(super) fn note_journal_error(store: &JournalStore, layout: &Layout) -> Resul
         journal.clear_recorded_error();
     }
     Ok(())
+}
+
+/// Finds and opens the journal. Nothing is replayed yet.
+///
+/// # Errors
+///
+/// All reported. `EUCLEAN` where inode, tree or journal are not valid; `EOPNOTSUPP` where they are of an old kind;
+/// `EIO`, `ENOMEM`.
+fn open(store: &JournalStore, layout: &Layout) -> Result<Unloaded<Client>> {
+    let ino = layout.journal_ino().ok_or(EINVAL)?;
+    let map = JournalMap::find(store, layout, ino).inspect_err(|error| {
+        if *error == EOPNOTSUPP {
+            store.log(
+                Level::Error,
+                fmt!(
+                    "the journal, inode {}, is not mapped by extents, which is not supported",
+                    ino.get()
+                ),
+            );
+        }
+    })?;
+    let blocks = map.blocks();
+    let device = store.cache().device().clone();
+    let background = store.background().clone();
+    let journal = Unloaded::open(device, blocks, JournalClient::new(map, background)).inspect_err(
+        |error| {
+            store.log(
+                Level::Error,
+                fmt!(
+                    "the journal could not be opened: error {}",
+                    error.to_errno()
+                ),
+            );
+        },
+    )?;
+
+    if !journal.can_have(Features::REVOKE) {
+        store.log(
+            Level::Error,
+            fmt!("the journal is of an old format: run tune2fs -O ^has_journal, then tune2fs -j"),
+        );
+        return Err(EOPNOTSUPP);
+    }
+    Ok(journal)
 }

@@ -11,18 +11,20 @@
 //! * `RECOVER` is on the device before the first transaction commits, and is taken away after the journal was
 //!   emptied: who finds it replays the journal, who does not finds everything in place.
 
+use super::background::Works;
 use super::store::JournalStore;
 use crate::disk::superblock::{RawSuper, SuperFormat, STATE_ERROR};
 use crate::disk::Layout;
 use crate::linux::printk::{self, Level};
-use crate::store::{Block, Credits, Format, Store};
+use crate::space::Run;
+use crate::store::{Block, Credits, Format, Store, Tid};
 use crate::volume::Volume;
 use kernel::error::{code::*, Error, Result};
 use kernel::prelude::*;
 
 /// What the device had been written before the mount, to keep `s_kbytes_written`.
 #[derive(Clone, Copy)]
-pub(super) struct Written {
+pub(crate) struct Written {
     /// `s_kbytes_written` then.
     kbytes: u64,
     /// Sectors that the device had been written then.
@@ -30,7 +32,7 @@ pub(super) struct Written {
 }
 
 impl Written {
-    pub(super) fn new(store: &JournalStore, raw: &RawSuper) -> Self {
+    pub(crate) fn new(store: &JournalStore, raw: &RawSuper) -> Self {
         Self {
             kbytes: raw.kbytes_written.get(),
             sectors: store.cache().device().sectors_written(),
@@ -54,7 +56,7 @@ fn block(store: &JournalStore, layout: &Layout) -> Result<Block<JournalStore, Su
 }
 
 /// A copy of what the super block is now.
-pub(super) fn read(store: &JournalStore, layout: &Layout) -> Result<RawSuper> {
+pub(crate) fn read(store: &JournalStore, layout: &Layout) -> Result<RawSuper> {
     let (_, offset) = layout.super_location();
 
     block(store, layout)?
@@ -63,7 +65,7 @@ pub(super) fn read(store: &JournalStore, layout: &Layout) -> Result<RawSuper> {
 }
 
 /// Changes the super block on the device at once. No transaction may hold a change of it.
-pub(super) fn change_at_once(
+pub(crate) fn change_at_once(
     store: &JournalStore,
     layout: &Layout,
     f: impl FnOnce(&mut RawSuper),
@@ -105,13 +107,13 @@ fn bring_up_to_date(vol: &Volume<JournalStore>, written: &Written, raw: &mut Raw
 }
 
 /// What the begin of a mount for writing tells the super block.
-pub(super) struct Mount {
+pub(crate) struct Mount {
     /// Blocks that `statfs` does not count.
-    pub(super) overhead: u64,
+    pub(crate) overhead: u64,
 }
 
 /// From now on there may be something in the journal. `mount`: a mount begins, rather than the end of a freeze.
-pub(super) fn mark_in_use(
+pub(crate) fn mark_in_use(
     vol: &Volume<JournalStore>,
     written: &Written,
     mount: Option<Mount>,
@@ -139,13 +141,13 @@ pub(super) fn mark_in_use(
 /// # Errors
 ///
 /// Those of [`Store::begin`] and [`Volume::change_super`].
-pub(super) fn note_mount_point(vol: &Volume<JournalStore>, path: &[u8]) -> Result {
+pub(crate) fn note_mount_point(vol: &Volume<JournalStore>, path: &[u8]) -> Result {
     let mut tx = vol.store.begin(Credits::new(1, 0))?;
     vol.change_super(&mut tx, |raw| raw.set_last_mounted(path))
 }
 
 /// The journal was emptied: the device holds all there is. `orphans`: whether the orphan file has entries.
-pub(super) fn mark_clean(vol: &Volume<JournalStore>, written: &Written, orphans: bool) -> Result {
+pub(crate) fn mark_clean(vol: &Volume<JournalStore>, written: &Written, orphans: bool) -> Result {
     change_at_once(&vol.store, &vol.layout, |raw| {
         bring_up_to_date(vol, written, raw);
         raw.set_needs_recovery(false);
@@ -156,19 +158,19 @@ pub(super) fn mark_clean(vol: &Volume<JournalStore>, written: &Written, orphans:
 }
 
 /// The journal of a read-only mount was replayed. Nothing else is brought up to date: the clock may be wrong yet.
-pub(super) fn mark_replayed(store: &JournalStore, layout: &Layout) -> Result {
+pub(crate) fn mark_replayed(store: &JournalStore, layout: &Layout) -> Result {
     change_at_once(store, layout, |raw| raw.set_needs_recovery(false))
 }
 
 /// The last user of the journal recorded an error in it, which the super block may not have.
-pub(super) fn mark_error(store: &JournalStore, layout: &Layout) -> Result {
+pub(crate) fn mark_error(store: &JournalStore, layout: &Layout) -> Result {
     change_at_once(store, layout, |raw| {
         raw.state.set(raw.state.get() | STATE_ERROR);
     })
 }
 
 /// Errors are recorded past the journal, and replay may bring back what was before: takes them over from `before`.
-pub(super) fn restore_errors(
+pub(crate) fn restore_errors(
     store: &JournalStore,
     layout: &Layout,
     before: &RawSuper,
@@ -190,7 +192,7 @@ pub(super) fn restore_errors(
 
 /// Writes the errors that the super block does not have yet: in a transaction, or past a journal that is aborted or not
 /// written to.
-pub(super) fn write_errors(vol: &Volume<JournalStore>) {
+fn write_errors(vol: &Volume<JournalStore>) {
     if vol.store.is_frozen() {
         // The end of the freeze writes them.
         return;
@@ -208,4 +210,54 @@ pub(super) fn write_errors(vol: &Volume<JournalStore>) {
             vol.store.errors().write(raw);
         });
     }
+}
+
+impl Works for Volume<JournalStore> {
+    fn give_back(&self, tid: Tid, discards: bool) -> bool {
+        self.refresh_reserve(false);
+        let mut can = discards;
+        self.space.committed(tid, |run| {
+            if can {
+                can = discard(self, run);
+            }
+        });
+        can == discards
+    }
+
+    fn write_errors(&self) {
+        write_errors(self);
+    }
+}
+
+/// Tells the device that blocks hold nothing any more. They are still not free to be used again.
+/// Returns whether it can.
+fn discard(volume: &Volume<JournalStore>, run: Run) -> bool {
+    let size = u64::from(volume.layout.block_size().bytes());
+    let start = run.start.get().saturating_mul(size);
+    let result = volume
+        .store
+        .cache()
+        .device()
+        .discard(start, u64::from(run.len).saturating_mul(size));
+
+    let Err(error) = result else {
+        return true;
+    };
+    if error == EOPNOTSUPP {
+        volume
+            .store
+            .log(Level::Warning, fmt!("the device cannot discard"));
+        return false;
+    } else {
+        volume.store.log(
+            Level::Warning,
+            fmt!(
+                "blocks {}+{} could not be discarded: error {}",
+                run.start.get(),
+                run.len,
+                error.to_errno()
+            ),
+        );
+    }
+    true
 }

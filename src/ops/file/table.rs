@@ -2,28 +2,31 @@
 
 //! Regular files: which functions serve which operation of the VFS.
 
-use super::begin::{self, Buffered, Read, Swap};
 use super::complete::PageCache;
-use super::extents::{first_behind, with_core};
-use super::{dio, fsync, mount, write, Fs, Node};
-use crate::linux::address_space::{self, AddressSpace};
-use crate::linux::file::{self, File, FileOperations, IterDest, IterSource, Kiocb};
-use crate::linux::inode::{FileTable, MappingTable};
+use super::iomap_ops::{self, Buffered, Read, Swap};
+use super::lookup::{first_behind, with_core};
+use super::{cached, direct, replace};
+use crate::linux::address_space::AddressSpace;
+use crate::linux::fiemap::ExtentInfo;
+use crate::linux::file::{Answer, File, FileOperations, IterDest, IterSource, Kiocb};
+use crate::linux::inode_ops::RegularOperations;
 use crate::linux::mmap::Mmap;
+use crate::ops::mount::mount_point;
+use crate::ops::reclaim::{self, Effort};
+use crate::ops::{durable, Fs, Node};
 use crate::store::Store;
 use kernel::error::{code::*, Result};
 
-/// The operations of open files.
-pub(super) fn file_table() -> FileTable<Fs> {
-    file::table::<Regular>()
-}
+/// The operations of regular files.
+pub(crate) struct Regular;
 
-/// The operations of the page cache.
-pub(super) fn mapping_table() -> MappingTable<Fs> {
-    address_space::table::<Regular>()
-}
+impl RegularOperations for Regular {
+    type FileSystem = Fs;
 
-struct Regular;
+    fn fiemap(node: &Node, to: &mut ExtentInfo, start: u64, len: u64) -> Result {
+        iomap_ops::fiemap(node, to, start, len)
+    }
+}
 
 impl AddressSpace for Regular {
     type Fs = Fs;
@@ -40,7 +43,8 @@ impl Mmap for Regular {
         // As a write does that finds no space.
         let writable = node.data().volume().store.check_writable().is_ok();
         if writable {
-            write::reclaim_space(node.super_block());
+            // What fails here fails again where the space is used.
+            let _ = reclaim::make_space(node.super_block(), Effort::All);
         }
         writable
     }
@@ -53,7 +57,7 @@ impl FileOperations for Regular {
     /// Blocks are chosen ahead for as long as somebody may write. The map counts its writers itself: those of the
     /// VFS are counted without the map lock, and writeback could not tell whether the last one has gone.
     fn open(file: File<'_, Fs>) -> Result {
-        mount::note_mount_point(&file);
+        mount_point::note(&file);
         if file.is_writable() {
             with_core(file.inode(), |_, core| core.map.add_writer());
         }
@@ -69,33 +73,44 @@ impl FileOperations for Regular {
                 core.map.remove_writer(volume, end);
             });
             if node.data().take_emptied() {
-                write::start_replacing(node);
+                replace::start_replacing(node);
             }
         }
     }
 
-    fn read_iter(mut iocb: Kiocb<'_, Fs>, mut to: IterDest<'_>) -> Result<usize> {
+    fn read_iter<'a>(iocb: Kiocb<'a, Fs>, mut to: IterDest<'_>) -> Answer<'a> {
         if iocb.is_direct() {
-            dio::read(iocb, to)
+            direct::read(iocb, to)
         } else {
             iocb.read_buffered(&mut to)
         }
     }
 
-    fn write_iter(iocb: Kiocb<'_, Fs>, from: IterSource<'_>) -> Result<usize> {
-        write::write_iter(iocb, from)
+    fn write_iter<'a>(mut iocb: Kiocb<'a, Fs>, mut from: IterSource<'_>) -> Answer<'a> {
+        if from.len() == 0 {
+            return iocb.done(Ok(0));
+        }
+        let store = &iocb.inode().data().volume().store;
+        if let Err(error) = store.check_writable() {
+            return iocb.done(Err(error));
+        }
+        if iocb.is_direct() {
+            return direct::write(iocb, &mut from);
+        }
+        let written = cached::write(&mut iocb, &mut from);
+        iocb.done(written)
     }
 
     fn fsync(file: File<'_, Fs>, start: i64, end: i64, data_only: bool) -> Result {
-        fsync::fsync(file, start, end, data_only)
+        durable::fsync(file, start, end, data_only)
     }
 
     fn seek_data(node: &Node, pos: i64) -> Result<i64> {
-        begin::seek_data(node, pos)
+        iomap_ops::seek_data(node, pos)
     }
 
     fn seek_hole(node: &Node, pos: i64) -> Result<i64> {
-        begin::seek_hole(node, pos)
+        iomap_ops::seek_hole(node, pos)
     }
 
     fn fallocate(_file: File<'_, Fs>, _mode: u32, _pos: i64, _len: i64) -> Result {

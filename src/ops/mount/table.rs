@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The filesystem type: options, mount, remount, unmount, `statfs`.
+//! The filesystem type: mount, remount, unmount, `statfs`.
 //!
-//! What a mounted file system is below the VFS is in [`super::mounted`]; here that meets the VFS.
+//! What a mounted file system is below the VFS is in [`super::state`]; here that meets the VFS.
 
-use super::mounted::{self, Mounted, Options};
-use super::{complete, errors, inode, superblock, truncate, JournalStore, Node, SuperBlock};
+use super::options::{self, Options, PARAMETERS};
+use super::state::{self, Mounted};
+use super::{errors, superblock};
 use crate::change::recover;
 use crate::disk::inode::Time as DiskTime;
-use crate::disk::superblock::{ErrorPolicy, SUPER_MAGIC};
+use crate::disk::superblock::SUPER_MAGIC;
 use crate::disk::{Ino, Layout};
-use crate::linux::file::File;
 use crate::linux::fs::{self, FileSystem, Wait};
-use crate::linux::fs_context::{Constant, FsContext, Parameter, Value};
-use crate::linux::inode::Kind;
+use crate::linux::fs_context::{FsContext, Parameter, Value};
+use crate::linux::inode::{InodeRef, Kind};
 use crate::linux::iomap::ioend::Batch;
 use crate::linux::printk::{self, Level};
 use crate::linux::statfs::{Blocks, StatFs};
@@ -22,6 +22,9 @@ use crate::linux::time::Timestamp;
 use crate::linux::workqueue::OwnedQueue;
 use crate::map::evictable_total;
 use crate::names::Params;
+use crate::ops::file::{complete, resize};
+use crate::ops::inode::{evict, read, write};
+use crate::ops::{JournalStore, Node, SuperBlock};
 use crate::store::Store;
 use core::ops::ControlFlow;
 use core::pin::Pin;
@@ -29,8 +32,7 @@ use kernel::fmt;
 use kernel::prelude::*;
 use kernel::seq_file::SeqFile;
 use kernel::seq_print;
-use kernel::sync::aref::ARef;
-use kernel::sync::atomic::{Atomic, Relaxed};
+use kernel::sync::atomic::Atomic;
 use kernel::sync::{new_mutex, Arc, Mutex};
 use kernel::workqueue::Queue;
 
@@ -46,54 +48,17 @@ pub(crate) struct Super {
     /// How it is mounted.
     options: Pin<KBox<Mutex<Options>>>,
     /// Where the completions of writeback run.
-    pub(super) completions: OwnedQueue,
+    pub(crate) completions: OwnedQueue,
     /// Whether the super block was told where it is mounted.
-    mount_point_noted: Atomic<bool>,
+    pub(super) mount_point_noted: Atomic<bool>,
 }
 
 impl Super {
     /// `auto_da_alloc`.
-    pub(super) fn writes_replacements_early(&self) -> bool {
+    pub(crate) fn writes_replacements_early(&self) -> bool {
         self.options.lock().auto_da_alloc
     }
 }
-
-const ERRORS: u8 = 1;
-const COMMIT: u8 = 2;
-const BARRIER: u8 = 3;
-const BARRIER_IS: u8 = 4;
-const DISCARD: u8 = 5;
-const NOLOAD: u8 = 6;
-const EMERGENCY_RO: u8 = 7;
-const AUTO_DA_ALLOC: u8 = 8;
-const AUTO_DA_ALLOC_IS: u8 = 9;
-
-const ERRORS_CONTINUE: i32 = 1;
-const ERRORS_READ_ONLY: i32 = 2;
-const ERRORS_PANIC: i32 = 3;
-
-static ERROR_POLICIES: [Constant; 4] = [
-    Constant::new(c"continue", ERRORS_CONTINUE),
-    Constant::new(c"remount-ro", ERRORS_READ_ONLY),
-    Constant::new(c"panic", ERRORS_PANIC),
-    Constant::END,
-];
-
-static PARAMETERS: [Parameter; 10] = [
-    Parameter::one_of(c"errors", ERRORS, &ERROR_POLICIES),
-    Parameter::u32(c"commit", COMMIT),
-    Parameter::flag_no(c"barrier", BARRIER),
-    Parameter::u32(c"barrier", BARRIER_IS),
-    Parameter::flag_no(c"discard", DISCARD),
-    Parameter::flag_no(c"auto_da_alloc", AUTO_DA_ALLOC),
-    Parameter::u32(c"auto_da_alloc", AUTO_DA_ALLOC_IS),
-    Parameter::flag(c"noload", NOLOAD),
-    Parameter::flag(c"emergency_ro", EMERGENCY_RO),
-    Parameter::END,
-];
-
-/// The longest time between commits, in seconds; what is beyond it cannot be meant.
-const COMMIT_MAX: u32 = 3600;
 
 /// The longest name, in bytes.
 const NAME_MAX: u32 = 255;
@@ -106,7 +71,7 @@ impl FileSystem for Fs {
 
     type Options = Options;
     type SuperData = Super;
-    type INodeData = super::Data;
+    type INodeData = crate::ops::Data;
 
     fn options(remount: Option<&SuperBlock>) -> Result<Options> {
         Ok(match remount {
@@ -121,37 +86,7 @@ impl FileSystem for Fs {
         number: u8,
         value: Value,
     ) -> Result {
-        match number {
-            ERRORS => {
-                options.errors = Some(match value.number as i32 {
-                    ERRORS_CONTINUE => ErrorPolicy::Continue,
-                    ERRORS_READ_ONLY => ErrorPolicy::ReadOnly,
-                    ERRORS_PANIC => ErrorPolicy::Panic,
-                    _ => return Err(EINVAL),
-                });
-            }
-            COMMIT => {
-                options.commit_interval = match value.number {
-                    // As everywhere: the default.
-                    0 => Options::default().commit_interval,
-                    seconds @ ..=COMMIT_MAX => seconds,
-                    seconds => {
-                        context.error(fmt!("commit={seconds} is more than {COMMIT_MAX}"));
-                        return Err(EINVAL);
-                    }
-                };
-            }
-            BARRIER => options.barrier = !value.negated,
-            BARRIER_IS => options.barrier = value.number != 0,
-            DISCARD => options.discard = !value.negated,
-            AUTO_DA_ALLOC => options.auto_da_alloc = !value.negated,
-            AUTO_DA_ALLOC_IS => options.auto_da_alloc = value.number != 0,
-            NOLOAD => options.noload = true,
-            // Only says what is. But mount(8) gives all that /proc/mounts shows back to a remount.
-            EMERGENCY_RO => {}
-            _ => return Err(EINVAL),
-        }
-        Ok(())
+        options::parse(context, options, number, value)
     }
 
     fn fill_super(
@@ -161,7 +96,7 @@ impl FileSystem for Fs {
     ) -> Result<Arc<Super>> {
         options.read_only = context.read_only();
         sb.set_min_block_size(1024)?;
-        let raw = mounted::probe(sb.block_device()?, sb.id(), context.is_silent())
+        let raw = state::probe(sb.block_device()?, sb.id(), context.is_silent())
             .inspect_err(|_| context.error_told(fmt!("no ext4 file system found")))?;
         let refuse = |why: fmt::Arguments<'_>| {
             context.error_told(why);
@@ -198,10 +133,10 @@ impl FileSystem for Fs {
         Ok(Arc::new(data, GFP_KERNEL)?)
     }
 
-    fn root(sb: &SuperBlock, _context: &FsContext) -> Result<ARef<Node>> {
+    fn root<'a>(sb: &'a SuperBlock, _context: &FsContext) -> Result<InodeRef<'a, Fs>> {
         let data = sb.data();
         let store = &data.mounted.volume.store;
-        let root = inode::get(sb, Ino::ROOT).map_err(|error| match error {
+        let root = read::get(sb, Ino::ROOT).map_err(|error| match error {
             error if error == ESTALE => {
                 store.corrupt(Ino::ROOT, fmt!("the root inode is not in use"))
             }
@@ -320,30 +255,7 @@ impl FileSystem for Fs {
 
     fn show_options(sb: &SuperBlock, to: &SeqFile) {
         let options = *sb.data().options.lock();
-        let default = Options::default();
-        if let Some(policy) = options.errors {
-            let name = match policy {
-                ErrorPolicy::Continue => "continue",
-                ErrorPolicy::ReadOnly => "remount-ro",
-                ErrorPolicy::Panic => "panic",
-            };
-            seq_print!(to, ",errors={}", name);
-        }
-        if options.commit_interval != default.commit_interval {
-            seq_print!(to, ",commit={}", options.commit_interval);
-        }
-        if !options.barrier {
-            seq_print!(to, ",nobarrier");
-        }
-        if options.discard {
-            seq_print!(to, ",discard");
-        }
-        if !options.auto_da_alloc {
-            seq_print!(to, ",noauto_da_alloc");
-        }
-        if options.noload {
-            seq_print!(to, ",noload");
-        }
+        options.show(to);
         // As ext4 shows it: an error has stopped all changes, while the mount is still read-write.
         if sb.data().mounted.volume.store.errors().is_stopped() {
             seq_print!(to, ",emergency_ro");
@@ -351,11 +263,11 @@ impl FileSystem for Fs {
     }
 
     fn dirty_inode(inode: &Node) {
-        inode::dirtied(inode);
+        write::dirtied(inode);
     }
 
     fn write_inode(inode: &Node, wait: Wait) -> Result {
-        inode::write(inode, wait)
+        write::write(inode, wait)
     }
 
     fn completion_queue(sb: &SuperBlock) -> &Queue {
@@ -367,30 +279,7 @@ impl FileSystem for Fs {
     }
 
     fn evict_inode(inode: &Node) {
-        inode::evict(inode);
-    }
-}
-
-/// Notes in the super block where the file system is mounted (`s_last_mounted`), once a mount: a file is being opened,
-/// as it is the files that know. ext4 does so, too.
-pub(super) fn note_mount_point(file: &File<'_, Fs>) {
-    let sb = file.inode().super_block();
-    let data = sb.data();
-    if data.mount_point_noted.load(Relaxed) || sb.is_read_only() {
-        return;
-    }
-    // It can wait until a later file is opened.
-    let Some(_writing) = sb.try_internal_write() else {
-        return;
-    };
-    if data.mount_point_noted.xchg(true, Relaxed) {
-        return;
-    }
-    let mut buffer = [0; 64];
-    // A path that is too long is not noted. If the super block cannot be changed, that is reported elsewhere, and no
-    // reason not to open a file.
-    if let Ok(path) = file.mount_point(&mut buffer) {
-        let _ = superblock::note_mount_point(&data.mounted.volume, path);
+        evict::evict(inode);
     }
 }
 
@@ -414,23 +303,23 @@ fn limits(layout: &Layout) -> Limits {
 /// How orphans come into memory.
 struct Keeper<'a>(&'a SuperBlock);
 
-impl recover::Keeper<JournalStore> for Keeper<'_> {
+impl<'a> recover::Keeper<JournalStore> for Keeper<'a> {
     type Live = Node;
-    type Held = ARef<Node>;
+    type Held = InodeRef<'a, Fs>;
 
-    fn get(&mut self, ino: Ino) -> Result<ARef<Node>> {
-        inode::get_orphan(self.0, ino)
+    fn get(&mut self, ino: Ino) -> Result<InodeRef<'a, Fs>> {
+        read::get_orphan(self.0, ino)
     }
 
     fn cut_off(&mut self, node: &Node) -> Result {
         let _lock = node.lock();
         match node.kind() {
-            Kind::Regular => truncate::set_size(node, node.size()),
+            Kind::Regular => resize::set_size(node, node.size()),
             _ => Ok(()),
         }
     }
 
-    fn put(&mut self, held: ARef<Node>) {
+    fn put(&mut self, held: InodeRef<'a, Fs>) {
         drop(held);
     }
 }

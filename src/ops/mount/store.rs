@@ -15,8 +15,8 @@
 //! None of its own. See [`super::background`] for what runs when a transaction has committed.
 
 use super::background::Background;
+use super::client::JournalClient;
 use super::errors::Errors;
-use super::journal::JournalClient;
 use crate::disk::layout::ReserveOwner;
 use crate::disk::superblock::ErrorPolicy;
 use crate::disk::PhysBlock;
@@ -25,6 +25,7 @@ use crate::linux::jbd2::{Handle, Journal};
 use crate::linux::printk::{self, Level};
 use crate::linux::{memalloc, task};
 use crate::store::{About, Block, Credits, Format, Kind, RawBlock, Store, Tid, Transaction};
+use crate::volume::Volume;
 use kernel::error::{code::*, Error, Result};
 
 use kernel::fmt;
@@ -37,12 +38,15 @@ const BAD: u8 = 15;
 
 const _: () = assert!((Kind::Unchecked as u8) < BAD);
 
+/// What the journal asks and tells.
+pub(crate) type Client = JournalClient<Volume<JournalStore>>;
+
 /// Blocks and journal of one mount.
 ///
 /// Fields are dropped in this order: the journal ends before what its last commit calls.
 pub(crate) struct JournalStore {
-    journal: Option<Journal<JournalClient>>,
-    background: Arc<Background>,
+    journal: Option<Journal<Client>>,
+    background: Arc<Background<Volume<JournalStore>>>,
     cache: BufferCache,
     errors: Errors,
     /// Whether handles may be had; 1 or 0.
@@ -69,12 +73,16 @@ impl RawBlock for Buffer {
 
 /// A live handle.
 pub(crate) struct Tx<'a> {
-    handle: Handle<'a, JournalClient>,
+    handle: Handle<'a, Client>,
 }
 
 impl JournalStore {
     /// A store to find the journal with: read-only, tags nothing.
-    pub(super) fn bare(cache: BufferCache, errors: Errors, background: Arc<Background>) -> Self {
+    pub(crate) fn bare(
+        cache: BufferCache,
+        errors: Errors,
+        background: Arc<Background<Volume<JournalStore>>>,
+    ) -> Self {
         Self {
             journal: None,
             background,
@@ -87,19 +95,19 @@ impl JournalStore {
     }
 
     /// The journal has been replayed, or there is none: blocks do not change by themselves any more.
-    pub(super) fn settle(mut self, journal: Option<Journal<JournalClient>>) -> Self {
+    pub(crate) fn settle(mut self, journal: Option<Journal<Client>>) -> Self {
         self.journal = journal;
         self.tagging = true;
         self
     }
 
     /// The journal, if it is used.
-    pub(crate) fn journal(&self) -> Option<&Journal<JournalClient>> {
+    pub(crate) fn journal(&self) -> Option<&Journal<Client>> {
         self.journal.as_ref()
     }
 
     /// What runs later.
-    pub(super) fn background(&self) -> &Arc<Background> {
+    pub(crate) fn background(&self) -> &Arc<Background<Volume<JournalStore>>> {
         &self.background
     }
 
@@ -119,27 +127,27 @@ impl JournalStore {
     }
 
     /// Allows or forbids handles. For mount, remount and unmount.
-    pub(super) fn set_writable(&self, writable: bool) {
+    pub(crate) fn set_writable(&self, writable: bool) {
         self.writable.store(writable.into(), Relaxed);
     }
 
     /// A freeze begins or ends.
-    pub(super) fn set_frozen(&self, frozen: bool) {
+    pub(crate) fn set_frozen(&self, frozen: bool) {
         self.frozen.store(frozen.into(), Relaxed);
     }
 
     /// Whether the mount is frozen.
-    pub(super) fn is_frozen(&self) -> bool {
+    pub(crate) fn is_frozen(&self) -> bool {
         self.frozen.load(Relaxed) != 0
     }
 
     /// Whether the mount allows changes, even if an error has stopped them.
-    pub(super) fn was_writable(&self) -> bool {
+    pub(crate) fn was_writable(&self) -> bool {
         self.writable.load(Relaxed) != 0
     }
 
     /// The device is gone: nothing is changed any more, and nobody waits for it.
-    pub(super) fn shut_down(&self) {
+    pub(crate) fn shut_down(&self) {
         self.log(
             Level::Critical,
             fmt!("the device is gone: nothing can be changed any more"),
@@ -158,7 +166,7 @@ impl JournalStore {
     }
 
     /// The super block is to have the errors, on a device that can be written to.
-    pub(super) fn record_errors(&self) {
+    pub(crate) fn record_errors(&self) {
         if !self.cache.device().is_read_only() {
             self.background.record_errors();
         }

@@ -20,28 +20,33 @@
 //! What the device cannot take, offsets or memory that are not aligned to its sectors, iomap refuses with
 //! `EINVAL`.
 
-use super::begin::Read;
 use super::complete::DirectWrite;
-use super::extents::Blocks;
-use super::truncate::give_back_chosen;
-use super::write::{self, prepare, Need};
-use super::{Fs, Node};
-use crate::linux::file::{IterDest, IterSource, Kiocb};
+use super::iomap_ops::Read;
+use super::lookup::Blocks;
+use super::resize::give_back_chosen;
+use super::{
+    cached,
+    checks::{prepare, Need},
+};
+use crate::linux::file::{Answer, IterDest, IterSource, Kiocb};
 use crate::linux::iomap::dio::{self, Flags, Outcome};
 use crate::linux::lock::Held;
 use crate::map::State;
-use kernel::error::{code::*, Result};
+use crate::ops::{Fs, Node};
+use kernel::error::code::*;
 use kernel::page::PAGE_SIZE;
 
 /// Reads.
-pub(super) fn read(iocb: Kiocb<'_, Fs>, mut to: IterDest<'_>) -> Result<usize> {
+pub(crate) fn read<'a>(iocb: Kiocb<'a, Fs>, mut to: IterDest<'_>) -> Answer<'a> {
     let node = iocb.inode();
     let file = iocb.file();
-    let lock = Held::shared(node, !iocb.is_nowait()).ok_or(EAGAIN)?;
-    let ret = dio::read::<Read>(iocb, &mut to, &lock).result();
+    let Some(lock) = Held::shared(node, !iocb.is_nowait()) else {
+        return iocb.done(Err(EAGAIN));
+    };
+    let answer = dio::read::<Read>(iocb, &mut to, &lock).answer();
     drop(lock);
     file.accessed();
-    ret
+    answer
 }
 
 /// How a write that has to be tried another way ended.
@@ -133,7 +138,7 @@ fn seems_written(node: &Node, pos: u64) -> bool {
 }
 
 /// Writes; what direct I/O cannot do goes through the page cache, and from there to the device at once.
-pub(super) fn write(mut iocb: Kiocb<'_, Fs>, from: &mut IterSource<'_>) -> Result<usize> {
+pub(crate) fn write<'a>(mut iocb: Kiocb<'a, Fs>, from: &mut IterSource<'_>) -> Answer<'a> {
     let mut exclusive = iocb.is_append();
     let outcome = loop {
         match write_direct(iocb, from, exclusive) {
@@ -146,17 +151,18 @@ pub(super) fn write(mut iocb: Kiocb<'_, Fs>, from: &mut IterSource<'_>) -> Resul
     };
     match outcome {
         Outcome::Done(iocb, Ok(written)) if from.len() != 0 => write_fallback(iocb, from, written),
-        outcome => outcome.result(),
+        outcome => outcome.answer(),
     }
 }
 
 /// Writes the rest through the page cache, after `direct` bytes.
-fn write_fallback(
-    mut iocb: Kiocb<'_, Fs>,
+fn write_fallback<'a>(
+    mut iocb: Kiocb<'a, Fs>,
     from: &mut IterSource<'_>,
     direct: usize,
-) -> Result<usize> {
+) -> Answer<'a> {
     iocb.clear_direct();
-    let buffered = write::write(&mut iocb, from);
-    iocb.direct_write_fallback(from, direct, buffered)
+    let buffered = cached::write(&mut iocb, from);
+    let written = iocb.direct_write_fallback(from, direct, buffered);
+    iocb.done(written)
 }

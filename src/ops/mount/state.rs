@@ -16,15 +16,17 @@
 
 use super::background::Background;
 use super::errors::{self, Errors};
+use super::journal::{load, note_journal_error, plan, Plan};
+use super::options::Options;
 use super::store::JournalStore;
 use super::superblock::{self, Written};
-use super::Orphans;
-use crate::disk::superblock::{ErrorPolicy, RawSuper, STATE_ERROR, STATE_VALID, SUPER_MAGIC};
+use crate::disk::superblock::{RawSuper, STATE_ERROR, STATE_VALID, SUPER_MAGIC};
 use crate::disk::Layout;
 use crate::inode::JournalMap;
 use crate::linux::block_device::BlockDevice;
 use crate::linux::buffer::BufferCache;
 use crate::linux::printk::{self, Level};
+use crate::ops::Orphans;
 use crate::space::Space;
 use crate::store::{Store, Tid};
 use crate::volume::Volume;
@@ -35,43 +37,6 @@ use kernel::fmt;
 use kernel::prelude::*;
 use kernel::str::CStr;
 use kernel::sync::Arc;
-
-mod journal;
-
-use journal::{load, note_journal_error, plan, Plan};
-
-/// How a file system is to be mounted.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Options {
-    /// `ro`
-    pub(crate) read_only: bool,
-    /// `noload`: the journal is not looked at.
-    pub(crate) noload: bool,
-    /// `errors=`; `None` for what the super block says.
-    pub(crate) errors: Option<ErrorPolicy>,
-    /// `commit=`, in seconds, at least 1.
-    pub(crate) commit_interval: u32,
-    /// `barrier`: commits flush the device's cache.
-    pub(crate) barrier: bool,
-    /// `discard`: freed blocks are discarded on the device.
-    pub(crate) discard: bool,
-    /// `auto_da_alloc`: what replaces a file is written back early.
-    pub(crate) auto_da_alloc: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            read_only: false,
-            noload: false,
-            errors: None,
-            commit_interval: 5,
-            barrier: true,
-            discard: false,
-            auto_da_alloc: true,
-        }
-    }
-}
 
 /// See the top of the file.
 pub(crate) struct Mounted {

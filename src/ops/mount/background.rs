@@ -11,22 +11,25 @@
 //! * The commit link is taken by the journal's thread, so nobody waits for a commit or a handle with it.
 //! * The error link is taken by the work queue only, and handles are begun with it.
 
-use super::store::JournalStore;
-use super::superblock;
-use crate::linux::printk::Level;
 use crate::linux::workqueue::OwnedQueue;
-use crate::space::Run;
 use crate::store::Tid;
-use crate::volume::Volume;
-use kernel::error::{code::*, Result};
-
 use kernel::prelude::*;
 use kernel::str::CStr;
 use kernel::sync::atomic::{Acquire, Atomic, Relaxed, Release};
 use kernel::sync::{new_mutex, Arc, Mutex};
 use kernel::workqueue::{impl_has_work, new_work, Work, WorkItem};
 
-type Link = Mutex<Option<Arc<Volume<JournalStore>>>>;
+/// What is worked on.
+pub(crate) trait Works: Send + Sync + 'static {
+    /// Gives back what transaction `tid` and those before it freed, which have committed; with `discard` the device is
+    /// told before. Returns whether the device can discard.
+    fn give_back(&self, tid: Tid, discard: bool) -> bool;
+
+    /// Writes the errors that the super block does not have yet.
+    fn write_errors(&self);
+}
+
+type Link<V> = Mutex<Option<Arc<V>>>;
 
 /// Identifies the work on freed blocks.
 const FREED: u64 = 0;
@@ -34,22 +37,22 @@ const FREED: u64 = 0;
 const ERRORS: u64 = 1;
 
 /// The works of one mount, and the queue they run on.
-pub(crate) struct Background {
-    works: Arc<Works>,
+pub(crate) struct Background<V: Works> {
+    works: Arc<Queued<V>>,
     queue: OwnedQueue,
 }
 
 /// What the queue holds. Never owns the queue, which could not be destroyed by one of its own works.
 #[pin_data]
-struct Works {
+struct Queued<V: Works> {
     #[pin]
-    freed: Work<Works, FREED>,
+    freed: Work<Queued<V>, FREED>,
     #[pin]
-    errors: Work<Works, ERRORS>,
+    errors: Work<Queued<V>, ERRORS>,
     #[pin]
-    for_commits: Link,
+    for_commits: Link<V>,
     #[pin]
-    for_errors: Link,
+    for_errors: Link<V>,
     /// The last transaction that has committed.
     committed: Atomic<Tid>,
     /// Whether freed blocks are to be discarded on the device; 1 or 0.
@@ -57,15 +60,15 @@ struct Works {
 }
 
 impl_has_work! {
-    impl HasWork<Works, FREED> for Works { self.freed }
-    impl HasWork<Works, ERRORS> for Works { self.errors }
+    impl{V: Works} HasWork<Queued<V>, FREED> for Queued<V> { self.freed }
+    impl{V: Works} HasWork<Queued<V>, ERRORS> for Queued<V> { self.errors }
 }
 
-impl Background {
+impl<V: Works> Background<V> {
     /// For a mount of the device `name`.
-    pub(super) fn new(name: &CStr) -> Result<Arc<Self>> {
+    pub(crate) fn new(name: &CStr) -> Result<Arc<Self>> {
         let works = Arc::pin_init(
-            pin_init!(Works {
+            pin_init!(Queued {
                 freed <- new_work!("iomapfs_freed"),
                 errors <- new_work!("iomapfs_errors"),
                 for_commits <- new_mutex!(None, "iomapfs_commit_link"),
@@ -81,13 +84,13 @@ impl Background {
     }
 
     /// Gives the works a volume to work on.
-    pub(super) fn link(&self, volume: &Arc<Volume<JournalStore>>) {
+    pub(crate) fn link(&self, volume: &Arc<V>) {
         *self.works.for_commits.lock() = Some(volume.clone());
         *self.works.for_errors.lock() = Some(volume.clone());
     }
 
     /// Finishes what is queued and takes the volume away.
-    pub(super) fn unlink(&self) {
+    pub(crate) fn unlink(&self) {
         self.queue.flush();
         // The last reference may go here, and take the journal with it, whose last commit calls `committed`.
         let volumes = (
@@ -98,12 +101,12 @@ impl Background {
     }
 
     /// Whether freed blocks are to be discarded on the device.
-    pub(super) fn set_discard(&self, discard: bool) {
+    pub(crate) fn set_discard(&self, discard: bool) {
         self.works.discard.store(discard.into(), Relaxed);
     }
 
     /// A transaction has committed. Called by the journal's thread.
-    pub(super) fn committed(&self, tid: Tid) {
+    pub(crate) fn committed(&self, tid: Tid) {
         self.works.committed.store(tid, Release);
         if self.works.discard.load(Relaxed) != 0 {
             // Discarding takes its time; commits need not wait. If it is queued already, it will see `tid`.
@@ -114,36 +117,34 @@ impl Background {
     }
 
     /// Gives back what `tid` and those before it freed. They have committed.
-    pub(super) fn give_back(&self, tid: Tid) {
+    pub(crate) fn give_back(&self, tid: Tid) {
         self.works.give_back(tid);
     }
 
     /// An error was found that the super block does not have yet.
-    pub(super) fn record_errors(&self) {
+    pub(crate) fn record_errors(&self) {
         // If it is queued already, it will see this one.
         let _ = self.queue.enqueue::<_, ERRORS>(self.works.clone());
     }
 
     /// Waits for what is queued.
-    pub(super) fn flush(&self) {
+    pub(crate) fn flush(&self) {
         self.queue.flush();
     }
 }
 
-impl Works {
+impl<V: Works> Queued<V> {
     fn give_back(&self, tid: Tid) {
         if let Some(volume) = &*self.for_commits.lock() {
-            volume.refresh_reserve(false);
-            volume.space.committed(tid, |run| {
-                if self.discard.load(Relaxed) != 0 {
-                    discard(volume, run);
-                }
-            });
+            let discard = self.discard.load(Relaxed) != 0;
+            if !volume.give_back(tid, discard) {
+                self.discard.store(0, Relaxed);
+            }
         }
     }
 }
 
-impl WorkItem<FREED> for Works {
+impl<V: Works> WorkItem<FREED> for Queued<V> {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
@@ -151,43 +152,12 @@ impl WorkItem<FREED> for Works {
     }
 }
 
-impl WorkItem<ERRORS> for Works {
+impl<V: Works> WorkItem<ERRORS> for Queued<V> {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
         if let Some(volume) = &*this.for_errors.lock() {
-            superblock::write_errors(volume);
+            volume.write_errors();
         }
-    }
-}
-
-/// Tells the device that blocks hold nothing any more. They are still not free to be used again.
-fn discard(volume: &Volume<JournalStore>, run: Run) {
-    let size = u64::from(volume.layout.block_size().bytes());
-    let start = run.start.get().saturating_mul(size);
-    let result = volume
-        .store
-        .cache()
-        .device()
-        .discard(start, u64::from(run.len).saturating_mul(size));
-
-    let Err(error) = result else {
-        return;
-    };
-    if error == EOPNOTSUPP {
-        volume.store.background().set_discard(false);
-        volume
-            .store
-            .log(Level::Warning, fmt!("the device cannot discard"));
-    } else {
-        volume.store.log(
-            Level::Warning,
-            fmt!(
-                "blocks {}+{} could not be discarded: error {}",
-                run.start.get(),
-                run.len,
-                error.to_errno()
-            ),
-        );
     }
 }

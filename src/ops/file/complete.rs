@@ -11,9 +11,8 @@
 //! Journal handle, then map lock. The map lock is given up before the handle is restarted: a restart waits
 //! for other handles, whose owners may wait for the map lock.
 
-use super::begin::discard_delayed;
-use super::extents::{lookup_locked, to_map, unchanged, with_core, Blocks, MAX_RUN};
-use super::{Fs, Node};
+use super::iomap_ops::discard_delayed;
+use super::lookup::{lookup_locked, to_map, unchanged, with_core, Blocks, MAX_RUN};
 use crate::change::publish::{publish, Written};
 use crate::change::Live;
 use crate::linux::iomap::dio;
@@ -22,16 +21,17 @@ use crate::linux::iomap::writeback::Writeback;
 use crate::linux::iomap::{Map, MapFlags};
 use crate::linux::memalloc::NofsScope;
 use crate::map::State;
+use crate::ops::{Fs, Node};
 use crate::space::Share;
 use crate::store::Store;
 use kernel::error::{Error, Result};
 
 /// Direct writes.
-pub(super) struct DirectWrite;
+pub(crate) struct DirectWrite;
 
 impl dio::Write for DirectWrite {
-    type Ops = super::begin::Direct<false>;
-    type BatchOps = super::begin::Direct<true>;
+    type Ops = super::iomap_ops::Direct<false>;
+    type BatchOps = super::iomap_ops::Direct<true>;
 
     fn is_within(node: &Node, end: u64) -> bool {
         node.data().is_within(node, end)
@@ -69,7 +69,7 @@ impl dio::Write for DirectWrite {
 }
 
 /// Makes the file show what writeback of the page cache or asynchronous direct writes have written.
-pub(super) fn complete_writes(node: &Node, batch: &mut Batch<'_>) {
+pub(crate) fn complete_writes(node: &Node, batch: &mut Batch<'_>) {
     let _nofs = NofsScope::enter();
     let store = &node.data().volume().store;
     // As few transactions as possible.
@@ -88,7 +88,7 @@ pub(super) fn complete_writes(node: &Node, batch: &mut Batch<'_>) {
 }
 
 /// Writeback of the page cache.
-pub(super) struct PageCache;
+pub(crate) struct PageCache;
 
 impl PageCache {
     /// Where the bytes from `pos` on go, `len` of them at least. Blocks that were only reserved are chosen.

@@ -6,31 +6,28 @@
 //!
 //! The VFS holds `i_rwsem` of the directory, and of an inode that loses or gets a name.
 
-use super::extents::release_windows;
-use super::inode::NewNode;
-use super::{inode, write, Fs, Node};
+use super::Directory;
 use crate::change::create::{self, What};
 use crate::change::rename::{self, Side};
 use crate::change::{link, Dir, Live};
 use crate::disk::inode::FileKind;
-use crate::linux::attr::{Attr, Idmap, Stat, Wanted};
+use crate::linux::attr::Idmap;
 use crate::linux::dentry::Entry;
-use crate::linux::fileattr::FileAttr;
-use crate::linux::inode::Ready;
-use crate::linux::inode_ops::{rename as flags, Operations, Rename};
+use crate::linux::inode::{InodeRef, Ready};
+use crate::linux::inode_ops::{rename as flags, DirectoryOperations, Rename};
 use crate::names;
+use crate::ops::file::replace;
+use crate::ops::inode::live::NewNode;
+use crate::ops::inode::read;
+use crate::ops::reclaim::{with_space, Effort};
+use crate::ops::{durable, Fs, Node};
 use crate::store::Store;
 use kernel::prelude::*;
-use kernel::sync::aref::ARef;
 
-/// The operations of directories.
-pub(super) struct Directory;
-
-#[vtable]
-impl Operations for Directory {
+impl DirectoryOperations for Directory {
     type FileSystem = Fs;
 
-    fn lookup(dir: &Node, name: &[u8]) -> Result<Option<ARef<Node>>> {
+    fn lookup<'a>(dir: &'a Node, name: &[u8]) -> Result<Option<InodeRef<'a, Fs>>> {
         let Some(found) = names::lookup(&Dir::new(dir), name)? else {
             return Ok(None);
         };
@@ -45,18 +42,24 @@ impl Operations for Directory {
         if found.ino == dir.ino() {
             return Err(bad("itself"));
         }
-        match inode::get(dir.super_block(), found.ino) {
+        match read::get(dir.super_block(), found.ino) {
             Ok(node) => Ok(Some(node)),
             Err(error) if error == ESTALE => Err(bad("an inode that is not in use")),
             Err(error) => Err(error),
         }
     }
 
-    fn create(idmap: &Idmap, dir: &Node, name: &[u8], mode: u16) -> Result<Ready<Fs>> {
+    fn create<'a>(idmap: &Idmap, dir: &'a Node, name: &[u8], mode: u16) -> Result<Ready<'a, Fs>> {
         make(idmap, dir, name, mode, 1, 0, What::Plain)
     }
 
-    fn mknod(idmap: &Idmap, dir: &Node, name: &[u8], mode: u16, device: u32) -> Result<Ready<Fs>> {
+    fn mknod<'a>(
+        idmap: &Idmap,
+        dir: &'a Node,
+        name: &[u8],
+        mode: u16,
+        device: u32,
+    ) -> Result<Ready<'a, Fs>> {
         let what = match FileKind::from_mode(mode) {
             Some(FileKind::Regular) => What::Plain,
             _ => What::Special,
@@ -64,7 +67,12 @@ impl Operations for Directory {
         make(idmap, dir, name, mode, 1, device, what)
     }
 
-    fn symlink(idmap: &Idmap, dir: &Node, name: &[u8], target: &[u8]) -> Result<Ready<Fs>> {
+    fn symlink<'a>(
+        idmap: &Idmap,
+        dir: &'a Node,
+        name: &[u8],
+        target: &[u8],
+    ) -> Result<Ready<'a, Fs>> {
         // The block has a zero behind it.
         if target.len() >= dir.super_block().block_size() as usize {
             return Err(ENAMETOOLONG);
@@ -72,54 +80,38 @@ impl Operations for Directory {
         make(idmap, dir, name, LINK_MODE, 1, 0, What::Link { target })
     }
 
-    fn mkdir(idmap: &Idmap, dir: &Node, name: &[u8], mode: u16) -> Result<Ready<Fs>> {
+    fn mkdir<'a>(idmap: &Idmap, dir: &'a Node, name: &[u8], mode: u16) -> Result<Ready<'a, Fs>> {
         make(idmap, dir, name, mode, 2, 0, What::Plain)
     }
 
-    fn tmpfile(idmap: &Idmap, dir: &Node, mode: u16) -> Result<Ready<Fs>> {
-        with_retry(dir, || {
-            let newborn = NewNode::new(idmap, dir, mode, 1, 0)?;
+    fn tmpfile<'a>(idmap: &Idmap, dir: &'a Node, mode: u16) -> Result<Ready<'a, Fs>> {
+        with_space(dir.super_block(), Effort::Blocks, || {
+            let newborn = NewNode::new(idmap, dir, mode, 1, 0, &[])?;
             create::tmpfile(dir, newborn)
         })
     }
 
     fn link(node: &Node, dir: &Node, name: &[u8]) -> Result {
-        with_retry(dir, || link::link(node, dir, name))?;
-        inode::settle(dir)
+        with_space(dir.super_block(), Effort::Blocks, || {
+            link::link(node, dir, name)
+        })?;
+        durable::names(dir)
     }
 
     fn unlink(dir: &Node, name: &[u8], node: &Node) -> Result {
         link::unlink(dir, name, node)?;
-        inode::settle(dir)
+        durable::names(dir)
     }
 
     fn rmdir(dir: &Node, name: &[u8], node: &Node) -> Result {
         link::unlink(dir, name, node)?;
-        inode::settle(dir)
+        durable::names(dir)
     }
 
     fn rename(idmap: &Idmap, how: &Rename<'_, Fs>) -> Result {
         rename(idmap, how)?;
-        inode::settle(how.old_dir)?;
-        inode::settle(how.new_dir)
-    }
-
-    fn setattr(idmap: &Idmap, entry: &Entry<'_, Fs>, node: &Node, attr: &mut Attr) -> Result {
-        inode::set_attributes(idmap, entry, node, attr)
-    }
-
-    fn get_flags(node: &Node, to: &mut FileAttr) -> Result {
-        inode::get_flags(node, to);
-        Ok(())
-    }
-
-    fn set_flags(node: &Node, wanted: &FileAttr) -> Result {
-        inode::set_flags(node, wanted)
-    }
-
-    fn getattr(idmap: &Idmap, node: &Node, wanted: Wanted, to: &mut Stat) -> Result {
-        inode::get_attributes(idmap, node, wanted, to);
-        Ok(())
+        durable::names(how.old_dir)?;
+        durable::names(how.new_dir)
     }
 }
 
@@ -130,20 +122,20 @@ const LINK_MODE: u16 = 0o120_777;
 const WHITEOUT_MODE: u16 = 0o020_000;
 
 /// Makes an inode and gives it a name.
-fn make(
+fn make<'a>(
     idmap: &Idmap,
-    dir: &Node,
+    dir: &'a Node,
     name: &[u8],
     mode: u16,
     links: u32,
     device: u32,
     what: What<'_>,
-) -> Result<Ready<Fs>> {
-    let node = with_retry(dir, || {
-        let newborn = NewNode::new(idmap, dir, mode, links, device)?;
+) -> Result<Ready<'a, Fs>> {
+    let node = with_space(dir.super_block(), Effort::Blocks, || {
+        let newborn = NewNode::new(idmap, dir, mode, links, device, what.target())?;
         create::create(dir, name, newborn, what)
     })?;
-    inode::settle(dir)?;
+    durable::names(dir)?;
     Ok(node)
 }
 
@@ -167,32 +159,16 @@ fn rename(idmap: &Idmap, how: &Rename<'_, Fs>) -> Result {
         return rename::exchange(old, new);
     }
     if let (Some(node), Some(_)) = (old.inode, new.inode) {
-        write::start_replacing(node);
+        replace::start_replacing(node);
     }
-    let left = with_retry(how.new_dir, || {
+    let left = with_space(how.new_dir.super_block(), Effort::Blocks, || {
         let whiteout = match how.flags & flags::WHITEOUT {
             0 => None,
-            _ => Some(NewNode::new(idmap, how.old_dir, WHITEOUT_MODE, 1, 0)?),
+            _ => Some(NewNode::new(idmap, how.old_dir, WHITEOUT_MODE, 1, 0, &[])?),
         };
         rename::rename(old, new, whiteout)
     })?;
     // Nobody has looked the whiteout up; a name that is looked up finds it.
     drop(left.map(Ready::unlock));
     Ok(())
-}
-
-/// Does something that may need space. Where there is none, does it again with the blocks that were chosen ahead for
-/// files, and, if there are any, those that were freed and wait for a commit.
-pub(super) fn with_retry<R>(dir: &Node, mut f: impl FnMut() -> Result<R>) -> Result<R> {
-    let mounted = &dir.super_block().data().mounted;
-    match f() {
-        Err(error) if error == ENOSPC => {
-            release_windows(dir.super_block());
-            if mounted.volume.space.pending_free() > 0 {
-                mounted.reclaim_freed()?;
-            }
-            f()
-        }
-        result => result,
-    }
 }

@@ -7,23 +7,22 @@
 //! Takes the map lock of the inode, if the lock-free copy of the last mapping does not answer. The caller may
 //! hold a folio lock, which is why memory is allocated with `GFP_NOFS` here.
 
-use super::{Core, Node, SuperBlock, Volume};
 use crate::disk::LogicalBlock;
 use crate::linux::iomap::{Extent, Map, MapFlags};
 use crate::map::{Mapping, State};
-use core::ops::ControlFlow;
+use crate::ops::{Core, Node, Volume};
 use kernel::error::{code::*, Result};
 
 /// The most blocks that one mapping for writeback takes: as long as an extent can be.
-pub(super) const MAX_RUN: u32 = 32768;
+pub(crate) const MAX_RUN: u32 = 32768;
 
 /// File blocks, at least one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Blocks {
+pub(crate) struct Blocks {
     /// The first.
-    pub(super) start: LogicalBlock,
+    pub(crate) start: LogicalBlock,
     /// How many.
-    pub(super) len: u32,
+    pub(crate) len: u32,
 }
 
 impl Blocks {
@@ -33,7 +32,7 @@ impl Blocks {
     /// # Errors
     ///
     /// `EFBIG` where a file cannot have a block at `pos`.
-    pub(super) fn touched(volume: &Volume, pos: u64, len: u64) -> Result<Self> {
+    pub(crate) fn touched(volume: &Volume, pos: u64, len: u64) -> Result<Self> {
         let bits = volume.layout.block_size().bits();
         let start = u32::try_from(pos >> bits).map_err(|_| EFBIG)?;
         let last = pos.saturating_add(len.max(1)).saturating_sub(1) >> bits;
@@ -52,13 +51,13 @@ impl Blocks {
     }
 
     /// The block after the last.
-    pub(super) fn end(&self) -> LogicalBlock {
+    pub(crate) fn end(&self) -> LogicalBlock {
         self.start.saturating_add(self.len)
     }
 }
 
 /// The blocks that lie wholly within bytes `pos..end`, where `end` may be within the last block of a file.
-pub(super) fn byte_range(volume: &Volume, mapping: &Mapping) -> (u64, u64) {
+pub(crate) fn byte_range(volume: &Volume, mapping: &Mapping) -> (u64, u64) {
     let bits = volume.layout.block_size().bits();
     (
         u64::from(mapping.start.get()) << bits,
@@ -67,7 +66,7 @@ pub(super) fn byte_range(volume: &Volume, mapping: &Mapping) -> (u64, u64) {
 }
 
 /// iomap's form of a mapping.
-pub(super) fn to_map(volume: &Volume, mapping: &Mapping, flags: MapFlags) -> Result<Map> {
+pub(crate) fn to_map(volume: &Volume, mapping: &Mapping, flags: MapFlags) -> Result<Map> {
     let bits = volume.layout.block_size().bits();
     let (start, len) = byte_range(volume, mapping);
     let place = || mapping.phys.map(|phys| phys.get() << bits).ok_or(EIO);
@@ -87,7 +86,7 @@ pub(super) fn to_map(volume: &Volume, mapping: &Mapping, flags: MapFlags) -> Res
 }
 
 /// Runs `f` with the map lock.
-pub(super) fn with_core<R>(node: &Node, f: impl FnOnce(&Volume, &mut Core) -> R) -> R {
+pub(crate) fn with_core<R>(node: &Node, f: impl FnOnce(&Volume, &mut Core) -> R) -> R {
     let data = node.data();
     f(data.volume(), &mut data.map_lock())
 }
@@ -97,7 +96,7 @@ pub(super) fn with_core<R>(node: &Node, f: impl FnOnce(&Volume, &mut Core) -> R)
 /// # Errors
 ///
 /// `EAGAIN` where it is not free and `wait` is unset.
-pub(super) fn try_with_core<R>(
+pub(crate) fn try_with_core<R>(
     node: &Node,
     wait: bool,
     f: impl FnOnce(&Volume, &mut Core) -> Result<R>,
@@ -115,7 +114,7 @@ pub(super) fn try_with_core<R>(
 /// # Errors
 ///
 /// `EAGAIN` where it is not in memory and `wait` is unset; else those of reading metadata.
-pub(super) fn lookup(node: &Node, blocks: Blocks, wait: bool) -> Result<Mapping> {
+pub(crate) fn lookup(node: &Node, blocks: Blocks, wait: bool) -> Result<Mapping> {
     if let Some(mapping) = node.data().snapshot().get(blocks.start, blocks.len) {
         return Ok(mapping);
     }
@@ -125,7 +124,7 @@ pub(super) fn lookup(node: &Node, blocks: Blocks, wait: bool) -> Result<Mapping>
 }
 
 /// As [`lookup`], by somebody who has the map lock.
-pub(super) fn lookup_locked(
+pub(crate) fn lookup_locked(
     volume: &Volume,
     core: &mut Core,
     blocks: Blocks,
@@ -139,30 +138,18 @@ pub(super) fn lookup_locked(
 }
 
 /// The first block that lies wholly behind byte `size`.
-pub(super) fn first_behind(volume: &Volume, size: u64) -> LogicalBlock {
+pub(crate) fn first_behind(volume: &Volume, size: u64) -> LogicalBlock {
     LogicalBlock::first_behind(volume.layout.block_size(), size)
 }
 
 /// Whether byte `pos` is in a block that data was written to.
-pub(super) fn is_written(node: &Node, pos: u64) -> Result<bool> {
+pub(crate) fn is_written(node: &Node, pos: u64) -> Result<bool> {
     let volume = node.data().volume();
     let found = lookup(node, Blocks::touched(volume, pos, 1)?, true)?;
     Ok(found.state == State::Written)
 }
 
 /// Whether the map is still as it was when `cookie` was taken.
-pub(super) fn unchanged(node: &Node, cookie: u64) -> bool {
+pub(crate) fn unchanged(node: &Node, cookie: u64) -> bool {
     u64::from(node.data().snapshot().seq()) == cookie
-}
-
-/// Space is short: all files give back the blocks that were chosen ahead for them, but those that somebody is at work
-/// on, and fewer blocks may be reserved by now. The caller holds no map lock, no handle and no locked folio.
-pub(super) fn release_windows(sb: &SuperBlock) {
-    sb.data().mounted.volume.refresh_reserve(true);
-    sb.for_each_inode_data(|data| {
-        if let Some(mut core) = data.try_map_lock() {
-            core.map.release_window(data.volume());
-        }
-        ControlFlow::Continue(())
-    });
 }

@@ -14,20 +14,20 @@
 //! flight beyond the new size, and nothing comes: reservations and chosen blocks there may be taken back. What
 //! locks folios is done before the first handle (law 1).
 
-use super::begin::Buffered;
-use super::extents::{first_behind, is_written, lookup, with_core, Blocks};
-use super::Node;
+use super::iomap_ops::Buffered;
+use super::lookup::{first_behind, is_written, lookup, with_core, Blocks};
 use crate::change::{resize, Live};
 use crate::disk::LogicalBlock;
 use crate::linux::iomap::{truncate_page, zero_range};
 use crate::linux::lock::Invalidate;
 use crate::linux::memalloc::NofsScope;
 use crate::map::State;
+use crate::ops::Node;
 use crate::store::Store;
 use kernel::error::Result;
 
 /// Sets the size of a regular file to `new` bytes. The caller holds `i_rwsem` exclusively.
-pub(super) fn set_size(node: &Node, new: u64) -> Result {
+pub(crate) fn set_size(node: &Node, new: u64) -> Result {
     node.check_new_size(new)?;
     // Later the page cache would be cut already, and the size be another than that on disk.
     node.data().volume().store.check_writable()?;
@@ -65,7 +65,7 @@ pub(super) fn set_size(node: &Node, new: u64) -> Result {
 
 /// Makes bytes `size..to` read as zeros, where `size` is that of the file. Returns whether any had to be written. The
 /// caller holds `i_rwsem` exclusively and the invalidate lock, and no direct I/O is in flight.
-pub(super) fn zero_behind(node: &Node, size: u64, to: u64) -> Result<bool> {
+pub(crate) fn zero_behind(node: &Node, size: u64, to: u64) -> Result<bool> {
     if !has_clean_end(node, size, true)? {
         // A truncate or a write that failed has left it. iomap does not zero what lies wholly behind the end, where
         // nothing would be written back.
@@ -80,7 +80,7 @@ pub(super) fn zero_behind(node: &Node, size: u64, to: u64) -> Result<bool> {
 /// # Errors
 ///
 /// As [`lookup`].
-pub(super) fn has_clean_end(node: &Node, size: u64, wait: bool) -> Result<bool> {
+pub(crate) fn has_clean_end(node: &Node, size: u64, wait: bool) -> Result<bool> {
     let data = node.data();
     if data.has_clean_end() {
         return Ok(true);
@@ -107,7 +107,7 @@ fn shrink(node: &Node, new: u64) -> Result {
 
 /// A direct write that goes behind the end of the file has failed: gives back the blocks there that were chosen for it.
 /// Those within the file stay with it, as unwritten blocks do. The caller holds no lock of the inode.
-pub(super) fn give_back_chosen(node: &Node) {
+pub(crate) fn give_back_chosen(node: &Node) {
     let _lock = node.lock();
     // Others may be writing there.
     node.dio_wait();

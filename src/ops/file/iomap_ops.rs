@@ -16,19 +16,18 @@
 //!
 //! No handle is taken here (law 1: a folio may be locked), only the map lock.
 
-use super::extents::{
-    lookup, lookup_locked, release_windows, to_map, try_with_core, unchanged, with_core, Blocks,
-};
-use super::{Fs, Node};
+use super::lookup::{lookup, lookup_locked, to_map, try_with_core, unchanged, with_core, Blocks};
 use crate::change::Live;
 use crate::linux::fiemap::ExtentInfo;
 use crate::linux::iomap::{self, Done, Extent, Map, MapFlags, Op, Ops};
 use crate::map::{Mapping, State};
+use crate::ops::reclaim::{with_space, Effort};
+use crate::ops::{Fs, Node};
 use crate::space::Share;
 use kernel::error::{code::*, Result};
 
 /// For reading, and for questions about the map.
-pub(super) struct Read;
+pub(crate) struct Read;
 
 impl Ops for Read {
     type Fs = Fs;
@@ -60,7 +59,7 @@ impl Ops for Read {
 }
 
 /// For swap, which writes to blocks without asking again: they must be allocated on disk.
-pub(super) struct Swap;
+pub(crate) struct Swap;
 
 impl Ops for Swap {
     type Fs = Fs;
@@ -77,7 +76,7 @@ impl Ops for Swap {
 }
 
 /// For writing to the page cache: by `write`, by a fault, by zeroing.
-pub(super) struct Buffered;
+pub(crate) struct Buffered;
 
 impl Ops for Buffered {
     type Fs = Fs;
@@ -141,7 +140,7 @@ impl Buffered {
 
 /// Bytes `start..end` will not be written back: gives up the reservations of blocks that begin in them. Other
 /// states stay as they are. A folio may be locked.
-pub(super) fn discard_delayed(node: &Node, start: u64, end: u64) {
+pub(crate) fn discard_delayed(node: &Node, start: u64, end: u64) {
     if end <= start {
         return;
     }
@@ -160,7 +159,7 @@ const MOST_NOWAIT: u64 = 512 << 10;
 /// For direct writes. `QUEUED`: what there is to do when the data is on the device is done by somebody else, so a task
 /// that must not wait may choose blocks. That needs no handle, only memory. On a device in memory the data is there at
 /// once, and the task does the rest itself, for which it may wait for the journal.
-pub(super) struct Direct<const QUEUED: bool>;
+pub(crate) struct Direct<const QUEUED: bool>;
 
 impl<const QUEUED: bool> Ops for Direct<QUEUED> {
     type Fs = Fs;
@@ -179,7 +178,9 @@ impl<const QUEUED: bool> Ops for Direct<QUEUED> {
             let found = node.data().snapshot().get(blocks.start, blocks.len);
             match found.filter(|found| matches!(found.state, State::Written | State::Pending)) {
                 Some(found) => found,
-                None => choose_or_reclaim(node, blocks, stream)?,
+                None => with_space(node.super_block(), Effort::Blocks, || {
+                    choose(node, blocks, stream)
+                })?,
             }
         };
         // A mapping that is not durable, or a size that will change, rules out the FUA shortcut of O_DSYNC.
@@ -207,19 +208,6 @@ impl<const QUEUED: bool> Direct<QUEUED> {
             State::Pending => Ok(found),
             State::Hole | State::Delayed | State::Unwritten => choose_now(node, blocks, stream),
         }
-    }
-}
-
-/// As [`choose`]; where there is no space, makes some and tries again.
-fn choose_or_reclaim(node: &Node, blocks: Blocks, stream: bool) -> Result<Mapping> {
-    match choose(node, blocks, stream) {
-        // Blocks that were chosen ahead can be had, and those that were freed once that has been committed.
-        Err(e) if e == ENOSPC => {
-            release_windows(node.super_block());
-            node.super_block().data().mounted.reclaim_freed()?;
-            choose(node, blocks, stream)
-        }
-        chosen => chosen,
     }
 }
 
@@ -252,19 +240,19 @@ fn choose_now(node: &Node, blocks: Blocks, stream: bool) -> Result<Mapping> {
 }
 
 /// The first hole at or after `pos`.
-pub(super) fn seek_hole(node: &Node, pos: i64) -> Result<i64> {
+pub(crate) fn seek_hole(node: &Node, pos: i64) -> Result<i64> {
     let _lock = node.lock_shared();
     iomap::seek_hole::<Read>(node, pos)
 }
 
 /// The first data at or after `pos`.
-pub(super) fn seek_data(node: &Node, pos: i64) -> Result<i64> {
+pub(crate) fn seek_data(node: &Node, pos: i64) -> Result<i64> {
     let _lock = node.lock_shared();
     iomap::seek_data::<Read>(node, pos)
 }
 
 /// The extents of bytes `start..start + len`, those that are only in memory too.
-pub(super) fn fiemap(node: &Node, to: &mut ExtentInfo, start: u64, len: u64) -> Result {
+pub(crate) fn fiemap(node: &Node, to: &mut ExtentInfo, start: u64, len: u64) -> Result {
     let _lock = node.lock_shared();
     iomap::fiemap::<Read>(node, to, start, len)
 }

@@ -7,25 +7,17 @@
 //! `i_rwsem` of the directory, by the VFS, shared to look and exclusively to change; with it size and map do not
 //! change. The map lock is taken for each block only where the lock-free copy of the last extent does not answer.
 
-use super::{inode, Fs, Node};
+use super::Directory;
 use crate::change::Dir;
 use crate::linux::dir::{self, Emitter, EntryKind};
-use crate::linux::inode::FileTable;
 use crate::linux::task;
 use crate::names::{self, Cursor, FileType, Listed, Progress};
+use crate::ops::{durable, Fs, Node};
 use core::pin::Pin;
 use kernel::prelude::*;
 use kernel::sync::{new_mutex, Mutex};
 
-/// The operations of open directories.
-pub(super) const fn file_table() -> FileTable<Fs> {
-    FileTable::of_directories::<Open>()
-}
-
-/// An open directory: how far its listing is.
-pub(super) struct Open;
-
-impl dir::Operations for Open {
+impl dir::Operations for Directory {
     type FileSystem = Fs;
     type Open = Pin<KBox<Mutex<Cursor>>>;
 
@@ -70,7 +62,7 @@ impl dir::Operations for Open {
 
     fn sync(dir: &Node, _data_only: bool) -> Result {
         // Names are data, and in the same transaction as everything else.
-        inode::commit(dir)
+        durable::inode(dir)
     }
 }
 

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Types of file: an inode gets its operations by the type that its mode says, all of them and at once.
+//!
+//! So a regular file has the operations of iomap's page cache, and a link that the VFS is to follow has a target; no
+//! caller can mix them. What `i_link`, `i_pipe` and `i_cdev` share is told apart by the type, which stays.
+//!
+//! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
+
+use super::{
+    address_space::{self, AddressSpace},
+    bindings, dir,
+    file::{self, FileOperations},
+    inode::{Got, INode, InodeRef, Kind, New, Ready},
+    inode_ops::{
+        Attributes, DirectoryOperations, RegularOperations, SymlinkOperations, Table, Tables,
+    },
+    super_block::SuperBlock,
+};
+use kernel::prelude::*;
+
+/// The operations of each type of file that has some of its own.
+pub(crate) trait Kinds: Attributes {
+    /// Regular files: as inodes, when they are open, and in the page cache.
+    type Regular: RegularOperations<FileSystem = Self>
+        + FileOperations<Fs = Self>
+        + AddressSpace<Fs = Self>;
+    /// Directories, as inodes and when they are open.
+    type Directory: DirectoryOperations<FileSystem = Self> + dir::Operations<FileSystem = Self>;
+    /// Symbolic links whose target the VFS does not know.
+    type Symlink: SymlinkOperations<FileSystem = Self>;
+}
+
+/// What goes with the type of file of a new inode.
+#[derive(Clone, Copy)]
+pub(crate) enum Body<'a> {
+    /// Nothing: regular files, directories, links whose target is to be read when somebody follows them.
+    Plain,
+    /// A symbolic link that leads to these bytes.
+    Link(&'a [u8]),
+    /// A device (12 bits major and 20 bits minor), or a pipe or socket, where the number means nothing.
+    Special(u32),
+}
+
+impl<'a, T: Kinds> New<'a, T> {
+    /// Makes it an inode that can be used, of the type that its mode says, with the filesystem's data.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` where the mode has no type, or none that goes with `body`; `ENOMEM`; those of `data`.
+    pub(crate) fn init(
+        self,
+        body: Body<'_>,
+        data: impl PinInit<T::INodeData, Error>,
+    ) -> Result<Ready<'a, T>> {
+        let kind = Kind::from_mode(self.mode()).ok_or(EINVAL)?;
+        let inode = self.as_raw();
+        match (kind, body) {
+            // SAFETY: Nobody else uses the inode, which is of `T`; the tables are for regular files of `T`, and no
+            // folio is in its cache.
+            (Kind::Regular, Body::Plain) => unsafe {
+                (*inode).i_op = &Table::<T::Regular>::REGULAR;
+                (*inode).__bindgen_anon_3.i_fop = file::table::<T::Regular>();
+                (*inode).i_data.a_ops = address_space::table::<T::Regular>();
+                bindings::mapping_set_large_folios(&raw mut (*inode).i_data);
+            },
+            // SAFETY: As above, for directories.
+            (Kind::Directory, Body::Plain) => unsafe {
+                (*inode).i_op = &Table::<T::Directory>::DIRECTORY;
+                (*inode).__bindgen_anon_3.i_fop = dir::table::<T::Directory>();
+            },
+            // SAFETY: As above, for symbolic links.
+            (Kind::Symlink, Body::Plain) => unsafe {
+                (*inode).i_op = &Table::<T::Symlink>::SYMLINK;
+            },
+            // SAFETY: As above, for symbolic links with a target, which there is: it is freed after the grace period
+            // that follows the inode's end. `kmemdup_nul` copies as many bytes as the slice has.
+            (Kind::Symlink, Body::Link(target)) => unsafe {
+                let link = &mut (*inode).__bindgen_anon_5.i_link;
+                if !link.is_null() {
+                    return Err(EINVAL);
+                }
+                *link = bindings::kmemdup_nul(
+                    target.as_ptr().cast(),
+                    target.len(),
+                    bindings::GFP_KERNEL,
+                );
+                if link.is_null() {
+                    return Err(ENOMEM);
+                }
+                (*inode).i_op = &Tables::<T>::FAST_LINK;
+            },
+            (
+                Kind::CharDevice | Kind::BlockDevice | Kind::Fifo | Kind::Socket,
+                Body::Special(device),
+            ) => {
+                // SAFETY: As above; the callee sets the operations of files by the mode.
+                unsafe {
+                    (*inode).i_op = &Tables::<T>::SPECIAL;
+                    bindings::init_special_inode(inode, (*inode).i_mode, device);
+                }
+            }
+            _ => return Err(EINVAL),
+        }
+        // SAFETY: The operations are those of the inode's type.
+        unsafe { self.finish(data) }
+    }
+}
+
+impl<T: Kinds> INode<T> {
+    /// Finds inode `number`, in memory or else by `read`, which gets a new one, locked.
+    ///
+    /// Waits while another task reads or evicts the inode.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; those of `read`.
+    pub(crate) fn find(
+        sb: &SuperBlock<T>,
+        number: u32,
+        read: impl for<'a> FnOnce(New<'a, T>) -> Result<Ready<'a, T>>,
+    ) -> Result<InodeRef<'_, T>> {
+        match Self::get(sb, number)? {
+            Got::Cached(inode) => Ok(inode),
+            Got::New(new) => Ok(read(new)?.unlock()),
+        }
+    }
+}

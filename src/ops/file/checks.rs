@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The checks that all writes share, with the lock that they need.
+//!
+//! # Locks
+//!
+//! A write through the page cache holds `i_rwsem` exclusively, a direct one mostly shared ([`super::direct`]).
+
+use super::lookup::is_written;
+use super::resize::{has_clean_end, zero_behind};
+use crate::linux::file::{IterSource, Kiocb};
+use crate::linux::lock::{Held, Invalidate};
+use crate::ops::{Fs, Node};
+use kernel::error::{code::*, Result};
+use kernel::page::PAGE_SIZE;
+
+/// Takes the lock, or `EAGAIN` where the request must not wait.
+fn held<'a>(node: &'a Node, exclusive: bool, wait: bool) -> Result<Held<'a, Fs>> {
+    let lock = if exclusive {
+        Held::exclusive(node, wait)
+    } else {
+        Held::shared(node, wait)
+    };
+    lock.ok_or(EAGAIN)
+}
+
+/// How a write needs `i_rwsem`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Others may write too.
+    Shared,
+    /// Nobody else starts to write.
+    Exclusive,
+    /// Nobody else is writing, nor is direct I/O in flight.
+    Alone,
+}
+
+/// The checks before any write, with the lock that they and the write need: as `need` says, or exclusive where there
+/// is a set-user-id bit to take away or a gap behind the end of the file to be zeroed. Returns the lock and how many
+/// bytes may be written, which may be none.
+pub(crate) fn prepare<'a>(
+    iocb: &mut Kiocb<'a, Fs>,
+    from: &mut IterSource<'_>,
+    need: Need,
+) -> Result<(Held<'a, Fs>, usize)> {
+    let node = iocb.inode();
+    let wait = !iocb.is_nowait();
+    let mut lock = held(node, need != Need::Shared, wait)?;
+    let mut drained = false;
+    loop {
+        // It may have become so since the file was opened.
+        if node.is_immutable() {
+            return Err(EPERM);
+        }
+        from.uncut();
+        let count = iocb.write_checks(from)?;
+        if count == 0 {
+            return Ok((lock, 0));
+        }
+        let (pos, size) = (iocb.pos() as u64, node.size());
+        // An end between pages has nothing behind it that is to be zeroed, if nothing has failed.
+        let page = u64::from(node.super_block().block_size()).max(PAGE_SIZE as u64);
+        let gap = pos > size
+            && (need != Need::Shared
+                || size & page.wrapping_sub(1) != 0
+                || !has_clean_end(node, size, wait)?);
+        if !lock.is_exclusive() && (gap || !node.is_nosec()) {
+            drop(lock);
+            lock = held(node, true, wait)?;
+            continue;
+        }
+        if (gap || need == Need::Alone) && !drained {
+            // With the lock no new direct write starts, but one in flight may yet move the end.
+            if node.dio_in_flight() {
+                if !wait {
+                    return Err(EAGAIN);
+                }
+                node.dio_wait();
+            }
+            drained = true;
+            continue;
+        }
+        if gap {
+            if !wait {
+                return Err(EAGAIN);
+            }
+            let _invalidate = Invalidate::lock(node);
+            if zero_behind(node, size, pos)? && is_written(node, size)? {
+                // The block may have other bytes on disk, in images of others. The zeros must be there before the size
+                // on disk is behind them: this write may be made durable alone.
+                node.write_and_wait(size.saturating_sub(1), size)?;
+            }
+        }
+        iocb.modified()?;
+        return Ok((lock, count));
+    }
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How inodes come into memory.
+
+use super::convert::{from_disk, vfs_flags};
+use super::Data;
+use crate::disk::inode::FileKind;
+use crate::disk::Ino;
+use crate::inode::Checked;
+use crate::linux::inode::{InodeRef, New, Ready, Time};
+use crate::linux::kinds::Body;
+use crate::ops::{Fs, Node, SuperBlock};
+use kernel::prelude::*;
+
+/// Finds an inode, in memory or else on the device.
+///
+/// # Errors
+///
+/// `ESTALE` where it is not in use; `EUCLEAN`, reported; `EOPNOTSUPP`, `EIO`, `ENOMEM`.
+pub(crate) fn get(sb: &SuperBlock, ino: Ino) -> Result<InodeRef<'_, Fs>> {
+    let volume = &sb.data().mounted.volume;
+    Node::find(sb, ino.get(), |new| {
+        set_up(sb, new, &Checked::read(volume, ino)?)
+    })
+}
+
+/// Finds an inode that is an orphan: it may be without links.
+pub(crate) fn get_orphan(sb: &SuperBlock, ino: Ino) -> Result<InodeRef<'_, Fs>> {
+    let volume = &sb.data().mounted.volume;
+    Node::find(sb, ino.get(), |new| {
+        set_up(sb, new, &Checked::read_orphan(volume, ino)?)
+    })
+}
+
+/// Gives an inode that was read what it needs.
+fn set_up<'a>(sb: &SuperBlock, new: New<'a, Fs>, checked: &Checked) -> Result<Ready<'a, Fs>> {
+    let attrs = checked.attrs();
+    new.set_mode(attrs.mode)?;
+    new.set_ids(attrs.uid, attrs.gid);
+    new.set_links(attrs.nlink);
+    new.set_size(checked.size());
+    new.set_blocks(checked.sectors());
+    new.set_time(Time::Access, from_disk(attrs.atime));
+    new.set_time(Time::Modify, from_disk(attrs.mtime));
+    new.set_time(Time::Change, from_disk(attrs.ctime));
+    new.set_generation(checked.generation());
+    new.set_version(attrs.version);
+    new.set_flags(vfs_flags(checked.flags()));
+    let body = body(checked.kind(), checked.fast_target(), attrs.rdev);
+    let volume = sb.data().mounted.volume.clone();
+    new.init(body, Data::of_checked(volume, checked, attrs.crtime)?)
+}
+
+/// What goes with a type of file: `target` is that of a short symbolic link, `device` the number of a device.
+pub(super) fn body(kind: FileKind, target: Option<&[u8]>, device: u32) -> Body<'_> {
+    match (kind, target) {
+        (FileKind::Symlink, Some(target)) => Body::Link(target),
+        (FileKind::Regular | FileKind::Directory | FileKind::Symlink, _) => Body::Plain,
+        _ => Body::Special(device),
+    }
+}
