@@ -64,9 +64,9 @@ shell: module
 check: setup
 	@qemu/check
 
-## doc            the documentation of the core and of the host programs, below build/doc
+## doc            the documentation of the module and of the host programs, below build/doc
 .PHONY: doc
-doc: setup
+doc: module
 	@qemu/doc
 
 ## setup          everything that the others need: packages, kernel source, bindgen, kernel

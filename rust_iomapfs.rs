@@ -20,20 +20,7 @@
 //! The rooms other than `linux` and `ops` are the *core*: they build on the host too, where they are
 //! simulated and tested (`tools/`).
 //!
-//! # Locks
-//!
-//! In the order in which they are taken; a lock further down is never held while one further up is
-//! taken.
-//!
-//! | lock | guards |
-//! |---|---|
-//! | `i_rwsem` of an inode | reads and writes against truncate; the entries of a directory |
-//! | `invalidate_lock` of a mapping | page cache against removal of blocks |
-//! | folio lock | a folio's contents and state |
-//! | journal handle | not a lock, but waits like one: nothing above may be waited for inside it |
-//! | map lock of an inode | its extents, on-disk size and flags |
-//! | group lock | bitmaps, descriptor and free index of a block group |
-//! | buffer lock | the bytes of one metadata block; spinning, innermost |
+//! `ARCHITECTURE.md` has the map with its arrows, the stages of an inode, the laws and all locks with their order.
 
 // The core is a library on the host, where `pub` is the right word.
 #![allow(unreachable_pub)]

@@ -3,7 +3,7 @@
 //! The store: metadata blocks and the transactions that change them.
 //!
 //! All that `disk`, `space`, `map` and `names` know of the world below. In the module the store is
-//! buffer heads and jbd2 (`ops/store.rs`); on the host it is an image file with a simulated journal.
+//! buffer heads and jbd2 (`ops/mount/store.rs`); on the host it is an image file with a simulated journal.
 //!
 //! # Invariants
 //!
@@ -22,8 +22,10 @@
 use crate::disk::layout::ReserveOwner;
 use crate::disk::{Ino, PhysBlock};
 use core::ops::{Add, Mul};
+use core::panic::Location;
 use kernel::error::{code::*, Error, Result};
 use kernel::fmt;
+use kernel::prelude::fmt;
 
 /// Number of a transaction (`tid_t`), compared with [`tid_geq`] as it wraps.
 pub type Tid = u32;
@@ -102,13 +104,13 @@ impl Mul<u32> for Credits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Rule {
-    /// An inode that loses its last name becomes an orphan.
+    /// An inode that loses its last name becomes an orphan, before it does.
     Orphan,
     /// So does a file that is cut off in more than one transaction.
     OrphanOnTruncate,
     /// An orphan that gets a name is none any more.
     OrphanEnds,
-    /// Metadata that is freed is revoked.
+    /// The blocks of a directory or a long symbolic link that are freed are revoked.
     Forget,
     /// An inode that goes away gives up its block of extended attributes.
     Attributes,
@@ -118,9 +120,9 @@ pub enum Rule {
     ConversionOfPart,
     /// The size on disk goes up with what is shown.
     SizeWithData,
-    /// The inode is written in each of several transactions that free its blocks.
+    /// A file is written in each of several transactions that cut it off.
     InodeInStep,
-    /// A directory is written when it has grown.
+    /// A directory is written when an inode was made in it.
     DirectoryWritten,
     /// A directory that is moved gets another `..`.
     DotDot,
@@ -130,7 +132,7 @@ pub enum Rule {
     VictimLink,
     /// An exchange of two names changes both.
     BothNames,
-    /// A new inode that can have no name becomes an orphan.
+    /// A new inode that can have no name loses its links and becomes an orphan.
     GiveUp,
 }
 
@@ -365,6 +367,15 @@ pub trait Store: Sized + 'static {
     /// the super block, the `errors=` policy. Returns `error`. May sleep.
     #[track_caller]
     fn fail(&self, error: Error, about: impl Into<About>, what: fmt::Arguments<'_>) -> Error;
+
+    /// Reports a state that cannot be, by what this code says of itself: [`Store::fail`], with the place of the call in
+    /// the log. Returns `EUCLEAN`.
+    #[track_caller]
+    fn bug(&self, what: &str) -> Error {
+        let place = Location::caller();
+        let (file, line) = (place.file(), place.line());
+        self.corrupt(About::NONE, fmt!("BUG: {what} ({file}:{line})"))
+    }
 
     /// Reports what is wrong with a structure that was checked; `what` tells it with its place. Returns `EUCLEAN`.
     #[track_caller]

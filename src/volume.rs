@@ -72,6 +72,6 @@ impl<S: Store> Volume<S> {
         tx.edit(&block, |bytes| {
             RawSuper::from_block_mut(bytes, offset).map(f)
         })?
-        .ok_or(EUCLEAN)
+        .ok_or_else(|| self.store.bug("the super block is not in its block"))
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A live directory as [`names`] sees it; how the directories in a directory are counted in its link count.
+//! A live directory as [`names`](crate::names) sees it; how the directories in a directory are counted in its link
+//! count.
 //!
 //! # Links
 //!

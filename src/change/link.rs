@@ -4,7 +4,7 @@
 
 use super::dir::{drop_dir_link, Dir, LINK_MAX};
 use super::live::{Live, Part};
-use super::{half_done, hold, mark_orphan, reservation, unmark_again, unmark_orphan, write_now};
+use super::{half_done, hold, mark_dying, reservation, unmark_again, unmark_orphan, write_now};
 use crate::names;
 use crate::store::{Rule, Store};
 use kernel::error::{code::*, Result};
@@ -50,7 +50,7 @@ pub fn unlink<S: Store, L: Live<S>>(dir: &L, name: &[u8], node: &L) -> Result {
     let mut tx = dir.volume().store.begin(reservation::UNLINK)?;
     // Recovery has to know before the name has gone.
     let dies = is_dir || node.links() == 1;
-    let marked = dies && mark_orphan(node, &mut tx)?;
+    let marked = dies && mark_dying(node, &mut tx)?;
     if let Err(error) = names::remove(&mut Dir::new(dir), &mut tx, name, node.ino()) {
         if marked {
             unmark_again(node, &mut tx);
@@ -78,7 +78,7 @@ pub(super) fn lost_name<S: Store, L: Live<S>>(node: &L, tx: &mut S::Tx<'_>) -> R
     }
     node.changed();
     if node.links() == 0 {
-        mark_orphan(node, tx)?;
+        mark_dying(node, tx)?;
     }
     write_now(node, tx, Part::Attributes)
 }

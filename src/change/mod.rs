@@ -29,8 +29,9 @@
 //!
 //! # Locks
 //!
-//! The caller holds `i_rwsem` of each inode that is passed, exclusively, unless a function says less. The map lock is
-//! taken inside a handle, and given up before the handle goes on in another transaction.
+//! For a change of names or of the size the caller holds `i_rwsem` of each inode that is passed, exclusively. Nobody
+//! else has an inode that is freed or recovered; [`publish`](mod@publish) and [`write_attributes`] need no lock of the
+//! VFS. The map lock is taken inside a handle, and given up before the handle goes on in another transaction.
 
 pub mod create;
 mod dir;
@@ -68,7 +69,7 @@ pub fn write<S: Store, L: Live<S>>(
     inode.write(live.volume(), tx, &live.attrs())
 }
 
-/// [`write`], for callers without the map lock.
+/// [`write`](fn@write), for callers without the map lock.
 pub fn write_now<S: Store, L: Live<S>>(live: &L, tx: &mut S::Tx<'_>, part: Part) -> Result {
     write(live, &live.map_lock(), tx, part)
 }
@@ -87,9 +88,14 @@ pub fn write_attributes<S: Store, L: Live<S>>(live: &L) -> Result {
 /// The last link is gone, or the file is cut off in several steps: recovery has to know, if it comes to that. `false`
 /// where it knows already.
 fn mark_orphan<S: Store, L: Live<S>>(live: &L, tx: &mut S::Tx<'_>) -> Result<bool> {
+    live.orphans().add(live.volume(), tx, live.ino())
+}
+
+/// [`mark_orphan`], of an inode that loses its last name.
+fn mark_dying<S: Store, L: Live<S>>(live: &L, tx: &mut S::Tx<'_>) -> Result<bool> {
     match live.volume().store.breaks(Rule::Orphan) {
         true => Ok(false),
-        false => live.orphans().add(live.volume(), tx, live.ino()),
+        false => mark_orphan(live, tx),
     }
 }
 

@@ -36,7 +36,7 @@ pub struct Written {
 ///
 /// # Errors
 ///
-/// Those of [`FileMap::commit`](crate::map::FileMap::commit), [`Store::begin`] and
+/// Those of [`FileMap::publish`](crate::map::FileMap::publish), [`Store::begin`] and
 /// [`Inode::write`](crate::inode::Inode::write). What was done stays done: it may be called again, with another handle.
 pub fn publish<'a, S: Store, L: Live<S>>(
     live: &'a L,
@@ -65,7 +65,7 @@ pub fn publish<'a, S: Store, L: Live<S>>(
             let len = to.saturating_distance_from(at);
             inode
                 .map
-                .commit(volume, tx, at, len, granted)
+                .publish(volume, tx, at, len, granted)
                 .inspect_err(|_| {
                     live.note_clean_end(false);
                     // What was done before the error belongs to the inode all the same.

@@ -10,7 +10,7 @@ use super::create::{give_up, make, What};
 use super::dir::{add_dir_link, check_dir_links, drop_dir_link, Dir};
 use super::link::{insert, lost_name};
 use super::live::{Live, Newborn, Part};
-use super::{half_done, hold, mark_orphan, reservation, unmark_again, write_now};
+use super::{half_done, hold, mark_dying, reservation, unmark_again, write_now};
 use crate::names::{self, FileType};
 use crate::store::{Rule, Store};
 use kernel::error::{code::*, Result};
@@ -111,7 +111,7 @@ fn change_names<S: Store, L: Live<S>>(
     check_name(old, node)?;
     let dying = victim.filter(|victim| victim.is_dir() || victim.links() == 1);
     let marked = match dying {
-        Some(victim) => mark_orphan(victim, tx)?,
+        Some(victim) => mark_dying(victim, tx)?,
         None => false,
     };
     let named = if moves_dir {

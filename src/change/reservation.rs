@@ -40,7 +40,7 @@ pub(super) const METADATA_STEP: u32 = 64;
 
 /// A block that is added to a file whose tree has `depth` levels.
 fn append<S: Store>(volume: &Volume<S>, depth: u16) -> Credits {
-    FileMap::commit_credits(volume, depth)
+    FileMap::publish_credits(volume, depth)
 }
 
 /// A new inode without a name; a long symbolic link has a block.
@@ -93,7 +93,7 @@ pub const EXCHANGE: Credits = names::CHANGE_CREDITS
 
 /// One step of showing data: for the map, and with the inode.
 pub fn publish<S: Store>(volume: &Volume<S>, depth: u16) -> (Credits, Credits) {
-    let map = FileMap::commit_credits(volume, depth);
+    let map = FileMap::publish_credits(volume, depth);
     (map, map + Inode::WRITE_CREDITS)
 }
 

@@ -48,8 +48,8 @@ pub fn cut<S: Store, L: Live<S>>(live: &L, size: u64) -> Result {
         inode.disk_size = size;
         let progress = inode.map.remove(volume, tx, from, to, granted);
         // After an error too: a part may have been done.
-        let done = progress == Ok(Progress::Done);
-        if done || !volume.store.breaks(Rule::InodeInStep) {
+        let more = matches!(progress, Ok(Progress::Again(_)));
+        if !(more && volume.store.breaks(Rule::InodeInStep)) {
             write(live, &inode, tx, Part::Data)?;
         }
         drop(inode);

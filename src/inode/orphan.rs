@@ -242,7 +242,8 @@ impl<S: Store> Orphans<S> {
         block: usize,
         slot: usize,
     ) -> Result {
-        let block = self.file.get(block).ok_or(EINVAL)?;
+        let block = self.file.get(block);
+        let block = block.ok_or_else(|| vol.store.bug("an orphan is beyond the orphan file"))?;
 
         if !tx.edit(&block.block, |bytes| format::remove(bytes, slot, ino))? {
             return Err(vol

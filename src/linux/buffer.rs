@@ -12,7 +12,7 @@
 //!   transaction have been stopped, and it lets no handle of a later transaction have the block before
 //!   it is done with it (`jbd2_journal_get_write_access()`). So it never reads while a handle gives the
 //!   bytes to be changed. It writes to the bytes while it replays a journal, that is within
-//!   [`super::jbd2::Journal::load`], whose caller uses no block of the device meanwhile.
+//!   [`super::jbd2::Unloaded::load`], whose caller uses no block of the device meanwhile.
 //! * The device. It fills a block before `BH_Uptodate` is set, once only (a block that could not be
 //!   written is not read again), and bytes are given out after that. It reads a block under `BH_Lock`,
 //!   which `jbd2_journal_get_write_access()` waits for; then the block is not dirty for the block layer

@@ -4,7 +4,7 @@
 //!
 //! A filesystem implements [`FileSystem`], and its module is a [`Module`]. The operations
 //! of its super blocks are methods of the trait; those of inodes, files and mappings are tables of their
-//! own, which an inode gets when it is set up ([`super::inode`]).
+//! own, which an inode gets by its type of file ([`super::kinds`]).
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
 //! [`include/linux/fs/super_types.h`](srctree/include/linux/fs/super_types.h)

@@ -42,6 +42,11 @@ pub(crate) enum Body<'a> {
     Special(u32),
 }
 
+/// A table that stays.
+fn table(table: &'static bindings::inode_operations) -> *const bindings::inode_operations {
+    table
+}
+
 impl<'a, T: Kinds> New<'a, T> {
     /// Makes it an inode that can be used, of the type that its mode says, with the filesystem's data.
     ///
@@ -59,19 +64,19 @@ impl<'a, T: Kinds> New<'a, T> {
             // SAFETY: Nobody else uses the inode, which is of `T`; the tables are for regular files of `T`, and no
             // folio is in its cache.
             (Kind::Regular, Body::Plain) => unsafe {
-                (*inode).i_op = &Table::<T::Regular>::REGULAR;
+                (*inode).i_op = table(&Table::<T::Regular>::REGULAR);
                 (*inode).__bindgen_anon_3.i_fop = file::table::<T::Regular>();
                 (*inode).i_data.a_ops = address_space::table::<T::Regular>();
                 bindings::mapping_set_large_folios(&raw mut (*inode).i_data);
             },
             // SAFETY: As above, for directories.
             (Kind::Directory, Body::Plain) => unsafe {
-                (*inode).i_op = &Table::<T::Directory>::DIRECTORY;
+                (*inode).i_op = table(&Table::<T::Directory>::DIRECTORY);
                 (*inode).__bindgen_anon_3.i_fop = dir::table::<T::Directory>();
             },
             // SAFETY: As above, for symbolic links.
             (Kind::Symlink, Body::Plain) => unsafe {
-                (*inode).i_op = &Table::<T::Symlink>::SYMLINK;
+                (*inode).i_op = table(&Table::<T::Symlink>::SYMLINK);
             },
             // SAFETY: As above, for symbolic links with a target, which there is: it is freed after the grace period
             // that follows the inode's end. `kmemdup_nul` copies as many bytes as the slice has.
@@ -88,7 +93,7 @@ impl<'a, T: Kinds> New<'a, T> {
                 if link.is_null() {
                     return Err(ENOMEM);
                 }
-                (*inode).i_op = &Tables::<T>::FAST_LINK;
+                (*inode).i_op = table(&Tables::<T>::FAST_LINK);
             },
             (
                 Kind::CharDevice | Kind::BlockDevice | Kind::Fifo | Kind::Socket,
@@ -96,7 +101,7 @@ impl<'a, T: Kinds> New<'a, T> {
             ) => {
                 // SAFETY: As above; the callee sets the operations of files by the mode.
                 unsafe {
-                    (*inode).i_op = &Tables::<T>::SPECIAL;
+                    (*inode).i_op = table(&Tables::<T>::SPECIAL);
                     bindings::init_special_inode(inode, (*inode).i_mode, device);
                 }
             }

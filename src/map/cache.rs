@@ -3,7 +3,7 @@
 //! What is known in memory about a file's map: sorted pieces, each of one state.
 //!
 //! A place without a piece is *unknown*: the extent tree has to be asked. Pieces that exist only here (delayed,
-//! pending, claimed) stay until they are taken back or committed; the others repeat what the tree says and may
+//! pending, claimed) stay until they are taken back or published; the others repeat what the tree says and may
 //! be dropped at any time.
 //!
 //! Pieces are held in chunks of at most [`CHUNK`], which are held in a vector: a file with few pieces has one

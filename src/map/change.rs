@@ -334,7 +334,8 @@ impl Tree {
             node.splice::<Slot>(slot, count, &[])
         })?;
         if i == 0 {
-            let mut root = NodeMut::parse(&mut self.root).ok_or(EUCLEAN)?;
+            let root = NodeMut::parse(&mut self.root);
+            let mut root = root.ok_or_else(|| vol.store.bug("the root of a map is no node"))?;
             if path.step(0).is_some_and(|step| step.len == count) {
                 root.set_depth(0);
                 return Ok(());

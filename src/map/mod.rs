@@ -6,7 +6,7 @@
 //! |---------------|-------------------------------------------------------------------------------------|
 //! | `mod.rs`      | [`FileMap`]: looking up                                                              |
 //! | `reserve.rs`  | before the data is written: reserve space, choose blocks, take both back            |
-//! | `commit.rs`   | after the data is written: one transaction maps it                                  |
+//! | `publish.rs`  | after the data is written: one transaction maps it                                  |
 //! | `remove.rs`   | truncate, punch                                                                     |
 //! | `need.rs`     | how many tree blocks outstanding writes may need                                    |
 //! | `window.rs`   | blocks chosen ahead for a file that is written in order                             |
@@ -22,19 +22,19 @@
 //! A block of new data goes through these states:
 //!
 //! ```text
-//!            reserve             choose              commit (data is on the device)
+//!            reserve             choose              publish (data is on the device)
 //!     Hole ----------> Delayed ----------> Pending ---------------------------> Written
 //!       \____________________choose______/                                  /
-//!                              Unwritten (fallocate) ---- choose, commit --/
+//!                              Unwritten (fallocate) ---- choose, publish -/
 //! ```
 //!
-//! Up to the commit the tree on disk has a hole, or an unwritten extent. A crash before it loses and shows nothing.
+//! Up to then the tree on disk has a hole, or an unwritten extent. A crash before it loses and shows nothing.
 //!
 //! # Invariants
 //!
 //! * What is on disk is in [`Tree`]; the cache repeats parts of it, and alone has what is delayed or pending, or which
 //!   unwritten blocks are about to be converted (claimed).
-//! * `pool` blocks are reserved for tree blocks. They are at least as many as the commits of everything that is
+//! * `pool` blocks are reserved for tree blocks. They are at least as many as publishing everything that is
 //!   outstanding can add to the tree (`need.rs`). Sum of `pool`, delayed blocks and nothing else over all maps is
 //!   what [`Space`](crate::space::Space) has as reserved.
 //! * Every change of what [`FileMap::lookup`] would say raises the sequence number, in the same step in which the
@@ -47,10 +47,10 @@
 
 mod cache;
 mod change;
-mod commit;
 mod need;
 mod piece;
 mod plan;
+mod publish;
 mod remove;
 mod reserve;
 mod snapshot;
@@ -135,7 +135,7 @@ pub enum Progress {
     /// All is done.
     Done,
     /// The handle's credits are used up. The structures are consistent: the caller writes the inode, gives up the map
-    /// lock, makes sure of new credits (`Transaction::ensure`) and calls again, from here on for a commit, up to
+    /// lock, makes sure of new credits (`Transaction::ensure`) and calls again, from here on to publish, up to
     /// here for a removal.
     Again(LogicalBlock),
 }
@@ -284,7 +284,7 @@ impl FileMap {
         max_len: u32,
     ) -> Result<Mapping> {
         let piece = self.piece(vol, at)?;
-        self.snapshot.publish(Some(&piece), self.seq);
+        self.snapshot.set(Some(&piece), self.seq);
         Ok(Mapping::from_piece(&piece, at, max_len, self.seq))
     }
 
@@ -327,7 +327,7 @@ impl FileMap {
     fn changed(&mut self, piece: Option<&Piece>) {
         self.seq = self.seq.wrapping_add(1);
         self.snapshot.set_depth(self.tree.depth());
-        self.snapshot.publish(piece, self.seq);
+        self.snapshot.set(piece, self.seq);
     }
 
     /// Puts down what a change of the tree has made of a range, for which there is room in the cache.

@@ -2,8 +2,8 @@
 
 //! How many nodes the outstanding writes of a file can add to its tree, at worst.
 //!
-//! A commit must not fail for lack of space, so this many blocks are reserved before, and each new node is paid from
-//! there. The bound has to hold whatever the order in which blocks are committed, with however few of them
+//! Publishing must not fail for lack of space, so this many blocks are reserved before, and each new node is paid from
+//! there. The bound has to hold whatever the order in which blocks are published, with however few of them
 //! contiguous on the device, and whatever is removed in between.
 //!
 //! # The bound
@@ -19,8 +19,8 @@
 //! level above. When the root's four places are used up, the tree grows by one node and the rule goes on above it.
 //!
 //! The bound holds for any tree of this shape, so it is computed anew when something is added, and what is
-//! reserved beyond it is given back. A commit makes neither true again (it may turn one place into two), and
-//! needs not: what was enough for any order of commits is enough for those that remain.
+//! reserved beyond it is given back. Publishing makes neither true again (it may turn one place into two), and
+//! needs not: what was enough for any order of publishing is enough for those that remain.
 //!
 //! Two things could use more, so they are done only if the bound, computed for the shape after them, is still
 //! reserved: leaving a full node behind at the end of a file, and taking away a level.

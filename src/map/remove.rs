@@ -81,7 +81,7 @@ impl FileMap {
     /// The least that [`FileMap::remove`] needs to get on, without the inode. With more it does more at a time.
     pub fn remove_credits<S: Store>(vol: &Volume<S>, depth: u16) -> Credits {
         // The tree may become lower by a level with each node that goes.
-        Self::commit_credits(vol, depth)
+        Self::publish_credits(vol, depth)
             + vol.space.credits_free(MAX_WRITTEN)
             + (vol.space.credits_free(1) + Credits::new(0, 1)) * depth.into()
     }

@@ -36,7 +36,7 @@ impl FileMap {
     ) -> Result<Reserved> {
         let piece = self.piece(vol, at)?;
         if piece.kind() != Kind::Hole {
-            self.snapshot.publish(Some(&piece), self.seq);
+            self.snapshot.set(Some(&piece), self.seq);
             let mapping = Mapping::from_piece(&piece, at, len, self.seq);
             return Ok(Reserved {
                 mapping,
@@ -116,7 +116,7 @@ impl FileMap {
         let len = piece.end().saturating_distance_from(at).min(len.max(1));
         let chosen = match piece.kind() {
             Kind::Pending | Kind::Claimed | Kind::Written => {
-                self.snapshot.publish(Some(&piece), self.seq);
+                self.snapshot.set(Some(&piece), self.seq);
                 return Ok(Mapping::from_piece(&piece, at, len, self.seq));
             }
             Kind::Unwritten => {

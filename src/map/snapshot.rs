@@ -10,18 +10,18 @@
 //! A sequence count that is odd while a writer is at work. There is one writer at a time, as it has the map
 //! exclusively. A reader never waits: where it meets a writer it gets nothing and takes the map lock.
 //!
-//! * Writer: [`Snapshot::publish`] makes the count odd with a fully ordered exchange, so that the stores that follow
+//! * Writer: [`Snapshot::set`] makes the count odd with a fully ordered exchange, so that the stores that follow
 //!   are not seen before it. The last store, with release semantics, makes the count even: who sees it sees the
 //!   fields.
 //! * Reader: [`Snapshot::get`] loads the count, the fields and the count again. Each load but the last has
-//!   acquire semantics and so comes before the next. If any field came from a later `publish`, then the odd
-//!   count of that `publish` was stored before the field, and the last load sees it or a later one: the two
+//!   acquire semantics and so comes before the next. If any field came from a later `set`, then the odd
+//!   count of that `set` was stored before the field, and the last load sees it or a later one: the two
 //!   counts differ. The count wraps after 2^31 changes, during which a reader would have to stand still.
 //!
 //! # What a copy is worth
 //!
 //! The sequence number of the map is one of the fields, and a change of the map sets it in the same
-//! `publish` that removes a mapping that is no longer true. So a reader that sees the new number does not see
+//! `set` that removes a mapping that is no longer true. So a reader that sees the new number does not see
 //! the old mapping with it.
 
 use super::piece::{Kind, Piece};
@@ -96,7 +96,7 @@ impl Snapshot {
     }
 
     /// Replaces the mapping. The caller has the map exclusively.
-    pub(super) fn publish(&self, piece: Option<&Piece>, seq: u32) {
+    pub(super) fn set(&self, piece: Option<&Piece>, seq: u32) {
         let count = self.count.load(Relaxed);
         self.count.xchg(count.wrapping_add(1), Full);
         match piece {

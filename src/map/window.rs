@@ -121,7 +121,8 @@ impl FileMap {
                 Err(error) => return Err(error),
             }
         }
-        let run = self.window.take(want).ok_or(ENOSPC)?;
+        let run = self.window.take(want);
+        let run = run.ok_or_else(|| vol.store.bug("a window has nothing in it"))?;
         if claim == Claim::Reserved {
             // These blocks were not taken from the reservation.
             vol.space.unreserve(run.len, 0);

@@ -54,7 +54,8 @@ use access::{
     bad_entry, bad_index, check_whole, dx_format, has_good_tree, has_tree, index_failed,
     leaf_format, need_leaf, pass_over, read_index, Fault, Scan,
 };
-use kernel::error::{code::*, Result};
+use kernel::error::{code::*, Error, Result};
+use kernel::prelude::fmt;
 use leaf::{NewEntry, Room};
 use tree::Located;
 
@@ -253,7 +254,7 @@ fn insert_linear<S: Store, D: Directory<S>>(
             Ok(Room::At(slot)) => {
                 return tx
                     .edit(&block, |bytes| leaf::insert_at(bytes, slot, &new))?
-                    .ok_or(EUCLEAN);
+                    .ok_or_else(|| changed(dir));
             }
             Ok(Room::Exists) => return Err(EEXIST),
             Ok(Room::Full) => {}
@@ -275,7 +276,27 @@ fn insert_linear<S: Store, D: Directory<S>>(
         let all = format.end(bytes);
         put_entry(bytes, 0, all, Some(new.ino), new.file_type, new.name)
     })?;
-    put.ok_or(EUCLEAN)
+    put.ok_or_else(|| no_room(dir))
+}
+
+/// A block is not as it was a moment before, although nobody else changes the directory: it is another one's, too.
+#[track_caller]
+fn changed<S: Store>(dir: &impl Directory<S>) -> Error {
+    let ino = dir.ino();
+    dir.store().corrupt(
+        ino,
+        fmt!(
+            "directory inode {}: a block of it is another one's, too",
+            ino.get()
+        ),
+    )
+}
+
+/// A name does not fit into a new block.
+#[track_caller]
+fn no_room<S: Store>(dir: &impl Directory<S>) -> Error {
+    dir.store()
+        .bug("a name does not fit into a new block of a directory")
 }
 
 /// Removes `name`, which leads to `ino`. Needs [`CHANGE_CREDITS`].
@@ -318,7 +339,7 @@ pub fn replace<S: Store, D: Directory<S>>(
     let (block, found) = find(dir, name)?.ok_or(ENOENT)?;
     let file_type = dir.params().file_type(file_type);
     tx.edit(&block, |bytes| set_target(bytes, found.at, ino, file_type))?
-        .ok_or(EUCLEAN)
+        .ok_or_else(|| changed(dir))
 }
 
 /// Whether the directory has no names but `.` and `..`, and those.
@@ -354,14 +375,14 @@ pub fn is_empty<S: Store>(dir: &impl Directory<S>) -> Result<bool> {
 ///
 /// # Errors
 ///
-/// `ENOSPC`; `EINVAL` where it has blocks.
+/// `ENOSPC`; `EUCLEAN`, reported, where it has blocks.
 pub fn make_empty<S: Store, D: Directory<S>>(
     dir: &mut D,
     tx: &mut S::Tx<'_>,
     parent: Ino,
 ) -> Result {
     if dir.blocks() != 0 {
-        return Err(EINVAL);
+        return Err(dir.store().bug("a new directory has blocks"));
     }
     let (_, nr) = dir.append(tx)?;
     let format = leaf_format(dir, false);
@@ -374,7 +395,8 @@ pub fn make_empty<S: Store, D: Directory<S>>(
         put_entry(bytes, 0, at, Some(ino), file_type, b".")?;
         put_entry(bytes, at, rest, Some(parent), file_type, b"..")
     };
-    tx.create(nr, format, dots)?.1.ok_or(EUCLEAN)
+    let (_, put) = tx.create(nr, format, dots)?;
+    put.ok_or_else(|| no_room(dir))
 }
 
 /// Whether [`set_dotdot`] will find what it needs, which is in memory then.

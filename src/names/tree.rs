@@ -232,7 +232,7 @@ pub(super) fn insert<S: Store, D: Directory<S>>(
         match block.with(|bytes| leaf::room(&format, bytes, new.name)) {
             Ok(Room::At(slot)) => {
                 let put = tx.edit(&block, |bytes| leaf::insert_at(bytes, slot, &new))?;
-                return put.ok_or(EUCLEAN.into());
+                return put.ok_or_else(|| super::changed(dir).into());
             }
             Ok(Room::Exists) => return Err(EEXIST.into()),
             Ok(Room::Full) => {}

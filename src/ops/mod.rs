@@ -5,7 +5,7 @@
 //! | file | what is in it |
 //! |---|---|
 //! | [`kinds`] | which operations an inode has, by its type |
-//! | [`file`] | regular files: the page cache, direct I/O, iomap, sizes |
+//! | [`file`](mod@file) | regular files: the page cache, direct I/O, iomap, sizes |
 //! | [`dir`] | directories: names, listing |
 //! | [`symlink`] | symbolic links whose target has a block |
 //! | [`inode`] | what all inodes have: data in memory, reading, attributes, the end |

@@ -233,7 +233,7 @@ impl<S: Store> Space<S> {
         };
         // The bit was seen to be clear, under the disk lock.
         let Some(sum) = sum else {
-            return Err(EUCLEAN);
+            return Err(store.bug("an inode that was free is in use"));
         };
         desc.inode_bitmap_csum = sum.unwrap_or(desc.inode_bitmap_csum);
         desc.free_inodes = desc.free_inodes.saturating_sub(1);

@@ -102,7 +102,7 @@ impl<S: Store> Space<S> {
     /// Changes nothing where it fails.
     fn free_part(&self, store: &S, tx: &mut S::Tx<'_>, group: Group, extent: Extent) -> Result {
         let Some(start) = self.block_of(group, extent.start) else {
-            return Err(EUCLEAN);
+            return Err(store.bug("a block of no group is freed"));
         };
         let tid = tx.tid();
         self.deferred.prepare(tid)?;
@@ -264,7 +264,7 @@ impl<S: Store> Space<S> {
         let state = || {
             self.groups
                 .with_index(group, |info, slot| (info.is_bad(), slot.is_some()))
-                .ok_or(EUCLEAN)
+                .ok_or_else(|| store.bug("there is no such group"))
         };
         let settled = |(bad, loaded): (bool, bool)| {
             if bad {

@@ -176,7 +176,7 @@ impl<S: Store> Space<S> {
             for n in 0..format.count {
                 let group = Group::new(first.saturating_add(n));
                 let desc = block.with(|bytes| format.slot(n, bytes).and_then(GroupDesc::parse));
-                let desc = desc.ok_or(EUCLEAN)?;
+                let desc = desc.ok_or_else(|| store.bug("a descriptor beyond its block"))?;
                 if let Some(flaw) = check_desc(layout, group, &desc) {
                     return Err(store.corrupt(block.nr(), fmt!("group {}: {flaw}", group.get())));
                 }

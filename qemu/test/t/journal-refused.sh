@@ -38,7 +38,10 @@ losetup -d "$eloop" "$jloop"
 mkimg -O fast_commit fast
 mount_ext4 fast
 fill "$MNT/file" 5000
-sync "$MNT/file"
+# ext4 makes no fast commit before the first commit of a mount.
+sync -f "$MNT"
+echo more >"$MNT/more"
+sync "$MNT/more"
 snapshot fast cut
 unmount
 log_mark

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The C side of [`Operations`]: the functions that the VFS calls.
+//! The C side of [`super::Attributes`] and the operations of the types of file: the functions that the VFS calls.
 
 use super::super::{
     attr::{Attr, Idmap, Stat, Wanted},

@@ -3,7 +3,7 @@
 //! Direct I/O.
 //!
 //! The request is given away with the call: an asynchronous one belongs to its completion as soon as it was
-//! queued, so [`read`] and [`write`] take the [`Kiocb`] by value and return it only where it is done.
+//! queued, so [`read`] and [`write`](fn@write) take the [`Kiocb`] by value and return it only where it is done.
 //!
 //! # Locks
 //!
@@ -92,7 +92,7 @@ impl<W: Write> DioTable<W> {
     ///
     /// # Safety
     ///
-    /// Called by iomap in [`write`], with a bio from `bio_set` that is ready to be submitted.
+    /// Called by iomap in [`write`](fn@write), with a bio from `bio_set` that is ready to be submitted.
     unsafe extern "C" fn submit_io(
         iter: *const bindings::iomap_iter,
         bio: *mut bindings::bio,
@@ -128,8 +128,9 @@ impl<W: Write> DioTable<W> {
 
     /// # Safety
     ///
-    /// Called by iomap with the request that [`write`] was given, in a context that may sleep where blocks were
-    /// unwritten. `BATCH`: of a write with `BATCH_OPS`, of which [`FileSystem::complete_writes`] may have been told.
+    /// Called by iomap with the request that [`write`](fn@write) was given, in a context that may sleep where
+    /// blocks were unwritten. `BATCH`: of a write with `BATCH_OPS`, of which [`FileSystem::complete_writes`] may have
+    /// been told.
     unsafe extern "C" fn end_io<const BATCH: bool>(
         iocb: *mut bindings::kiocb,
         size: isize,

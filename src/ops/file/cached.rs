@@ -15,6 +15,7 @@ use crate::linux::iomap::buffered;
 use crate::linux::lock::Held;
 use crate::ops::reclaim::{with_space, Effort};
 use crate::ops::Fs;
+use crate::store::Store;
 use kernel::error::{code::*, Result};
 
 /// Writes through the page cache, once.
@@ -24,7 +25,8 @@ fn write_once(iocb: &mut Kiocb<'_, Fs>, from: &mut IterSource<'_>) -> Result<usi
     loop {
         let (lock, count) = prepare(iocb, from, need)?;
         let Held::Exclusive(lock) = lock else {
-            return Err(EIO);
+            let store = &node.data().volume().store;
+            return Err(store.bug("a write is not alone that asked to be"));
         };
         if count == 0 {
             return Ok(0);

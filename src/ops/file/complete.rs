@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The second half of *write, then map*: the data is on the device, now the file shows it.
-//!
-//! One transaction marks the blocks used, inserts written extents and raises the size on disk. Only then does
-//! the size in memory go up (direct writes; the page cache raised it already), and only then does writeback
-//! of a folio end, so whoever waits for one waits for the other.
+//! Where writeback and direct writes meet the core: blocks are chosen for what the page cache has, and what is on the
+//! device is shown ([`publish`]).
 //!
 //! # Locks
 //!
-//! Journal handle, then map lock. The map lock is given up before the handle is restarted: a restart waits
-//! for other handles, whose owners may wait for the map lock.
+//! Journal handle, then map lock, both inside `publish`; a folio may be locked where blocks are chosen.
 
 use super::iomap_ops::discard_delayed;
 use super::lookup::{lookup_locked, to_map, unchanged, with_core, Blocks, MAX_RUN};
@@ -64,7 +60,8 @@ impl dio::Write for DirectWrite {
             direct: true,
         };
         let _nofs = NofsScope::enter();
-        publish(node, &mut None, &written)
+        let mut handle = None;
+        publish(node, &mut handle, &written)
     }
 }
 

@@ -14,7 +14,7 @@
 //!
 //! # Locks
 //!
-//! No handle is taken here (law 1: a folio may be locked), only the map lock.
+//! No handle is taken here (law 1 of ARCHITECTURE.md: a folio may be locked), only the map lock.
 
 use super::lookup::{lookup, lookup_locked, to_map, try_with_core, unchanged, with_core, Blocks};
 use crate::change::Live;

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Between iomap's bytes and the core's blocks: looks mappings up, reserves and chooses blocks.
+//! Between iomap's bytes and the core's blocks: looks mappings up, and turns one into the other.
 //!
 //! # Locks
 //!
 //! Takes the map lock of the inode, if the lock-free copy of the last mapping does not answer. The caller may
-//! hold a folio lock, which is why memory is allocated with `GFP_NOFS` here.
+//! hold a folio lock.
 
 use crate::disk::LogicalBlock;
 use crate::linux::iomap::{Extent, Map, MapFlags};
 use crate::map::{Mapping, State};
 use crate::ops::{Core, Node, Volume};
+use crate::store::Store;
 use kernel::error::{code::*, Result};
 
 /// The most blocks that one mapping for writeback takes: as long as an extent can be.
@@ -69,7 +70,10 @@ pub(crate) fn byte_range(volume: &Volume, mapping: &Mapping) -> (u64, u64) {
 pub(crate) fn to_map(volume: &Volume, mapping: &Mapping, flags: MapFlags) -> Result<Map> {
     let bits = volume.layout.block_size().bits();
     let (start, len) = byte_range(volume, mapping);
-    let place = || mapping.phys.map(|phys| phys.get() << bits).ok_or(EIO);
+    let place = || {
+        let phys = mapping.phys.map(|phys| phys.get() << bits);
+        phys.ok_or_else(|| volume.store.bug("a mapping has blocks that are nowhere"))
+    };
     let extent = match mapping.state {
         State::Hole => Extent::Hole,
         State::Delayed => Extent::Delayed,

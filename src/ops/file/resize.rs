@@ -1,18 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Changing the size of a regular file, and freeing what a file has when it goes away.
-//!
-//! # Crash safety
-//!
-//! A file that shrinks in one transaction needs nothing more. If its blocks do not fit into one, the inode
-//! is an orphan from the first to the last: recovery then cuts the file off at its size, which is the first
-//! thing that was made durable.
+//! Changing the size of a regular file: the page cache, and what is in flight. The size on disk changes in
+//! [`resize`](mod@crate::change::resize).
 //!
 //! # Locks
 //!
 //! `i_rwsem` exclusively by the caller; here the invalidate lock, and direct I/O is waited for. So nothing is in
 //! flight beyond the new size, and nothing comes: reservations and chosen blocks there may be taken back. What
-//! locks folios is done before the first handle (law 1).
+//! locks folios is done before the first handle (law 1 of ARCHITECTURE.md).
 
 use super::iomap_ops::Buffered;
 use super::lookup::{first_behind, is_written, lookup, with_core, Blocks};

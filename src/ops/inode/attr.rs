@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Attributes of inodes: how they are told and changed, and the operations of those inodes that have no others of their
-//! own.
+//! Attributes of inodes, whatever their type of file: how they are told and changed.
 
 use super::convert::{from_disk, vfs_flags};
 use crate::change::{self, reservation, Live, Part};

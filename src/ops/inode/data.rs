@@ -17,7 +17,7 @@ use crate::inode::Checked;
 use crate::linux::memalloc::NofsScope;
 use crate::map::Snapshot;
 use crate::ops::{Core, Node, Volume};
-use crate::store::{tid_geq, Tid};
+use crate::store::{tid_geq, Store, Tid};
 use core::ops::{Deref, DerefMut};
 use kernel::prelude::*;
 use kernel::sync::atomic::{Acquire, Atomic, Relaxed, Release};
@@ -95,7 +95,7 @@ impl DerefMut for MapLock<'_> {
 
 impl Drop for MapLock<'_> {
     fn drop(&mut self) {
-        // Whoever sees the size must see which transaction makes it durable, which was noted before.
+        // Whoever sees the size of a file must see which transaction makes it durable, which was noted before.
         self.data.disk_size.store(self.core.disk_size, Release);
         self.data.flags.store(self.core.flags.bits(), Relaxed);
     }
@@ -156,7 +156,7 @@ impl Data {
             seed: origin.seed,
             group: match volume.layout.inode_slot(origin.ino) {
                 Some(slot) => slot.group,
-                None => return Err(EUCLEAN),
+                None => return Err(volume.store.bug("an inode is in no group")),
             },
             core <- new_mutex!(core, "iomapfs_map"),
             volume,

@@ -55,8 +55,8 @@ struct Queued<V: Works> {
     for_errors: Link<V>,
     /// The last transaction that has committed.
     committed: Atomic<Tid>,
-    /// Whether freed blocks are to be discarded on the device; 1 or 0.
-    discard: Atomic<u32>,
+    /// Whether freed blocks are to be discarded on the device.
+    discard: Atomic<bool>,
 }
 
 impl_has_work! {
@@ -74,7 +74,7 @@ impl<V: Works> Background<V> {
                 for_commits <- new_mutex!(None, "iomapfs_commit_link"),
                 for_errors <- new_mutex!(None, "iomapfs_error_link"),
                 committed: Atomic::new(0),
-                discard: Atomic::new(0),
+                discard: Atomic::new(false),
             }),
             GFP_KERNEL,
         )?;
@@ -102,13 +102,13 @@ impl<V: Works> Background<V> {
 
     /// Whether freed blocks are to be discarded on the device.
     pub(crate) fn set_discard(&self, discard: bool) {
-        self.works.discard.store(discard.into(), Relaxed);
+        self.works.discard.store(discard, Relaxed);
     }
 
     /// A transaction has committed. Called by the journal's thread.
     pub(crate) fn committed(&self, tid: Tid) {
         self.works.committed.store(tid, Release);
-        if self.works.discard.load(Relaxed) != 0 {
+        if self.works.discard.load(Relaxed) {
             // Discarding takes its time; commits need not wait. If it is queued already, it will see `tid`.
             let _ = self.queue.enqueue::<_, FREED>(self.works.clone());
         } else {
@@ -136,9 +136,9 @@ impl<V: Works> Background<V> {
 impl<V: Works> Queued<V> {
     fn give_back(&self, tid: Tid) {
         if let Some(volume) = &*self.for_commits.lock() {
-            let discard = self.discard.load(Relaxed) != 0;
+            let discard = self.discard.load(Relaxed);
             if !volume.give_back(tid, discard) {
-                self.discard.store(0, Relaxed);
+                self.discard.store(false, Relaxed);
             }
         }
     }

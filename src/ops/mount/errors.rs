@@ -3,7 +3,7 @@
 //! What happens when an error is found: one line in the log, a record for the super block, and the
 //! policy of the mount option `errors=`.
 //!
-//! Here is only what is kept in memory. [`super::store::JournalStore::fail`] carries out the policy, and
+//! Here is only what is kept in memory. [`crate::store::Store::fail`] carries out the policy, and
 //! [`super::superblock`] writes the record to the device.
 //!
 //! # Locks
@@ -58,11 +58,11 @@ pub(crate) struct Errors {
     prefix: CString,
     policy: Atomic<u32>,
     /// Whether an error was found since the mount: the super block says so, too.
-    found: Atomic<u32>,
+    found: Atomic<bool>,
     /// Whether nothing may be changed any more.
-    stopped: Atomic<u32>,
+    stopped: Atomic<bool>,
     /// Whether the device is gone; then it is stopped, too.
-    gone: Atomic<u32>,
+    gone: Atomic<bool>,
     records: Pin<KBox<SpinLock<Records>>>,
 }
 
@@ -72,9 +72,9 @@ impl Errors {
         Ok(Self {
             prefix: prefix(name)?,
             policy: Atomic::new(policy_number(policy)),
-            found: Atomic::new(0),
-            stopped: Atomic::new(0),
-            gone: Atomic::new(0),
+            found: Atomic::new(false),
+            stopped: Atomic::new(false),
+            gone: Atomic::new(false),
             records: KBox::pin_init(
                 new_spinlock!(Records::default(), "iomapfs_errors"),
                 GFP_KERNEL,
@@ -121,7 +121,7 @@ impl Errors {
             records.may_log(found.time)
         };
 
-        self.found.store(1, Relaxed);
+        self.found.store(true, Relaxed);
         if suppressed != 0 {
             self.log(
                 Level::Error,
@@ -135,30 +135,30 @@ impl Errors {
 
     /// Whether an error was found since the mount.
     pub(crate) fn any(&self) -> bool {
-        self.found.load(Relaxed) != 0
+        self.found.load(Relaxed)
     }
 
     /// From now on nothing may be changed. Returns whether it was so before.
     pub(crate) fn stop(&self) -> bool {
-        self.stopped.xchg(1, Relaxed) != 0
+        self.stopped.xchg(true, Relaxed)
     }
 
     /// Whether nothing may be changed any more.
     pub(crate) fn is_stopped(&self) -> bool {
-        self.stopped.load(Relaxed) != 0
+        self.stopped.load(Relaxed)
     }
 
     /// The device is gone, which is no error of the file system. From now on nothing may be changed.
     pub(crate) fn device_gone(&self) {
-        self.gone.store(1, Relaxed);
-        self.stopped.store(1, Relaxed);
+        self.gone.store(true, Relaxed);
+        self.stopped.store(true, Relaxed);
     }
 
     /// What to answer to who wants a change: `EIO` without a device, `EROFS` if an error has stopped all changes.
     pub(crate) fn check(&self) -> Result {
         if !self.is_stopped() {
             Ok(())
-        } else if self.gone.load(Relaxed) != 0 {
+        } else if self.gone.load(Relaxed) {
             Err(EIO)
         } else {
             Err(EROFS)

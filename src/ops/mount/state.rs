@@ -82,7 +82,7 @@ pub(crate) fn probe(device: BlockDevice, name: &CStr, silent: bool) -> Result<KB
 impl Mounted {
     /// Brings up the file system of `device`, whose super block is `raw`; the device is set to its block size.
     ///
-    /// Orphans are not yet processed: for that the VFS must have a root. See [`Orphans::process`].
+    /// Orphans are not yet processed: for that the VFS must have a root. See [`recover`](mod@crate::change::recover).
     ///
     /// # Errors
     ///

@@ -49,10 +49,10 @@ pub(crate) struct JournalStore {
     background: Arc<Background<Volume<JournalStore>>>,
     cache: BufferCache,
     errors: Errors,
-    /// Whether handles may be had; 1 or 0.
-    writable: Atomic<u32>,
-    /// Whether the device must stay as it is until the end of a freeze; 1 or 0.
-    frozen: Atomic<u32>,
+    /// Whether handles may be had.
+    writable: Atomic<bool>,
+    /// Whether the device must stay as it is until the end of a freeze.
+    frozen: Atomic<bool>,
     /// Whether checked blocks are tagged.
     tagging: bool,
 }
@@ -88,8 +88,8 @@ impl JournalStore {
             background,
             cache,
             errors,
-            writable: Atomic::new(0),
-            frozen: Atomic::new(0),
+            writable: Atomic::new(false),
+            frozen: Atomic::new(false),
             tagging: false,
         }
     }
@@ -128,22 +128,22 @@ impl JournalStore {
 
     /// Allows or forbids handles. For mount, remount and unmount.
     pub(crate) fn set_writable(&self, writable: bool) {
-        self.writable.store(writable.into(), Relaxed);
+        self.writable.store(writable, Relaxed);
     }
 
     /// A freeze begins or ends.
     pub(crate) fn set_frozen(&self, frozen: bool) {
-        self.frozen.store(frozen.into(), Relaxed);
+        self.frozen.store(frozen, Relaxed);
     }
 
     /// Whether the mount is frozen.
     pub(crate) fn is_frozen(&self) -> bool {
-        self.frozen.load(Relaxed) != 0
+        self.frozen.load(Relaxed)
     }
 
     /// Whether the mount allows changes, even if an error has stopped them.
     pub(crate) fn was_writable(&self) -> bool {
-        self.writable.load(Relaxed) != 0
+        self.writable.load(Relaxed)
     }
 
     /// The device is gone: nothing is changed any more, and nobody waits for it.

@@ -61,7 +61,7 @@ pub(crate) fn read(store: &JournalStore, layout: &Layout) -> Result<RawSuper> {
 
     block(store, layout)?
         .with(|bytes| RawSuper::from_block(bytes, offset).cloned())
-        .ok_or(EUCLEAN)
+        .ok_or_else(|| store.bug("the super block is not in its block"))
 }
 
 /// Changes the super block on the device at once. No transaction may hold a change of it.

@@ -40,7 +40,7 @@ fn commit(vol: &Vol, tx: &mut <HostStore as Store>::Tx<'_>, file: &mut File, at:
         blocks: 1000,
         revokes: 1000,
     };
-    let done = file.map().commit(vol, tx, block(at), len, granted);
+    let done = file.map().publish(vol, tx, block(at), len, granted);
     done.unwrap();
 }
 

@@ -118,7 +118,7 @@ impl Bench {
     }
 
     fn commit(&mut self, at: u32) {
-        self.step(|map, vol, tx, granted| map.commit(vol, tx, block(at), 1, granted));
+        self.step(|map, vol, tx, granted| map.publish(vol, tx, block(at), 1, granted));
     }
 
     fn remove(&mut self, from: u32, to: u32) {
@@ -276,13 +276,13 @@ fn a_run_over_many_groups() {
         assert_eq!(file.lookup(&vol, 0, u32::MAX).len, LEN);
         let mut next = block(0);
         loop {
-            let granted = FileMap::commit_credits(&vol, file.map().depth());
+            let granted = FileMap::publish_credits(&vol, file.map().depth());
             let mut tx = vol
                 .store
                 .begin(Credits::new(granted.blocks, granted.revokes))
                 .unwrap();
             let len = LEN - next.get();
-            let progress = file.map().commit(&vol, &mut tx, next, len, granted);
+            let progress = file.map().publish(&vol, &mut tx, next, len, granted);
             let Progress::Again(at) = progress.unwrap() else {
                 break;
             };

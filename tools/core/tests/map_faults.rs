@@ -54,7 +54,7 @@ fn no_memory() {
                     .map(drop),
                 1 => file.map().reserve(&vol, block(at), 3, Share::All).map(drop),
                 _ => {
-                    let credits = FileMap::commit_credits(&vol, file.map().depth());
+                    let credits = FileMap::publish_credits(&vol, file.map().depth());
                     let mut tx = vol.store.begin(credits + Inode::WRITE_CREDITS).unwrap();
                     file.inode
                         .map
@@ -87,7 +87,7 @@ fn no_memory() {
         }
         for n in 0..40 {
             fail_allocation(Some(n));
-            let credits = FileMap::commit_credits(&vol, file.map().depth());
+            let credits = FileMap::publish_credits(&vol, file.map().depth());
             let mut tx = vol
                 .store
                 .begin(Credits::new(20 * credits.blocks, 5))
@@ -99,7 +99,7 @@ fn no_memory() {
             let result = file
                 .inode
                 .map
-                .commit(&vol, &mut tx, block(at), len, granted);
+                .publish(&vol, &mut tx, block(at), len, granted);
             fail_allocation(None);
             match result {
                 Ok(_) => break,

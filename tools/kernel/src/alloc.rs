@@ -117,11 +117,6 @@ impl<T> Box<T> {
         }
     }
 
-    /// For memory that was accounted for before.
-    pub(crate) fn infallible(x: T) -> Self {
-        Self(std::boxed::Box::new(x))
-    }
-
     /// Moves the contents out.
     pub fn into_inner(b: Self) -> T {
         *b.0

@@ -8,5 +8,4 @@ pub use core::pin::Pin;
 pub use crate::alloc::{flags::*, Box, KBox, KVBox, KVVec, KVec, VBox, VVec, Vec};
 pub use crate::error::{code::*, Error, Result};
 pub use crate::sync::{InPlaceInit, PinInit};
-pub use crate::{pr_alert, pr_crit, pr_debug, pr_emerg, pr_err, pr_info, pr_notice, pr_warn};
 pub use core::format_args as fmt;

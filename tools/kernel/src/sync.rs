@@ -10,7 +10,6 @@ use core::pin::Pin;
 use std::sync::PoisonError;
 
 pub mod atomic;
-pub mod barrier;
 
 pub use crate::{new_mutex, new_spinlock};
 

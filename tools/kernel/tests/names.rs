@@ -4,92 +4,9 @@
 
 use kernel::host::fail_allocation;
 use kernel::prelude::*;
-use kernel::rbtree::{Entry, RBTree, RBTreeNode, RBTreeNodeReservation};
+use kernel::rbtree::RBTree;
 use kernel::sync::atomic::{Acquire, Atomic, Full, Relaxed, Release};
 use kernel::sync::{new_mutex, new_spinlock, Arc, Mutex, SpinLock};
-use std::collections::BTreeMap;
-
-/// Random operations on the tree and on a map of the standard library.
-#[test]
-fn tree_is_an_ordered_map() {
-    let mut tree = RBTree::new();
-    let mut model = BTreeMap::new();
-    let mut seed = 1u32;
-    for i in 0..20_000u32 {
-        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let key = (seed >> 20) % 64;
-        match (seed >> 8) % 8 {
-            0 | 1 => {
-                let old = tree.try_create_and_insert(key, i, GFP_KERNEL).unwrap();
-                let old = old.map(|node| node.to_key_value().1);
-                assert_eq!(old, model.insert(key, i));
-            }
-            2 => {
-                let memory = RBTreeNodeReservation::new(GFP_KERNEL).unwrap();
-                match tree.entry(key) {
-                    Entry::Vacant(entry) => *entry.insert(0, memory) = i,
-                    Entry::Occupied(mut entry) => *entry.get_mut() = i,
-                }
-                model.insert(key, i);
-            }
-            3 | 4 => assert_eq!(tree.remove(&key), model.remove(&key)),
-            5 => {
-                // A cursor that lost its node goes to the next larger, or else to the last.
-                let Some(cursor) = tree.cursor_lower_bound_mut(&key) else {
-                    assert_eq!(model.range(key..).next(), None);
-                    continue;
-                };
-                let (at, _) = cursor.current();
-                let at = *at;
-                assert_eq!(Some(&at), model.range(key..).next().map(|(k, _)| k));
-                let (cursor, node) = cursor.remove_current();
-                assert_eq!(node.to_key_value().0, at);
-                model.remove(&at);
-                let next = model.range(at..).next().or(model.iter().next_back());
-                assert_eq!(cursor.as_ref().map(|c| c.current()), next);
-            }
-            6 => {
-                let Some(mut cursor) = tree.cursor_lower_bound_mut(&key) else {
-                    continue;
-                };
-                let at = *cursor.current().0;
-                let (prev, next) = (
-                    model.range(..at).next_back().map(|(k, _)| *k),
-                    model.range(at + 1..).next().map(|(k, _)| *k),
-                );
-                assert_eq!(cursor.peek_prev().map(|(k, _)| *k), prev);
-                assert_eq!(cursor.peek_next().map(|(k, _)| *k), next);
-                *cursor.current_mut().1 = i;
-                model.insert(at, i);
-                if i % 2 == 0 {
-                    assert_eq!(cursor.remove_prev().map(|n| n.to_key_value().0), prev);
-                    prev.map(|k| model.remove(&k));
-                } else {
-                    assert_eq!(cursor.remove_next().map(|n| n.to_key_value().0), next);
-                    next.map(|k| model.remove(&k));
-                }
-                assert_eq!(*cursor.current().0, at);
-            }
-            _ => {
-                assert_eq!(tree.get(&key), model.get(&key));
-                let found = tree.cursor_lower_bound(&key);
-                assert_eq!(
-                    found.map(|c| *c.current().0),
-                    model.range(key..).next().map(|(k, _)| *k)
-                );
-            }
-        }
-        assert!(tree.iter().eq(model.iter()));
-        assert_eq!(
-            tree.cursor_front().map(|c| *c.current().0),
-            model.keys().next().copied()
-        );
-        assert_eq!(
-            tree.cursor_back().map(|c| *c.current().0),
-            model.keys().next_back().copied()
-        );
-    }
-}
 
 /// Every kind of allocation fails when it is told to, once, and what was there stays.
 #[test]
@@ -108,14 +25,12 @@ fn allocations_fail_when_told() {
     fail_allocation(Some(0));
     assert!(KBox::pin_init(new_mutex!(1), GFP_KERNEL).is_err());
     fail_allocation(Some(0));
-    assert!(RBTreeNode::new(1, 1, GFP_KERNEL).is_err());
-    fail_allocation(Some(0));
-    let mut tree = RBTree::new();
+    let mut tree = RBTree::default();
     assert_eq!(
         tree.try_create_and_insert(1, 1, GFP_KERNEL).err(),
         Some(ENOMEM)
     );
-    assert!(tree.is_empty());
+    assert_eq!(tree.get(&1), None);
     // No allocation, so nothing fails.
     fail_allocation(Some(0));
     vec.truncate(1);

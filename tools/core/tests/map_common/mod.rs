@@ -151,14 +151,15 @@ impl File {
         let mut next = block(at);
         let to = block(at).saturating_add(len);
         let credits = |depth| {
-            let one = FileMap::commit_credits(vol, depth);
+            let one = FileMap::publish_credits(vol, depth);
             Credits {
                 blocks: one.blocks * many,
                 ..one
             }
         };
         self.steps(vol, credits, |map, tx, granted| {
-            let progress = map.commit(vol, tx, next, to.saturating_distance_from(next), granted)?;
+            let progress =
+                map.publish(vol, tx, next, to.saturating_distance_from(next), granted)?;
             if let Progress::Again(at) = progress {
                 next = at;
             }
@@ -192,7 +193,7 @@ impl File {
 
     /// Allocates up to `len` blocks, written at once. Gives what was got.
     pub fn allocate(&mut self, vol: &Vol, at: u32, len: u32) -> Result<Mapping> {
-        let credits = FileMap::commit_credits(vol, self.inode.map.depth());
+        let credits = FileMap::publish_credits(vol, self.inode.map.depth());
         let mut tx = vol.store.begin(credits + Inode::WRITE_CREDITS)?;
         let run = self
             .inode
@@ -227,7 +228,7 @@ impl File {
             near: near.map(PhysBlock::new),
             ..goal()
         };
-        let credits = FileMap::commit_credits(vol, self.inode.map.depth());
+        let credits = FileMap::publish_credits(vol, self.inode.map.depth());
         let mut tx = vol.store.begin(credits + Inode::WRITE_CREDITS)?;
         let map = &mut self.inode.map;
         let got = map.preallocate(vol, &mut tx, block(at), len, goal, Share::All, credits)?;

@@ -5,11 +5,11 @@
 //!
 //! | file | what | in the module |
 //! |---|---|---|
-//! | `cache.rs` | the page cache: writing, zeroing, writeback | `ops/write.rs`, `begin.rs`, `complete.rs`, iomap |
-//! | `direct.rs` | direct writes | `ops/dio.rs`, `begin.rs`, iomap |
-//! | `flight.rs` | data on its way, and what is done when it is there | `ops/complete.rs`, `linux/iomap/ioend.rs` |
-//! | `size.rs` | truncate, and what is between the end and a write behind it | `ops/truncate.rs`, `write.rs` |
-//! | `sync.rs` | making files and directories durable | `ops/fsync.rs`, `ops/mounted.rs` |
+//! | `cache.rs` | the page cache: writing, zeroing, writeback | `ops/file/cached.rs`, `iomap_ops.rs`, iomap |
+//! | `direct.rs` | direct writes | `ops/file/direct.rs`, `iomap_ops.rs`, iomap |
+//! | `flight.rs` | data on its way, and what is done when it is there | `ops/file/complete.rs`, `ioend.rs` |
+//! | `size.rs` | truncate, and what is between the end and a write behind it | `ops/file/resize.rs`, `checks.rs` |
+//! | `sync.rs` | making files and directories durable | `ops/durable.rs`, `ops/mount/state.rs` |
 //!
 //! # What is simpler
 //!

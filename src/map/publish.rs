@@ -19,10 +19,10 @@ use crate::volume::Volume;
 use kernel::error::{code::*, Result};
 
 impl FileMap {
-    /// What one run costs at most to commit, without the inode. A handle that was begun with more commits several runs
-    /// at once. `depth` is [`FileMap::depth`] or [`Snapshot::depth`](super::Snapshot::depth); if the tree has become
-    /// higher since, [`FileMap::commit`] does nothing and asks to be called again.
-    pub fn commit_credits<S: Store>(vol: &Volume<S>, depth: u16) -> Credits {
+    /// What one run costs at most to publish, without the inode. A handle that was begun with more publishes several
+    /// runs at once. `depth` is [`FileMap::depth`] or [`Snapshot::depth`](super::Snapshot::depth); if the tree has
+    /// become higher since, [`FileMap::publish`] does nothing and asks to be called again.
+    pub fn publish_credits<S: Store>(vol: &Volume<S>, depth: u16) -> Credits {
         let depth = u32::from(depth);
         let nodes = depth.saturating_add(1);
         // Nodes on the way, new ones, and the bitmaps of those, of the run and of a node that is given up.
@@ -34,17 +34,17 @@ impl FileMap {
     /// Makes what is pending or unwritten in the `len` blocks from `at` on written, on disk, as a part of `tx`. What is
     /// written stays. The data is on the device already.
     ///
-    /// `granted` is what the handle has left for this; each run is committed only if that is enough. The caller writes
+    /// `granted` is what the handle has left for this; each run is published only if that is enough. The caller writes
     /// the inode in the same handle (`i_block`, `i_blocks`, perhaps the size), after an error too: runs before it are
-    /// committed.
+    /// published.
     ///
     /// # Errors
     ///
     /// `EIO` for a hole or a delayed run: nobody has chosen blocks for what was written. Errors of the journal
     /// and of bitmaps; `EUCLEAN`, reported. For what was chosen here, `ENOSPC` does not occur (for unwritten blocks
-    /// that were not, it can). What was not committed is as before; but a run for which the tree turned out to be bad
+    /// that were not, it can). What was not published is as before; but a run for which the tree turned out to be bad
     /// only when its blocks were marked as used is lost until the next check.
-    pub fn commit<S: Store>(
+    pub fn publish<S: Store>(
         &mut self,
         vol: &Volume<S>,
         tx: &mut S::Tx<'_>,
@@ -60,6 +60,7 @@ impl FileMap {
             let piece = self.piece(vol, at)?.clip(at, end);
             let kind = piece.kind();
             let Some(phys) = piece.phys() else {
+                // Nobody has chosen blocks, or they were lost with a tree that turned out to be bad: that was reported.
                 return Err(EIO);
             };
             if kind != Kind::Written {
@@ -102,11 +103,11 @@ impl FileMap {
     /// Chooses blocks for up to `len` blocks from `at` on, which are a hole, and maps them as written at once: for
     /// directories and long symbolic links, whose blocks are filled in the same transaction.
     ///
-    /// Costs [`FileMap::commit_credits`] and the inode, which the caller writes.
+    /// Costs [`FileMap::publish_credits`] and the inode, which the caller writes.
     ///
     /// # Errors
     ///
-    /// `ENOSPC`; `EEXIST` where there is no hole; as [`FileMap::commit`].
+    /// `ENOSPC`; `EEXIST` where there is no hole; as [`FileMap::publish`].
     pub fn allocate<S: Store>(
         &mut self,
         vol: &Volume<S>,
@@ -122,13 +123,13 @@ impl FileMap {
         }
         let chosen = self.choose(vol, at, len.min(MAX_WRITTEN), goal, share)?;
         let run = Run {
-            start: chosen.phys.ok_or(EIO)?,
+            start: placed(vol, &chosen)?,
             len: chosen.len,
         };
-        let granted = Self::commit_credits(vol, self.depth());
-        match self.commit(vol, tx, at, run.len, granted) {
+        let granted = Self::publish_credits(vol, self.depth());
+        match self.publish(vol, tx, at, run.len, granted) {
             Ok(Progress::Done) => Ok(run),
-            Ok(Progress::Again(_)) => Err(EIO),
+            Ok(Progress::Again(_)) => Err(vol.store.bug("the credits of one run are too few")),
             Err(error) => {
                 self.cancel(vol, at, chosen.end());
                 Err(error)
@@ -141,7 +142,7 @@ impl FileMap {
     ///
     /// # Errors
     ///
-    /// `ENOSPC`; as [`FileMap::commit`].
+    /// `ENOSPC`; as [`FileMap::publish`].
     #[expect(clippy::too_many_arguments)]
     #[allow(dead_code, reason = "for fallocate")]
     pub fn preallocate<S: Store>(
@@ -163,7 +164,7 @@ impl FileMap {
         let extent = Extent {
             start: at,
             len: chosen.len,
-            phys: chosen.phys.ok_or(EIO)?,
+            phys: placed(vol, &chosen)?,
             written: false,
         };
         let mut left = granted;
@@ -317,4 +318,10 @@ impl FileMap {
             *left = rest;
         }
     }
+}
+
+/// Where chosen blocks are.
+fn placed<S: Store>(vol: &Volume<S>, chosen: &Mapping) -> Result<PhysBlock> {
+    let phys = chosen.phys;
+    phys.ok_or_else(|| vol.store.bug("blocks were chosen that are nowhere"))
 }
