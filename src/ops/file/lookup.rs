@@ -34,20 +34,12 @@ impl Blocks {
     ///
     /// `EFBIG` where a file cannot have a block at `pos`.
     pub(crate) fn touched(volume: &Volume, pos: u64, len: u64) -> Result<Self> {
-        let bits = volume.layout.block_size().bits();
-        let start = u32::try_from(pos >> bits).map_err(|_| EFBIG)?;
-        let last = pos.saturating_add(len.max(1)).saturating_sub(1) >> bits;
-        let limit = LogicalBlock::LIMIT.get();
-        if start >= limit {
-            return Err(EFBIG);
-        }
-        let last = u32::try_from(last).map_or(limit, |last| last.min(limit.saturating_sub(1)));
+        let size = volume.layout.block_size();
+        let start = LogicalBlock::holding(size, pos).ok_or(EFBIG)?;
+        let end = LogicalBlock::first_behind(size, pos.saturating_add(len.max(1)));
         Ok(Self {
-            start: LogicalBlock::new(start),
-            len: last
-                .saturating_sub(start)
-                .saturating_add(1)
-                .min(limit.saturating_sub(start)),
+            start,
+            len: end.saturating_distance_from(start),
         })
     }
 

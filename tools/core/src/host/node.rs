@@ -109,7 +109,6 @@ pub struct Node {
     known: Cell<Known>,
     sync_tid: Cell<Tid>,
     data_tid: Cell<Tid>,
-    clean_end: Cell<bool>,
 }
 
 impl Node {
@@ -159,7 +158,6 @@ impl Node {
             known: Cell::new(Known::default()),
             sync_tid: Cell::new(tid),
             data_tid: Cell::new(tid),
-            clean_end: Cell::new(false),
         });
         let weak = Rc::downgrade(&node);
         mounted.live.borrow_mut().insert(node.ino.get(), weak);
@@ -189,11 +187,6 @@ impl Node {
     /// The transaction of the last change without which data cannot be found.
     pub fn data_tid(&self) -> Tid {
         self.data_tid.get()
-    }
-
-    /// Whether it is known that no block behind the end of the file has data.
-    pub fn has_clean_end(&self) -> bool {
-        self.clean_end.get()
     }
 
     /// The inode leaves memory: gives back what it has there only. There is no I/O in flight.
@@ -339,9 +332,7 @@ impl Live<HostStore> for Node {
         }
     }
 
-    fn note_clean_end(&self, clean: bool) {
-        self.clean_end.set(clean);
-    }
+    fn note_clean_end(&self, _clean: bool) {}
 
     fn published(&self, tid: Tid, from: LogicalBlock, to: LogicalBlock, size: u64) {
         self.mounted.published.borrow_mut().push(Published {
