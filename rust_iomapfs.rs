@@ -45,7 +45,7 @@ mod ops;
 mod space;
 #[path = "src/store.rs"]
 mod store;
-#[path = "src/volume.rs"]
+#[path = "src/volume/mod.rs"]
 mod volume;
 
 use linux::crc32c;

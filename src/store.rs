@@ -134,6 +134,10 @@ pub enum Rule {
     BothNames,
     /// A new inode that can have no name loses its links and becomes an orphan.
     GiveUp,
+    /// The super block says that there may be something in the journal, before there is.
+    InUseFirst,
+    /// The super block says that there is nothing in the journal, when there is nothing any more.
+    CleanLast,
 }
 
 /// What is wrong with a block; logged after the block's number and kind.
@@ -297,6 +301,16 @@ pub trait Store: Sized + 'static {
 
     /// Starts reading `count` blocks from `nr` on, as far as the device has them. Never waits for them.
     fn readahead(&self, nr: PhysBlock, count: u32);
+
+    /// Changes a block past the journal: `f` gets a copy of its bytes, which is sealed, and durable on the device when
+    /// this returns. No transaction may hold a change of the block that is still to be written anywhere: the caller
+    /// knows that none was begun, that the journal was emptied, or that it was aborted. Waits.
+    ///
+    /// # Errors
+    ///
+    /// `EIO` from the device, logged; `ENOMEM`.
+    fn write_through<F: Format>(&self, block: &Block<Self, F>, f: impl FnOnce(&mut [u8]))
+        -> Result;
 
     /// Starts a handle that may change so much.
     ///

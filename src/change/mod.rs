@@ -13,6 +13,7 @@
 //! | [`resize`] | the size changes, blocks are cut off |
 //! | [`free`](mod@free) | an inode without links goes away |
 //! | [`recover`] | what a crash has left: orphans |
+//! | [`mount`](mod@mount) | mount and unmount: the journal, the super block |
 //! | [`reservation`] | the credits of each operation, in one table |
 //!
 //! The module calls these from the VFS's operations (`ops`), the simulation and the fuzzer call them on the host
@@ -38,6 +39,7 @@ mod dir;
 pub mod free;
 pub mod link;
 pub mod live;
+pub mod mount;
 pub mod publish;
 pub mod recover;
 pub mod rename;

@@ -53,7 +53,7 @@ pub(crate) fn make_space(sb: &SuperBlock, effort: Effort) -> Result {
     let mounted = &sb.data().mounted;
     let volume = &mounted.volume;
     // Fewer blocks may be reserved by now.
-    volume.refresh_reserve(true);
+    volume.refresh_reserve();
     sb.for_each_inode_data(|data| {
         // But not those of files that somebody is at work on.
         if let Some(mut core) = data.try_map_lock() {

@@ -7,7 +7,7 @@
 use super::Layout;
 use crate::disk::features::{compat, ro_compat};
 use crate::disk::superblock::SUPER_OFFSET;
-use crate::disk::{Group, Ino, PhysBlock};
+use crate::disk::{BlockSize, Group, Ino, PhysBlock};
 
 /// Where an inode is in the inode table of its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,12 +22,19 @@ pub struct InodeSlot {
     pub offset: usize,
 }
 
+impl BlockSize {
+    /// The block with the super block, and where in it that begins.
+    pub fn super_location(self) -> (PhysBlock, usize) {
+        let block = SUPER_OFFSET.wrapping_shr(self.bits());
+        let offset = SUPER_OFFSET & u64::from(self.bytes()).wrapping_sub(1);
+        (PhysBlock::new(block), offset as usize)
+    }
+}
+
 impl Layout {
     /// The block with the super block, and where in it that begins.
     pub fn super_location(&self) -> (PhysBlock, usize) {
-        let block = SUPER_OFFSET.wrapping_shr(self.block_size.bits());
-        let offset = SUPER_OFFSET & u64::from(self.block_size.bytes()).wrapping_sub(1);
-        (PhysBlock::new(block), offset as usize)
+        self.block_size.super_location()
     }
 
     /// Whether the device has the `len` blocks from `start` on, within the groups.

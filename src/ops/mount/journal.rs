@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The journal at mount: whether it is used, whether it must be replayed first, and its features.
+//! The journal at mount: its replay, if need be, and its features.
 //!
 //! Fast commits are neither written nor replayed: a journal that holds some to be replayed is refused before anything
 //! is changed. A journal says by a feature of its own that it may have some; jbd2 takes that away when it loads the
@@ -9,90 +9,12 @@
 use super::client::JournalClient;
 use super::options::Options;
 use super::store::{Client, JournalStore};
-use super::superblock;
-use crate::disk::features::incompat;
-use crate::disk::superblock::RawSuper;
 use crate::disk::Layout;
 use crate::inode::JournalMap;
 use crate::linux::jbd2::{Features, Journal, Unloaded};
 use crate::linux::printk::Level;
-use kernel::error::{code::*, Error, Result};
+use kernel::error::{code::*, Result};
 use kernel::prelude::*;
-
-/// What to do with the journal.
-pub(crate) enum Plan {
-    /// Do not touch it.
-    Without,
-    /// Use it, after a replay if need be.
-    Load { replay: bool },
-}
-
-/// Decides what to do with the journal; refuses what cannot be done.
-pub(crate) fn plan(
-    store: &JournalStore,
-    layout: &Layout,
-    raw: &RawSuper,
-    options: &Options,
-) -> Result<Plan> {
-    let refuse = |error: Error, why: &str| {
-        store.log(Level::Error, fmt!("{why}"));
-        Err(error)
-    };
-    let replay = layout.features().has_incompat(incompat::RECOVER);
-    let device_read_only = store.cache().device().is_read_only();
-    let external =
-        layout.has_journal() && (layout.journal_ino().is_none() || raw.journal_dev.get() != 0);
-
-    if options.read_only && options.noload {
-        return Ok(Plan::Without);
-    }
-    if !options.read_only && device_read_only {
-        return refuse(EROFS, "the device is read-only: mount with -o ro");
-    }
-    if !layout.has_journal() {
-        return match (options.read_only, replay) {
-            (_, true) => refuse(
-                EUCLEAN,
-                "a journal must be replayed, but there is none: run e2fsck",
-            ),
-            (false, _) => refuse(
-                EROFS,
-                "there is no journal: mount with -o ro, or make one with tune2fs -j",
-            ),
-            (true, false) => Ok(Plan::Without),
-        };
-    }
-    if external {
-        return match (options.read_only, replay) {
-            (true, false) => Ok(Plan::Without),
-            (true, true) => refuse(
-                EROFS,
-                "the journal, on another device, must be replayed: run e2fsck, or mount with -o ro,noload",
-            ),
-            (false, _) => refuse(
-                EROFS,
-                "the journal is on another device, which is not supported: mount with -o ro",
-            ),
-        };
-    }
-    if replay {
-        if options.noload {
-            return refuse(
-                EINVAL,
-                "the journal must be replayed: noload only goes with -o ro",
-            );
-        }
-        if device_read_only {
-            return refuse(
-                EROFS,
-                "the journal must be replayed, but the device is read-only: mount with -o ro,noload",
-            );
-        }
-    } else if device_read_only {
-        return Ok(Plan::Without);
-    }
-    Ok(Plan::Load { replay })
-}
 
 /// Opens the journal, replays it if need be, and sets it up.
 pub(crate) fn load(
@@ -145,23 +67,6 @@ pub(crate) fn load(
         );
     })?;
     Ok(journal)
-}
-
-/// Takes over the error that the last user of the journal recorded in it.
-pub(crate) fn note_journal_error(store: &JournalStore, layout: &Layout) -> Result {
-    let Some(journal) = store.journal() else {
-        return Ok(());
-    };
-
-    if let Some(error) = journal.recorded_error() {
-        store.log(
-            Level::Warning,
-            fmt!("an error was found at the last mount: error {error}"),
-        );
-        superblock::mark_error(store, layout)?;
-        journal.clear_recorded_error();
-    }
-    Ok(())
 }
 
 /// Finds and opens the journal. Nothing is replayed yet.

@@ -16,19 +16,21 @@
 
 use super::background::Background;
 use super::errors::{self, Errors};
-use super::journal::{load, note_journal_error, plan, Plan};
+use super::journal::load;
 use super::options::Options;
-use super::store::JournalStore;
+use super::store::{Client, JournalStore};
 use super::superblock::{self, Written};
+use crate::change::mount::{self, plan, Plan, Wish};
 use crate::disk::superblock::{RawSuper, STATE_ERROR, STATE_VALID, SUPER_MAGIC};
 use crate::disk::Layout;
 use crate::inode::JournalMap;
 use crate::linux::block_device::BlockDevice;
 use crate::linux::buffer::BufferCache;
+use crate::linux::jbd2::Journal;
 use crate::linux::printk::{self, Level};
 use crate::ops::Orphans;
-use crate::space::Space;
-use crate::store::{Store, Tid};
+use crate::store::{About, Store, Tid};
+use crate::volume::super_block::SuperBlock;
 use crate::volume::Volume;
 use kernel::alloc::KBox;
 use kernel::error::{code::*, Result};
@@ -103,7 +105,15 @@ impl Mounted {
 
         let layout = check(&errors, &cache, raw, options.read_only)?;
         let store = JournalStore::bare(cache, errors, Background::new(name)?);
-        let plan = plan(&store, &layout, raw, options)?;
+        let wish = Wish {
+            read_only: options.read_only,
+            noload: options.noload,
+            device_read_only: store.cache().device().is_read_only(),
+        };
+        let plan = plan(&layout, raw, wish).map_err(|(error, why)| {
+            store.log(Level::Error, fmt!("{why}"));
+            error
+        })?;
         let journal = match plan {
             Plan::Without => None,
             Plan::Load { replay } => Some(load(&store, &layout, options, replay)?),
@@ -112,19 +122,21 @@ impl Mounted {
         let store = store.settle(journal);
 
         // Replay may have changed the super block.
-        let now = superblock::read(&store, &layout)?;
+        let super_block = SuperBlock::read(&store, &layout)?;
+        let now = super_block.copy(&store)?;
+        let block_size = layout.block_size();
         let layout = check(store.errors(), store.cache(), &now, options.read_only)?;
-
-        if replayed {
-            superblock::restore_errors(&store, &layout, raw, &now)?;
+        if layout.block_size() != block_size {
+            let what = fmt!("the journal changes the block size");
+            return Err(store.corrupt(About::NONE, what));
         }
-        note_journal_error(&store, &layout)?;
+        note_errors(&store, &super_block, raw)?;
 
-        let this = Self::assemble(store, layout, &now, options)?;
+        let this = Self::assemble(store, layout, super_block, &now, options)?;
 
         if options.read_only {
             if replayed {
-                superblock::mark_replayed(&this.volume.store, &this.volume.layout)?;
+                mount::note_replay(&this.volume)?;
             }
             if this.volume.store.errors().any() {
                 this.volume.store.record_errors();
@@ -138,28 +150,16 @@ impl Mounted {
     fn assemble(
         store: JournalStore,
         layout: Layout,
+        super_block: SuperBlock<JournalStore>,
         raw: &RawSuper,
         options: &Options,
     ) -> Result<Self> {
         let written = Written::new(&store, raw);
-        let mut space = Space::load(&store, &layout)?;
-
-        if let Some(journal) = store.journal() {
-            for piece in journal.client().map().pieces() {
-                space.add_system(piece.start, piece.len).inspect_err(|_| {
-                    store.corrupt(
-                        piece.start,
-                        fmt!(
-                            "journal: blocks {}+{} are metadata already",
-                            piece.start.get(),
-                            piece.len
-                        ),
-                    );
-                })?;
-            }
-        }
+        let journal = store.journal().map(|journal| journal.client().map());
+        let space = mount::load_space(&store, &layout, journal)?;
         let volume = Arc::new(
             Volume {
+                super_block,
                 store,
                 layout,
                 space,
@@ -168,10 +168,7 @@ impl Mounted {
         )?;
 
         let orphans = Orphans::load(&volume)?;
-        let free = volume.space.counts().free_blocks;
-        let free = free.wrapping_shl(volume.layout.cluster_bits());
-        let used = volume.layout.blocks_count().saturating_sub(free);
-        let overhead = volume.layout.overhead(journal_blocks(&volume), used);
+        let overhead = mount::overhead(&volume, journal_blocks(&volume));
 
         volume.store.background().set_discard(options.discard);
         volume.store.background().link(&volume);
@@ -211,10 +208,10 @@ impl Mounted {
                 fmt!("was not checked for as long as it may be: run e2fsck"),
             );
         }
-        let mount = superblock::Mount {
-            overhead: self.overhead,
-        };
-        superblock::mark_in_use(&self.volume, &self.written, Some(mount))?;
+        mount::begin_writing(&self.volume, |raw| {
+            superblock::bring_up_to_date(store, &self.written, raw);
+            superblock::note_mount(raw, self.overhead);
+        })?;
         store.set_writable(true);
         Ok(())
     }
@@ -225,8 +222,12 @@ impl Mounted {
         let journal = volume.store.journal().ok_or(EROFS)?;
 
         journal.with_updates_locked(|locked| {
-            locked.flush()?;
-            superblock::mark_clean(volume, &self.written, !self.orphans.file_is_empty())
+            mount::end_writing(
+                volume,
+                &self.orphans,
+                || locked.flush(),
+                |raw| superblock::bring_up_to_date(&volume.store, &self.written, raw),
+            )
         })
     }
 
@@ -277,7 +278,7 @@ impl Mounted {
             }
             Some(_) => {}
         }
-        let raw = superblock::read(store, &self.volume.layout)?;
+        let raw = self.volume.super_block.copy(store)?;
 
         self.start_writing(&raw)
     }
@@ -295,22 +296,27 @@ impl Mounted {
         store.background().set_discard(options.discard);
     }
 
+    /// The journal, if there is anything that it could make durable.
+    ///
+    /// # Errors
+    ///
     /// `EROFS` or `EIO` where nothing can be made durable any more.
-    fn check_alive(&self) -> Result {
-        self.volume.store.errors().check()
+    fn journal_in_use(&self) -> Result<Option<&Journal<Client>>> {
+        let store = &self.volume.store;
+        let journal = store.journal().filter(|_| store.was_writable());
+
+        if journal.is_some() {
+            store.errors().check()?;
+        }
+        Ok(journal)
     }
 
     /// Starts a commit of all changes, and waits for it if `wait`; then what was written before is durable, too.
     pub(crate) fn sync(&self, wait: bool) -> Result {
-        let store = &self.volume.store;
-        let Some(journal) = store.journal() else {
+        let Some(journal) = self.journal_in_use()? else {
             return Ok(());
         };
 
-        if !store.was_writable() {
-            return Ok(());
-        }
-        self.check_alive()?;
         if !wait {
             let _ = journal.start_commit();
             return Ok(());
@@ -326,16 +332,11 @@ impl Mounted {
     /// Makes transaction `tid` durable, and the data that was written to the device before: the part of `fsync()`
     /// that comes after writing out the file. `tid` is one that this mount gave out.
     pub(crate) fn commit(&self, tid: Tid) -> Result {
-        let store = &self.volume.store;
-        let Some(journal) = store.journal() else {
+        let Some(journal) = self.journal_in_use()? else {
             return Ok(());
         };
-
-        if !store.was_writable() {
-            return Ok(());
-        }
-        self.check_alive()?;
         let flush = journal.has_barrier() && !journal.will_flush(tid);
+
         self.committed(journal.complete(tid), journal.is_aborted(), flush)
     }
 
@@ -391,7 +392,9 @@ impl Mounted {
         let store = &self.volume.store;
 
         if store.was_writable() && !store.errors().is_stopped() {
-            superblock::mark_in_use(&self.volume, &self.written, None)?;
+            mount::begin_writing(&self.volume, |raw| {
+                superblock::bring_up_to_date(store, &self.written, raw);
+            })?;
         }
         store.set_frozen(false);
         Ok(())
@@ -432,6 +435,29 @@ impl Drop for Mounted {
         // `finish` has done so, unless the mount failed.
         self.volume.store.background().unlink();
     }
+}
+
+/// Takes over the errors that were recorded past the journal, whose replay may have brought back what was before, and
+/// in the journal. `before` is the super block as it was before the replay.
+fn note_errors(
+    store: &JournalStore,
+    super_block: &SuperBlock<JournalStore>,
+    before: &RawSuper,
+) -> Result {
+    let recorded = store.journal().and_then(|journal| {
+        let error = journal.recorded_error()?;
+        store.log(
+            Level::Warning,
+            fmt!("an error was found at the last mount: error {error}"),
+        );
+        Some(journal)
+    });
+
+    mount::note_errors(store, super_block, before, recorded.is_some())?;
+    if let Some(journal) = recorded {
+        journal.clear_recorded_error();
+    }
+    Ok(())
 }
 
 /// Blocks of the journal, if it is on this device, whether it is used or not.

@@ -281,6 +281,34 @@ impl Store for JournalStore {
         self.cache.readahead(nr.get(), count);
     }
 
+    fn write_through<F: Format>(
+        &self,
+        block: &Block<Self, F>,
+        f: impl FnOnce(&mut [u8]),
+    ) -> Result {
+        let barrier = self
+            .journal
+            .as_ref()
+            .is_none_or(|journal| journal.has_barrier());
+        let (nr, format) = (block.nr(), block.format());
+        let result = block.raw().0.write_through(barrier, |bytes| {
+            f(bytes);
+            format.seal(nr, bytes);
+        });
+
+        result.inspect_err(|error: &Error| {
+            self.log(
+                Level::Error,
+                fmt!(
+                    "block {} ({}) could not be written: error {}",
+                    nr.get(),
+                    kind_name(F::KIND),
+                    error.to_errno()
+                ),
+            );
+        })
+    }
+
     fn begin(&self, credits: Credits) -> Result<Tx<'_>> {
         self.check_writable()?;
         let journal = self.journal.as_ref().ok_or(EROFS)?;

@@ -4,9 +4,9 @@
 //!
 //! What a mounted file system is below the VFS is in [`super::state`]; here that meets the VFS.
 
+use super::errors;
 use super::options::{self, Options, PARAMETERS};
 use super::state::{self, Mounted};
-use super::{errors, superblock};
 use crate::change::recover;
 use crate::disk::inode::Time as DiskTime;
 use crate::disk::superblock::SUPER_MAGIC;
@@ -236,7 +236,7 @@ impl FileSystem for Fs {
     fn statfs(sb: &SuperBlock, to: &mut StatFs) -> Result {
         let volume = &sb.data().mounted.volume;
         let layout = &volume.layout;
-        volume.refresh_reserve(true);
+        volume.refresh_reserve();
         let counts = volume.space.counts();
         let free = counts.free_blocks.wrapping_shl(layout.cluster_bits());
         to.set_kind(SUPER_MAGIC.into(), NAME_MAX);
@@ -329,7 +329,7 @@ fn finish_orphans(sb: &SuperBlock) -> Result {
     let mounted = &sb.data().mounted;
     let volume = &mounted.volume;
     let store = &volume.store;
-    let raw = superblock::read(store, &volume.layout)?;
+    let raw = volume.super_block.copy(store)?;
     let done = recover::recover(volume, &mounted.orphans, &raw, &mut Keeper(sb))?;
     if done.freed != 0 {
         store.log(

@@ -4,13 +4,11 @@
 //!
 //! `cargo bench -p iomapfs-core --bench space`
 
-use iomapfs_core::disk::superblock::{RawSuper, SUPER_OFFSET, SUPER_SIZE};
-use iomapfs_core::disk::{Group, Layout, PhysBlock};
-use iomapfs_core::host::{HostStore, Mkfs};
-use iomapfs_core::space::{Claim, Goal, Run, Share, Space};
+use iomapfs_core::disk::{Group, PhysBlock};
+use iomapfs_core::host::{mount, HostStore, Mkfs};
+use iomapfs_core::space::{Claim, Goal, Run, Share};
 use iomapfs_core::store::{Credits, Store};
 use iomapfs_core::volume::Volume;
-use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
 type Vol = Volume<HostStore>;
@@ -31,19 +29,8 @@ fn time(what: &str, n: u32, mut f: impl FnMut()) {
     );
 }
 
-fn mount(gib: u64) -> Vol {
-    let image = Mkfs::new(gib << 30, 4096).features("^has_journal").make();
-    let mut bytes = [0; SUPER_SIZE];
-    let file = std::fs::File::open(image.path()).unwrap();
-    file.read_exact_at(&mut bytes, SUPER_OFFSET).unwrap();
-    let layout = Layout::new(RawSuper::from_block(&bytes, 0).unwrap(), gib << 18, false).unwrap();
-    let store = HostStore::open(image.path(), 4096).unwrap();
-    let space = Space::load(&store, &layout).unwrap();
-    Volume {
-        store,
-        layout,
-        space,
-    }
+fn volume(gib: u64) -> Vol {
+    mount(&Mkfs::new(gib << 30, 4096).features("^has_journal").make())
 }
 
 fn goal(near: Option<u64>) -> Goal {
@@ -64,7 +51,7 @@ fn main() {
     for gib in [1, 256] {
         println!("{gib} GiB, blocks of 4 KiB, {} groups", gib * 8);
         let start = Instant::now();
-        let vol = mount(gib);
+        let vol = volume(gib);
         println!("  mkfs and load: {:?}", start.elapsed());
         let base = choose(&vol, goal(None), 1);
         let at = base.start.get() + 100;
@@ -91,7 +78,7 @@ fn main() {
 
         // All of it in pieces of 63 blocks.
         let mut vol = vol;
-        let fresh = mount(gib);
+        let fresh = volume(gib);
         vol.space = fresh.space;
         while let Ok(run) = vol
             .space
@@ -118,7 +105,7 @@ fn main() {
             vol.space.unchoose(run);
         });
 
-        let vol = mount(gib);
+        let vol = volume(gib);
         let run = choose(&vol, goal(None), 8);
         time("  mark 8 used, free them", 400, || {
             let mut tx = vol.store.begin(Credits::new(4, 0)).unwrap();

@@ -19,7 +19,7 @@ pub mod names;
 pub mod space;
 #[path = "../../../src/store.rs"]
 pub mod store;
-#[path = "../../../src/volume.rs"]
+#[path = "../../../src/volume/mod.rs"]
 pub mod volume;
 
 pub mod host;

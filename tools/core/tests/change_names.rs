@@ -8,14 +8,17 @@ use iomapfs_core::change::link::link;
 use iomapfs_core::change::rename::{rename, Side};
 use iomapfs_core::change::{Dir, Live};
 use iomapfs_core::disk::Ino;
-use iomapfs_core::host::{mount, new_attrs, HostStore, Image, Mkfs, Mounted, NewNode, Node};
+use iomapfs_core::host::{new_attrs, HostStore, Image, Mkfs, Mounted, NewNode, Node};
 use iomapfs_core::names::{self, Cursor, Directory, Progress};
-use iomapfs_core::volume::Volume;
 use kernel::error::{code::*, Result};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-type Vol = Volume<HostStore>;
+fn mount(image: &Image) -> Rc<Mounted> {
+    let layout = image.layout(false).unwrap();
+    let store = HostStore::open(image.path(), layout.block_size().bytes()).unwrap();
+    Mounted::open(store, false).unwrap()
+}
 
 fn open(mounted: &Rc<Mounted>, ino: Ino) -> Rc<Node> {
     Node::get(mounted, ino).unwrap()
@@ -47,13 +50,9 @@ fn list(node: &Node) -> BTreeMap<Vec<u8>, Ino> {
     all
 }
 
-fn save(vol: &Vol, image: &Image) {
-    let mut raw = image.read_super();
-    vol.store.save(image.path()).unwrap();
-    let counts = vol.space.counts();
-    raw.set_free(counts.free_blocks, counts.free_inodes as u32);
-    raw.seal();
-    image.write_super(&raw);
+fn save(mounted: &Mounted, image: &Image) {
+    mounted.unmount().unwrap();
+    mounted.vol.store.save(image.path()).unwrap();
 }
 
 /// Credits that do not cover an insertion, a size or a flag that does not reach the inode, a `..` that stays behind.
@@ -61,7 +60,7 @@ fn save(vol: &Vol, image: &Image) {
 fn directories_of_a_volume() {
     for block_size in [1024, 4096] {
         let image = Mkfs::new(64 << 20, block_size).arg("-N").arg("8000").make();
-        let mounted = Mounted::new(mount(&image)).unwrap();
+        let mounted = mount(&image);
         let root = open(&mounted, Ino::ROOT);
         let dir = make(&root, b"a", true).unwrap();
         let new_parent = make(&root, b"b", true).unwrap();
@@ -94,12 +93,12 @@ fn directories_of_a_volume() {
         assert_eq!(names::is_empty(&Dir::new(&*child)), Ok(true));
         assert_eq!(names::is_empty(&Dir::new(&*dir)), Ok(false));
 
-        save(&mounted.vol, &image);
+        save(&mounted, &image);
         image.fsck().unwrap();
 
         // As another mount sees it.
         let a = dir.ino();
-        let mounted = Mounted::new(mount(&image)).unwrap();
+        let mounted = mount(&image);
         let dir = open(&mounted, a);
         model.remove(moved);
         assert_eq!(list(&dir), model);
@@ -110,14 +109,16 @@ fn directories_of_a_volume() {
 /// A full file system: the failed insertion leaves a directory that e2fsck takes, its inode written.
 #[test]
 fn a_full_volume() {
-    let image = Mkfs::new(2 << 20, 1024)
-        .features("^has_journal,^resize_inode")
+    let image = Mkfs::new(4 << 20, 1024)
+        .features("^resize_inode")
+        .arg("-J")
+        .arg("size=1")
         .arg("-N")
         .arg("64")
         .arg("-m")
         .arg("0")
         .make();
-    let mounted = Mounted::new(mount(&image)).unwrap();
+    let mounted = mount(&image);
     let root = open(&mounted, Ino::ROOT);
     let file = make(&root, b"f", false).unwrap();
     let dir = make(&root, b"d", true).unwrap();
@@ -135,6 +136,6 @@ fn a_full_volume() {
     assert!(count > 1000, "{count}");
     assert_eq!(list(&dir).len(), count);
     assert_eq!(file.links() as usize, count + 1);
-    save(&mounted.vol, &image);
+    save(&mounted, &image);
     image.fsck().unwrap();
 }

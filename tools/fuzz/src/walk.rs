@@ -19,13 +19,9 @@ use crate::mutate::{mutate, Reader};
 use crate::survey::Survey;
 use arbitrary::Unstructured;
 use iomapfs_core::disk::superblock::{RawSuper, SUPER_OFFSET, SUPER_SIZE};
-use iomapfs_core::disk::{Ino, Layout, LogicalBlock};
+use iomapfs_core::disk::Layout;
 use iomapfs_core::host::{Device, HostStore, Mounted, Restart};
-use iomapfs_core::inode::{Inode, JournalMap};
-use iomapfs_core::map::State;
-use iomapfs_core::space::Space;
-use iomapfs_core::volume::Volume;
-use kernel::error::{code::*, Error, Result};
+use kernel::error::{code::*, Result};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::OnceLock;
@@ -192,83 +188,21 @@ fn mount(corpus: &Corpus, case: &Case, read_only: bool) -> Result<Rc<Mounted>> {
     let raw = case.edit.read(SUPER_OFFSET, SUPER_SIZE);
     let raw = RawSuper::read_from_bytes(&raw).map_err(|_| EINVAL)?;
     let size = Layout::probe_block_size(&raw).map_err(|refusal| refusal.error())?;
-    let blocks = case.edit.image().size() >> size.bits();
-    let layout = Layout::new(&raw, blocks, read_only).map_err(|refusal| {
-        assert!(!refusal.to_string().is_empty());
-        refusal.error()
-    })?;
     let store = HostStore::new(device(corpus, case, size.bytes()));
     store.set_lenient();
-    let space = Space::load(&store, &layout).inspect_err(|e| must_be_told(&store, *e))?;
-    let mut volume = Volume {
-        store,
-        layout,
-        space,
-    };
-    if let Some(ino) = volume.layout.journal_ino() {
-        let found = JournalMap::find(&volume.store, &volume.layout, ino);
-        if let Err(error) = found {
-            must_be_told(&volume.store, error);
-            return Err(error);
-        }
-        add_journal(&mut volume, ino)?;
-    }
-    Mounted::new(volume).map_err(|(error, told)| {
+    Mounted::open(store, read_only).map_err(|refused| {
         assert!(
-            error != EUCLEAN || !told.is_empty(),
+            refused.error != EUCLEAN || refused.told.iter().any(|told| !told.is_empty()),
             "EUCLEAN, and nothing is said"
         );
-        error
+        refused.error
     })
 }
 
-/// The blocks of the journal are nobody else's.
-fn add_journal(volume: &mut Volume<HostStore>, ino: Ino) -> Result {
-    let (mut inode, _) =
-        Inode::read_system(volume, ino).inspect_err(|e| must_be_told(&volume.store, *e))?;
-    let blocks = volume.layout.block_size().blocks_for(inode.disk_size);
-    let end = LogicalBlock::new(u32::try_from(blocks).unwrap_or(u32::MAX));
-    let mut at = LogicalBlock::ZERO;
-    while at < end {
-        let found = inode.map.lookup(volume, at, end.get() - at.get())?;
-        assert!(found.len > 0 && found.end() > at, "no progress");
-        match (found.state, found.phys) {
-            (State::Written, Some(phys)) => volume.space.add_system(phys, found.len)?,
-            _ => return Err(EUCLEAN),
-        }
-        at = found.end();
-    }
-    Ok(())
-}
-
-/// No corruption without a line in the log.
-fn must_be_told(store: &HostStore, error: Error) {
-    assert!(
-        error != EUCLEAN || !store.take_reports().is_empty(),
-        "EUCLEAN, and nothing is said"
-    );
-}
-
-/// Writes the image as it is after a case, with what an unmount writes into the super block: the free counts, and
-/// whether the orphan file has something in it.
+/// Writes the image as it is after a case and an unmount.
 pub fn save(case: &Case, used: &Used, path: &Path) -> anyhow::Result<()> {
+    let failed = |error| anyhow::anyhow!("the changes cannot be saved: {error:?}");
     case.edit.save(path)?;
-    used.fs
-        .vol
-        .store
-        .save(path)
-        .map_err(|e| anyhow::anyhow!("the changes cannot be saved: {e:?}"))?;
-    let image = Image::load(path)?;
-    let mut edit = Edit::new(&image);
-    let raw = edit.read(SUPER_OFFSET, SUPER_SIZE);
-    if let Ok(mut raw) = RawSuper::read_from_bytes(&raw) {
-        let counts = used.fs.vol.space.counts();
-        raw.set_free(counts.free_blocks_on_disk, counts.free_inodes as u32);
-        if used.fs.orphans.file_is_empty() {
-            raw.set_orphan_present(false);
-        }
-        raw.seal();
-        edit.write(SUPER_OFFSET, zerocopy::IntoBytes::as_bytes(&raw));
-    }
-    edit.save(path)
+    used.fs.unmount().map_err(failed)?;
+    used.fs.vol.store.save(path).map_err(failed)
 }

@@ -4,7 +4,7 @@
 
 use crate::check::{check, meaningless, Fixed, Tree};
 use crate::device::Bytes;
-use crate::mount::{change_super, Mount};
+use crate::mount::Mount;
 use anyhow::{anyhow, ensure, Context, Result};
 use iomapfs_core::disk::xattr::{XattrFormat, XattrHeader};
 use iomapfs_core::disk::{LogicalBlock, PhysBlock};
@@ -24,7 +24,7 @@ const LEFT: u64 = 30;
 pub struct Base {
     /// What is special about it.
     pub name: &'static str,
-    /// Its blocks, with the super block as a mount leaves it.
+    /// Its blocks.
     pub blocks: Arc<Vec<Bytes>>,
     /// What does not change.
     pub fixed: Fixed,
@@ -195,7 +195,6 @@ impl Base {
                 orphan_file.push(phys.context("orphan file: hole")?.get());
             }
         }
-        let with_file = !orphan_file.is_empty();
         let fixed = Fixed::learn(&device, layout, orphan_file).map_err(|e| anyhow!(e))?;
         // Nothing may ever show what is there.
         for nr in meaningless(&device, &fixed) {
@@ -207,10 +206,6 @@ impl Base {
             left.is_some() || unwritten == 48 + 40 + 18 + 20,
             "{unwritten} unwritten blocks"
         );
-        change_super(&mut device, |raw| {
-            raw.set_needs_recovery(true);
-            raw.set_orphan_present(with_file);
-        });
         let blocks = (0..device.blocks()).map(|nr| device.read(nr)).collect();
         Ok(Self {
             name,

@@ -66,6 +66,10 @@ pub enum Rule {
     NoVictimLink,
     /// A new inode that can have no name is left as it is.
     NoGiveUp,
+    /// A mount does not say that the journal is in use.
+    NotInUse,
+    /// An unmount says that the journal is empty before it is.
+    CleanEarly,
 }
 
 /// The rule that is broken, if any.
@@ -91,6 +95,8 @@ impl Broken {
             Rule::NoVictimLink => store::Rule::VictimLink,
             Rule::HalfExchange => store::Rule::BothNames,
             Rule::NoGiveUp => store::Rule::GiveUp,
+            Rule::NotInUse => store::Rule::InUseFirst,
+            Rule::CleanEarly => store::Rule::CleanLast,
             _ => return None,
         })
     }

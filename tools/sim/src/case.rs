@@ -7,7 +7,6 @@ use crate::broken::Broken;
 use crate::check::Tree;
 use crate::choose::Taste;
 use crate::device::{Bytes, Event, Follower};
-use crate::mount::change_super;
 use crate::ops::Op;
 use crate::random::Random;
 use crate::sim::{Sim, Start};
@@ -246,15 +245,9 @@ impl Life {
             Ok((recovered, tree))
         });
         let (recovered, tree) = found.map_err(|what| self.failure(None, last, what))?;
-        let mut device = recovered.replayed_device;
-        let with_file = !base.fixed.orphan_file.is_empty();
-        change_super(&mut device, |raw| {
-            raw.set_needs_recovery(true);
-            raw.set_orphan_present(with_file);
-        });
         Ok(Self {
             number: self.number + 1,
-            device,
+            device: recovered.replayed_device,
             tree,
             start: Start {
                 head: random.below(1023) as u32,

@@ -156,7 +156,8 @@ impl Op {
                 25 => Self::Tail,
                 26..=27 => Self::Forget { which },
                 28 => Self::Shrink,
-                _ if random.chance(1, 2) => Self::Remount,
+                _ if random.chance(1, 3) => Self::Remount,
+                _ if random.chance(1, 2) => Self::Freeze,
                 _ => Self::Commit,
             };
         }

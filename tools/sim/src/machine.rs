@@ -2,11 +2,10 @@
 
 //! What is done to a whole file system, by users and by the machine; and what is looked at while it works.
 
-use crate::device::Bytes;
 use crate::model;
-use crate::mount::{change_super, Shared};
+use crate::mount::Shared;
 use crate::sim::Sim;
-use iomapfs_core::change::Live;
+use iomapfs_core::change::{mount, Live};
 use iomapfs_core::disk::inode::FileKind;
 use iomapfs_core::disk::LogicalBlock;
 use iomapfs_core::map::State;
@@ -43,12 +42,8 @@ impl Sim {
         for ino in self.nodes.keys().copied().collect::<Vec<_>>() {
             self.forget(ino);
         }
+        self.end_writing();
         let mount = self.mount.clone();
-        self.world.close(&mount);
-        self.world.finish_writing(&mount);
-        self.world.place(&mount, usize::MAX, 0);
-        self.world.journal.mark_empty(&mut self.world.trace);
-        self.promise();
         let counts = mount.vol.space.counts();
         if counts.free_blocks != counts.free_blocks_on_disk {
             return Err(format!("unmount: blocks are still reserved: {counts:?}"));
@@ -56,21 +51,7 @@ impl Sim {
         let mut device = mount.vol.store.recovered();
         let sb = self.world.journal.super_block();
         device.write(mount.journal.blocks[0], sb.bytes().into());
-        let orphan_file = mount.vol.layout.orphan_file_ino().is_some();
-        let (nr, bytes) = change_super(&mut device, |raw| {
-            raw.set_free(counts.free_blocks_on_disk, counts.free_inodes as u32);
-            raw.set_needs_recovery(false);
-            raw.set_orphan_present(false);
-        });
-        self.world.trace.fua(nr, Bytes::from(&*bytes));
         let head = self.world.journal.head();
-        let (nr, bytes) = change_super(&mut device, |raw| {
-            raw.set_needs_recovery(true);
-            if orphan_file {
-                raw.set_orphan_present(true);
-            }
-        });
-        self.world.trace.fua(nr, Bytes::from(&*bytes));
         let (mount, journal) = Self::mount(device, head, self.restart, self.broken)?;
         // The new mount adds up what the groups say.
         let again = mount.vol.space.counts();
@@ -81,6 +62,31 @@ impl Sim {
         self.world.remounted(journal, &mount);
         self.mount = Rc::new(mount);
         Ok(())
+    }
+
+    /// Freezes the volume, and ends that.
+    pub fn freeze(&mut self) {
+        self.sync();
+        self.end_writing();
+        mount::begin_writing(&self.mount.vol, |_| ()).expect("the super block is written");
+        self.world.write_through(&self.mount);
+    }
+
+    /// Empties the journal, and marks the volume as clean.
+    fn end_writing(&mut self) {
+        let Self { mount, world, .. } = self;
+        let empty_journal = || {
+            world.write_through(mount);
+            world.close(mount);
+            world.finish_writing(mount);
+            world.place(mount, usize::MAX, 0);
+            world.journal.mark_empty(&mut world.trace);
+            Ok(())
+        };
+        let done = mount.end_writing(empty_journal);
+        done.expect("the super block is written");
+        world.write_through(mount);
+        self.promise();
     }
 
     /// Memory is short: caches are given up.

@@ -7,15 +7,11 @@ use crate::journal::Place;
 use crate::world::World;
 use iomapfs_core::change::{free, recover, resize, Live};
 use iomapfs_core::disk::inode::FileKind;
-use iomapfs_core::disk::superblock::{RawSuper, SuperFormat};
-use iomapfs_core::disk::{Ino, Layout, LogicalBlock, PhysBlock};
+use iomapfs_core::disk::{Ino, LogicalBlock, PhysBlock};
 use iomapfs_core::host::{Device, HostStore, Mounted, Node};
-use iomapfs_core::inode::JournalMap;
 use iomapfs_core::map::State;
-use iomapfs_core::space::Space;
-use iomapfs_core::store::Format;
 use iomapfs_core::volume::Volume;
-use kernel::error::{code::*, Result};
+use kernel::error::Result;
 use std::ops::Deref;
 use std::rc::Rc;
 
@@ -43,72 +39,24 @@ impl Deref for Mount {
     }
 }
 
-/// The super block of a device.
-pub fn read_super(device: &Device) -> RawSuper {
-    let (nr, offset) = super_location(device);
-    RawSuper::from_block(&device.read(nr), offset)
-        .expect("a block has room for it")
-        .clone()
-}
-
-/// Changes the super block of a device at once.
-pub fn change_super(device: &mut Device, f: impl FnOnce(&mut RawSuper)) -> (u64, Rc<[u8]>) {
-    let (nr, offset) = super_location(device);
-    let mut bytes = device.read(nr).to_vec();
-    f(RawSuper::from_block_mut(&mut bytes, offset).expect("a block has room for it"));
-    SuperFormat::new(offset).seal(PhysBlock::new(nr), &mut bytes);
-    device.write(nr, bytes.as_slice().into());
-    (nr, bytes.into())
-}
-
-fn super_location(device: &Device) -> (u64, usize) {
-    match device.block_size() {
-        1024 => (1, 0),
-        _ => (0, 1024),
-    }
-}
-
-/// Finds the journal, and makes its blocks known as the file system's own.
-fn load_journal(vol: &mut Vol) -> Result<Place> {
-    let ino = vol.layout.journal_ino().ok_or(EINVAL)?;
-    let map = JournalMap::find(&vol.store, &vol.layout, ino)?;
-    let mut blocks = Vec::new();
-    for piece in map.pieces() {
-        vol.space.add_system(piece.start, piece.len)?;
-        blocks.extend(piece.start.get()..piece.start.get() + u64::from(piece.len));
-    }
-    Ok(Place {
-        blocks,
-        wide: vol.layout.has_64bit(),
-        sums: vol.layout.csum_seed().is_some(),
-    })
-}
-
 impl Mount {
-    /// Mounts what is on `device`, whose journal is empty.
+    /// Mounts what is on `device`, whose journal is empty, for writing.
     ///
     /// # Errors
     ///
     /// Why the core does not take it.
     pub fn open(device: Device, broken: Broken) -> Result<Self, String> {
-        let raw = read_super(&device);
-        let layout =
-            Layout::new(&raw, device.blocks(), false).map_err(|refusal| refusal.to_string())?;
         let store = HostStore::new(device);
-        let space = match Space::load(&store, &layout) {
-            Ok(space) => space,
-            Err(error) => return Err(format!("{error:?}: {:?}", store.take_reports())),
+        store.set_broken(broken.in_core());
+        let fs = Mounted::open(store, false).map_err(|refused| format!("{refused:?}"))?;
+        let map = fs.journal.as_ref().ok_or("without a journal")?;
+        let journal = Place {
+            blocks: (0..u64::from(map.blocks()))
+                .filter_map(|block| map.at(block))
+                .collect(),
+            wide: fs.vol.layout.has_64bit(),
+            sums: fs.vol.layout.csum_seed().is_some(),
         };
-        let mut vol = Volume {
-            store,
-            layout,
-            space,
-        };
-        vol.store.set_broken(broken.in_core());
-        let journal = load_journal(&mut vol)
-            .map_err(|error| format!("{error:?}: {:?}", vol.store.take_reports()))?;
-        let fs =
-            Mounted::new(vol).map_err(|(error, told)| format!("orphans: {error:?}: {told:?}"))?;
         Ok(Self { fs, journal })
     }
 
@@ -129,7 +77,7 @@ impl Mount {
     ///
     /// Those of [`recover::recover`].
     pub fn finish_orphans(&self, world: Option<&mut World>) -> Result<usize> {
-        let raw = self.read_super()?;
+        let raw = self.vol.super_block.copy(&self.vol.store)?;
         let mut keeper = Keeper { mount: self, world };
         let done = recover::recover(&self.vol, &self.orphans, &raw, &mut keeper)?;
         Ok((done.freed + done.cut) as usize)

@@ -147,6 +147,7 @@ pub enum Op {
     },
     Shrink,
     Remount,
+    Freeze,
 }
 
 /// One of `all`, or `None` where there is none.
@@ -486,6 +487,7 @@ impl Sim {
             }
             Op::Shrink => self.shrink_caches(),
             Op::Remount => return Some(self.remount()),
+            Op::Freeze => self.freeze(),
         }
         self.tick(150);
         None

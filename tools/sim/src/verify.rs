@@ -7,9 +7,9 @@ use crate::check::{check, Fixed, Found, Tree};
 use crate::journal::replay::{replay, Replayed};
 use crate::journal::Place;
 use crate::model::{describe, oldest_possible, History, Inode, Kind};
-use crate::mount::{change_super, read_super, Mount};
+use crate::mount::Mount;
 use iomapfs_core::disk::features::incompat;
-use iomapfs_core::host::Device;
+use iomapfs_core::host::{Device, HostStore};
 
 /// Where in a run the power was cut.
 #[derive(Clone, Copy, Debug)]
@@ -42,9 +42,9 @@ pub fn replay_if_needed(
     place: &Place,
     broken: Broken,
 ) -> Result<Replayed, String> {
-    let needed = read_super(device)
-        .features()
-        .has_incompat(incompat::RECOVER);
+    let raw = HostStore::new(device.clone()).super_block();
+    let raw = raw.ok_or("there is no super block")?;
+    let needed = raw.features().has_incompat(incompat::RECOVER);
     let mut scratch = device.clone();
     let replayed = replay(&mut scratch, place, broken)?;
     if needed {
@@ -68,23 +68,14 @@ pub fn recover(mut device: Device, place: &Place, broken: Broken) -> Result<Reco
     let orphans = mount
         .finish_orphans(None)
         .map_err(|error| format!("orphans: {error:?}: {:?}", store.take_reports()))?;
-    let tid = store.commit().map_err(|error| format!("{error:?}"))?;
-    mount.vol.space.committed(tid, |_| ());
-    store.checkpoint();
+    mount.unmount().map_err(|error| format!("{error:?}"))?;
     let mut reports = store.take_reports();
     reports.extend(store.take_warnings());
     if !reports.is_empty() {
         return Err(format!("recovery: the core reports {reports:?}"));
     }
-    let counts = mount.vol.space.counts();
-    let mut device = store.recovered();
-    change_super(&mut device, |raw| {
-        raw.set_free(counts.free_blocks_on_disk, counts.free_inodes as u32);
-        raw.set_needs_recovery(false);
-        raw.set_orphan_present(false);
-    });
     Ok(Recovered {
-        device,
+        device: store.recovered(),
         replayed_device,
         replayed,
         orphans,

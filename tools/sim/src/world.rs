@@ -43,7 +43,7 @@ impl World {
         history.states.insert(last, model.clone());
         history.promise(0, last);
         history.synced(0);
-        Self {
+        let mut this = Self {
             trace: Trace::default(),
             journal,
             history,
@@ -53,6 +53,15 @@ impl World {
             committed: mount.vol.store.running().wrapping_sub(1),
             running: mount.vol.store.running(),
             broken,
+        };
+        this.write_through(mount);
+        this
+    }
+
+    /// What was written past the journal is on the device.
+    pub fn write_through(&mut self, mount: &Mount) {
+        for (nr, bytes) in mount.vol.store.take_written_through() {
+            self.trace.fua(nr, bytes);
         }
     }
 
@@ -62,6 +71,7 @@ impl World {
         self.journal = journal;
         self.running = mount.vol.store.running();
         self.committed = self.running.wrapping_sub(1);
+        self.write_through(mount);
     }
 
     /// The inode of the model, to be changed.

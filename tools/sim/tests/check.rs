@@ -3,10 +3,10 @@
 //! The check in memory finds what no run with the core as it is would show.
 
 use iomapfs_core::disk::Group;
-use iomapfs_core::host::Device;
+use iomapfs_core::host::{Device, HostStore};
+use iomapfs_core::volume::super_block::SuperBlock;
 use iomapfs_sim::base::Base;
 use iomapfs_sim::check::check;
-use iomapfs_sim::mount::{change_super, read_super};
 use std::sync::Arc;
 
 /// What the check says of a base with one thing changed.
@@ -39,12 +39,16 @@ fn damages() {
     });
     assert!(said.contains("counts for nothing"), "{said}");
 
-    let raw = read_super(&Device::of_blocks(Arc::clone(&first.blocks)));
     for (blocks, inodes) in [(1, 0), (0, 1)] {
-        let blocks = u64::from(raw.free_blocks_count_lo.get()) + blocks;
-        let inodes = raw.free_inodes_count.get() + inodes;
         let said = flaws(first, |device| {
-            change_super(device, |raw| raw.set_free(blocks, inodes));
+            let store = HostStore::new(device.clone());
+            let super_block = SuperBlock::read(&store, &first.fixed.layout).unwrap();
+            let done = super_block.change_past_journal(&store, |raw| {
+                let blocks = u64::from(raw.free_blocks_count_lo.get()) + blocks;
+                raw.set_free(blocks, raw.free_inodes_count.get() + inodes);
+            });
+            done.unwrap();
+            *device = store.recovered();
         });
         assert!(said.contains("in the groups"), "{said}");
     }

@@ -5,95 +5,20 @@
 //! A [`Node`] is looked at and changed as the VFS does it with its inode. It panics where the map lock is taken while
 //! it is held.
 
-use super::HostStore;
+use super::{HostStore, Mounted, Published};
 use crate::change::{Live, Newborn, Part};
 use crate::disk::inode::{FileKind, InodeFlags, Time};
-use crate::disk::superblock::{RawSuper, SuperFormat};
 use crate::disk::{CsumSeed, Group, Ino, LogicalBlock};
 use crate::inode::{Attrs, Inode, Orphans};
 use crate::map::Snapshot;
 use crate::names::{Known, Params};
-use crate::store::{Store, Tid};
+use crate::store::Tid;
 use crate::volume::Volume;
-use kernel::error::{code::*, Error, Result};
+use kernel::error::{code::*, Result};
 use kernel::sync::Arc;
 use std::cell::{Cell, RefCell, RefMut};
-use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
-use std::rc::{Rc, Weak};
-
-/// What a transaction has shown of a file ([`Live::published`]).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Published {
-    /// The transaction.
-    pub tid: Tid,
-    /// The inode.
-    pub ino: u32,
-    /// The first block that shows what was written to it.
-    pub from: u32,
-    /// The block after the last.
-    pub to: u32,
-    /// The size on disk, in bytes.
-    pub size: u64,
-}
-
-/// A mounted volume, and the inodes of it that are in memory.
-pub struct Mounted {
-    /// What the core works on.
-    pub vol: Volume<HostStore>,
-    /// The inodes that a recovery has to look after.
-    pub orphans: Orphans<HostStore>,
-    params: Params,
-    live: RefCell<BTreeMap<u32, Weak<Node>>>,
-    dropped: RefCell<Vec<Rc<Node>>>,
-    published: RefCell<Vec<Published>>,
-}
-
-impl Mounted {
-    /// Takes over a volume, and reads the orphan file.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Orphans::load`], with what was reported.
-    pub fn new(vol: Volume<HostStore>) -> Result<Rc<Self>, (Error, Vec<String>)> {
-        let orphans = Orphans::load(&vol);
-        Ok(Rc::new(Self {
-            orphans: orphans.map_err(|error| (error, vol.store.take_reports()))?,
-            params: Params::new(&vol.layout),
-            vol,
-            live: RefCell::default(),
-            dropped: RefCell::default(),
-            published: RefCell::default(),
-        }))
-    }
-
-    /// A copy of the super block.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Store::read`].
-    pub fn read_super(&self) -> Result<RawSuper> {
-        let (nr, offset) = self.vol.layout.super_location();
-        let block = self.vol.store.read(nr, SuperFormat::new(offset))?;
-        let raw = block.with(|bytes| RawSuper::from_block(bytes, offset).cloned());
-        raw.ok_or(EUCLEAN)
-    }
-
-    /// The inode in memory, if it is.
-    pub fn cached(&self, ino: Ino) -> Option<Rc<Node>> {
-        self.live.borrow().get(&ino.get())?.upgrade()
-    }
-
-    /// The inodes without links that were given up since this was asked last, to be freed.
-    pub fn take_dropped(&self) -> Vec<Rc<Node>> {
-        self.dropped.take()
-    }
-
-    /// What was shown since this was asked last, in order.
-    pub fn take_published(&self) -> Vec<Published> {
-        self.published.take()
-    }
-}
+use std::rc::Rc;
 
 /// An inode in memory.
 pub struct Node {

@@ -24,6 +24,7 @@ pub use tx::Tx;
 
 use super::Device;
 use crate::disk::layout::ReserveOwner;
+use crate::disk::superblock::RawSuper;
 use crate::disk::{BlockSize, PhysBlock};
 use crate::store::{About, Block, Credits, Flaw, Format, RawBlock, Rule, Store, Tid};
 use kernel::error::{code::*, Error, Result};
@@ -131,6 +132,8 @@ struct State {
     bad_blocks: BTreeSet<u64>,
     /// How many reads succeed before one fails.
     good_reads: Option<u32>,
+    /// What was written past the journal: blocks, with their contents.
+    written_through: Vec<(u64, Arc<[u8]>)>,
     reports: Vec<String>,
     warnings: Vec<String>,
 }
@@ -176,6 +179,7 @@ impl HostStore {
                 max_credits: 4096,
                 bad_blocks: BTreeSet::new(),
                 good_reads: None,
+                written_through: Vec::new(),
                 reports: Vec::new(),
                 warnings: Vec::new(),
             }),
@@ -199,6 +203,19 @@ impl HostStore {
     /// How many blocks the device has.
     pub fn blocks(&self) -> u64 {
         self.blocks
+    }
+
+    /// The super block that the device has, if there is room for one.
+    pub fn super_block(&self) -> Option<RawSuper> {
+        let (nr, offset) = self.block_size.super_location();
+        (nr.get() < self.blocks).then_some(())?;
+        let state = lock(&self.state);
+        RawSuper::from_block(&state.device.read(nr.get()), offset).cloned()
+    }
+
+    /// What was written past the journal since this was asked last, in order: blocks, with their contents.
+    pub fn take_written_through(&self) -> Vec<(u64, Arc<[u8]>)> {
+        std::mem::take(&mut lock(&self.state).written_through)
     }
 
     /// Sets when handles restart.
@@ -474,6 +491,41 @@ impl Store for HostStore {
     }
 
     fn readahead(&self, _nr: PhysBlock, _count: u32) {}
+
+    /// # Panics
+    ///
+    /// Where a transaction holds a change of the block that is not in its place.
+    fn write_through<F: Format>(
+        &self,
+        block: &Block<Self, F>,
+        f: impl FnOnce(&mut [u8]),
+    ) -> Result {
+        might_sleep();
+        assert!(
+            !IN_HANDLE.with(Cell::get),
+            "past the journal inside a handle"
+        );
+        let nr = block.nr();
+        let mut bytes = block.with(<[u8]>::to_vec);
+        f(&mut bytes);
+        block.format().seal(nr, &mut bytes);
+        block.raw().0.locked(|to| to.copy_from_slice(&bytes));
+        let mut state = lock(&self.state);
+        let changed = state.dirty.contains_key(&nr.get())
+            || state
+                .log
+                .iter()
+                .any(|commit| commit.blocks.contains_key(&nr.get()));
+        assert!(
+            !changed || self.breaks(Rule::CleanLast),
+            "block {} is changed by a transaction",
+            nr.get()
+        );
+        let bytes: Arc<[u8]> = bytes.into();
+        state.device.write(nr.get(), bytes.clone());
+        state.written_through.push((nr.get(), bytes));
+        Ok(())
+    }
 
     fn begin(&self, credits: Credits) -> Result<Tx<'_>> {
         let Credits {

@@ -5,35 +5,17 @@
 #![allow(dead_code)]
 
 use iomapfs_core::disk::extent::ExtentNodeFormat;
-use iomapfs_core::disk::superblock::{RawSuper, SUPER_OFFSET};
-use iomapfs_core::disk::{Group, Ino, Layout, LogicalBlock, PhysBlock};
+use iomapfs_core::disk::{Group, Ino, LogicalBlock, PhysBlock};
+pub use iomapfs_core::host::mount;
 use iomapfs_core::host::{HostStore, Image};
 use iomapfs_core::inode::{Attrs, Inode};
 use iomapfs_core::map::{FileMap, Mapping, Progress, State};
-use iomapfs_core::space::{Goal, Share, Space};
+use iomapfs_core::space::{Goal, Share};
 use iomapfs_core::store::{Credits, Store, Transaction};
 use iomapfs_core::volume::Volume;
 use kernel::error::Result;
-use zerocopy::FromBytes;
 
 pub type Vol = Volume<HostStore>;
-
-/// A volume over an image, as after a mount.
-#[track_caller]
-pub fn mount(image: &Image) -> Vol {
-    let bytes = std::fs::read(image.path()).unwrap();
-    let (raw, _) = RawSuper::ref_from_prefix(&bytes[SUPER_OFFSET as usize..]).unwrap();
-    let size = Layout::probe_block_size(raw).unwrap();
-    let layout = Layout::new(raw, bytes.len() as u64 / u64::from(size.bytes()), false).unwrap();
-    let store = HostStore::open(image.path(), size.bytes()).unwrap();
-    let space = Space::load(&store, &layout)
-        .unwrap_or_else(|e| panic!("{e:?}: {:?}", store.take_reports()));
-    Volume {
-        store,
-        layout,
-        space,
-    }
-}
 
 pub fn block(nr: u32) -> LogicalBlock {
     LogicalBlock::new(nr)

@@ -6,6 +6,7 @@
 
 use iomapfs_core::disk::superblock::{RawSuper, SUPER_OFFSET, SUPER_SIZE};
 use iomapfs_core::disk::{Group, Layout, PhysBlock};
+pub use iomapfs_core::host::mount;
 use iomapfs_core::host::{HostStore, Image, Mkfs};
 use iomapfs_core::space::{Claim, Goal, Run, Share, Space};
 use iomapfs_core::store::Store;
@@ -33,18 +34,6 @@ pub fn try_mount(image: &Image) -> (HostStore, Layout, Result<Space<HostStore>>)
     let store = HostStore::open(image.path(), layout.block_size().bytes()).unwrap();
     let space = Space::load(&store, &layout);
     (store, layout, space)
-}
-
-/// Like [`try_mount`], for images that are good.
-#[track_caller]
-pub fn mount(image: &Image) -> Vol {
-    let (store, layout, space) = try_mount(image);
-    let space = space.unwrap_or_else(|e| panic!("{e:?}: {:?}", store.take_reports()));
-    Volume {
-        store,
-        layout,
-        space,
-    }
 }
 
 /// The kinds of file system that differ for the allocator.

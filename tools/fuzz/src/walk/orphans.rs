@@ -50,7 +50,9 @@ impl Visit<'_> {
     pub(super) fn finish_orphans(&mut self) {
         let fs = self.fs.clone();
         let done = fs
-            .read_super()
+            .vol
+            .super_block
+            .copy(&fs.vol.store)
             .and_then(|raw| recover(&fs.vol, &fs.orphans, &raw, &mut Keeper(&fs)).map(drop));
         self.note_many(done, MOST_REPORTS);
     }

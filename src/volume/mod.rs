@@ -6,14 +6,19 @@
 //!
 //! None of its own: the layout never changes, the store and the space lock inside.
 
-use crate::disk::superblock::{RawSuper, SuperFormat};
+pub mod super_block;
+
+use crate::disk::superblock::RawSuper;
 use crate::disk::Layout;
 use crate::space::{Share, Space};
-use crate::store::{Store, Transaction};
+use crate::store::Store;
 use kernel::error::{code::*, Result};
+use super_block::SuperBlock;
 
 /// See the top of the file.
 pub struct Volume<S: Store> {
+    /// The super block. It goes before the store that its block is of.
+    pub super_block: SuperBlock<S>,
     /// The metadata blocks and the journal.
     pub store: S,
     /// The geometry.
@@ -41,37 +46,21 @@ impl<S: Store> Volume<S> {
     }
 
     /// Takes over how many blocks the super block reserves, which `tune2fs` changes under a mounted file system, too.
-    /// If the super block cannot be read, they stay as many. Without `wait`, only where it is in memory.
-    pub fn refresh_reserve(&self, wait: bool) {
-        let (nr, offset) = self.layout.super_location();
-        let format = SuperFormat::new(offset);
-        let block = match wait {
-            true => self.store.read(nr, format).ok(),
-            false => self.store.read_cached(nr, format),
-        };
-        let reserved = block.and_then(|block| {
-            block.with(|bytes| Some(RawSuper::from_block(bytes, offset)?.reserved_blocks_count()))
-        });
-        if let Some(reserved) = reserved {
+    pub fn refresh_reserve(&self) {
+        let reserved = self
+            .super_block
+            .with(&self.store, RawSuper::reserved_blocks_count);
+        if let Ok(reserved) = reserved {
             self.space.set_reserved(reserved);
         }
     }
 
-    /// Changes the super block in a transaction. Costs one credit.
-    ///
-    /// # Errors
-    ///
-    /// `EIO`, `ENOMEM`; what the journal says.
+    /// [`SuperBlock::change`].
     pub fn change_super<R>(
         &self,
         tx: &mut S::Tx<'_>,
         f: impl FnOnce(&mut RawSuper) -> R,
     ) -> Result<R> {
-        let (nr, offset) = self.layout.super_location();
-        let block = self.store.read(nr, SuperFormat::new(offset))?;
-        tx.edit(&block, |bytes| {
-            RawSuper::from_block_mut(bytes, offset).map(f)
-        })?
-        .ok_or_else(|| self.store.bug("the super block is not in its block"))
+        self.super_block.change(&self.store, tx, f)
     }
 }

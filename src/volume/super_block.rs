@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The super block of a volume. It is read once, and stays in memory as long as the volume is there.
+//!
+//! While the journal is in use the super block is changed in transactions, as any other block. It is changed *past the
+//! journal* at the moments when no transaction can hold a change of it: before the first one, after the journal was
+//! emptied, and after it was aborted.
+
+use crate::disk::superblock::{RawSuper, SuperFormat};
+use crate::disk::Layout;
+use crate::store::{Block, Store, Transaction};
+use kernel::error::Result;
+
+/// See the top of the file.
+pub struct SuperBlock<S: Store> {
+    block: Block<S, SuperFormat>,
+    /// Where it begins in its block, in bytes.
+    offset: usize,
+}
+
+impl<S: Store> SuperBlock<S> {
+    /// Reads the super block. The journal was replayed.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Store::read`].
+    pub fn read(store: &S, layout: &Layout) -> Result<Self> {
+        let (nr, offset) = layout.super_location();
+        let block = store.read(nr, SuperFormat::new(offset))?;
+        Ok(Self { block, offset })
+    }
+
+    /// Gives `f` what the super block is now, under the byte lock of its block.
+    ///
+    /// # Errors
+    ///
+    /// `EUCLEAN`, reported, where the block has no room for it, which the check of the block has ruled out.
+    pub fn with<R>(&self, store: &S, f: impl FnOnce(&RawSuper) -> R) -> Result<R> {
+        let result = self
+            .block
+            .with(|bytes| RawSuper::from_block(bytes, self.offset).map(f));
+        result.ok_or_else(|| self.missing(store))
+    }
+
+    /// A copy of what the super block is now.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::with`].
+    pub fn copy(&self, store: &S) -> Result<RawSuper> {
+        self.with(store, RawSuper::clone)
+    }
+
+    /// Changes the super block in a transaction. Costs one credit.
+    ///
+    /// # Errors
+    ///
+    /// `EIO`, `ENOMEM`; what the journal says.
+    pub fn change<R>(
+        &self,
+        store: &S,
+        tx: &mut S::Tx<'_>,
+        f: impl FnOnce(&mut RawSuper) -> R,
+    ) -> Result<R> {
+        tx.edit(&self.block, |bytes| {
+            RawSuper::from_block_mut(bytes, self.offset).map(f)
+        })?
+        .ok_or_else(|| self.missing(store))
+    }
+
+    /// Changes the super block past the journal ([`Store::write_through`]), at one of the moments at the top of the
+    /// file. `f` may take spinning locks.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Store::write_through`].
+    pub fn change_past_journal(&self, store: &S, f: impl FnOnce(&mut RawSuper)) -> Result {
+        store.write_through(&self.block, |bytes| {
+            if let Some(raw) = RawSuper::from_block_mut(bytes, self.offset) {
+                f(raw);
+            }
+        })
+    }
+
+    #[track_caller]
+    fn missing(&self, store: &S) -> kernel::error::Error {
+        store.bug("the super block is not in its block")
+    }
+}
