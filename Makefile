@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# What a person types. "make help" lists it. The work is done by small scripts in qemu/; the module itself is built
-# by the kernel's build system (see Kbuild).
+# What a person types. "make help" lists it. The work is done by small scripts in tools/ and, where it takes a guest, in
+# qemu/; the module itself is built by the kernel's build system (see Kbuild).
 
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
@@ -13,7 +13,7 @@ SHELL := /bin/bash
 ## run            the main job: set-up, module, guest; dd and fio on a mounted loop device, checked by e2fsck and ext4
 .PHONY: run
 run: module
-	@qemu/run
+	@qemu/main/run
 
 ## test           set-up and every test, host and guest; TESTS="name ..." runs only those
 .PHONY: test
@@ -23,76 +23,76 @@ test: setup
 ## crash          the power cut at flushes of logged workloads and in between; N= cuts, SEED=, BS=; AGAIN=FOLDER repeats one that failed
 .PHONY: crash
 crash: module
-	@qemu/crash
+	@qemu/crash/run
 
 ## bench          iomapfs, ext4, XFS and the bare device side by side; JOBS="pattern ..." MODE=counted|timed BASE=old.json
 .PHONY: bench
 bench: module
-	@qemu/bench $(JOBS)
+	@qemu/bench/run $(JOBS)
 
 ## bench-profile  which functions one of these jobs is made of, on iomapfs and ext4; JOB=name
 .PHONY: bench-profile
 bench-profile: module
-	@qemu/bench-profile $(JOB)
+	@qemu/bench/profile $(JOB)
 
 ## sim            host simulation: the core at work, with the power cut anywhere; N= power cuts, SEED=, CASE= repeats one
 .PHONY: sim
 sim:
-	@qemu/setup/packages
-	@qemu/sim
+	@tools/setup/packages
+	@tools/sim/run
 
 ## debug          the guest tests on a kernel with KASAN, lockdep, sleep-in-atomic and object checks, then those that do
 ##                things in parallel on one with KCSAN; KERNELS=debug or KERNELS=kcsan for one of them
 KERNELS ?= debug kcsan
 .PHONY: debug
 debug:
-	@for kernel in $(KERNELS); do qemu/setup/all "$$kernel" || exit; done
+	@for kernel in $(KERNELS); do tools/setup/all "$$kernel" || exit; done
 	@qemu/test/all "$(KERNELS)" $(TESTS)
 
 ## fuzz           corrupted images: the core by libFuzzer (RUNS=), the module on the debug kernel (N= images); SEED=, ONLY=
 .PHONY: fuzz
 fuzz:
-	@qemu/fuzz
+	@qemu/fuzz/run
 
 ## shell          a guest with the module loaded and an image mounted on /run/mnt/test, to try things
 .PHONY: shell
 shell: module
-	@qemu/shell
+	@qemu/guest/shell
 
 ## check          format, clippy, the project's own rules, shell scripts
 .PHONY: check
 check: setup
-	@qemu/check
+	@tools/check/run
 
 ## doc            the documentation of the module and of the host programs, below build/doc
 .PHONY: doc
 doc: module
-	@qemu/doc
+	@tools/doc/run
 
 ## setup          everything that the others need: packages, kernel source, bindgen, kernel
 .PHONY: setup
 setup:
-	@qemu/setup/all plain
+	@tools/setup/all plain
 
 ## module         build iomapfs.ko; KDIR=FOLDER builds it for a kernel of your own
 .PHONY: module
 module: setup
-	@qemu/setup/module plain >/dev/null
+	@tools/setup/module plain >/dev/null
 
 ## modules_install  install the module that KDIR= built (INSTALL_MOD_PATH= as in the kernel)
 .PHONY: modules_install
 modules_install: module
-	@qemu/setup/module plain modules_install >/dev/null
+	@tools/setup/module plain modules_install >/dev/null
 
 ## rust-analyzer  write rust-project.json for an editor
 .PHONY: rust-analyzer
 rust-analyzer: module
-	@qemu/rust-analyzer
+	@tools/setup/rust-analyzer
 
 ## paths          print kernel=, build= and module= (absolute), for other harnesses; FLAVOUR=debug for the debug kernel
 .PHONY: paths
 paths:
-	@qemu/setup/paths $(or $(FLAVOUR),plain)
+	@tools/setup/paths $(or $(FLAVOUR),plain)
 
 ## clean          remove what was built here (the kernel and tools in ~/.cache/iomapfs stay)
 .PHONY: clean

@@ -25,7 +25,13 @@
 // The core is a library on the host, where `pub` is the right word.
 #![allow(unreachable_pub)]
 
-use kernel::prelude::*;
+// For a kernel whose `kernel` crate lacks names: that crate and these under its name (see `linux/compat.rs`).
+#[cfg(not(has_error_codes))]
+extern crate kernel as kernel_of_tree;
+#[cfg(not(has_error_codes))]
+extern crate self as kernel;
+#[cfg(not(has_error_codes))]
+pub use linux::compat::kernel_crate::*;
 
 #[path = "src/change/mod.rs"]
 mod change;
@@ -50,7 +56,7 @@ mod volume;
 
 use linux::crc32c;
 
-module! {
+linux::compat::module! {
     type: Iomapfs,
     name: "iomapfs",
     authors: ["The iomapfs authors"],

@@ -2,6 +2,8 @@
 
 //! The store: metadata blocks and the transactions that change them.
 //!
+//! Tests: `tools/core/tests/store.rs` for the host's; `qemu/test/t/{journal-,fault-}*.sh` for the module's.
+//!
 //! All that `disk`, `space`, `map` and `names` know of the world below. In the module the store is
 //! buffer heads and jbd2 (`ops/mount/store.rs`); on the host it is an image file with a simulated journal.
 //!

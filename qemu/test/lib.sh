@@ -13,8 +13,8 @@
 #
 # Starting a program is what takes most of the time in an emulated machine, so the functions that all tests use start few.
 
-# shellcheck source=qemu/kernel-log.sh
-. "$TOP/qemu/kernel-log.sh"
+# shellcheck source=qemu/guest/kernel-log.sh
+. "$TOP/qemu/guest/kernel-log.sh"
 
 MNT=/run/mnt/test
 images=$PWD/.images

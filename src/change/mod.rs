@@ -2,6 +2,8 @@
 
 //! What is done to a file system: each operation is one transaction, or several that a crash may come between.
 //!
+//! Tests: `tools/core/tests/change_names.rs`, `tools/sim` (the power cut anywhere), `qemu/test/t/{crash,fault-}*.sh`.
+//!
 //! | file | what is in it |
 //! |---|---|
 //! | [`live`] | the interface to an inode that is in memory, and to one that is on its way there |

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The on-disk format: one file a structure, with its checks and checksum. No I/O, no locks.
+//!
+//! Tests: `tools/core/tests/{superblock,bitmap,disk_inode,orphan_xattr}.rs`, `tools/fuzz/src/parsers`.
 
 pub mod bitmap;
 pub mod bitmap_sum;

@@ -2,6 +2,8 @@
 
 //! What the `kernel` crate does not have yet: wrappers of C interfaces for safe code.
 //!
+//! Tests: `qemu/test/t`, in a guest; `make debug` runs them where lockdep, KASAN and KCSAN watch.
+//!
 //! The only room with `unsafe`, raw bindings and C. Each file is written as if it were to be sent to
 //! `rust/kernel/`: it knows nothing of this filesystem, and is sound for any safe caller.
 
@@ -32,6 +34,7 @@ pub(crate) mod address_space;
 pub(crate) mod attr;
 pub(crate) mod block_device;
 pub(crate) mod buffer;
+pub(crate) mod compat;
 pub(crate) mod dentry;
 pub(crate) mod dir;
 pub(crate) mod fiemap;

@@ -2,6 +2,8 @@
 
 //! The map of a file: which device block holds which file block.
 //!
+//! Tests: `tools/core/tests/map*.rs`, `qemu/test/t/{write-read,unwritten,truncate-sizes}.sh`.
+//!
 //! | file          | what                                                                                |
 //! |---------------|-------------------------------------------------------------------------------------|
 //! | `mod.rs`      | [`FileMap`]: looking up                                                              |

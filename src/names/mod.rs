@@ -2,6 +2,8 @@
 
 //! Directories: files of blocks with names, linear or hashed.
 //!
+//! Tests: `tools/core/tests/names*.rs`, `qemu/test/t/{names-,dir-,odd-directories}*.sh`.
+//!
 //! A *linear* directory is scanned from its first block on. A *hashed* one (inode flag `INDEX`) has a tree of
 //! hashes in its first block and in some others, and leaves that look like blocks of a linear one; its
 //! directory becomes hashed when the first block is full (feature `dir_index`) and never goes back. Blocks

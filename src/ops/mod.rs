@@ -2,6 +2,8 @@
 
 //! What the VFS calls, and what carries the core in the kernel.
 //!
+//! Tests: `qemu/test/t`, in a guest (`qemu/test/run --list` says what each would catch).
+//!
 //! | file | what is in it |
 //! |---|---|
 //! | [`kinds`] | which operations an inode has, by its type |

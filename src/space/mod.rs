@@ -2,6 +2,8 @@
 
 //! Which blocks and inodes are free, and who gets them.
 //!
+//! Tests: `tools/core/tests/space*.rs`, `qemu/test/t/{full-,reserve-,statfs-,discard}*.sh`.
+//!
 //! | file | what is in it |
 //! |---|---|
 //! | `groups` | what memory knows of each group; the locks |

@@ -2,6 +2,8 @@
 
 //! A mounted file system as the core has it: what all its rooms share.
 //!
+//! Tests: `tools/core/tests/{change_names,inode}.rs`, which use one.
+//!
 //! # Locks
 //!
 //! None of its own: the layout never changes, the store and the space lock inside.

@@ -9,7 +9,7 @@
 
 use super::super::iomap::ioend::Queue;
 use super::super::{
-    bindings,
+    bindings, compat,
     fs::{FileSystem, Registration},
 };
 use super::INode;
@@ -63,7 +63,7 @@ impl<T: FileSystem> INode<T> {
                 // The VFS leaves the last one's.
                 (*inode).i_mode = 0;
                 ptr::addr_of_mut!((*this).has_data).write(Atomic::new(false));
-                pin_init::raw_init(ptr::addr_of_mut!((*this).writes), Queue::new());
+                compat::raw_init(ptr::addr_of_mut!((*this).writes), Queue::new());
             }
         }
         inode.cast()

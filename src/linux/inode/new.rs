@@ -2,7 +2,7 @@
 
 //! Inodes on their way: allocated or read, but not known to everybody yet.
 
-use super::super::{attr::Idmap, bindings, fs::FileSystem, time::Timestamp};
+use super::super::{attr::Idmap, bindings, compat, fs::FileSystem, time::Timestamp};
 use super::{flags, INode, InodeRef, Time};
 use core::{marker::PhantomData, mem::ManuallyDrop, ops::Deref, ptr::NonNull};
 use kernel::{error::to_result, prelude::*, sync::atomic::Release};
@@ -115,7 +115,7 @@ impl<'a, T: FileSystem> New<'a, T> {
         // SAFETY: Nobody else uses the field before `has_data` is set, and it does not move, as inodes do
         // not. If the initialiser fails the field stays uninitialised and `has_data` unset.
         unsafe {
-            pin_init::raw_try_init((*this.as_ptr()).data.get().cast::<T::INodeData>(), data)?;
+            compat::raw_try_init((*this.as_ptr()).data.get().cast::<T::INodeData>(), data)?;
             // Who finds it set, as `SuperBlock::shrink_inodes` may, finds the data.
             (*this.as_ptr()).has_data.store(true, Release);
         }

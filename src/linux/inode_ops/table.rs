@@ -4,7 +4,7 @@
 
 use super::super::{
     attr::{Attr, Idmap, Stat, Wanted},
-    bindings,
+    bindings, compat,
     dentry::Entry,
     fiemap::ExtentInfo,
     fileattr::FileAttr,
@@ -187,11 +187,30 @@ impl<O: SymlinkOperations> Table<O> {
     }
 }
 
+impl<O: DirectoryOperations> compat::Create for Table<O> {
+    unsafe fn create(
+        idmap: *mut bindings::mnt_idmap,
+        dir: *mut bindings::inode,
+        dentry: *mut bindings::dentry,
+        mode: bindings::umode_t,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The VFS gives a directory that is ready and locked, and a dentry in it without an inode.
+            unsafe {
+                let name = Entry::<O::FileSystem>::from_raw(dentry).name();
+                let inode = O::create(Idmap::from_raw(idmap), INode::from_raw(dir), name, mode)?;
+                instantiate(dentry, inode);
+            }
+            Ok(0)
+        })
+    }
+}
+
 impl<O: DirectoryOperations> Table<O> {
     /// Directories.
     pub(in crate::linux) const DIRECTORY: bindings::inode_operations = bindings::inode_operations {
         lookup: Some(Self::lookup),
-        create: Some(Self::create),
+        create: Some(compat::create::<Self>),
         link: Some(Self::link),
         unlink: Some(Self::unlink),
         symlink: Some(Self::symlink),
@@ -218,23 +237,6 @@ impl<O: DirectoryOperations> Table<O> {
             // SAFETY: The dentry is new, and the reference passes on. Null stands for no inode.
             unsafe { bindings::d_splice_alias(inode, dentry) }
         }))
-    }
-
-    unsafe extern "C" fn create(
-        idmap: *mut bindings::mnt_idmap,
-        dir: *mut bindings::inode,
-        dentry: *mut bindings::dentry,
-        mode: bindings::umode_t,
-    ) -> c_int {
-        from_result(|| {
-            // SAFETY: The VFS gives a directory that is ready and locked, and a dentry in it without an inode.
-            unsafe {
-                let name = Entry::<O::FileSystem>::from_raw(dentry).name();
-                let inode = O::create(Idmap::from_raw(idmap), INode::from_raw(dir), name, mode)?;
-                instantiate(dentry, inode);
-            }
-            Ok(0)
-        })
     }
 
     unsafe extern "C" fn mkdir(

@@ -12,6 +12,7 @@
 //! process context: in a sync request by the task that wrote, with its lock, else with none.
 
 use super::super::bindings;
+use super::super::compat;
 use super::super::file::{Answer, IterDest, IterSource, Kiocb};
 use super::super::fs::FileSystem;
 use super::super::inode::INode;
@@ -200,7 +201,11 @@ fn read_block<O: Ops>(iocb: &Kiocb<'_, O::Fs>, to: &mut IterDest<'_>) -> Option<
     let len = to.len() as u64;
     let pos = iocb.pos();
     let end = u64::try_from(pos).ok()?.checked_add(len)?;
-    if len == 0 || len > u64::from(inode.super_block().block_size()) || end > inode.size() {
+    if !compat::READS_SIMPLE
+        || len == 0
+        || len > u64::from(inode.super_block().block_size())
+        || end > inode.size()
+    {
         return None;
     }
     // SAFETY: The request is live.
@@ -230,7 +235,7 @@ fn read_block<O: Ops>(iocb: &Kiocb<'_, O::Fs>, to: &mut IterDest<'_>) -> Option<
     }
     // SAFETY: Request and memory are live and ours, and all that the callee asks of a read was checked. It ends
     // what was begun, and tells with `ENOTBLK` that it has done nothing else.
-    let ret = unsafe { bindings::__iomap_dio_read_simple(iocb.as_ptr(), to.as_ptr(), &mut iter) };
+    let ret = unsafe { compat::dio_read_simple(iocb.as_ptr(), to.as_ptr(), &mut iter) };
     (ret != ENOTBLK.to_errno() as isize).then_some(ret)
 }
 

@@ -10,6 +10,7 @@
 //! The folio is locked and marked as under writeback while [`Writeback::map`] runs.
 
 use super::super::bindings;
+use super::super::compat;
 use super::super::fs::FileSystem;
 use super::super::inode::INode;
 use super::ioend;
@@ -98,10 +99,10 @@ impl<W: Writeback> WritebackTable<W> {
             let ioend: *mut bindings::iomap_ioend = (*wpc).wb_ctx.cast();
             let end = ((*ioend).io_offset as u64).saturating_add((*ioend).io_size as u64);
             let unwritten = u32::from((*ioend).io_flags) & bindings::IOMAP_IOEND_UNWRITTEN != 0;
-            if unwritten || W::extends(inode, end) {
+            if unwritten || W::extends(inode, end) || compat::wants_task(ioend) {
                 (*ioend).io_bio.bi_end_io = Some(ioend::end_bio::<W::Fs>);
                 // The workqueue completes it: the block layer need not find a task for it too.
-                bindings::bio_clear_flag(&raw mut (*ioend).io_bio, bindings::BIO_COMPLETE_IN_TASK);
+                compat::has_task(ioend);
             }
             bindings::iomap_ioend_writeback_submit(wpc, error)
         }

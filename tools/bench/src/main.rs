@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The benchmark's program (`make bench`, `make bench-profile`; the scripts are `qemu/bench*`).
+//! The benchmark's program (`make bench`, `make bench-profile`; the scripts are in `qemu/bench`).
 //!
 //! | module | where it runs | what it is for |
 //! |---|---|---|

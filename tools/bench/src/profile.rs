@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Instructions by function of one job, two file systems side by side, for each of the job's operations: where a lag
-//! comes from. The counts are those of QEMU's plugin (`qemu/bench-count.c`), and complete.
+//! comes from. The counts are those of QEMU's plugin (`qemu/bench/count.c`), and complete.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -24,7 +24,7 @@ pub struct Arguments {
     /// The folder that the guest's results are in; the reports go there, too.
     #[arg(long)]
     results: PathBuf,
-    /// qemu/bench-jobs: the order of the jobs, and what they do.
+    /// qemu/bench/jobs: the order of the jobs, and what they do.
     #[arg(long)]
     jobs: PathBuf,
     /// counted or timed.

@@ -41,7 +41,7 @@ pub type Systems = BTreeMap<String, Vec<f64>>;
 pub struct Job {
     pub name: String,
     pub unit: Unit,
-    /// What it does: its line of `qemu/bench-jobs`.
+    /// What it does: its line of `qemu/bench/jobs`.
     pub what: String,
     /// Device -> file system -> samples.
     pub samples: BTreeMap<String, Systems>,

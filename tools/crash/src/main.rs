@@ -4,7 +4,7 @@
 //! flushes and FUA writes and in between: at all of them in one workload of five, at some in the others. What is on the
 //! device then is recovered, compared with what the workload was promised, worked with and checked by e2fsck. After
 //! every second workload the power is cut while one of these volumes is recovered, too. Runs as root in the guest
-//! (`qemu/crash`).
+//! (`qemu/crash/run`).
 //!
 //! | module | what |
 //! |---|---|

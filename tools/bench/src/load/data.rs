@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyhow::{bail, ensure, Context, Result};
 
-/// What is there before a job; `qemu/bench-in-guest` tells fio to write [`WRITTEN`].
+/// What is there before a job; `qemu/bench/in-guest` tells fio to write [`WRITTEN`].
 const LAID: u8 = 0x3c;
 /// What a job writes (fio's `buffer_pattern`).
 const WRITTEN: u8 = 0xa5;

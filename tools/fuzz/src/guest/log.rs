@@ -7,7 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 
-/// What no image may cause. `qemu/kernel-log.sh` has more, which is looked for at the end.
+/// What no image may cause. `qemu/guest/kernel-log.sh` has more, which is looked for at the end.
 const TROUBLE: [&str; 20] = [
     "BUG:",
     "kernel BUG at",
