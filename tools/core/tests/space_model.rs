@@ -143,6 +143,7 @@ fn play(mkfs: Mkfs, ops: &[Op]) {
     let mut vol = mount(&image);
     let first = vol.layout.first_data_block();
     let per_group = vol.layout.blocks_per_group();
+    let groups = vol.layout.groups();
     let mut model = Model {
         blocks: vec![State::Before; vol.layout.blocks_count() as usize],
         chosen: Vec::new(),
@@ -190,6 +191,8 @@ fn play(mkfs: Mkfs, ops: &[Op]) {
                 } else {
                     want
                 };
+                // One search reads so many bitmaps, and makes do then with what it has seen.
+                let all_seen = groups - vol.space.cached() <= 4;
                 let got = vol.space.choose(&vol, goal, want, claim);
                 if most == 0 {
                     assert_eq!(got, Err(ENOSPC));
@@ -202,7 +205,7 @@ fn play(mkfs: Mkfs, ops: &[Op]) {
                 match at {
                     Some(at) => assert_eq!(got.start, at),
                     // Half of the best is guaranteed; as long as there is enough, all of it.
-                    None => {
+                    None if all_seen => {
                         let longest = model.longest(first, per_group);
                         let least = if longest >= want {
                             want
@@ -214,6 +217,7 @@ fn play(mkfs: Mkfs, ops: &[Op]) {
                             "{got:?}: {least} of {longest}, {want}"
                         );
                     }
+                    None => {}
                 }
                 model.change(got, State::Free, State::Chosen);
                 model.chosen.push(got);
