@@ -45,17 +45,6 @@ impl JournalMap {
             .map_or(0, |last| last.logical.saturating_add(last.len))
     }
 
-    /// The device block of one of the journal.
-    pub fn at(&self, block: u64) -> Option<u64> {
-        let block = u32::try_from(block).ok()?;
-        let behind = self.0.partition_point(|piece| piece.logical <= block);
-        let piece = self.0.get(behind.checked_sub(1)?)?;
-        let offset = block.checked_sub(piece.logical)?;
-
-        (offset < piece.len).then_some(())?;
-        Some(piece.start.checked_add(u64::from(offset))?.get())
-    }
-
     /// Adds a piece, which must go on where the last one ended.
     fn add(&mut self, logical: u32, start: PhysBlock, len: u32) -> Result<bool> {
         if logical != self.blocks() || logical.checked_add(len).is_none() {

@@ -4,27 +4,66 @@
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
 //! [`include/linux/pagemap.h`](srctree/include/linux/pagemap.h)
+//!
+//! A table belongs to the type, not to an inode: it is constant. [`super::kinds`] gives it to every regular file.
+//!
+//! # Locks
+//!
+//! None is taken here. iomap locks folios; see [`super::iomap`] for what its callbacks may do.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! impl AddressSpace for Regular {
+//!     type FileSystem = MyFs;
+//!     type Read = Lookup;
+//!     type Swap = Lookup;
+//!     type Writeback = PageCache;
+//!
+//!     const LARGE_FOLIOS: bool = true;
+//! }
+//! ```
 
-use super::bindings;
-use super::fs::FileSystem;
-use super::inode::INode;
-use super::iomap::writeback::{self, Writeback};
-use super::iomap::{self, buffered, Ops};
-use core::ffi::c_int;
+use super::{
+    bindings,
+    fs::FileSystem,
+    inode::INode,
+    iomap::{
+        self,
+        buffered,
+        writeback::{
+            self,
+            Writeback, //
+        },
+        Ops, //
+    }, //
+};
 use core::marker::PhantomData;
-use kernel::error::{to_result, Result};
-use kernel::sync::atomic::{Acquire, Atomic};
+use kernel::{
+    error::{
+        to_result,
+        Result, //
+    },
+    ffi::c_int,
+    sync::atomic::{
+        Acquire,
+        Atomic, //
+    }, //
+};
 
 /// How the page cache of a regular file is read and written.
 pub(crate) trait AddressSpace: Sized + 'static {
-    /// The file system.
-    type Fs: FileSystem;
+    /// The filesystem.
+    type FileSystem: FileSystem;
     /// Finds blocks for reading.
-    type Read: Ops<Fs = Self::Fs>;
+    type Read: Ops<FileSystem = Self::FileSystem>;
     /// Finds blocks that swap may write to without asking again.
-    type Swap: Ops<Fs = Self::Fs>;
+    type Swap: Ops<FileSystem = Self::FileSystem>;
     /// Writes back.
-    type Writeback: Writeback<Fs = Self::Fs>;
+    type Writeback: Writeback<FileSystem = Self::FileSystem>;
+
+    /// Whether folios may be larger than pages.
+    const LARGE_FOLIOS: bool = false;
 }
 
 /// The table of an [`AddressSpace`], for regular files only.
@@ -52,64 +91,77 @@ impl<A: AddressSpace> Table<A> {
             ..pin_init::zeroed()
         };
 
+    /// `read_folio`.
+    ///
     /// # Safety
     ///
-    /// Called by the kernel for a regular file of `A::Fs`, as are the others.
+    /// For the page cache (`filemap_read_folio()`), with a locked folio of a regular file of `A::FileSystem`.
     unsafe extern "C" fn read_folio(
         _file: *mut bindings::file,
         folio: *mut bindings::folio,
     ) -> c_int {
-        // SAFETY: By the caller.
+        // SAFETY: By the function's requirements.
         unsafe { buffered::read_folio::<A::Read>(folio) };
         0
     }
 
+    /// `readahead`.
+    ///
     /// # Safety
     ///
-    /// As for `read_folio`.
+    /// For the page cache (`read_pages()`), with a request for a regular file of `A::FileSystem` that is the caller's
+    /// alone. The invalidate lock is held shared, the request's folios are locked.
     unsafe extern "C" fn readahead(rac: *mut bindings::readahead_control) {
-        // SAFETY: By the caller.
+        // SAFETY: By the function's requirements.
         unsafe { buffered::readahead::<A::Read>(rac) }
     }
 
+    /// `writepages`.
+    ///
     /// # Safety
     ///
-    /// As for `read_folio`.
+    /// For writeback (`do_writepages()`), with the mapping of a regular file of `A::FileSystem`, whose inode stays
+    /// for the call, and a control that is the caller's alone.
     unsafe extern "C" fn writepages(
         mapping: *mut bindings::address_space,
         wbc: *mut bindings::writeback_control,
     ) -> c_int {
-        // SAFETY: By the caller.
+        // SAFETY: By the function's requirements.
         unsafe { writeback::writepages::<A::Writeback>(mapping, wbc) }
     }
 
+    /// `bmap`.
+    ///
     /// # Safety
     ///
-    /// As for `read_folio`.
+    /// For the VFS (`bmap()`), with the mapping of a regular file of `A::FileSystem`.
     unsafe extern "C" fn bmap(
         mapping: *mut bindings::address_space,
         block: bindings::sector_t,
     ) -> bindings::sector_t {
-        // SAFETY: By the caller.
+        // SAFETY: By the function's requirements.
         unsafe { iomap::bmap::<A::Read>(mapping, block) }
     }
 
+    /// `swap_activate`.
+    ///
     /// # Safety
     ///
-    /// As for `read_folio`.
+    /// For `swapon(2)` (`setup_swap_extents()`), with an open regular file of `A::FileSystem`, whose `i_rwsem` is held
+    /// exclusively, and a new swap area.
     unsafe extern "C" fn swap_activate(
         sis: *mut bindings::swap_info_struct,
         file: *mut bindings::file,
         span: *mut bindings::sector_t,
     ) -> c_int {
-        // SAFETY: By the caller.
+        // SAFETY: By the function's requirements.
         unsafe { iomap::swap_activate::<A::Swap>(sis, file, span) }
     }
 }
 
 /// What concerns the data of regular files.
 impl<T: FileSystem> INode<T> {
-    /// The device that the file system is on.
+    /// The device that the filesystem is on.
     pub(super) fn block_device(&self) -> *mut bindings::block_device {
         // SAFETY: The inode is live, and so is its super block.
         unsafe { (*(*self.as_raw()).i_sb).s_bdev }
@@ -156,16 +208,6 @@ impl<T: FileSystem> INode<T> {
         // SAFETY: The inode is live, and the counter is only ever accessed atomically.
         let count = unsafe { Atomic::from_ptr(&raw mut (*self.as_raw()).i_dio_count.counter) };
         count.load(Acquire) != 0
-    }
-
-    /// Drops the page cache beyond `size`, which the inode's size is already, and its mappings into memory.
-    ///
-    /// Waits for writeback; the invalidate lock is held exclusively.
-    pub(crate) fn truncate_pagecache(&self, size: u64) {
-        // SAFETY: The inode is live.
-        unsafe {
-            bindings::truncate_pagecache(self.as_raw(), size.min(i64::MAX as u64) as i64);
-        }
     }
 
     /// The size grew from `from` to `to`: the folio at the old end must fault again before it is written.

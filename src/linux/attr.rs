@@ -5,10 +5,38 @@
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
 //! [`include/linux/stat.h`](srctree/include/linux/stat.h),
 //! [`include/linux/mnt_idmapping.h`](srctree/include/linux/mnt_idmapping.h)
+//!
+//! The structures are the VFS's, lent for one call.
+//!
+//! # Locks
+//!
+//! A change ([`Attr`]) comes with the inode's `i_rwsem` held exclusively, a question ([`Stat`]) with none.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! fn setattr(idmap: &Idmap, inode: &INode<MyFs>, attr: &mut Attr<'_, MyFs>) -> Result {
+//!     attr.prepare(idmap)?;
+//!     if attr.size().is_some() {
+//!         return Err(EOPNOTSUPP);
+//!     }
+//!     attr.apply(idmap);
+//!     Ok(())
+//! }
+//! ```
 
-use super::{bindings, fs::FileSystem, inode::INode, time::Timestamp};
+use super::{
+    bindings,
+    fs::FileSystem,
+    inode::INode,
+    time::Timestamp, //
+};
 use core::marker::PhantomData;
-use kernel::{error::to_result, prelude::*, types::Opaque};
+use kernel::{
+    error::to_result,
+    prelude::*,
+    types::Opaque, //
+};
 
 /// How a mount maps user and group ids.
 ///
@@ -23,7 +51,7 @@ impl Idmap {
     ///
     /// `idmap` must be valid for the lifetime of the reference.
     pub(super) unsafe fn from_raw<'a>(idmap: *mut bindings::mnt_idmap) -> &'a Self {
-        // SAFETY: `Self` is a transparent wrapper; the rest is the caller's promise.
+        // SAFETY: `Self` is a transparent wrapper; the rest is the function's requirements.
         unsafe { &*idmap.cast() }
     }
 
@@ -38,7 +66,7 @@ impl Idmap {
 /// # Invariants
 ///
 /// `attr` is a valid `struct iattr` and the caller's alone, `dentry` a valid dentry with an inode of `T`, for the
-/// lifetime.
+/// lifetime. Fields of `attr` that `ia_valid` does not name may not be initialised.
 pub(crate) struct Attr<'a, T: FileSystem> {
     attr: *mut bindings::iattr,
     dentry: *mut bindings::dentry,
@@ -73,20 +101,22 @@ impl<'a, T: FileSystem> Attr<'a, T> {
 
     /// The size that the file is to have.
     pub(crate) fn size(&self) -> Option<i64> {
-        // SAFETY: Valid by the type's invariants.
-        self.has(bindings::ATTR_SIZE)
-            .then(|| unsafe { (*self.attr).ia_size })
+        self.has(bindings::ATTR_SIZE).then(|| {
+            // SAFETY: Valid by the type's invariants; set, as the flag says.
+            unsafe { (*self.attr).ia_size }
+        })
     }
 
     /// Adds that the times of the last change of data and inode become the present.
     pub(crate) fn touch(&mut self) {
         // SAFETY: Valid by the type's invariants.
-        unsafe {
-            let now = bindings::current_time(self.inode());
-            (*self.attr).ia_mtime = now;
-            (*self.attr).ia_ctime = now;
-            (*self.attr).ia_valid |= bindings::ATTR_MTIME | bindings::ATTR_CTIME;
-        }
+        let now = unsafe { bindings::current_time(self.inode()) };
+        // SAFETY: Valid by the type's invariants.
+        unsafe { (*self.attr).ia_mtime = now };
+        // SAFETY: Valid by the type's invariants.
+        unsafe { (*self.attr).ia_ctime = now };
+        // SAFETY: Valid by the type's invariants.
+        unsafe { (*self.attr).ia_valid |= bindings::ATTR_MTIME | bindings::ATTR_CTIME };
     }
 
     /// Checks that the task may make this change, and that limits allow it.
@@ -115,65 +145,48 @@ pub(crate) mod attributes {
 }
 
 /// The answer to `statx(2)`.
-///
-/// # Invariants
-///
-/// Wraps a valid `struct kstat` that is the caller's alone.
 #[repr(transparent)]
-pub(crate) struct Stat(Opaque<bindings::kstat>);
+pub(crate) struct Stat(bindings::kstat);
 
 impl Stat {
     /// # Safety
     ///
-    /// `stat` must be valid, and the caller's alone, for the lifetime of the reference.
+    /// `stat` must be valid, initialised, and the caller's alone, for the lifetime of the reference.
     pub(super) unsafe fn from_raw<'a>(stat: *mut bindings::kstat) -> &'a mut Self {
-        // SAFETY: `Self` is a transparent wrapper; the rest is the caller's promise.
+        // SAFETY: `Self` is a transparent wrapper; the rest is the function's requirements.
         unsafe { &mut *stat.cast() }
     }
 
     /// Fills in what the VFS knows of the inode.
     pub(crate) fn fill<T: FileSystem>(&mut self, idmap: &Idmap, wanted: Wanted, inode: &INode<T>) {
-        // SAFETY: Valid by the types' invariants.
+        // SAFETY: Valid by the types' invariants; what the callee reads of the inode are words.
         unsafe {
-            bindings::generic_fillattr(idmap.as_raw(), wanted.0, inode.as_raw(), self.0.get());
+            bindings::generic_fillattr(idmap.as_raw(), wanted.0, inode.as_raw(), &mut self.0);
         }
     }
 
     /// Sets the time at which the file was created.
     pub(crate) fn set_birth_time(&mut self, time: Timestamp) {
-        // SAFETY: Valid by the type's invariants.
-        unsafe {
-            (*self.0.get()).btime = time.into_raw();
-            (*self.0.get()).result_mask |= bindings::STATX_BTIME;
-        }
+        self.0.btime = time.into_raw();
+        self.0.result_mask |= bindings::STATX_BTIME;
     }
 
     /// Sets which of [`attributes`] the filesystem knows, and which of them the file has.
     pub(crate) fn set_attributes(&mut self, known: u64, has: u64) {
-        // SAFETY: Valid by the type's invariants.
-        unsafe {
-            (*self.0.get()).attributes |= has & known;
-            (*self.0.get()).attributes_mask |= known;
-        }
+        self.0.attributes |= has & known;
+        self.0.attributes_mask |= known;
     }
 
     /// Sets to what memory and file offset of direct I/O must be aligned, in bytes.
     pub(crate) fn set_direct_alignment(&mut self, memory: u32, offset: u32) {
-        // SAFETY: Valid by the type's invariants.
-        unsafe {
-            (*self.0.get()).dio_mem_align = memory;
-            (*self.0.get()).dio_offset_align = offset;
-            (*self.0.get()).result_mask |= bindings::STATX_DIOALIGN;
-        }
+        self.0.dio_mem_align = memory;
+        self.0.dio_offset_align = offset;
+        self.0.result_mask |= bindings::STATX_DIOALIGN;
     }
 
     /// Adds to the space that the file takes, in units of 512 bytes.
     pub(crate) fn add_blocks(&mut self, sectors: u64) {
-        // SAFETY: Valid by the type's invariants.
-        unsafe {
-            let blocks = &mut (*self.0.get()).blocks;
-            *blocks = blocks.saturating_add(sectors);
-        }
+        self.0.blocks = self.0.blocks.saturating_add(sectors);
     }
 }
 

@@ -1,12 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Block devices that a file system is mounted on.
+//! Block devices that a filesystem is mounted on.
 //!
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
+//!
+//! A [`BlockDevice`] keeps the device open. While one is there, nobody else can mount the device.
+//!
+//! # Locks
+//!
+//! None.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! let device = sb.block_device()?;
+//! if device.can_discard() {
+//!     device.discard(start, len)?;
+//! }
+//! device.flush()?;
+//! ```
 
 use super::bindings;
 use core::ptr::NonNull;
-use kernel::error::{code::*, to_result, Result};
+use kernel::error::{
+    code::*,
+    to_result,
+    Result, //
+};
 
 /// Sectors are 512 bytes, whatever the device says.
 const SECTOR_SHIFT: u32 = 9;
@@ -16,7 +36,7 @@ const SECTOR_SHIFT: u32 = 9;
 /// # Invariants
 ///
 /// `file` is an open block device, of which the value owns a reference.
-pub struct BlockDevice {
+pub(crate) struct BlockDevice {
     file: NonNull<bindings::file>,
 }
 
@@ -32,7 +52,7 @@ impl BlockDevice {
     /// # Safety
     ///
     /// `sb` must be a valid super block whose device is open: between `fill_super` and the end of `put_super`.
-    pub(in crate::linux) unsafe fn of_super(sb: *mut bindings::super_block) -> Result<Self> {
+    pub(super) unsafe fn of_super(sb: *mut bindings::super_block) -> Result<Self> {
         // SAFETY: `sb` is valid by the function's requirements.
         let file = NonNull::new(unsafe { (*sb).s_bdev_file }).ok_or(ENOTBLK)?;
 
@@ -43,13 +63,13 @@ impl BlockDevice {
     }
 
     /// The C structure, valid as long as `self`.
-    pub(in crate::linux) fn as_raw(&self) -> *mut bindings::block_device {
+    pub(super) fn as_raw(&self) -> *mut bindings::block_device {
         // SAFETY: `file` is an open block device by the type invariant.
         unsafe { bindings::file_bdev(self.file.as_ptr()) }
     }
 
     /// Size in bytes.
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         // SAFETY: The device is open by the type invariant.
         let bytes = unsafe { bindings::bdev_nr_bytes(self.as_raw()) };
 
@@ -57,37 +77,37 @@ impl BlockDevice {
     }
 
     /// Whether the device refuses writes.
-    pub fn is_read_only(&self) -> bool {
+    pub(crate) fn is_read_only(&self) -> bool {
         // SAFETY: The device is open by the type invariant.
         unsafe { bindings::bdev_read_only(self.as_raw()) }
     }
 
     /// Smallest unit of direct I/O, in bytes.
-    pub fn logical_block_size(&self) -> u32 {
+    pub(crate) fn logical_block_size(&self) -> u32 {
         // SAFETY: The device is open by the type invariant.
         unsafe { bindings::bdev_logical_block_size(self.as_raw()) }
     }
 
     /// Whether the device can discard.
-    pub fn can_discard(&self) -> bool {
+    pub(crate) fn can_discard(&self) -> bool {
         // SAFETY: The device is open by the type invariant.
         unsafe { bindings::bdev_max_discard_sectors(self.as_raw()) != 0 }
     }
 
     /// Sectors of 512 bytes that were written to the device since it was made.
-    pub fn sectors_written(&self) -> u64 {
+    pub(crate) fn sectors_written(&self) -> u64 {
         // SAFETY: The device is open by the type invariant.
         unsafe { bindings::part_stat_sectors_written(self.as_raw()) }
     }
 
     /// Makes durable what the device has in its cache. Waits.
-    pub fn flush(&self) -> Result {
+    pub(crate) fn flush(&self) -> Result {
         // SAFETY: The device is open by the type invariant.
         to_result(unsafe { bindings::blkdev_issue_flush(self.as_raw()) })
     }
 
     /// Tells the device that `len` bytes from byte `start` on hold nothing. Waits; `EOPNOTSUPP` where it cannot.
-    pub fn discard(&self, start: u64, len: u64) -> Result {
+    pub(crate) fn discard(&self, start: u64, len: u64) -> Result {
         if !self.can_discard() {
             return Err(EOPNOTSUPP);
         }
@@ -103,13 +123,13 @@ impl BlockDevice {
     }
 
     /// Writes back all dirty cached blocks of the device and waits for them.
-    pub fn write_back(&self) -> Result {
+    pub(crate) fn write_back(&self) -> Result {
         // SAFETY: The device is open by the type invariant.
         to_result(unsafe { bindings::sync_blockdev(self.as_raw()) })
     }
 
     /// Drops the cached blocks that are clean and that nobody refers to.
-    pub fn invalidate(&self) {
+    pub(crate) fn invalidate(&self) {
         // SAFETY: The device is open by the type invariant.
         unsafe { bindings::invalidate_bdev(self.as_raw()) }
     }

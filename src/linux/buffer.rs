@@ -11,25 +11,58 @@
 //! * jbd2. It reads the bytes of a block that a transaction changed when all handles of that
 //!   transaction have been stopped, and it lets no handle of a later transaction have the block before
 //!   it is done with it (`jbd2_journal_get_write_access()`). So it never reads while a handle gives the
-//!   bytes to be changed. It writes to the bytes while it replays a journal, that is within
-//!   [`super::jbd2::Unloaded::load`], whose caller uses no block of the device meanwhile.
+//!   bytes to be changed. [`BufferHead::write_through`] looks at jbd2's own state, under its lock.
+//!   It writes to the bytes of the journal's blocks, which [`BufferCache`] does not give out, and to any
+//!   while it replays a journal: [`super::jbd2::Unloaded::open`] takes the only [`BufferCache`] of the
+//!   device, and before it does anything it takes what was given out until then out of the cache.
 //! * The device. It fills a block before `BH_Uptodate` is set, once only (a block that could not be
 //!   written is not read again), and bytes are given out after that. It reads a block under `BH_Lock`,
 //!   which `jbd2_journal_get_write_access()` waits for; then the block is not dirty for the block layer
 //!   until its transaction has committed.
-//! * Somebody with the device file open for writing. As for every file system, that is the
+//! * Somebody with the device file open for writing. As for every filesystem, that is the
 //!   administrator's decision (`CONFIG_BLK_DEV_WRITE_MOUNTED`).
 //!
 //! # Lock
 //!
 //! The byte lock is innermost: under it nothing sleeps, and no other byte lock is taken.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! fn fill_super(sb: &super_block::New<'_, Self>, mut cache: BufferCache) -> Result<u32> {
+//!     sb.set_block_size(&mut cache, 4096)?;
+//!     let magic = cache.read(0)?.with(|bytes| bytes.first_chunk::<4>().copied());
+//!     magic.map(u32::from_le_bytes).ok_or(EINVAL)
+//! }
+//! ```
 
-use super::bindings;
-use super::block_device::BlockDevice;
-use core::ptr::NonNull;
-use kernel::alloc::{flags::GFP_KERNEL, KVec};
-use kernel::error::{code::*, Result};
-use kernel::sync::atomic::{Acquire, Atomic, Full, Relaxed};
+use super::{
+    bindings,
+    block_device::BlockDevice, //
+};
+use core::{
+    mem::ManuallyDrop,
+    ptr::{
+        self,
+        NonNull, //
+    }, //
+};
+use kernel::{
+    alloc::{
+        flags::GFP_KERNEL,
+        KVec, //
+    },
+    error::{
+        code::*,
+        Result, //
+    },
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        Full,
+        Relaxed, //
+    }, //
+};
 
 /// First of the bits of `b_state` that are free for us.
 const FIRST_BIT: u32 = bindings::jbd_state_bits_BH_JBDPrivateStart;
@@ -52,13 +85,26 @@ const fn bit(nr: bindings::bh_state_bits) -> usize {
     1 << nr
 }
 
+/// Whether a journal was aborted.
+///
+/// # Safety
+///
+/// `journal` must be valid.
+pub(super) unsafe fn is_aborted(journal: *const bindings::journal_t) -> bool {
+    // SAFETY: By the function's requirements; a word is read at once.
+    let flags = unsafe { ptr::read_volatile(&raw const (*journal).j_flags) };
+
+    flags & bindings::JBD2_ABORT as usize != 0
+}
+
 /// A reference to a cached block.
 ///
 /// # Invariants
 ///
-/// `raw` is a mapped buffer of a block device's cache, of which the value owns a reference.
+/// `raw` is a buffer of a block device's cache, of which the value owns a reference. It is mapped, or it was taken out
+/// of the cache ([`BufferCache::detach`]) and its bytes stay as they are.
 /// The buffer was up to date when the value was made, or only code of this room has the value.
-pub struct BufferHead {
+pub(crate) struct BufferHead {
     raw: NonNull<bindings::buffer_head>,
 }
 
@@ -131,21 +177,21 @@ impl BufferHead {
     ///
     /// `raw` must be a mapped buffer of a block device's cache that is up to date, with a reference that stays until
     /// `f` returns.
-    pub(in crate::linux) unsafe fn with_borrowed<R>(
+    pub(super) unsafe fn with_borrowed<R>(
         raw: NonNull<bindings::buffer_head>,
         f: impl FnOnce(&Self) -> R,
     ) -> R {
         // INVARIANT: By the function's requirements; the reference is not given up.
-        f(&core::mem::ManuallyDrop::new(Self { raw }))
+        f(&ManuallyDrop::new(Self { raw }))
     }
 
-    pub(in crate::linux) fn as_raw(&self) -> *mut bindings::buffer_head {
+    pub(super) fn as_raw(&self) -> *mut bindings::buffer_head {
         self.raw.as_ptr()
     }
 
     /// Gives up the value, not the reference.
-    pub(in crate::linux) fn into_raw(self) -> *mut bindings::buffer_head {
-        core::mem::ManuallyDrop::new(self).raw.as_ptr()
+    pub(super) fn into_raw(self) -> *mut bindings::buffer_head {
+        ManuallyDrop::new(self).raw.as_ptr()
     }
 
     fn state(&self) -> &Atomic<usize> {
@@ -158,13 +204,13 @@ impl BufferHead {
     }
 
     /// The block's number on its device, in units of its size.
-    pub fn nr(&self) -> u64 {
+    pub(crate) fn nr(&self) -> u64 {
         // SAFETY: The buffer is valid by its invariant, and a mapped one keeps its place.
         unsafe { (*self.as_raw()).b_blocknr }
     }
 
     /// Gives `f` the bytes, a whole block, under the byte lock: `f` must not sleep, nor touch another block.
-    pub fn with<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
         f(Bytes::lock(self).get())
     }
 
@@ -173,7 +219,7 @@ impl BufferHead {
     /// # Safety
     ///
     /// A handle must have write or create access to the buffer.
-    pub(in crate::linux) unsafe fn with_mut<R>(&self, f: impl FnOnce(&mut [u8]) -> R) -> R {
+    pub(super) unsafe fn with_mut<R>(&self, f: impl FnOnce(&mut [u8]) -> R) -> R {
         let mut bytes = Bytes::lock(self);
 
         // SAFETY: By the function's requirements.
@@ -181,12 +227,12 @@ impl BufferHead {
     }
 
     /// The tag, four bits for the user of the cache; 0 in a block that has just come into memory.
-    pub fn tag(&self) -> u8 {
+    pub(crate) fn tag(&self) -> u8 {
         ((self.state().load(Acquire) & TAG_MASK) >> TAG_SHIFT) as u8
     }
 
     /// Sets the tag, 0 to 15. Who sees it then, sees what was stored before.
-    pub fn set_tag(&self, tag: u8) {
+    pub(crate) fn set_tag(&self, tag: u8) {
         let tag = ((tag as usize) << TAG_SHIFT) & TAG_MASK;
         let mut old = self.state().load(Relaxed);
 
@@ -199,11 +245,11 @@ impl BufferHead {
     }
 
     /// Whether the last attempt to write the block failed. Its bytes in memory are the true ones.
-    pub fn write_failed(&self) -> bool {
+    pub(crate) fn write_failed(&self) -> bool {
         self.test(bit(bindings::bh_state_bits_BH_Write_EIO))
     }
 
-    pub(in crate::linux) fn is_uptodate(&self) -> bool {
+    pub(super) fn is_uptodate(&self) -> bool {
         self.test(bit(bindings::bh_state_bits_BH_Uptodate))
     }
 
@@ -220,11 +266,28 @@ impl BufferHead {
         false
     }
 
+    /// Whether the buffer is in its device's cache, under the block's number.
+    fn is_mapped(&self) -> bool {
+        self.test(bit(bindings::bh_state_bits_BH_Mapped))
+    }
+
+    /// Whether it is a block of `device`, and in its cache.
+    pub(super) fn is_of(&self, device: *mut bindings::block_device) -> bool {
+        // SAFETY: The buffer is valid by its invariant; a word is read at once.
+        let of = unsafe { ptr::read_volatile(&raw const (*self.as_raw()).b_bdev) };
+
+        of == device && self.is_mapped()
+    }
+
     /// Changes a block without a transaction and writes it to the device at once, past its cache if `fua`. Waits.
+    /// `f` works on a copy, so it may take its time.
     ///
-    /// For a block that no running transaction has changed: the super block before the journal is used, after it was
-    /// emptied, or after it was aborted. `f` works on a copy, so it may take its time.
-    pub fn write_through(&self, fua: bool, f: impl FnOnce(&mut [u8])) -> Result {
+    /// # Errors
+    ///
+    /// `EBUSY` where a transaction holds the block that has not committed, unless its journal was aborted, and `f` was
+    /// not called if that was so from the beginning. `EIO`, `ENOMEM`.
+    pub(crate) fn write_through(&self, fua: bool, f: impl FnOnce(&mut [u8])) -> Result {
+        drop(Still::lock(self)?);
         let mut copy = KVec::new();
 
         // An allocation may sleep, with the byte lock nobody may: it must be free again after this line.
@@ -238,38 +301,125 @@ impl BufferHead {
         });
         f(&mut copy);
 
-        // SAFETY: The buffer is valid. `BH_Lock` keeps the device from reading the bytes while they change, the byte
-        // lock other Rust code. If jbd2 should read them in an aborted commit, that is a race between copies in C,
-        // as with ext4's super block, and what it reads is never used.
-        unsafe {
-            bindings::lock_buffer(self.as_raw());
-            let bytes = Bytes::lock(self);
+        let still = Still::lock(self)?;
 
-            core::ptr::copy_nonoverlapping(
-                copy.as_ptr(),
-                bytes.pointer(),
-                bytes.len().min(copy.len()),
-            );
-            drop(bytes);
-            bindings::set_buffer_uptodate(self.as_raw());
-            bindings::clear_buffer_dirty(self.as_raw());
-        }
-
-        let mut flags = bindings::req_op_REQ_OP_WRITE | 1 << bindings::req_flag_bits___REQ_SYNC;
-
-        if fua {
-            flags |= 1 << bindings::req_flag_bits___REQ_FUA;
-        }
-        // SAFETY: The buffer is valid, mapped and locked; `bh_end_write()` unlocks it.
-        unsafe {
-            bindings::bh_submit(self.as_raw(), flags, Some(bindings::bh_end_write));
-            bindings::wait_on_buffer(self.as_raw());
-        }
+        still.put(&copy);
+        still.write(fua);
         if self.write_failed() {
             self.revive();
             return Err(EIO);
         }
         Ok(())
+    }
+}
+
+/// A buffer that neither the device nor jbd2 reads, by `BH_Lock` and `b_state_lock`.
+///
+/// # Invariants
+///
+/// This task has `BH_Lock` of the buffer, which is mapped. `head` is null, or jbd2's part of the buffer, of which the
+/// value has a reference and the lock; `BH_Shadow`, which is set under that lock, is not set.
+struct Still<'a> {
+    buffer: &'a BufferHead,
+    head: *mut bindings::journal_head,
+}
+
+impl<'a> Still<'a> {
+    /// Waits for whoever reads the bytes. See [`BufferHead::write_through`] for the errors.
+    fn lock(buffer: &'a BufferHead) -> Result<Self> {
+        loop {
+            let raw = buffer.as_raw();
+            // SAFETY: The buffer is valid by its invariant.
+            unsafe { bindings::lock_buffer(raw) };
+            // Who takes a buffer out of the cache has its lock, too.
+            if !buffer.is_mapped() {
+                // SAFETY: Locked above.
+                unsafe { bindings::unlock_buffer(raw) };
+                return Err(EIO);
+            }
+            // SAFETY: The buffer is valid. The callee gives jbd2's part of it with a reference, or null.
+            let head = unsafe { bindings::jbd2_journal_grab_journal_head(raw) };
+            if !head.is_null() {
+                // SAFETY: `head` is valid, as we have a reference.
+                unsafe { bindings::spin_lock(&raw mut (*head).b_state_lock) };
+            }
+            // INVARIANT: All was taken above; what is not so yet is looked at before the value is given out.
+            let this = Self { buffer, head };
+            if buffer.test(bit(bindings::jbd_state_bits_BH_Shadow)) {
+                drop(this);
+                // SAFETY: The buffer is valid. The end of the I/O of the commit clears the bit, and needs no lock.
+                unsafe { bindings::wait_on_buffer_shadow(raw) };
+                continue;
+            }
+            return match this.is_held() {
+                true => Err(EBUSY),
+                false => Ok(this),
+            };
+        }
+    }
+
+    /// Whether a transaction holds the block that will yet commit.
+    fn is_held(&self) -> bool {
+        if self.head.is_null() {
+            return false;
+        }
+        // SAFETY: Valid by the invariants, and read under their lock, under which transactions take and leave a buffer.
+        let transactions = unsafe { [(*self.head).b_transaction, (*self.head).b_next_transaction] };
+
+        transactions.into_iter().any(|transaction| {
+            // SAFETY: A transaction that has a buffer stays, as does its journal.
+            !transaction.is_null() && unsafe { !is_aborted((*transaction).t_journal) }
+        })
+    }
+
+    /// Sets the bytes.
+    fn put(&self, from: &[u8]) {
+        let bytes = Bytes::lock(self.buffer);
+
+        // SAFETY: `pointer` is valid for `len` bytes, which are not `from`'s. The byte lock keeps Rust code out. jbd2
+        // and the device do not read the bytes, by the invariants.
+        unsafe {
+            ptr::copy_nonoverlapping(from.as_ptr(), bytes.pointer(), bytes.len().min(from.len()));
+        }
+    }
+
+    /// Writes the block and waits for it.
+    fn write(self, fua: bool) {
+        let this = ManuallyDrop::new(self);
+        let raw = this.buffer.as_raw();
+        let mut flags = bindings::req_op_REQ_OP_WRITE | 1 << bindings::req_flag_bits___REQ_SYNC;
+
+        if fua {
+            flags |= 1 << bindings::req_flag_bits___REQ_FUA;
+        }
+        this.release();
+        // SAFETY: The buffer is valid, and `BH_Lock` is ours.
+        unsafe { bindings::set_buffer_uptodate(raw) };
+        // SAFETY: As above.
+        unsafe { bindings::clear_buffer_dirty(raw) };
+        // SAFETY: As above, and it is mapped; `bh_end_write()` gives the lock back.
+        unsafe { bindings::bh_submit(raw, flags, Some(bindings::bh_end_write)) };
+        // SAFETY: The buffer is valid.
+        unsafe { bindings::wait_on_buffer(raw) };
+    }
+
+    /// Gives jbd2's part back. Called once.
+    fn release(&self) {
+        if self.head.is_null() {
+            return;
+        }
+        // SAFETY: The lock is ours by the invariants.
+        unsafe { bindings::spin_unlock(&raw mut (*self.head).b_state_lock) };
+        // SAFETY: The reference is ours by the invariants.
+        unsafe { bindings::jbd2_journal_put_journal_head(self.head) };
+    }
+}
+
+impl Drop for Still<'_> {
+    fn drop(&mut self) {
+        self.release();
+        // SAFETY: Locked by the invariants.
+        unsafe { bindings::unlock_buffer(self.buffer.as_raw()) };
     }
 }
 
@@ -289,40 +439,116 @@ impl Drop for BufferHead {
     }
 }
 
+/// Blocks of a device that follow each other.
+#[derive(Clone, Copy)]
+pub(crate) struct Run {
+    /// The first.
+    pub(crate) start: u64,
+    /// How many.
+    pub(crate) len: u32,
+}
+
 /// The cache of a block device, in blocks of the size that the device was set to.
-pub struct BufferCache {
+///
+/// There is one for each mount, which [`super::fs::FileSystem::fill_super`] gets. When it is dropped, a [`BufferHead`]
+/// that somebody has kept is of no use any more, and shares nothing with who uses the device next.
+///
+/// # Invariants
+///
+/// Nobody else gives out [`BufferHead`]s of the device. `journal` has all blocks that a journal in use may write to.
+pub(crate) struct BufferCache {
     device: BlockDevice,
     size: u32,
+    journal: KVec<Run>,
 }
 
 impl BufferCache {
-    /// The cache of `device`, in blocks of the size set with `sb_set_blocksize()`.
-    pub fn new(device: BlockDevice) -> Self {
-        // SAFETY: The device is open.
-        let size = unsafe { bindings::block_size(device.as_raw()) };
+    /// The cache of `device`.
+    ///
+    /// # Safety
+    ///
+    /// There must be no other of the device.
+    pub(super) unsafe fn new(device: BlockDevice) -> Self {
+        // INVARIANT: By the function's requirements; there is no journal in use.
+        let mut this = Self {
+            device,
+            size: 0,
+            journal: KVec::new(),
+        };
+        this.update_block_size();
+        this
+    }
 
-        Self { device, size }
+    /// The device's block size has been set. Buffers of another size have been taken out of the cache with that.
+    pub(super) fn update_block_size(&mut self) {
+        // SAFETY: The device is open.
+        self.size = unsafe { bindings::block_size(self.device.as_raw()) };
+    }
+
+    /// Writes all dirty blocks and takes all blocks out of the cache: whoever has a [`BufferHead`] keeps the bytes as
+    /// they are, and shares them with nobody who reads the block anew.
+    pub(super) fn detach(&mut self) -> Result {
+        let written = self.device.write_back();
+        // SAFETY: The device is open.
+        let mapping = unsafe { (*self.device.as_raw()).bd_mapping };
+
+        // SAFETY: The mapping stays with the open device.
+        unsafe { bindings::filemap_invalidate_lock(mapping) };
+        // SAFETY: No conditions.
+        unsafe { bindings::invalidate_bh_lrus() };
+        // SAFETY: As above. What was dirty has been written, or cannot be; who writes to the device's file meanwhile
+        // does so at the administrator's risk, as with `set_blocksize()`.
+        unsafe { bindings::truncate_inode_pages(mapping, 0) };
+        // SAFETY: Locked above.
+        unsafe { bindings::filemap_invalidate_unlock(mapping) };
+        written
+    }
+
+    /// A journal may write to `blocks` from now on.
+    pub(super) fn set_journal(&mut self, blocks: KVec<Run>) {
+        self.journal = blocks;
+    }
+
+    /// The device block of block `block` of the journal.
+    pub(super) fn journal_block(&self, block: u64) -> Option<u64> {
+        let mut offset = block;
+
+        for run in &self.journal {
+            match offset.checked_sub(run.len.into()) {
+                Some(left) => offset = left,
+                None => return run.start.checked_add(offset),
+            }
+        }
+        None
+    }
+
+    /// Whether block `nr` is the journal's.
+    fn is_journal(&self, nr: u64) -> bool {
+        self.journal.iter().any(|run| {
+            nr.checked_sub(run.start)
+                .is_some_and(|offset| offset < u64::from(run.len))
+        })
     }
 
     /// The device.
-    pub fn device(&self) -> &BlockDevice {
+    pub(crate) fn device(&self) -> &BlockDevice {
         &self.device
     }
 
     /// The block size in bytes.
-    pub fn block_size(&self) -> u32 {
+    pub(crate) fn block_size(&self) -> u32 {
         self.size
     }
 
     /// Number of blocks on the device.
-    pub fn blocks(&self) -> u64 {
+    pub(crate) fn blocks(&self) -> u64 {
         self.device.size() / u64::from(self.size.max(1))
     }
 
     /// A buffer for block `nr`, up to date or not.
     fn buffer(&self, nr: u64, wait: bool) -> Result<BufferHead> {
         // The cache does not look at the device's end until the buffer is submitted.
-        if nr >= self.blocks() {
+        if nr >= self.blocks() || self.is_journal(nr) {
             return Err(EIO);
         }
         // SAFETY: The device is open, and the size is the one that it was set to.
@@ -338,14 +564,15 @@ impl BufferCache {
         let buffer = unsafe { BufferHead::from_raw(raw) };
 
         // A device that shrank leaves buffers that are not mapped, which must not be submitted.
-        if !buffer.test(bit(bindings::bh_state_bits_BH_Mapped)) {
+        if !buffer.is_mapped() {
             return Err(EIO);
         }
         Ok(buffer)
     }
 
-    /// Block `nr`, from memory or else read from the device. Waits. `EIO` also past the device's end.
-    pub fn read(&self, nr: u64) -> Result<BufferHead> {
+    /// Block `nr`, from memory or else read from the device. Waits. `EIO` also past the device's end, and for a block
+    /// of the journal.
+    pub(crate) fn read(&self, nr: u64) -> Result<BufferHead> {
         let buffer = self.buffer(nr, true)?;
 
         if !buffer.revive() {
@@ -358,18 +585,20 @@ impl BufferCache {
     }
 
     /// Block `nr` if it is in memory. Never waits.
-    pub fn cached(&self, nr: u64) -> Option<BufferHead> {
+    pub(crate) fn cached(&self, nr: u64) -> Option<BufferHead> {
+        if self.is_journal(nr) {
+            return None;
+        }
         // SAFETY: The device is open, and the size is the one that it was set to.
         let raw = unsafe { bindings::__find_get_block(self.device.as_raw(), nr, self.size) };
         // SAFETY: The callee gives a buffer with a reference, or null. It leaves this room only when it is up to date.
         let buffer = unsafe { BufferHead::from_raw(NonNull::new(raw)?) };
 
-        (buffer.test(bit(bindings::bh_state_bits_BH_Mapped)) && buffer.is_uptodate())
-            .then_some(buffer)
+        (buffer.is_mapped() && buffer.is_uptodate()).then_some(buffer)
     }
 
     /// Starts reading `count` blocks from `nr` on, as far as there are such. Does not wait for them.
-    pub fn readahead(&self, nr: u64, count: u32) {
+    pub(crate) fn readahead(&self, nr: u64, count: u32) {
         for i in 0..u64::from(count) {
             let Some(nr) = nr.checked_add(i) else { return };
             let Ok(buffer) = self.buffer(nr, false) else {
@@ -383,7 +612,14 @@ impl BufferCache {
     }
 
     /// A buffer for block `nr` that will be filled by [`super::jbd2::Handle::create`]. May not be up to date.
-    pub(in crate::linux) fn get(&self, nr: u64) -> Result<BufferHead> {
+    pub(super) fn get(&self, nr: u64) -> Result<BufferHead> {
         self.buffer(nr, true)
+    }
+}
+
+impl Drop for BufferCache {
+    fn drop(&mut self) {
+        // The last user of the device does the same when it is closed, and has nobody to tell either.
+        let _ = self.detach();
     }
 }

@@ -103,8 +103,8 @@ pub(super) unsafe fn dio_read_simple(
     }
 }
 
-/// Is an ioend one that must end in a task, for its folios to leave the page cache? Since Linux 7.3 the block layer sees
-/// to that.
+/// Is an ioend one that must end in a task, for its folios to leave the page cache? Since Linux 7.3 the block layer
+/// sees to that.
 ///
 /// # Safety
 ///
@@ -137,7 +137,8 @@ pub(super) unsafe fn has_task(ioend: *mut bindings::iomap_ioend) {
     let _ = ioend;
 }
 
-/// The `kernel` crate, with the error codes that it lacks before Linux 7.3. The crate's root gives it the name `kernel`.
+/// The `kernel` crate, with the error codes that it lacks before Linux 7.3. The crate's root gives it the name
+/// `kernel`.
 #[cfg(not(has_error_codes))]
 pub mod kernel_crate {
     pub use ::kernel_of_tree::*;

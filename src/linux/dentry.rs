@@ -3,9 +3,31 @@
 //! Entries of the VFS's cache of names, as operations of an inode get them.
 //!
 //! C header: [`include/linux/dcache.h`](srctree/include/linux/dcache.h)
+//!
+//! # Locks
+//!
+//! `i_rwsem` of the entry's directory, by the VFS: see [`Entry`].
+//!
+//! # Examples
+//!
+//! ```ignore
+//! fn rename(idmap: &Idmap, how: &Rename<'_, MyFs>) -> Result {
+//!     match how.new.inode() {
+//!         Some(_) => Err(EEXIST),
+//!         None => move_name(how.old_dir, how.old.name(), how.new_dir, how.new.name()),
+//!     }
+//! }
+//! ```
 
-use super::{bindings, fs::FileSystem, inode::INode};
-use core::{marker::PhantomData, slice};
+use super::{
+    bindings,
+    fs::FileSystem,
+    inode::INode, //
+};
+use core::{
+    marker::PhantomData,
+    slice, //
+};
 
 /// An entry whose name and inode cannot change while the caller uses it: `i_rwsem` of its directory is held
 /// exclusively, or the entry is not known to others.
@@ -25,24 +47,23 @@ impl<'a, T: FileSystem> Entry<'a, T> {
 
     /// The name, without directories and end mark.
     pub(crate) fn name(&self) -> &'a [u8] {
-        // SAFETY: Valid and stable by the type's invariants; the name has that many bytes.
-        unsafe {
-            let name = &(*self.0).__bindgen_anon_1.d_name;
-            let len = name.__bindgen_anon_1.__bindgen_anon_1.len;
-            slice::from_raw_parts(name.name.cast(), len as usize)
-        }
+        // SAFETY: Valid and stable by the type's invariants.
+        let name = unsafe { &(*self.0).__bindgen_anon_1.d_name };
+        // SAFETY: Both ways to see the union are plain numbers.
+        let len = unsafe { name.__bindgen_anon_1.__bindgen_anon_1.len };
+        // SAFETY: The name has that many bytes, and neither changes nor goes for the lifetime, by the type's
+        // invariants.
+        unsafe { slice::from_raw_parts(name.name.cast(), len as usize) }
     }
 
     /// The inode, where there is one by that name.
     pub(crate) fn inode(&self) -> Option<&'a INode<T>> {
-        // SAFETY: Valid and stable by the type's invariants; an inode that has a name is ready.
-        unsafe {
-            let inode = (*self.0).d_inode;
-            if inode.is_null() {
-                None
-            } else {
-                Some(INode::from_raw(inode))
-            }
+        // SAFETY: Valid and stable by the type's invariants.
+        let inode = unsafe { (*self.0).d_inode };
+        if inode.is_null() {
+            return None;
         }
+        // SAFETY: An inode that has a name is ready, and the dentry has a reference.
+        Some(unsafe { INode::from_raw(inode) })
     }
 }

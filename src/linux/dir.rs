@@ -3,14 +3,41 @@
 //! Open directories: listing names, and making them durable.
 //!
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
+//!
+//! What [`Operations::open`] gives lives as long as the open directory.
+//!
+//! # Locks
+//!
+//! The VFS holds the directory's `i_rwsem`, shared, while names are listed.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! fn list(dir: &INode<MyFs>, open: &Self::Open, to: &mut Emitter<'_>) -> Result {
+//!     while let Some(name) = open.name_at(to.pos()) {
+//!         if !to.emit(name.bytes(), name.inode(), EntryKind::Unknown) {
+//!             break;
+//!         }
+//!         to.set_pos(name.next());
+//!     }
+//!     Ok(())
+//! }
+//! ```
 
-use super::{bindings, fs::FileSystem, inode::INode};
+use super::{
+    bindings,
+    fs::FileSystem,
+    inode::INode, //
+};
 use core::marker::PhantomData;
 use kernel::{
     error::from_result,
-    ffi::{c_int, c_uint},
+    ffi::{
+        c_int,
+        c_uint, //
+    },
     prelude::*,
-    types::ForeignOwnable,
+    types::ForeignOwnable, //
 };
 
 /// The operations of open directories.
@@ -39,24 +66,21 @@ pub(crate) trait Operations: Sized + 'static {
 ///
 /// # Invariants
 ///
-/// `context` is valid for the lifetime, and nobody else uses it.
+/// The actor of `context` is one that may be called with it.
 pub(crate) struct Emitter<'a> {
-    context: *mut bindings::dir_context,
+    context: &'a mut bindings::dir_context,
     narrow: bool,
-    _p: PhantomData<&'a mut bindings::dir_context>,
 }
 
 impl Emitter<'_> {
     /// Where to begin: 0, or what [`Self::set_pos`] has set, also in another call.
     pub(crate) fn pos(&self) -> u64 {
-        // SAFETY: Valid by the type's invariants.
-        unsafe { (*self.context).pos as u64 }
+        self.context.pos as u64
     }
 
     /// Sets the position of the next name that is emitted, or where to go on.
     pub(crate) fn set_pos(&mut self, pos: u64) {
-        // SAFETY: Valid by the type's invariants.
-        unsafe { (*self.context).pos = pos as i64 };
+        self.context.pos = pos as i64;
     }
 
     /// Whether the user takes positions of 32 bits only.
@@ -67,22 +91,20 @@ impl Emitter<'_> {
     /// Gives one name, whether inode and type (`DT_*`) are right or not is the caller's business. `false`
     /// where it was not taken.
     pub(crate) fn emit(&mut self, name: &[u8], inode: u64, kind: EntryKind) -> bool {
-        let Ok(len) = c_int::try_from(name.len()) else {
+        let (Ok(len), Some(actor)) = (c_int::try_from(name.len()), self.context.actor) else {
             return false;
         };
-        // SAFETY: Valid by the type's invariants; the name has that many bytes, and an actor copies it.
+        let pos = self.context.pos;
+        // SAFETY: By the type's invariants; the name has that many bytes, and an actor copies it.
         unsafe {
-            match (*self.context).actor {
-                Some(actor) => actor(
-                    self.context,
-                    name.as_ptr().cast(),
-                    len,
-                    (*self.context).pos,
-                    inode,
-                    kind as c_uint,
-                ),
-                None => false,
-            }
+            actor(
+                self.context,
+                name.as_ptr().cast(),
+                len,
+                pos,
+                inode,
+                kind as c_uint,
+            )
         }
     }
 }
@@ -128,79 +150,94 @@ impl<O: Operations> Table<O> {
         ..pin_init::zeroed()
     };
 
+    /// `open`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`do_dentry_open()`), with a directory of `O::FileSystem` and a file that nobody uses yet, which
+    /// holds it.
     unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+        // SAFETY: By the function's requirements; an inode that is opened is ready.
+        let inode = unsafe { INode::from_raw(inode) };
         from_result(|| {
-            // SAFETY: The VFS gives an inode that is ready, and a file that nobody uses yet.
-            unsafe {
-                let open = O::open(INode::from_raw(inode))?;
-                (*file).private_data = open.into_foreign().cast();
-            }
+            let open = O::open(inode)?;
+            // SAFETY: By the function's requirements.
+            unsafe { (*file).private_data = open.into_foreign().cast() };
             Ok(0)
         })
     }
 
+    /// `release`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`__fput()`), with a file that was opened by [`Self::open`], for the last time.
     unsafe extern "C" fn release(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-        // SAFETY: The VFS gives a file that was opened, for the last time.
+        // SAFETY: By the function's requirements: `open` has set it, and nobody uses it any more.
         drop(unsafe { <KBox<O::Open> as ForeignOwnable>::from_foreign((*file).private_data) });
         0
     }
 
+    /// `llseek`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`vfs_llseek()`), with an open directory.
     unsafe extern "C" fn llseek(
         file: *mut bindings::file,
         offset: bindings::loff_t,
         whence: c_int,
     ) -> bindings::loff_t {
-        // SAFETY: The VFS gives an open file.
-        unsafe {
-            let end = if is_narrow(file) {
-                O::END.min(i32::MAX.into())
-            } else {
-                O::END
-            };
-            bindings::generic_file_llseek_size(file, offset, whence, end, end)
-        }
+        // SAFETY: By the function's requirements.
+        let end = match unsafe { bindings::file_wants_narrow_positions(file) } {
+            true => O::END.min(i32::MAX.into()),
+            false => O::END,
+        };
+        // SAFETY: By the function's requirements.
+        unsafe { bindings::generic_file_llseek_size(file, offset, whence, end, end) }
     }
 
+    /// `iterate_shared`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`iterate_dir()`), with a file that was opened by [`Self::open`], whose inode's `i_rwsem` is held
+    /// shared, and a context that nobody else uses.
     unsafe extern "C" fn iterate(
         file: *mut bindings::file,
         context: *mut bindings::dir_context,
     ) -> c_int {
+        // SAFETY: By the function's requirements; an open file holds its inode.
+        let inode = unsafe { INode::from_raw((*file).f_inode) };
+        // SAFETY: By the function's requirements: `open` has set it, and it stays until the file is released.
+        let open = unsafe { &*(*file).private_data.cast::<O::Open>() };
+        // SAFETY: By the function's requirements.
+        let narrow = unsafe { bindings::file_wants_narrow_positions(file) };
+        // SAFETY: By the function's requirements.
+        let context = unsafe { &mut *context };
         from_result(|| {
-            // SAFETY: The VFS gives an open file with its inode, and a context that is ours to use. What `open`
-            // has set stays until the file is released.
-            unsafe {
-                let open = &*(*file).private_data.cast::<O::Open>();
-                let mut to = Emitter {
-                    context,
-                    narrow: is_narrow(file),
-                    _p: PhantomData,
-                };
-                O::list(INode::from_raw((*file).f_inode), open, &mut to)?;
-            }
+            // INVARIANT: The VFS has set the actor for this context.
+            O::list(inode, open, &mut Emitter { context, narrow })?;
             Ok(0)
         })
     }
 
+    /// `fsync`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`vfs_fsync_range()`), with an open directory.
     unsafe extern "C" fn fsync(
         file: *mut bindings::file,
         _start: bindings::loff_t,
         _end: bindings::loff_t,
         data_only: c_int,
     ) -> c_int {
+        // SAFETY: By the function's requirements; an open file holds its inode.
+        let inode = unsafe { INode::from_raw((*file).f_inode) };
         from_result(|| {
-            // SAFETY: The VFS gives an open file with its inode.
-            O::sync(unsafe { INode::from_raw((*file).f_inode) }, data_only != 0)?;
+            O::sync(inode, data_only != 0)?;
             Ok(0)
         })
     }
-}
-
-/// Whether the user of a file takes positions of 32 bits only.
-///
-/// # Safety
-///
-/// `file` must be valid.
-unsafe fn is_narrow(file: *mut bindings::file) -> bool {
-    // SAFETY: By the caller's promise.
-    unsafe { bindings::file_wants_narrow_positions(file) }
 }

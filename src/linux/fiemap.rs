@@ -3,6 +3,20 @@
 //! The answer to the `FS_IOC_FIEMAP` call.
 //!
 //! C header: [`include/linux/fiemap.h`](srctree/include/linux/fiemap.h)
+//!
+//! The structure is the VFS's, lent for one call. iomap fills it in ([`super::iomap::fiemap`]).
+//!
+//! # Locks
+//!
+//! None.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! fn fiemap(inode: &INode<MyFs>, to: &mut ExtentInfo, start: u64, len: u64) -> Result {
+//!     iomap::fiemap::<Lookup>(inode, to, start, len)
+//! }
+//! ```
 
 use super::bindings;
 use kernel::types::Opaque;
@@ -20,7 +34,7 @@ impl ExtentInfo {
     ///
     /// `info` must be valid, and the caller's alone, for the lifetime of the reference.
     pub(super) unsafe fn from_raw<'a>(info: *mut bindings::fiemap_extent_info) -> &'a mut Self {
-        // SAFETY: `Self` is a transparent wrapper; the rest is the caller's promise.
+        // SAFETY: `Self` is a transparent wrapper; the rest is the function's requirements.
         unsafe { &mut *info.cast() }
     }
 

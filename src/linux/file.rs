@@ -6,17 +6,59 @@
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
 //! [`include/linux/uio.h`](srctree/include/linux/uio.h)
+//!
+//! A [`File`] is lent for a call. A [`Kiocb`] is given away: it comes back as an [`Answer`].
+//!
+//! # Locks
+//!
+//! None is held by the VFS. Which a request needs is said where it is used.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! fn write_iter<'a>(mut iocb: Kiocb<'a, MyFs>, from: &mut IterSource<'_>) -> Answer<'a> {
+//!     let lock = iocb.inode().lock();
+//!     let written = iocb
+//!         .write_checks(from)
+//!         .and_then(|_| buffered::write::<Mapper>(&mut iocb, from, &lock));
+//!     drop(lock);
+//!     iocb.done(written)
+//! }
+//! ```
 
-use super::bindings;
-use super::fs::FileSystem;
-use super::inode::INode;
-use super::mmap::{self, Mmap};
-use core::ffi::{c_int, c_uint};
-use core::marker::PhantomData;
-use core::ptr::NonNull;
-use kernel::error::{code::*, from_err_ptr, to_result, Error, Result};
-use kernel::ffi::c_long;
-use kernel::str::{CStr, CStrExt};
+use super::{
+    bindings,
+    fs::FileSystem,
+    inode::INode,
+    lock::Held,
+    mmap::{
+        self,
+        Mmap, //
+    }, //
+};
+use core::{
+    marker::PhantomData,
+    mem,
+    ptr::{
+        self,
+        NonNull, //
+    }, //
+};
+use kernel::{
+    error::{
+        from_err_ptr,
+        from_result,
+        to_result,
+        VTABLE_DEFAULT_ERROR, //
+    },
+    ffi::{
+        c_int,
+        c_long,
+        c_uint, //
+    },
+    prelude::*,
+    str::CStrExt, //
+};
 
 /// An open file of a regular file of `T`.
 ///
@@ -41,20 +83,20 @@ impl<'a, T: FileSystem> File<'a, T> {
         }
     }
 
-    fn as_ptr(&self) -> *mut bindings::file {
+    fn as_raw(&self) -> *mut bindings::file {
         self.ptr.as_ptr()
     }
 
     /// The inode.
     pub(crate) fn inode(&self) -> &'a INode<T> {
         // SAFETY: By the invariants; a file keeps its inode.
-        unsafe { INode::from_raw((*self.as_ptr()).f_inode) }
+        unsafe { INode::from_raw((*self.as_raw()).f_inode) }
     }
 
     /// Whether it was opened for writing.
     pub(crate) fn is_writable(&self) -> bool {
         // SAFETY: The mode does not change while the file is open.
-        unsafe { (*self.as_ptr()).f_mode & bindings::FMODE_WRITE != 0 }
+        unsafe { (*self.as_raw()).f_mode & bindings::FMODE_WRITE != 0 }
     }
 
     /// Where the filesystem is mounted that the file was opened by, as the calling task sees it, in `buffer`.
@@ -64,15 +106,14 @@ impl<'a, T: FileSystem> File<'a, T> {
     /// `ENAMETOOLONG` where the path and a zero do not fit.
     pub(crate) fn mount_point<'b>(&self, buffer: &'b mut [u8]) -> Result<&'b [u8]> {
         let len = i32::try_from(buffer.len()).map_err(|_| EINVAL)?;
-        // SAFETY: An open file holds its mount, which holds its root; the callee writes within the buffer.
-        let path = from_err_ptr(unsafe {
-            let mnt = (*self.as_ptr()).__bindgen_anon_1.f_path.mnt;
-            let path = bindings::path {
-                mnt,
-                dentry: (*mnt).mnt_root,
-            };
-            bindings::d_path(&path, buffer.as_mut_ptr().cast(), len)
-        })?;
+        // SAFETY: The path of a file does not change while it is open.
+        let mnt = unsafe { (*self.as_raw()).__bindgen_anon_1.f_path.mnt };
+        // SAFETY: An open file holds its mount, which holds its root.
+        let dentry = unsafe { (*mnt).mnt_root };
+        let path = bindings::path { mnt, dentry };
+        // SAFETY: As above; the callee writes within the buffer.
+        let path =
+            from_err_ptr(unsafe { bindings::d_path(&path, buffer.as_mut_ptr().cast(), len) })?;
         // SAFETY: The callee returns a string within the buffer that ends with a zero, and nobody else has the buffer.
         Ok(unsafe { CStr::from_char_ptr(path) }.to_bytes())
     }
@@ -81,42 +122,41 @@ impl<'a, T: FileSystem> File<'a, T> {
     /// opening was not told of are reported too.
     pub(crate) fn write_and_wait(&self, start: i64, end: i64) -> Result {
         // SAFETY: The file is open.
-        to_result(unsafe { bindings::file_write_and_wait_range(self.as_ptr(), start, end) })
+        to_result(unsafe { bindings::file_write_and_wait_range(self.as_raw(), start, end) })
     }
 
     /// Reports an error of earlier writeback that this opening was not told of.
     pub(crate) fn check_writeback_error(&self) -> Result {
         // SAFETY: The file is open.
-        to_result(unsafe { bindings::file_check_and_advance_wb_err(self.as_ptr()) })
+        to_result(unsafe { bindings::file_check_and_advance_wb_err(self.as_raw()) })
     }
 
     /// Notes an access: the access time may change.
     pub(crate) fn accessed(&self) {
         // SAFETY: The file is open.
-        unsafe { bindings::file_accessed(self.as_ptr()) }
+        unsafe { bindings::file_accessed(self.as_raw()) }
     }
 
     /// Moves the position as `lseek` does, for the whences that need no map.
     pub(crate) fn llseek(&self, offset: i64, whence: i32) -> Result<i64> {
         // SAFETY: The file is open.
-        seek_result(unsafe { bindings::generic_file_llseek(self.as_ptr(), offset, whence) })
+        let pos = unsafe { bindings::generic_file_llseek(self.as_raw(), offset, whence) };
+        match pos {
+            0.. => Ok(pos),
+            error => Err(Error::from_errno(error as c_int)),
+        }
     }
 
     /// Moves the position to `pos`.
     pub(crate) fn set_position(&self, pos: i64) -> Result<i64> {
-        // SAFETY: The file is open, its super block lives.
-        seek_result(unsafe {
-            let max = (*(*(*self.as_ptr()).f_inode).i_sb).s_maxbytes;
-            bindings::vfs_setpos(self.as_ptr(), pos, max)
-        })
-    }
-}
-
-fn seek_result(ret: i64) -> Result<i64> {
-    if ret < 0 {
-        Err(Error::from_errno(ret as c_int))
-    } else {
-        Ok(ret)
+        // SAFETY: The file is open, its super block lives; the limit does not change.
+        let max = unsafe { (*(*(*self.as_raw()).f_inode).i_sb).s_maxbytes };
+        // SAFETY: The file is open.
+        let pos = unsafe { bindings::vfs_setpos(self.as_raw(), pos, max) };
+        match pos {
+            0.. => Ok(pos),
+            error => Err(Error::from_errno(error as c_int)),
+        }
     }
 }
 
@@ -143,7 +183,7 @@ impl<'a, T: FileSystem> Kiocb<'a, T> {
     }
 
     /// The C structure.
-    pub(super) fn as_ptr(&self) -> *mut bindings::kiocb {
+    pub(super) fn as_raw(&self) -> *mut bindings::kiocb {
         self.ptr.as_ptr()
     }
 
@@ -151,7 +191,7 @@ impl<'a, T: FileSystem> Kiocb<'a, T> {
     pub(crate) fn file(&self) -> File<'a, T> {
         // SAFETY: A request holds its file until after the call that it was passed to, also where it
         // completes earlier.
-        unsafe { File::from_raw((*self.as_ptr()).ki_filp) }
+        unsafe { File::from_raw((*self.as_raw()).ki_filp) }
     }
 
     /// The inode of the file.
@@ -162,12 +202,12 @@ impl<'a, T: FileSystem> Kiocb<'a, T> {
     /// Where in the file, in bytes.
     pub(crate) fn pos(&self) -> i64 {
         // SAFETY: By the invariants.
-        unsafe { (*self.as_ptr()).ki_pos }
+        unsafe { (*self.as_raw()).ki_pos }
     }
 
     fn has(&self, flag: c_int) -> bool {
         // SAFETY: By the invariants.
-        unsafe { (*self.as_ptr()).ki_flags & flag != 0 }
+        unsafe { (*self.as_raw()).ki_flags & flag != 0 }
     }
 
     /// Whether this is direct I/O.
@@ -178,7 +218,7 @@ impl<'a, T: FileSystem> Kiocb<'a, T> {
     /// Makes this a request through the page cache.
     pub(crate) fn clear_direct(&mut self) {
         // SAFETY: By the invariants.
-        unsafe { (*self.as_ptr()).ki_flags &= !bindings::IOCB_DIRECT }
+        unsafe { (*self.as_raw()).ki_flags &= !bindings::IOCB_DIRECT }
     }
 
     /// Whether it must not wait.
@@ -189,13 +229,13 @@ impl<'a, T: FileSystem> Kiocb<'a, T> {
     /// Whether somebody else than the caller waits for it.
     pub(crate) fn is_async(&self) -> bool {
         // SAFETY: By the invariants.
-        unsafe { (*self.as_ptr()).ki_complete.is_some() }
+        unsafe { (*self.as_raw()).ki_complete.is_some() }
     }
 
     /// Whether what is written must be durable when it is complete.
     pub(crate) fn is_dsync(&self) -> bool {
         // SAFETY: By the invariants.
-        unsafe { bindings::iocb_is_dsync(self.as_ptr()) }
+        unsafe { bindings::iocb_is_dsync(self.as_raw()) }
     }
 
     /// Whether it goes to the end of the file, wherever that is.
@@ -209,22 +249,32 @@ impl<'a, T: FileSystem> Kiocb<'a, T> {
     pub(crate) fn write_checks(&mut self, from: &mut IterSource<'_>) -> Result<usize> {
         let before = from.len();
         // SAFETY: Both are live and ours.
-        let ret = unsafe { bindings::generic_write_checks(self.as_ptr(), from.as_ptr()) };
+        let ret = unsafe { bindings::generic_write_checks(self.as_raw(), from.as_raw()) };
+        // INVARIANT: So much was cut.
         from.cut = from.cut.wrapping_add(before.wrapping_sub(from.len()));
         usize::try_from(ret).map_err(|_| Error::from_errno(ret as c_int))
     }
 
-    /// Drops set-user-id and capabilities, and updates the times. The inode's lock must be held, exclusively
-    /// if the inode may have something to drop ([`INode::is_nosec`] says no).
-    pub(crate) fn modified(&mut self) -> Result {
-        // SAFETY: The request is live.
-        to_result(unsafe { bindings::kiocb_modified(self.as_ptr()) })
+    /// Drops set-user-id and capabilities, and updates the times.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` where the lock is another inode's, or shared although the inode may have something to drop
+    /// ([`INode::is_nosec`] says no). `EAGAIN` where it may not wait.
+    pub(crate) fn modified(&mut self, lock: &Held<'_, T>) -> Result {
+        let inode = self.inode();
+        if !ptr::eq(inode, lock.inode()) || !(lock.is_exclusive() || inode.is_nosec()) {
+            return Err(EINVAL);
+        }
+        // SAFETY: The request is live, and the lock that the callee wants is held: a change of attributes needs it
+        // exclusively, one of the times does not.
+        to_result(unsafe { bindings::kiocb_modified(self.as_raw()) })
     }
 
     /// Makes the last `written` bytes durable where the file or the request asks for it. Returns `written`.
     pub(crate) fn write_sync(&mut self, written: usize) -> Result<usize> {
         // SAFETY: The request is live; its position is behind the bytes.
-        let ret = unsafe { bindings::generic_write_sync(self.as_ptr(), written as isize) };
+        let ret = unsafe { bindings::generic_write_sync(self.as_raw(), written as isize) };
         usize::try_from(ret).map_err(|_| Error::from_errno(ret as c_int))
     }
 
@@ -242,7 +292,7 @@ impl<'a, T: FileSystem> Kiocb<'a, T> {
         };
         // SAFETY: Both are live and ours.
         let ret = unsafe {
-            bindings::direct_write_fallback(self.as_ptr(), from.as_ptr(), direct as isize, buffered)
+            bindings::direct_write_fallback(self.as_raw(), from.as_raw(), direct as isize, buffered)
         };
         usize::try_from(ret).map_err(|_| Error::from_errno(ret as c_int))
     }
@@ -252,7 +302,7 @@ impl<'a, T: FileSystem> Kiocb<'a, T> {
     pub(crate) fn read_buffered(mut self, to: &mut IterDest<'_>) -> Answer<'a> {
         self.clear_direct();
         // SAFETY: Both are live and ours.
-        let ret = unsafe { bindings::generic_file_read_iter(self.as_ptr(), to.as_ptr()) };
+        let ret = unsafe { bindings::generic_file_read_iter(self.as_raw(), to.as_raw()) };
         Answer(ret, PhantomData)
     }
 
@@ -289,103 +339,137 @@ impl Answer<'_> {
     }
 }
 
-macro_rules! iter {
-    ($(#[$doc:meta])* $name:ident $({ $(#[$field_doc:meta])* $field:ident: $type:ty })?) => {
-        $(#[$doc])*
-        ///
-        /// # Invariants
-        ///
-        /// Points to a live `struct iov_iter` of this direction, which nobody else uses.
-        pub(crate) struct $name<'a> {
-            ptr: NonNull<bindings::iov_iter>,
-            $($(#[$field_doc])* $field: $type,)?
-            _iter: PhantomData<&'a mut bindings::iov_iter>,
-        }
+/// Where the bytes of a read go.
+pub(crate) struct IterDest<'a>(&'a mut bindings::iov_iter);
 
-        impl $name<'_> {
-            /// # Safety
-            ///
-            /// As the invariants say.
-            unsafe fn from_raw(ptr: *mut bindings::iov_iter) -> Self {
-                Self {
-                    // SAFETY: A valid pointer is not null.
-                    ptr: unsafe { NonNull::new_unchecked(ptr) },
-                    $($field: <$type>::default(),)?
-                    _iter: PhantomData,
-                }
-            }
+impl IterDest<'_> {
+    /// The C structure.
+    pub(super) fn as_raw(&mut self) -> *mut bindings::iov_iter {
+        self.0
+    }
 
-            /// The C structure.
-            pub(super) fn as_ptr(&mut self) -> *mut bindings::iov_iter {
-                self.ptr.as_ptr()
-            }
-
-            /// The number of bytes left.
-            pub(crate) fn len(&self) -> usize {
-                // SAFETY: By the invariants.
-                unsafe { bindings::iov_iter_count(self.ptr.as_ptr()) }
-            }
-        }
-    };
-}
-
-iter! {
-    /// Where the bytes of a write come from.
-    IterSource {
-        /// Bytes that were cut off the end.
-        cut: usize
+    /// The number of bytes left.
+    pub(crate) fn len(&self) -> usize {
+        // SAFETY: The structure is valid.
+        unsafe { bindings::iov_iter_count(self.0) }
     }
 }
-iter! {
-    /// Where the bytes of a read go.
-    IterDest
+
+/// Where the bytes of a write come from.
+///
+/// # Invariants
+///
+/// There are `cut` bytes more behind the end of `iter` than it says.
+pub(crate) struct IterSource<'a> {
+    iter: &'a mut bindings::iov_iter,
+    cut: usize,
 }
 
 impl IterSource<'_> {
+    /// The C structure.
+    pub(super) fn as_raw(&mut self) -> *mut bindings::iov_iter {
+        self.iter
+    }
+
+    /// The number of bytes left.
+    pub(crate) fn len(&self) -> usize {
+        // SAFETY: The structure is valid.
+        unsafe { bindings::iov_iter_count(self.iter) }
+    }
+
     /// Gives back what [`Kiocb::write_checks`] has cut off the end.
     pub(crate) fn uncut(&mut self) {
-        let len = self.len().wrapping_add(self.cut);
-        self.cut = 0;
-        // SAFETY: That many bytes were cut off the end since the iterator was made, and what was consumed since
-        // is not counted by `len`: the memory is there.
-        unsafe { bindings::iov_iter_reexpand(self.ptr.as_ptr(), len) };
+        let len = self.len().wrapping_add(mem::take(&mut self.cut));
+        // SAFETY: By the type's invariants the memory is there. INVARIANT: It is not cut any more.
+        unsafe { bindings::iov_iter_reexpand(self.as_raw(), len) };
+    }
+}
+
+/// What requests on a file may ask for (`FMODE_*`, set when the file is opened).
+#[derive(Clone, Copy)]
+pub(crate) struct Modes(bindings::fmode_t);
+
+impl Modes {
+    /// None.
+    pub(crate) const NONE: Self = Self(0);
+    /// Not to wait (`RWF_NOWAIT`, io_uring): [`Kiocb::is_nowait`] is heeded.
+    pub(crate) const NOWAIT: Self = Self(bindings::FMODE_NOWAIT);
+    /// Direct I/O (`O_DIRECT`): [`Kiocb::is_direct`] is heeded.
+    pub(crate) const DIRECT: Self = Self(bindings::FMODE_CAN_ODIRECT);
+
+    /// Both.
+    pub(crate) const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// What the operations of files can do (`FOP_*`).
+#[derive(Clone, Copy)]
+pub(crate) struct Abilities(bindings::fop_flags_t);
+
+impl Abilities {
+    /// None.
+    pub(crate) const NONE: Self = Self(0);
+    /// Reads through the page cache may end later.
+    pub(crate) const ASYNC_READ: Self = Self(bindings::FOP_BUFFER_RASYNC);
+    /// Writes through the page cache heed [`Kiocb::is_nowait`].
+    pub(crate) const ASYNC_WRITE: Self = Self(bindings::FOP_BUFFER_WASYNC);
+    /// Direct writes of one file run side by side.
+    pub(crate) const PARALLEL_DIRECT_WRITE: Self = Self(bindings::FOP_DIO_PARALLEL_WRITE);
+    /// The page cache can be told to keep nothing (`RWF_DONTCACHE`).
+    pub(crate) const DONTCACHE: Self = Self(bindings::FOP_DONTCACHE);
+
+    /// Both.
+    pub(crate) const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 }
 
 /// Operations on open regular files.
+#[vtable]
 pub(crate) trait FileOperations: Sized + 'static {
-    /// The file system.
-    type Fs: FileSystem;
+    /// The filesystem.
+    type FileSystem: FileSystem;
     /// Faults of mappings.
-    type Mmap: Mmap<Fs = Self::Fs>;
+    type Mmap: Mmap<FileSystem = Self::FileSystem>;
+
+    /// What requests on a file may ask for.
+    const MODES: Modes = Modes::NONE;
+
+    /// What the operations can do.
+    const ABILITIES: Abilities = Abilities::NONE;
 
     /// The file is opened; size limits were checked.
-    fn open(file: File<'_, Self::Fs>) -> Result;
+    fn open(file: File<'_, Self::FileSystem>) -> Result;
 
     /// The last reference to an opening goes away.
-    fn release(file: File<'_, Self::Fs>);
+    fn release(file: File<'_, Self::FileSystem>);
 
     /// Reads.
-    fn read_iter<'a>(iocb: Kiocb<'a, Self::Fs>, to: IterDest<'_>) -> Answer<'a>;
+    fn read_iter<'a>(iocb: Kiocb<'a, Self::FileSystem>, to: &mut IterDest<'_>) -> Answer<'a>;
 
     /// Writes.
-    fn write_iter<'a>(iocb: Kiocb<'a, Self::Fs>, from: IterSource<'_>) -> Answer<'a>;
+    fn write_iter<'a>(iocb: Kiocb<'a, Self::FileSystem>, from: &mut IterSource<'_>) -> Answer<'a>;
 
     /// Makes bytes `start..=end`, and what is needed to find them, durable; the rest of the inode too
     /// unless `data_only`.
-    fn fsync(file: File<'_, Self::Fs>, start: i64, end: i64, data_only: bool) -> Result;
+    fn fsync(file: File<'_, Self::FileSystem>, start: i64, end: i64, data_only: bool) -> Result;
 
     /// Finds the next data (`SEEK_DATA`).
-    fn seek_data(inode: &INode<Self::Fs>, pos: i64) -> Result<i64>;
+    fn seek_data(inode: &INode<Self::FileSystem>, pos: i64) -> Result<i64>;
 
     /// Finds the next hole (`SEEK_HOLE`).
-    fn seek_hole(inode: &INode<Self::Fs>, pos: i64) -> Result<i64>;
+    fn seek_hole(inode: &INode<Self::FileSystem>, pos: i64) -> Result<i64>;
 
     /// Changes the blocks of a file (`fallocate(2)`), bytes `pos..pos + len`.
-    fn fallocate(file: File<'_, Self::Fs>, mode: u32, pos: i64, len: i64) -> Result;
+    fn fallocate(_file: File<'_, Self::FileSystem>, _mode: u32, _pos: i64, _len: i64) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 
-    /// File system specific requests.
-    fn ioctl(file: File<'_, Self::Fs>, cmd: u32, arg: usize) -> Result<i64>;
+    /// Requests of the filesystem's own (`ioctl(2)`).
+    fn ioctl(_file: File<'_, Self::FileSystem>, _cmd: u32, _arg: usize) -> Result<isize> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 }
 
 /// The table of a [`FileOperations`], for regular files only.
@@ -397,16 +481,21 @@ struct Table<O>(PhantomData<O>);
 
 impl<O: FileOperations> Table<O> {
     const TABLE: &'static bindings::file_operations = &bindings::file_operations {
-        fop_flags: bindings::FOP_BUFFER_RASYNC
-            | bindings::FOP_BUFFER_WASYNC
-            | bindings::FOP_DIO_PARALLEL_WRITE
-            | bindings::FOP_DONTCACHE,
+        fop_flags: O::ABILITIES.0,
         llseek: Some(Self::llseek),
         read_iter: Some(Self::read_iter),
         write_iter: Some(Self::write_iter),
         iopoll: Some(bindings::iocb_bio_iopoll),
-        unlocked_ioctl: Some(Self::ioctl),
-        compat_ioctl: bindings::compat_ptr_ioctl,
+        unlocked_ioctl: if O::HAS_IOCTL {
+            Some(Self::ioctl)
+        } else {
+            None
+        },
+        compat_ioctl: if O::HAS_IOCTL {
+            bindings::compat_ptr_ioctl
+        } else {
+            None
+        },
         mmap_prepare: Some(mmap::prepare::<O::Mmap>),
         open: Some(Self::open),
         release: Some(Self::release),
@@ -415,121 +504,146 @@ impl<O: FileOperations> Table<O> {
         splice_read: Some(bindings::filemap_splice_read),
         splice_write: Some(bindings::iter_file_splice_write),
         setlease: Some(bindings::generic_setlease),
-        fallocate: Some(Self::fallocate),
+        fallocate: if O::HAS_FALLOCATE {
+            Some(Self::fallocate)
+        } else {
+            None
+        },
         ..pin_init::zeroed()
     };
 
+    /// `llseek`.
+    ///
     /// # Safety
     ///
-    /// Called by the VFS on an open regular file of `O::Fs`, as are the others.
-    unsafe extern "C" fn llseek(file: *mut bindings::file, offset: i64, whence: c_int) -> i64 {
-        // SAFETY: By the caller.
-        let file = unsafe { File::<O::Fs>::from_raw(file) };
-        let found = match whence as c_uint {
-            bindings::SEEK_DATA => {
-                O::seek_data(file.inode(), offset).and_then(|pos| file.set_position(pos))
-            }
-            bindings::SEEK_HOLE => {
-                O::seek_hole(file.inode(), offset).and_then(|pos| file.set_position(pos))
-            }
+    /// For the VFS (`vfs_llseek()`), with an open regular file of `O::FileSystem`.
+    unsafe extern "C" fn llseek(
+        file: *mut bindings::file,
+        offset: bindings::loff_t,
+        whence: c_int,
+    ) -> bindings::loff_t {
+        // SAFETY: By the function's requirements.
+        let file = unsafe { File::<O::FileSystem>::from_raw(file) };
+        from_result(|| match whence as c_uint {
+            bindings::SEEK_DATA => file.set_position(O::seek_data(file.inode(), offset)?),
+            bindings::SEEK_HOLE => file.set_position(O::seek_hole(file.inode(), offset)?),
             _ => file.llseek(offset, whence),
-        };
-        found.unwrap_or_else(|e| i64::from(e.to_errno()))
+        })
     }
 
+    /// `read_iter`.
+    ///
     /// # Safety
     ///
-    /// As for `llseek`.
+    /// For the VFS (`vfs_read()` and others), with a request on an open regular file of `O::FileSystem`, which is the
+    /// caller's alone until it is done, or was queued and has completed; and a destination that is the caller's alone.
     unsafe extern "C" fn read_iter(
         iocb: *mut bindings::kiocb,
         iter: *mut bindings::iov_iter,
     ) -> isize {
-        // SAFETY: By the caller, and the request and the iterator are ours until the call returns or the
-        // request was queued.
-        let (iocb, iter) = unsafe { (Kiocb::from_raw(iocb), IterDest::from_raw(iter)) };
-        O::read_iter(iocb, iter).0
+        // SAFETY: By the function's requirements.
+        let iocb = unsafe { Kiocb::from_raw(iocb) };
+        // SAFETY: By the function's requirements.
+        let iter = unsafe { &mut *iter };
+        O::read_iter(iocb, &mut IterDest(iter)).0
     }
 
+    /// `write_iter`.
+    ///
     /// # Safety
     ///
-    /// As for `llseek`.
+    /// For the VFS (`vfs_write()` and others), as [`Self::read_iter`], with a source. `sb_writers` is held for a file
+    /// that somebody waits for.
     unsafe extern "C" fn write_iter(
         iocb: *mut bindings::kiocb,
         iter: *mut bindings::iov_iter,
     ) -> isize {
-        // SAFETY: As in `read_iter`.
-        let (iocb, iter) = unsafe { (Kiocb::from_raw(iocb), IterSource::from_raw(iter)) };
-        O::write_iter(iocb, iter).0
+        // SAFETY: By the function's requirements.
+        let iocb = unsafe { Kiocb::from_raw(iocb) };
+        // SAFETY: By the function's requirements.
+        let iter = unsafe { &mut *iter };
+        // INVARIANT: Nothing was cut.
+        O::write_iter(iocb, &mut IterSource { iter, cut: 0 }).0
     }
 
+    /// `open`.
+    ///
     /// # Safety
     ///
-    /// As for `llseek`.
+    /// For the VFS (`do_dentry_open()`), with a regular file of `O::FileSystem` that is being opened and that nobody
+    /// else uses, and its inode.
     unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-        // SAFETY: By the caller; the file is being opened, so its mode is ours to change.
-        unsafe {
-            (*file).f_mode |= bindings::FMODE_NOWAIT | bindings::FMODE_CAN_ODIRECT;
-            let ret = bindings::generic_file_open(inode, file);
-            if ret != 0 {
-                return ret;
-            }
-        }
-        // SAFETY: By the caller.
-        match O::open(unsafe { File::from_raw(file) }) {
-            Ok(()) => 0,
-            Err(e) => e.to_errno(),
-        }
+        // SAFETY: By the function's requirements; the mode is ours to change.
+        unsafe { (*file).f_mode |= O::MODES.0 };
+        // SAFETY: By the function's requirements.
+        let allowed = to_result(unsafe { bindings::generic_file_open(inode, file) });
+        // SAFETY: By the function's requirements.
+        let file = unsafe { File::from_raw(file) };
+        from_result(|| {
+            allowed?;
+            O::open(file)?;
+            Ok(0)
+        })
     }
 
+    /// `release`.
+    ///
     /// # Safety
     ///
-    /// As for `llseek`.
+    /// For the VFS (`__fput()`), with a regular file of `O::FileSystem` that was opened by [`Self::open`], for the last
+    /// time.
     unsafe extern "C" fn release(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-        // SAFETY: By the caller.
+        // SAFETY: By the function's requirements.
         O::release(unsafe { File::from_raw(file) });
         0
     }
 
+    /// `fsync`.
+    ///
     /// # Safety
     ///
-    /// As for `llseek`.
+    /// For the VFS (`vfs_fsync_range()`), with an open regular file of `O::FileSystem`.
     unsafe extern "C" fn fsync(
         file: *mut bindings::file,
-        start: i64,
-        end: i64,
-        datasync: c_int,
+        start: bindings::loff_t,
+        end: bindings::loff_t,
+        data_only: c_int,
     ) -> c_int {
-        // SAFETY: By the caller.
-        match O::fsync(unsafe { File::from_raw(file) }, start, end, datasync != 0) {
-            Ok(()) => 0,
-            Err(e) => e.to_errno(),
-        }
+        // SAFETY: By the function's requirements.
+        let file = unsafe { File::from_raw(file) };
+        from_result(|| {
+            O::fsync(file, start, end, data_only != 0)?;
+            Ok(0)
+        })
     }
 
+    /// `fallocate`.
+    ///
     /// # Safety
     ///
-    /// As for `llseek`.
+    /// For the VFS (`vfs_fallocate()`), with a regular file of `O::FileSystem` that is open for writing.
     unsafe extern "C" fn fallocate(
         file: *mut bindings::file,
         mode: c_int,
-        pos: i64,
-        len: i64,
+        pos: bindings::loff_t,
+        len: bindings::loff_t,
     ) -> c_long {
-        // SAFETY: By the caller.
-        match O::fallocate(unsafe { File::from_raw(file) }, mode as u32, pos, len) {
-            Ok(()) => 0,
-            Err(e) => e.to_errno() as c_long,
-        }
+        // SAFETY: By the function's requirements.
+        let file = unsafe { File::from_raw(file) };
+        from_result(|| {
+            O::fallocate(file, mode as u32, pos, len)?;
+            Ok(0)
+        })
     }
 
+    /// `unlocked_ioctl`.
+    ///
     /// # Safety
     ///
-    /// As for `llseek`.
+    /// For the VFS (`vfs_ioctl()`), with an open regular file of `O::FileSystem`.
     unsafe extern "C" fn ioctl(file: *mut bindings::file, cmd: c_uint, arg: usize) -> c_long {
-        // SAFETY: By the caller.
-        match O::ioctl(unsafe { File::from_raw(file) }, cmd, arg) {
-            Ok(n) => n as c_long,
-            Err(e) => e.to_errno() as c_long,
-        }
+        // SAFETY: By the function's requirements.
+        let file = unsafe { File::from_raw(file) };
+        from_result(|| O::ioctl(file, cmd, arg))
     }
 }

@@ -8,18 +8,67 @@
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
 //! [`include/linux/fs/super_types.h`](srctree/include/linux/fs/super_types.h)
+//!
+//! A type is registered for as long as its [`Module`] is there, and that is there for as long as anything is mounted.
+//!
+//! # Locks
+//!
+//! The VFS holds `s_umount` where a super block is filled, reconfigured, frozen, synced or put.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! module! {
+//!     type: linux::fs::Module<MyFs>,
+//!     name: "myfs",
+//!     authors: ["Somebody"],
+//!     description: "A filesystem",
+//!     license: "GPL",
+//!     alias: ["fs-myfs"],
+//! }
+//! ```
 
 use super::{
     bindings,
-    fs_context::{self, FsContext, Parameter},
-    inode::{INode, InodeRef},
+    buffer::BufferCache,
+    fs_context::{
+        self,
+        FsContext,
+        Parameter, //
+    },
+    inode::{
+        INode,
+        InodeRef, //
+    },
     iomap::ioend::Batch,
     statfs::StatFs,
-    super_block::{self, SuperBlock},
+    super_block::{
+        self,
+        SuperBlock, //
+    }, //
 };
-use core::{marker::PhantomPinned, ptr};
+use core::{
+    marker::PhantomPinned,
+    ptr, //
+};
 use kernel::{
-    error::to_result, prelude::*, seq_file::SeqFile, sync::Arc, types::Opaque, workqueue::Queue,
+    error::to_result,
+    module::this_module,
+    prelude::*,
+    seq_file::SeqFile,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    },
+    time::{
+        delay::fsleep,
+        Delta, //
+    },
+    types::Opaque,
+    workqueue::Queue, //
 };
 
 /// Flags of a [`FileSystem`] type.
@@ -79,9 +128,10 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
         value: fs_context::Value,
     ) -> Result;
 
-    /// Reads the super block of the device and gives the mount its data.
+    /// Reads the super block of the device and gives the mount its data. `cache` is the only one of the device.
     fn fill_super(
         sb: &super_block::New<'_, Self>,
+        cache: BufferCache,
         context: &FsContext,
         options: Self::Options,
     ) -> Result<Arc<Self::SuperData>>;
@@ -106,7 +156,7 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     /// Ends [`Self::freeze_fs`].
     fn unfreeze_fs(sb: &SuperBlock<Self>) -> Result;
 
-    /// The device is gone, with the file system mounted: from now on nothing can be changed.
+    /// The device is gone, with the filesystem mounted: from now on nothing can be changed.
     fn shutdown(sb: &SuperBlock<Self>);
 
     /// Fills in the numbers of `statfs(2)`.
@@ -143,6 +193,9 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
 
 /// A module that is one filesystem type and nothing else, for `module!`: the type is registered as long as the module
 /// is loaded, which it stays while anything is mounted.
+///
+/// One that somebody else has made cannot be registered beside it, as names are unique. Dropped, it waits until nothing
+/// is mounted.
 #[pin_data]
 pub(crate) struct Module<T: FileSystem> {
     #[pin]
@@ -150,9 +203,9 @@ pub(crate) struct Module<T: FileSystem> {
 }
 
 impl<T: FileSystem> kernel::InPlaceModule for Module<T> {
-    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            registration <- Registration::new(module),
+            registration <- Registration::new(),
         })
     }
 }
@@ -161,12 +214,15 @@ impl<T: FileSystem> kernel::InPlaceModule for Module<T> {
 ///
 /// # Invariants
 ///
-/// `fs` is registered, `cache` is a live slab cache of [`INode<T>`]s.
+/// `cache` is a live slab cache of [`INode<T>`]s, `owner` the module that `T` is a part of. If `registered` is set,
+/// `fs` is or was registered.
 #[pin_data(PinnedDrop)]
 pub(super) struct Registration<T: FileSystem> {
     #[pin]
     fs: Opaque<bindings::file_system_type>,
     cache: *mut bindings::kmem_cache,
+    owner: *mut bindings::module,
+    registered: Atomic<bool>,
     #[pin]
     _pin: PhantomPinned,
     _p: core::marker::PhantomData<T>,
@@ -179,10 +235,12 @@ unsafe impl<T: FileSystem> Sync for Registration<T> {}
 
 impl<T: FileSystem> Registration<T> {
     /// Registers the type with the VFS.
-    fn new(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+    fn new() -> impl PinInit<Self, Error> {
         const { fs_context::check_parameters(T::PARAMETERS) };
         try_pin_init!(Self {
             cache: INode::<T>::create_cache(T::NAME)?,
+            owner: this_module::<T::OwnerModule>().as_ptr(),
+            registered: Atomic::new(false),
             fs <- Opaque::ffi_init(|slot: *mut bindings::file_system_type| {
                 // SAFETY: `slot` is valid for writes; all zeros is a valid value of the C structure.
                 unsafe { ptr::write_bytes(slot, 0, 1) };
@@ -190,7 +248,7 @@ impl<T: FileSystem> Registration<T> {
                 unsafe {
                     (*slot).name = T::NAME.as_ptr().cast();
                     (*slot).fs_flags = T::FLAGS;
-                    (*slot).owner = module.as_ptr();
+                    (*slot).owner = this_module::<T::OwnerModule>().as_ptr();
                     (*slot).init_fs_context = Some(fs_context::init_context::<T>);
                     (*slot).parameters = T::PARAMETERS.as_ptr().cast();
                     (*slot).kill_sb = Some(super_block::kill_callback::<T>);
@@ -200,9 +258,11 @@ impl<T: FileSystem> Registration<T> {
             _p: core::marker::PhantomData,
         })
         .pin_chain(|this| {
-            // SAFETY: The structure is filled in, pinned, and unregistered before it goes away. If this
-            // fails, `this` is dropped; unregistering what is not registered does nothing.
-            to_result(unsafe { bindings::register_filesystem(this.fs.get()) })
+            // SAFETY: The structure is filled in, pinned, and unregistered before it goes away, for which nobody uses
+            // it. If this fails, `this` is dropped.
+            to_result(unsafe { bindings::register_filesystem(this.fs.get()) })?;
+            this.registered.store(true, Relaxed);
+            Ok(())
         })
     }
 
@@ -212,21 +272,27 @@ impl<T: FileSystem> Registration<T> {
     ///
     /// `sb` must be a super block of a filesystem type that was registered by a `Registration<T>`.
     pub(super) unsafe fn cache_of(sb: *mut bindings::super_block) -> *mut bindings::kmem_cache {
-        // SAFETY: A super block is valid and has a type; by the caller's promise the type is the field of a
-        // `Registration<T>`, which stays until no super block is left.
-        unsafe {
-            let fs = Opaque::cast_from((*sb).s_type).cast_mut();
-            (*kernel::container_of!(fs, Self, fs)).cache
-        }
+        // SAFETY: By the function's requirements; a super block has a type.
+        let fs = Opaque::cast_from(unsafe { (*sb).s_type }).cast_mut();
+        // SAFETY: By the function's requirements the type is the field of a `Registration<T>`, which stays until no
+        // super block is left.
+        unsafe { (*kernel::container_of!(fs, Self, fs)).cache }
     }
 }
 
 #[pinned_drop]
 impl<T: FileSystem> PinnedDrop for Registration<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: Registered by the type's invariants, and not used any more: the module that owns it
-        // cannot be unloaded while something is mounted.
-        unsafe { bindings::unregister_filesystem(self.fs.get()) };
+        if self.registered.load(Relaxed) {
+            // SAFETY: Registered by the type's invariants.
+            unsafe { bindings::unregister_filesystem(self.fs.get()) };
+            // From now on nobody finds it. Who has found it has a reference on the module, which is given up after the
+            // last use of the type. When the module is unloaded there is none.
+            // SAFETY: The module is valid, as its code runs.
+            while unsafe { bindings::module_is_used(self.owner) } {
+                fsleep(Delta::from_millis(20));
+            }
+        }
         // SAFETY: Inodes are freed by callbacks of RCU; after the barrier all of them are.
         unsafe { bindings::rcu_barrier() };
         // SAFETY: The cache is live by the invariants, and empty now.

@@ -4,18 +4,50 @@
 //!
 //! C headers: [`include/linux/fs_context.h`](srctree/include/linux/fs_context.h),
 //! [`include/linux/fs_parser.h`](srctree/include/linux/fs_parser.h)
+//!
+//! A context is the VFS's, lent for one call; the options in it are the filesystem's from its making to the mount.
+//!
+//! # Locks
+//!
+//! The VFS calls one operation of a context at a time.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! const ERRORS: [Constant; 2] = [Constant::new(c"continue", 0), Constant::END];
+//!
+//! const PARAMETERS: [Parameter; 3] = [
+//!     Parameter::u32(c"commit", 1),
+//!     Parameter::one_of(c"errors", 2, &ERRORS),
+//!     Parameter::END,
+//! ];
+//! ```
 
 use super::{
     bindings,
     fs::FileSystem,
-    super_block::{self, SuperBlock},
+    super_block::{
+        self,
+        SuperBlock, //
+    }, //
 };
-use core::{marker::PhantomData, mem::MaybeUninit, ptr};
+use core::{
+    marker::PhantomData,
+    mem,
+    ptr, //
+};
 use kernel::{
-    error::from_result,
+    error::{
+        from_result,
+        to_result, //
+    },
+    ffi::c_int,
     fmt,
     prelude::*,
-    types::{ForeignOwnable, Opaque},
+    types::{
+        ForeignOwnable,
+        Opaque, //
+    }, //
 };
 
 /// A name for a value of an enumerated option.
@@ -95,7 +127,7 @@ impl Parameter {
                     *const bindings::fs_parameter_spec,
                     *mut bindings::fs_parameter,
                     *mut bindings::fs_parse_result,
-                ) -> kernel::ffi::c_int,
+                ) -> c_int,
         );
         Self::with(Some(name), kind, number, 0, ptr::null())
     }
@@ -117,7 +149,7 @@ impl Parameter {
                     *const bindings::fs_parameter_spec,
                     *mut bindings::fs_parameter,
                     *mut bindings::fs_parse_result,
-                ) -> kernel::ffi::c_int,
+                ) -> c_int,
         );
         Self::with(Some(name), kind, number, 0, table.as_ptr().cast())
     }
@@ -154,7 +186,7 @@ impl FsContext {
     ///
     /// `fc` must be valid for the lifetime of the reference, and in use by the caller only.
     unsafe fn from_raw<'a>(fc: *mut bindings::fs_context) -> &'a Self {
-        // SAFETY: `Self` is a transparent wrapper; the rest is the caller's promise.
+        // SAFETY: `Self` is a transparent wrapper; the rest is the function's requirements.
         unsafe { &*fc.cast() }
     }
 
@@ -177,12 +209,13 @@ impl FsContext {
     }
 
     fn log(&self, level: u8, message: fmt::Arguments<'_>) {
-        // SAFETY: Valid by the type's invariants, and a context has a type with a name; `%pA` prints the
-        // `fmt::Arguments` that is given.
+        // SAFETY: Valid by the type's invariants.
+        let context = unsafe { &*self.0.get() };
+        // SAFETY: A context has a type with a name; `%pA` prints the `fmt::Arguments` that is given.
         unsafe {
             bindings::logfc(
-                (*self.0.get()).log.log,
-                (*(*self.0.get()).fs_type).name,
+                context.log.log,
+                (*context.fs_type).name,
                 level as kernel::ffi::c_char,
                 c"%pA".as_ptr().cast(),
                 ptr::from_ref(&message).cast::<kernel::ffi::c_void>(),
@@ -217,90 +250,110 @@ impl<T: FileSystem> Table<T> {
         reconfigure: Some(Self::reconfigure),
     };
 
+    /// Takes the options away from a context.
+    ///
     /// # Safety
     ///
-    /// `fc` must be a context of `T`.
+    /// `fc` must be a context that [`init_callback`] of `T` has set up, and the caller's alone.
     unsafe fn take_options(fc: *mut bindings::fs_context) -> Option<KBox<T::Options>> {
-        // SAFETY: A context of `T`: `fs_private` is null or a box that we made.
-        unsafe {
-            let private = core::mem::replace(&mut (*fc).fs_private, ptr::null_mut());
-            <KBox<T::Options> as ForeignOwnable>::try_from_foreign(private)
-        }
+        // SAFETY: By the function's requirements.
+        let private = unsafe { mem::replace(&mut (*fc).fs_private, ptr::null_mut()) };
+        // SAFETY: `fs_private` is null or a box of `init_callback`, which nobody has any more.
+        unsafe { <KBox<T::Options> as ForeignOwnable>::try_from_foreign(private) }
     }
 
+    /// `free`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`put_fs_context()`), with a context that [`init_callback`] of `T` has set up, for the last time.
     unsafe extern "C" fn free(fc: *mut bindings::fs_context) {
-        // SAFETY: The VFS gives a context of `T`, for the last time.
+        // SAFETY: By the function's requirements.
         drop(unsafe { Self::take_options(fc) });
     }
 
+    /// `parse_param`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`vfs_parse_fs_param()`), with a context that [`init_callback`] of `T` has set up, and a
+    /// parameter. The context's `uapi_mutex` is held, or nobody else has the context.
     unsafe extern "C" fn parse_param(
         fc: *mut bindings::fs_context,
         param: *mut bindings::fs_parameter,
-    ) -> kernel::ffi::c_int {
-        let mut result = MaybeUninit::<bindings::fs_parse_result>::zeroed();
-        // SAFETY: The VFS gives a valid context and parameter; the list has its end (see `Registration`).
+    ) -> c_int {
+        let mut result = bindings::fs_parse_result::default();
+        // SAFETY: By the function's requirements; the list has its end (see `Registration`).
         let number = unsafe {
             bindings::__fs_parse(
                 &mut (*fc).log,
                 T::PARAMETERS.as_ptr().cast(),
                 param,
-                result.as_mut_ptr(),
+                &mut result,
             )
         };
-        if number < 0 {
-            return number;
-        }
-        // SAFETY: All zeros is a valid value, and `__fs_parse` may have filled it in.
-        let result = unsafe { result.assume_init() };
         let value = Value {
             negated: result.negated,
             // SAFETY: All variants are plain numbers, or a `bool` or user id that we do not offer.
             number: unsafe { *result.__bindgen_anon_1.uint_32.as_ref() },
         };
-        // SAFETY: The VFS gives a context of `T` and calls one operation at a time: the box is ours. It was
-        // set by `init_callback`, and parameters are parsed before anything takes it away.
-        let (context, options) = unsafe {
-            (
-                FsContext::from_raw(fc),
-                (*fc).fs_private.cast::<T::Options>().as_mut(),
-            )
-        };
+        // SAFETY: By the function's requirements: the box of `init_callback`, if nothing has taken it away.
+        let options = unsafe { (*fc).fs_private.cast::<T::Options>().as_mut() };
+        // SAFETY: By the function's requirements.
+        let context = unsafe { FsContext::from_raw(fc) };
         from_result(|| {
+            to_result(number)?;
             let options = options.ok_or(EINVAL)?;
             T::parse_parameter(context, options, number as u8, value)?;
             Ok(0)
         })
     }
 
-    unsafe extern "C" fn get_tree(fc: *mut bindings::fs_context) -> kernel::ffi::c_int {
-        // SAFETY: The VFS gives a valid context; `fill_super` is for super blocks of `T`.
+    /// `get_tree`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`vfs_get_tree()`), with a context that [`init_callback`] of `T` has set up for a mount.
+    unsafe extern "C" fn get_tree(fc: *mut bindings::fs_context) -> c_int {
+        // SAFETY: By the function's requirements; `fill_super` is for super blocks of `T`.
         unsafe { bindings::get_tree_bdev(fc, Some(Self::fill_super)) }
     }
 
+    /// What [`Self::get_tree`] fills a new super block with.
+    ///
+    /// # Safety
+    ///
+    /// For `get_tree_bdev()`, with the context that [`Self::get_tree`] was called with, and a new super block on an
+    /// open device. `s_umount` is held exclusively.
     unsafe extern "C" fn fill_super(
         sb: *mut bindings::super_block,
         fc: *mut bindings::fs_context,
-    ) -> kernel::ffi::c_int {
-        // SAFETY: Called by `get_tree_bdev` with the context of `T` and a new super block.
-        let (context, options) = unsafe { (FsContext::from_raw(fc), Self::take_options(fc)) };
+    ) -> c_int {
+        // SAFETY: By the function's requirements.
+        let options = unsafe { Self::take_options(fc) };
+        // SAFETY: By the function's requirements.
+        let context = unsafe { FsContext::from_raw(fc) };
         from_result(|| {
             let options = KBox::into_inner(options.ok_or(EINVAL)?);
-            // SAFETY: As above: a new super block of `T`, whose device is open.
+            // SAFETY: By the function's requirements.
             unsafe { super_block::fill::<T>(sb, context, options) }?;
             Ok(0)
         })
     }
 
-    unsafe extern "C" fn reconfigure(fc: *mut bindings::fs_context) -> kernel::ffi::c_int {
-        // SAFETY: The VFS gives a context of `T` for a remount: its root is that of a mounted super block of
-        // `T`, which stays mounted.
-        let (context, options, sb) = unsafe {
-            (
-                FsContext::from_raw(fc),
-                Self::take_options(fc),
-                SuperBlock::<T>::from_raw((*(*fc).root).d_sb),
-            )
-        };
+    /// `reconfigure`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`reconfigure_super()`), with a context that [`init_callback`] of `T` has set up for a remount, or
+    /// that has made a mount: its root is that of a mounted super block, whose `s_umount` is held exclusively.
+    unsafe extern "C" fn reconfigure(fc: *mut bindings::fs_context) -> c_int {
+        // SAFETY: By the function's requirements.
+        let options = unsafe { Self::take_options(fc) };
+        // SAFETY: By the function's requirements.
+        let sb = unsafe { SuperBlock::<T>::from_raw((*(*fc).root).d_sb) };
+        // SAFETY: By the function's requirements.
+        let context = unsafe { FsContext::from_raw(fc) };
         from_result(|| {
             T::reconfigure(sb, context, KBox::into_inner(options.ok_or(EINVAL)?))?;
             Ok(0)
@@ -315,8 +368,8 @@ impl<T: FileSystem> Table<T> {
 /// See [`init_callback`].
 pub(super) unsafe extern "C" fn init_context<T: FileSystem>(
     fc: *mut kernel::bindings::fs_context,
-) -> kernel::ffi::c_int {
-    // SAFETY: By the caller's promise; both types are `struct fs_context`, which the crate's bindings
+) -> c_int {
+    // SAFETY: By the function's requirements; both types are `struct fs_context`, which the crate's bindings
     // only declare.
     unsafe { init_callback::<T>(fc.cast()) }
 }
@@ -325,23 +378,24 @@ pub(super) unsafe extern "C" fn init_context<T: FileSystem>(
 ///
 /// # Safety
 ///
-/// For the VFS only, with a new context of the type that `T` registered.
-unsafe fn init_callback<T: FileSystem>(fc: *mut bindings::fs_context) -> kernel::ffi::c_int {
-    // SAFETY: A new context: valid, and if it is for a remount its root is that of a mounted super block.
-    let remount = unsafe {
-        if (*fc).purpose() == bindings::fs_context_purpose_FS_CONTEXT_FOR_RECONFIGURE {
-            Some(SuperBlock::<T>::from_raw((*(*fc).root).d_sb))
-        } else {
-            None
+/// For the VFS (`alloc_fs_context()`), with a new context of the type that a `Registration<T>` registered. If it is
+/// for a remount, its root is that of a mounted super block of `T`.
+unsafe fn init_callback<T: FileSystem>(fc: *mut bindings::fs_context) -> c_int {
+    // SAFETY: By the function's requirements.
+    let purpose = unsafe { (*fc).purpose() };
+    let remount = match purpose {
+        bindings::fs_context_purpose_FS_CONTEXT_FOR_RECONFIGURE => {
+            // SAFETY: By the function's requirements.
+            Some(unsafe { SuperBlock::<T>::from_raw((*(*fc).root).d_sb) })
         }
+        _ => None,
     };
     from_result(|| {
         let options = KBox::new(T::options(remount)?, GFP_KERNEL)?;
-        // SAFETY: As above; `free` gives the box back.
-        unsafe {
-            (*fc).fs_private = options.into_foreign().cast();
-            (*fc).ops = &Table::<T>::OPERATIONS;
-        }
+        // SAFETY: By the function's requirements; `free` gives the box back.
+        unsafe { (*fc).fs_private = options.into_foreign().cast() };
+        // SAFETY: By the function's requirements.
+        unsafe { (*fc).ops = &Table::<T>::OPERATIONS };
         Ok(0)
     })
 }

@@ -17,6 +17,7 @@
 #include <linux/iomap.h>
 #include <linux/iversion.h>
 #include <linux/jbd2.h>
+#include <linux/module.h>
 #include <linux/pagemap.h>
 #include <linux/part_stat.h>
 #include <linux/posix_acl.h>
@@ -117,6 +118,11 @@ void iomapfs_helper_set_buffer_uptodate(struct buffer_head *bh)
 	set_buffer_uptodate(bh);
 }
 
+void iomapfs_helper_wait_on_buffer_shadow(struct buffer_head *bh)
+{
+	wait_on_bit_io(&bh->b_state, BH_Shadow, TASK_UNINTERRUPTIBLE);
+}
+
 void iomapfs_helper_wait_on_buffer(struct buffer_head *bh)
 {
 	wait_on_buffer(bh);
@@ -136,7 +142,7 @@ bool iomapfs_helper_current_is_in_group(unsigned int gid)
 
 /* linux/fileattr.h */
 
-bool iomapfs_helper_fileattr_has_fsx(struct file_kattr *fa)
+bool iomapfs_helper_fileattr_has_fsx(const struct file_kattr *fa)
 {
 	return fileattr_has_fsx(fa);
 }
@@ -269,11 +275,6 @@ bool iomapfs_helper_inode_is_new(struct inode *inode)
 	return inode_state_read_once(inode) & I_NEW;
 }
 
-bool iomapfs_helper_inode_is_symlink(struct inode *inode)
-{
-	return S_ISLNK(inode->i_mode);
-}
-
 bool iomapfs_helper_inode_is_dirsync(struct inode *inode)
 {
 	return IS_DIRSYNC(inode);
@@ -308,6 +309,12 @@ void iomapfs_helper_inode_set_atime_to_ts(struct inode *inode,
 					  struct timespec64 ts)
 {
 	inode_set_atime_to_ts(inode, ts);
+}
+
+void iomapfs_helper_inode_set_change_time(struct inode *inode,
+					  struct timespec64 ts)
+{
+	inode_set_ctime_to_ts(inode, ts);
 }
 
 void iomapfs_helper_inode_set_mtime_to_ts(struct inode *inode,
@@ -414,6 +421,21 @@ void iomapfs_helper_journal_state_write_lock(journal_t *journal)
 void iomapfs_helper_journal_state_write_unlock(journal_t *journal)
 {
 	write_unlock(&journal->j_state_lock);
+}
+
+/* linux/module.h */
+
+/*
+ * Whether a module is used, other than by itself while it is being loaded. What is built in, or can never be unloaded,
+ * does not count who uses it.
+ */
+bool iomapfs_helper_module_is_used(struct module *module)
+{
+#ifdef CONFIG_MODULE_UNLOAD
+	if (module)
+		return module_refcount(module) > (module->state == MODULE_STATE_COMING);
+#endif
+	return true;
 }
 
 /* linux/pagemap.h */

@@ -13,21 +13,58 @@
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
 //! [`include/linux/iversion.h`](srctree/include/linux/iversion.h)
+//!
+//! # Locks
+//!
+//! `i_rwsem` ([`super::lock`]) keeps changes apart that consist of more than one word. Single words of an inode that
+//! others know are set atomically, or under its `i_lock`, the innermost; whoever reads them gets the old or the new.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! let new = INode::<MyFs>::new(sb)?;
+//! new.set_mode(mode)?;
+//! new.set_links(1);
+//! new.insert(number)?;
+//! let inode = new.init(Body::Plain, MyData::new())?.unlock();
+//! ```
 
-use super::{bindings, fs::FileSystem, iomap::ioend, super_block::SuperBlock, time::Timestamp};
+use super::{
+    bindings,
+    fs::FileSystem,
+    iomap::ioend,
+    super_block::SuperBlock,
+    time::Timestamp, //
+};
 use core::{
     cell::UnsafeCell,
     marker::PhantomData,
-    mem::{ManuallyDrop, MaybeUninit},
+    mem::{
+        ManuallyDrop,
+        MaybeUninit, //
+    },
     ops::Deref,
-    ptr::{self, NonNull},
+    ptr::{
+        self,
+        NonNull, //
+    }, //
 };
-use kernel::{prelude::*, sync::atomic::Atomic, types::Opaque};
+use kernel::{
+    prelude::*,
+    sync::atomic::Atomic,
+    types::{
+        NotThreadSafe,
+        Opaque, //
+    }, //
+};
 
 mod memory;
 mod new;
 
-pub(crate) use new::{New, Ready};
+pub(crate) use new::{
+    New,
+    Ready, //
+};
 
 /// What an inode is: the file type bits of its mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,12 +134,12 @@ pub(crate) enum Time {
 ///
 /// # Invariants
 ///
-/// `inode` is a valid `struct inode` of a super block of `T`, and `writes` is initialised. Where a reference to an
+/// `inode` is one of a super block of `T`, and `writes` is initialised. Where a reference to an
 /// `INode` is given to safe code, `has_data` is set and `data` initialised, until the inode is destroyed.
 #[repr(C)]
 pub(crate) struct INode<T: FileSystem> {
     /// First, so that the two have the same address.
-    inode: Opaque<bindings::inode>,
+    inode: Common,
     has_data: Atomic<bool>,
     /// Writes that have ended. It lives as long as the inode, which those that are not finished keep alive.
     writes: ioend::Queue<T>,
@@ -161,6 +198,14 @@ impl<T: FileSystem> Drop for InodeRef<'_, T> {
     }
 }
 
+impl<T: FileSystem> Deref for INode<T> {
+    type Target = Common;
+
+    fn deref(&self) -> &Common {
+        &self.inode
+    }
+}
+
 /// How [`INode::get`] found an inode.
 pub(super) enum Got<'a, T: FileSystem> {
     /// In memory.
@@ -174,22 +219,16 @@ impl<T: FileSystem> INode<T> {
     ///
     /// The type's invariants must hold for `inode`, for the lifetime of the reference.
     pub(super) unsafe fn from_raw<'a>(inode: *mut bindings::inode) -> &'a Self {
-        // SAFETY: `inode` is the first field of `Self`; the rest is the caller's promise.
+        // SAFETY: `inode` is the first field of `Self`; the rest is the function's requirements.
         unsafe { &*inode.cast() }
-    }
-
-    /// The C structure.
-    pub(super) fn as_raw(&self) -> *mut bindings::inode {
-        self.inode.get()
     }
 
     /// A new reference.
     pub(super) fn to_ref(&self) -> InodeRef<'_, T> {
-        // SAFETY: A reference exists, so the count is not zero; the new one is the value's.
-        unsafe {
-            bindings::ihold(self.as_raw());
-            InodeRef::from_raw(NonNull::from(self).cast())
-        }
+        // SAFETY: Whoever lends the inode has a reference, so the count is not zero.
+        unsafe { bindings::ihold(self.as_raw()) };
+        // SAFETY: The reference that was just taken is the value's; `self` is ready.
+        unsafe { InodeRef::from_raw(NonNull::from(self).cast()) }
     }
 
     /// Finds inode `number` in memory, or allocates it, locked as new.
@@ -199,9 +238,9 @@ impl<T: FileSystem> INode<T> {
         // SAFETY: The super block is valid.
         let inode = unsafe { bindings::iget_locked(sb.as_raw(), number.into()) };
         let inode = NonNull::new(inode).ok_or(ENOMEM)?;
-        // SAFETY: We have a reference.
-        if unsafe { bindings::inode_is_new(inode.as_ptr()) } {
-            // SAFETY: Ours, and locked as new.
+        // SAFETY: Valid, as we have a reference; `Common` is a transparent wrapper.
+        if unsafe { inode.cast::<Common>().as_ref() }.is_locked_as_new() {
+            // SAFETY: Ours, and locked as new by the callee.
             return Ok(Got::New(unsafe { New::of(inode) }));
         }
         // SAFETY: Found in the hash table and not new, so it has its data; the reference is ours.
@@ -233,10 +272,44 @@ impl<T: FileSystem> INode<T> {
         // SAFETY: By the type's invariants a super block of `T`; its data is there, as there are inodes.
         unsafe { SuperBlock::from_raw((*self.as_raw()).i_sb) }
     }
+}
+
+/// `i_lock`, the innermost: words of an inode that belong together are set.
+struct Fields<'a>(&'a Common, NotThreadSafe);
+
+impl Common {
+    /// Locks `i_lock`. Nothing sleeps while it is held.
+    fn lock_fields(&self) -> Fields<'_> {
+        // SAFETY: Valid by the type's invariants.
+        unsafe { bindings::spin_lock(&raw mut (*self.as_raw()).i_lock) };
+        Fields(self, NotThreadSafe)
+    }
+}
+
+impl Drop for Fields<'_> {
+    fn drop(&mut self) {
+        // SAFETY: Held by this guard.
+        unsafe { bindings::spin_unlock(&raw mut (*self.0.as_raw()).i_lock) };
+    }
+}
+
+/// What an inode has, whatever the filesystem, and from the beginning: a [`New`] and an [`INode`] are one.
+///
+/// # Invariants
+///
+/// Wraps a valid `struct inode`.
+#[repr(transparent)]
+pub(crate) struct Common(Opaque<bindings::inode>);
+
+impl Common {
+    /// The C structure.
+    pub(super) fn as_raw(&self) -> *mut bindings::inode {
+        self.0.get()
+    }
 
     /// The number.
     pub(crate) fn number(&self) -> u64 {
-        // SAFETY: Valid by the type's invariants; set before the inode is ready.
+        // SAFETY: Valid by the type's invariants; set before others know the inode.
         unsafe { (*self.as_raw()).i_ino }
     }
 
@@ -246,14 +319,25 @@ impl<T: FileSystem> INode<T> {
         unsafe { ptr::addr_of!((*self.as_raw()).i_mode).read_volatile() }
     }
 
-    /// The file type. An inode without one is taken for a socket, with which nothing can be done.
-    pub(crate) fn kind(&self) -> Kind {
-        Kind::from_mode(self.mode()).unwrap_or(Kind::Socket)
+    /// The file type. An [`INode`] has one.
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        Kind::from_mode(self.mode())
+    }
+
+    /// Whether it is a regular file.
+    pub(crate) fn is_regular(&self) -> bool {
+        self.kind() == Some(Kind::Regular)
     }
 
     /// Whether it is a directory.
     pub(crate) fn is_directory(&self) -> bool {
-        self.kind() == Kind::Directory
+        self.kind() == Some(Kind::Directory)
+    }
+
+    /// Whether it can be found, and whoever does waits until it is ready (`I_NEW`).
+    pub(super) fn is_locked_as_new(&self) -> bool {
+        // SAFETY: Valid by the type's invariants; a word is read at once.
+        unsafe { bindings::inode_is_new(self.as_raw()) }
     }
 
     /// The owner's id, as the filesystem stores it.
@@ -274,23 +358,17 @@ impl<T: FileSystem> INode<T> {
         unsafe { ptr::addr_of!((*self.as_raw()).__bindgen_anon_1.i_nlink).read_volatile() }
     }
 
-    /// Sets the number of links. The caller holds `i_rwsem` exclusively, or the inode is not known yet.
+    /// Sets the number of links. Whoever works it out from the old number keeps others from doing so, by `i_rwsem`.
     pub(crate) fn set_links(&self, links: u32) {
-        // SAFETY: Valid by the type's invariants.
-        unsafe {
-            if links == 0 {
-                if self.links() != 0 {
-                    bindings::clear_nlink(self.as_raw());
-                }
-            } else {
-                bindings::set_nlink(self.as_raw(), links);
-            }
-        }
+        let _fields = self.lock_fields();
+        // SAFETY: Valid by the type's invariants. Nobody else sets the number, nor the count of the super block that
+        // goes with it: all who do are here. Others read it at any time, as a word.
+        unsafe { bindings::set_nlink(self.as_raw(), links) };
     }
 
     /// The device number of a device special file: 12 bits major, 20 bits minor.
     pub(crate) fn device(&self) -> u32 {
-        // SAFETY: Valid by the type's invariants; set before the inode is ready.
+        // SAFETY: Valid by the type's invariants; set before others know the inode.
         unsafe { (*self.as_raw()).i_rdev }
     }
 
@@ -302,56 +380,50 @@ impl<T: FileSystem> INode<T> {
         u64::try_from(size).unwrap_or(0)
     }
 
-    /// Sets the size in bytes. The caller sees to it that no other task sets it at the same time.
+    /// Sets the size in bytes. Where another task does so too, one of the two comes last.
     pub(crate) fn set_size(&self, size: u64) {
+        // With less there is a sequence count around the size, which must not be raised by two tasks at once.
+        const { assert!(usize::BITS >= i64::BITS) };
         let size = i64::try_from(size).unwrap_or(i64::MAX);
-        // SAFETY: Valid by the type's invariants.
+        // SAFETY: Valid by the type's invariants; a word is stored at once, with `smp_store_release()`.
         unsafe { bindings::i_size_write(self.as_raw(), size) };
     }
 
     /// The space that it takes, in units of 512 bytes.
     pub(crate) fn set_blocks(&self, sectors: u64) {
-        // SAFETY: Valid by the type's invariants; a word that anybody may read meanwhile.
+        // SAFETY: Valid by the type's invariants; a word is stored at once, with `WRITE_ONCE()`.
         unsafe { bindings::inode_set_sectors(self.as_raw(), sectors as _) };
     }
 
     /// A timestamp.
     pub(crate) fn time(&self, which: Time) -> Timestamp {
-        // SAFETY: Valid by the type's invariants.
-        Timestamp::from_raw(unsafe {
-            match which {
-                Time::Access => bindings::inode_get_atime(self.as_raw()),
-                Time::Modify => bindings::inode_get_mtime(self.as_raw()),
-                Time::Change => bindings::inode_get_ctime(self.as_raw()),
-            }
-        })
-    }
-
-    /// Sets a timestamp.
-    pub(crate) fn set_time(&self, which: Time, time: Timestamp) {
-        let time = time.into_raw();
-        // SAFETY: Valid by the type's invariants.
-        unsafe {
-            match which {
-                Time::Access => bindings::inode_set_atime_to_ts(self.as_raw(), time),
-                Time::Modify => bindings::inode_set_mtime_to_ts(self.as_raw(), time),
-                Time::Change => {
-                    bindings::inode_set_ctime_to_ts(self.as_raw(), time);
-                }
-            }
+        let get = match which {
+            Time::Access => bindings::inode_get_atime,
+            Time::Modify => bindings::inode_get_mtime,
+            Time::Change => bindings::inode_get_ctime,
         };
+        // SAFETY: Valid by the type's invariants; words that anybody may read.
+        Timestamp::from_raw(unsafe { get(self.as_raw()) })
     }
 
-    /// Sets the change time to the present, and returns it.
-    pub(crate) fn set_change_time_now(&self) -> Timestamp {
-        // SAFETY: Valid by the type's invariants.
-        Timestamp::from_raw(unsafe { bindings::inode_set_ctime_current(self.as_raw()) })
+    /// Sets the change time to the present.
+    pub(crate) fn touch_inode(&self) {
+        self.set_change_time(&self.lock_fields());
     }
 
     /// Sets the times of the last change of data and inode to the present.
     pub(crate) fn touch(&self) {
-        let now = self.set_change_time_now();
-        self.set_time(Time::Modify, now);
+        let fields = self.lock_fields();
+        let now = self.set_change_time(&fields);
+        // SAFETY: As for the change time. Seconds and nanoseconds are two words: who reads them meanwhile may get one
+        // of the old time, as is so for all filesystems.
+        unsafe { bindings::inode_set_mtime_to_ts(self.as_raw(), now) };
+    }
+
+    fn set_change_time(&self, _fields: &Fields<'_>) -> bindings::timespec64 {
+        // SAFETY: Valid by the type's invariants. What is done by others at the same time, a page fault or a read of
+        // the kernel's own, takes no lock either: these are words, stored one by one.
+        unsafe { bindings::inode_set_ctime_current(self.as_raw()) }
     }
 
     /// The version as it is stored.
@@ -362,7 +434,7 @@ impl<T: FileSystem> INode<T> {
 
     /// Raises the version, as the inode changes.
     pub(crate) fn raise_version(&self) {
-        // SAFETY: Valid by the type's invariants.
+        // SAFETY: Valid by the type's invariants; raised atomically.
         unsafe { bindings::inode_inc_iversion(self.as_raw()) };
     }
 

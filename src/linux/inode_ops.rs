@@ -7,20 +7,48 @@
 //! type of file ([`super::kinds`]).
 //!
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
+//!
+//! # Locks
+//!
+//! Which `i_rwsem` the VFS holds is said at each trait.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! impl SymlinkOperations for Link {
+//!     type FileSystem = MyFs;
+//!
+//!     fn read_link(inode: &INode<MyFs>) -> Result<KVec<u8>> {
+//!         inode.data().read_target()
+//!     }
+//! }
+//! ```
 
 use super::{
-    attr::{Attr, Idmap, Stat, Wanted},
+    attr::{
+        Attr,
+        Idmap,
+        Stat,
+        Wanted, //
+    },
     dentry::Entry,
     fiemap::ExtentInfo,
     fileattr::FileAttr,
     fs::FileSystem,
-    inode::{INode, InodeRef, Ready},
+    inode::{
+        INode,
+        InodeRef,
+        Ready, //
+    }, //
 };
-use kernel::{error::Result, prelude::*};
+use kernel::prelude::*;
 
 mod table;
 
-pub(super) use table::{Table, Tables};
+pub(super) use table::{
+    Table,
+    Tables, //
+};
 
 /// A new name for an entry, as `rename(2)` wants it.
 pub(crate) struct Rename<'a, T: FileSystem> {

@@ -2,7 +2,7 @@
 
 //! iomap: the kernel's engine between file offsets and device blocks.
 //!
-//! The file system says where a range of a file is ([`Ops::begin`]) and iomap does the rest: page cache
+//! The filesystem says where a range of a file is ([`Ops::begin`]) and iomap does the rest: page cache
 //! reads and writes ([`buffered`]), direct I/O ([`dio`]), writeback ([`writeback`]), and the questions that
 //! only need the map (below: holes, fiemap, bmap, swap).
 //!
@@ -12,26 +12,55 @@
 //!
 //! * Every mapping that reaches iomap covers the position that was asked for, fits `loff_t`, and is on the
 //!   device of the inode's own super block: [`Map`] cannot name another device, inline data or buffer heads.
-//! * Page cache operations run on regular files only; [`crate::linux::inode`] gives every regular file
+//! * Page cache operations run on regular files only; [`super::kinds`] gives every regular file
 //!   the iomap address space.
 //!
 //! # Locks
 //!
 //! `begin` is called with no lock that this module takes, but iomap may hold a folio lock (page faults,
 //! writeback): it must not lock a folio nor wait for writeback.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! #[vtable]
+//! impl Ops for Lookup {
+//!     type FileSystem = MyFs;
+//!
+//!     fn begin(inode: &INode<MyFs>, pos: u64, len: u64, _op: Op) -> Result<Map> {
+//!         Ok(Map {
+//!             start: pos,
+//!             len,
+//!             extent: Extent::Mapped(inode.data().start() + pos),
+//!             flags: MapFlags::NONE,
+//!             cookie: 0,
+//!         })
+//!     }
+//! }
+//! ```
 
 pub(crate) mod buffered;
 pub(crate) mod dio;
 pub(crate) mod ioend;
 pub(crate) mod writeback;
 
-use super::bindings;
-use super::fiemap::ExtentInfo;
-use super::fs::FileSystem;
-use super::inode::{INode, Kind};
-use super::lock::Invalidate;
+use super::{
+    bindings,
+    fiemap::ExtentInfo,
+    fs::FileSystem,
+    inode::INode,
+    lock::Invalidate, //
+};
 use core::marker::PhantomData;
-use kernel::error::{code::*, to_result, Error, Result};
+use kernel::{
+    error::{
+        from_result,
+        to_result,
+        VTABLE_DEFAULT_ERROR, //
+    },
+    ffi::c_int,
+    prelude::*, //
+};
 
 /// `IOMAP_NULL_ADDR`, which bindgen takes for a negative number.
 const NULL_ADDR: u64 = u64::MAX;
@@ -95,15 +124,15 @@ impl Op {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Map {
     /// First byte, in the file.
-    pub start: u64,
+    pub(crate) start: u64,
     /// Number of bytes.
-    pub len: u64,
+    pub(crate) len: u64,
     /// Where.
-    pub extent: Extent,
+    pub(crate) extent: Extent,
     /// How.
-    pub flags: MapFlags,
+    pub(crate) flags: MapFlags,
     /// State of the file's map when this was looked up; compared by [`Ops::valid`].
-    pub cookie: u64,
+    pub(crate) cookie: u64,
 }
 
 impl Map {
@@ -145,24 +174,29 @@ impl Map {
 }
 
 /// What became of a mapping, given to [`Ops::end`].
-pub(crate) struct Done<'a> {
+pub(crate) struct Done<'a, T: FileSystem> {
+    inode: &'a INode<T>,
     /// Where the operation on this mapping began.
-    pub pos: u64,
+    pub(crate) pos: u64,
     /// How far it should have gone.
-    pub len: u64,
+    pub(crate) len: u64,
     /// How far it went.
-    pub written: u64,
+    pub(crate) written: u64,
     /// What was done.
-    pub op: Op,
+    pub(crate) op: Op,
     iomap: &'a mut bindings::iomap,
 }
 
-impl Done<'_> {
+impl<T: FileSystem> Done<'_, T> {
     /// If the mapping was a reservation that [`Ops::begin`] marked [`MapFlags::NEW`], gives back the part of it
     /// that has no dirty folio: calls [`Ops::punch`] for it, perhaps with a folio locked.
     ///
     /// Takes the invalidate lock: a fault must not dirty a folio meanwhile.
-    pub(crate) fn release_reservation<O: Ops>(&mut self, inode: &INode<O::Fs>) {
+    pub(crate) fn release_reservation<O: Ops<FileSystem = T>>(&mut self) {
+        let punch = match O::HAS_PUNCH {
+            true => Table::<O>::punch,
+            false => return,
+        };
         // A fault never fails after it has reserved; zeroing has the invalidate lock and reserves nothing.
         if u32::from(self.iomap.type_) != bindings::IOMAP_DELALLOC
             || self.iomap.flags & MapFlags::NEW.0 == 0
@@ -171,7 +205,7 @@ impl Done<'_> {
         {
             return;
         }
-        let below = u64::from(inode.super_block().block_size()).wrapping_sub(1);
+        let below = u64::from(self.inode.super_block().block_size()).wrapping_sub(1);
         let round_up = |pos: u64| pos.saturating_add(below) & !below;
         let start = match self.written {
             0 => self.pos & !below,
@@ -181,42 +215,48 @@ impl Done<'_> {
         if start >= end {
             return;
         }
-        let _lock = Invalidate::lock(inode);
-        // SAFETY: The inode is live, the invalidate lock is held, and the callback fits the file system.
+        let lock = Invalidate::lock(self.inode);
+        // SAFETY: The inode is live, the invalidate lock is held, the mapping is one of this inode, and the callback
+        // fits the filesystem.
         unsafe {
             bindings::iomap_write_delalloc_release(
-                inode.as_raw(),
+                lock.inode().as_raw(),
                 start as i64,
                 end as i64,
                 self.op.0,
                 self.iomap,
-                Some(Table::<O>::punch),
+                Some(punch),
             )
         };
     }
 }
 
 /// One way of looking files up: a table of `struct iomap_ops` and `struct iomap_write_ops`.
+#[vtable]
 pub(crate) trait Ops: Sized + 'static {
-    /// The file system.
-    type Fs: FileSystem;
+    /// The filesystem.
+    type FileSystem: FileSystem;
 
     /// Finds, or for writes makes, the mapping at `pos`. It may be shorter or longer than `len`, may begin
     /// before `pos`, and must cover `pos`.
-    fn begin(inode: &INode<Self::Fs>, pos: u64, len: u64, op: Op) -> Result<Map>;
+    fn begin(inode: &INode<Self::FileSystem>, pos: u64, len: u64, op: Op) -> Result<Map>;
 
-    /// Finishes with a mapping, say gives back a reservation that a short write did not use.
-    fn end(_inode: &INode<Self::Fs>, _done: &mut Done<'_>) -> Result {
-        Ok(())
+    /// Finishes with a mapping, say gives back a reservation that a short write did not use. Nothing, if it is not
+    /// there.
+    fn end(_done: &mut Done<'_, Self::FileSystem>) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
     }
 
-    /// Whether the file's map is still as it was when `cookie` was taken. Called with a folio locked.
-    fn valid(_inode: &INode<Self::Fs>, _cookie: u64) -> bool {
-        true
+    /// Whether the file's map is still as it was when `cookie` was taken. Called with a folio locked. If it is not
+    /// there, the map of a file never changes.
+    fn valid(_inode: &INode<Self::FileSystem>, _cookie: u64) -> bool {
+        build_error!(VTABLE_DEFAULT_ERROR)
     }
 
     /// Gives back reservations of whole blocks in bytes `start..end`, and nothing else. A folio may be locked.
-    fn punch(_inode: &INode<Self::Fs>, _start: u64, _end: u64) {}
+    fn punch(_inode: &INode<Self::FileSystem>, _start: u64, _end: u64) {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 }
 
 /// The tables of an [`Ops`].
@@ -232,113 +272,145 @@ impl<O: Ops> Table<O> {
     const WRITE_OPS: &'static bindings::iomap_write_ops = &bindings::iomap_write_ops {
         get_folio: None,
         put_folio: None,
-        iomap_valid: Some(Self::valid),
+        iomap_valid: if O::HAS_VALID {
+            Some(Self::valid)
+        } else {
+            None
+        },
         read_folio_range: None,
     };
 
+    /// `iomap_next`: ends the last mapping, and makes the next.
+    ///
     /// # Safety
     ///
-    /// Called by iomap with its own iterator over an inode of `O::Fs`.
+    /// For iomap (`iomap_iter()`), with its own iterator over an inode of `O::FileSystem`, which it changes only
+    /// between calls, and the two mappings in it, which are the caller's to change.
     unsafe extern "C" fn next(
         iter: *const bindings::iomap_iter,
         iomap: *mut bindings::iomap,
         srcmap: *mut bindings::iomap,
-    ) -> core::ffi::c_int {
-        // SAFETY: iomap passes a live iterator, which it changes only between calls. `iomap` and `srcmap`
-        // are fields of it, so it is read through raw pointers here and no reference to the whole is made.
-        let (raw_inode, pos, len, start, op) = unsafe {
-            (
-                (*iter).inode,
-                (*iter).pos,
-                (*iter).len,
-                (*iter).iter_start_pos,
-                Op((*iter).flags),
-            )
-        };
-        // SAFETY: The table is only given to iomap together with an inode of `O::Fs`.
-        let inode = unsafe { INode::<O::Fs>::from_raw(raw_inode) };
-        // SAFETY: `iomap` is valid and ours to change for the duration of the call.
-        let mapped = unsafe { (*iomap).length };
-        if mapped != 0 {
-            // How far the operation went in the mapping, and how far it was to go: what is left of the whole
-            // plus what was done, cut to the mapping (iomap_length_trim).
-            let written = pos.wrapping_sub(start) as u64;
-            // SAFETY: As above.
-            let end = unsafe { (*iomap).offset as u64 }.wrapping_add(mapped);
-            let whole = len
-                .wrapping_add(written)
-                .min(end.wrapping_sub(start as u64));
-            let mut done = Done {
-                pos: start as u64,
-                len: whole,
-                written,
-                op,
-                // SAFETY: As above; the reference ends before iomap sees the mapping again.
-                iomap: unsafe { &mut *iomap },
-            };
-            let ret = match O::end(inode, &mut done) {
-                Ok(()) => 0,
-                Err(e) => e.to_errno(),
-            };
-            // SAFETY: The arguments are those that iomap passed.
-            let ret = unsafe { bindings::iomap_iter_continue(iter, iomap, srcmap, ret) };
-            if ret <= 0 {
-                return ret;
+    ) -> c_int {
+        // `iomap` and `srcmap` are fields of the iterator, so no reference to the whole is made.
+        // SAFETY: By the function's requirements.
+        let (inode, op) = unsafe { ((*iter).inode, Op((*iter).flags)) };
+        // SAFETY: By the function's requirements.
+        let inode = unsafe { INode::<O::FileSystem>::from_raw(inode) };
+        from_result(|| {
+            // SAFETY: By the function's requirements.
+            if unsafe { (*iomap).length } != 0 {
+                // SAFETY: By the function's requirements.
+                let ended = match unsafe { Self::end(inode, iter, iomap) } {
+                    Ok(()) => 0,
+                    Err(error) => error.to_errno(),
+                };
+                // SAFETY: The arguments are those that iomap passed.
+                let more = unsafe { bindings::iomap_iter_continue(iter, iomap, srcmap, ended) };
+                if more <= 0 {
+                    to_result(more)?;
+                    return Ok(0);
+                }
             }
-        }
-        // SAFETY: As above; `iomap_iter_continue` does not move the position.
-        let (pos, len) = unsafe { ((*iter).pos as u64, (*iter).len) };
-        // SAFETY: As above.
-        match O::begin(inode, pos, len, op)
-            .and_then(|map| map.store(inode, pos, unsafe { &mut *iomap }))
-        {
-            Ok(()) => 1,
-            Err(e) => e.to_errno(),
-        }
+            // SAFETY: By the function's requirements; `iomap_iter_continue` does not move the position.
+            let (pos, len) = unsafe { ((*iter).pos as u64, (*iter).len) };
+            let map = O::begin(inode, pos, len, op)?;
+            // SAFETY: By the function's requirements.
+            map.store(inode, pos, unsafe { &mut *iomap })?;
+            Ok(1)
+        })
     }
 
+    /// Ends a mapping.
+    ///
     /// # Safety
     ///
-    /// Called by iomap with an inode of `O::Fs` and a mapping that [`Self::next`] filled in.
+    /// As for [`Self::next`]; `inode` is that of the iterator, and `iomap` a mapping that [`Self::next`] has made.
+    #[inline]
+    unsafe fn end(
+        inode: &INode<O::FileSystem>,
+        iter: *const bindings::iomap_iter,
+        iomap: *mut bindings::iomap,
+    ) -> Result {
+        if !O::HAS_END {
+            return Ok(());
+        }
+        // SAFETY: By the function's requirements. The reference ends before iomap sees the mapping again.
+        let iomap = unsafe { &mut *iomap };
+        // SAFETY: By the function's requirements.
+        let (pos, len) = unsafe { ((*iter).pos, (*iter).len) };
+        // SAFETY: By the function's requirements.
+        let (start, op) = unsafe { ((*iter).iter_start_pos, Op((*iter).flags)) };
+        // How far the operation went in the mapping, and how far it was to go: what is left of the whole
+        // plus what was done, cut to the mapping (iomap_length_trim).
+        let written = pos.wrapping_sub(start) as u64;
+        let end = (iomap.offset as u64).wrapping_add(iomap.length);
+        let whole = len
+            .wrapping_add(written)
+            .min(end.wrapping_sub(start as u64));
+        O::end(&mut Done {
+            inode,
+            pos: start as u64,
+            len: whole,
+            written,
+            op,
+            iomap,
+        })
+    }
+
+    /// `iomap_valid`.
+    ///
+    /// # Safety
+    ///
+    /// For iomap (`iomap_write_begin()`), with an inode of `O::FileSystem` and a mapping that [`Self::next`] has
+    /// made. A folio of the inode is locked.
     unsafe extern "C" fn valid(inode: *mut bindings::inode, iomap: *const bindings::iomap) -> bool {
-        // SAFETY: By the caller.
-        let (inode, cookie) =
-            unsafe { (INode::<O::Fs>::from_raw(inode), (*iomap).validity_cookie) };
+        // SAFETY: By the function's requirements.
+        let inode = unsafe { INode::<O::FileSystem>::from_raw(inode) };
+        // SAFETY: By the function's requirements.
+        let cookie = unsafe { (*iomap).validity_cookie };
         O::valid(inode, cookie)
     }
-}
 
-impl<O: Ops> Table<O> {
+    /// What [`Done::release_reservation`] calls for each part that has no dirty folio.
+    ///
     /// # Safety
     ///
-    /// Called by iomap with an inode of `O::Fs`.
+    /// For iomap (`iomap_write_delalloc_release()`), with an inode of `O::FileSystem`. Its invalidate lock is held, a
+    /// folio may be locked.
     unsafe extern "C" fn punch(
         inode: *mut bindings::inode,
-        offset: i64,
-        length: i64,
+        offset: bindings::loff_t,
+        length: bindings::loff_t,
         _iomap: *mut bindings::iomap,
     ) {
-        // SAFETY: By the caller.
-        let inode = unsafe { INode::<O::Fs>::from_raw(inode) };
+        // SAFETY: By the function's requirements.
+        let inode = unsafe { INode::<O::FileSystem>::from_raw(inode) };
         let start = offset as u64;
         O::punch(inode, start, start.saturating_add(length as u64));
     }
 }
 
 /// Refuses what is not a regular file: only those have the iomap address space ([`super::kinds`]).
-fn regular<T: FileSystem>(inode: &INode<T>) -> Result {
-    if inode.kind() == Kind::Regular {
-        Ok(())
-    } else {
-        Err(EINVAL)
+fn regular<T: FileSystem>(inode: &INode<T>) -> Result<&INode<T>> {
+    match inode.is_regular() {
+        true => Ok(inode),
+        false => Err(EINVAL),
     }
 }
 
 /// [`regular`], and refuses an inode that is not the one whose lock is held, `of`.
 fn locked<T: FileSystem>(inode: &INode<T>, of: &INode<T>) -> Result {
     match core::ptr::eq(inode, of) {
-        true => regular(inode),
+        true => regular(inode).map(drop),
         false => Err(EINVAL),
+    }
+}
+
+/// A position, or a negative error number.
+fn position(ret: bindings::loff_t) -> Result<i64> {
+    match ret {
+        0.. => Ok(ret),
+        error => Err(Error::from_errno(error as c_int)),
     }
 }
 
@@ -352,15 +424,10 @@ fn loff(pos: u64) -> Result<i64> {
 /// # Errors
 ///
 /// `ENXIO` where `pos` is at or beyond the end of the file.
-pub(crate) fn seek_hole<O: Ops>(inode: &INode<O::Fs>, pos: i64) -> Result<i64> {
+pub(crate) fn seek_hole<O: Ops>(inode: &INode<O::FileSystem>, pos: i64) -> Result<i64> {
     regular(inode)?;
-    // SAFETY: The inode is live, and the table fits its file system.
-    let ret = unsafe { bindings::iomap_seek_hole(inode.as_raw(), pos, Table::<O>::OPS) };
-    if ret < 0 {
-        Err(Error::from_errno(ret as i32))
-    } else {
-        Ok(ret)
-    }
+    // SAFETY: The inode is live, and the table fits its filesystem.
+    position(unsafe { bindings::iomap_seek_hole(inode.as_raw(), pos, Table::<O>::OPS) })
 }
 
 /// The offset of the first data at or after `pos`.
@@ -368,25 +435,20 @@ pub(crate) fn seek_hole<O: Ops>(inode: &INode<O::Fs>, pos: i64) -> Result<i64> {
 /// # Errors
 ///
 /// `ENXIO` where there is none before the end of the file.
-pub(crate) fn seek_data<O: Ops>(inode: &INode<O::Fs>, pos: i64) -> Result<i64> {
+pub(crate) fn seek_data<O: Ops>(inode: &INode<O::FileSystem>, pos: i64) -> Result<i64> {
     regular(inode)?;
-    // SAFETY: The inode is live, and the table fits its file system.
-    let ret = unsafe { bindings::iomap_seek_data(inode.as_raw(), pos, Table::<O>::OPS) };
-    if ret < 0 {
-        Err(Error::from_errno(ret as i32))
-    } else {
-        Ok(ret)
-    }
+    // SAFETY: The inode is live, and the table fits its filesystem.
+    position(unsafe { bindings::iomap_seek_data(inode.as_raw(), pos, Table::<O>::OPS) })
 }
 
 /// Reports the extents of bytes `start..start + len`.
 pub(crate) fn fiemap<O: Ops>(
-    inode: &INode<O::Fs>,
+    inode: &INode<O::FileSystem>,
     info: &mut ExtentInfo,
     start: u64,
     len: u64,
 ) -> Result {
-    // SAFETY: The inode is live, the request is valid by its invariant, the table fits the file system.
+    // SAFETY: The inode is live, the request is valid by its invariant, the table fits the filesystem.
     to_result(unsafe {
         bindings::iomap_fiemap(inode.as_raw(), info.as_raw(), start, len, Table::<O>::OPS)
     })
@@ -395,17 +457,23 @@ pub(crate) fn fiemap<O: Ops>(
 /// Zeroes bytes `pos..pos + len` in the page cache, as far as there can be data: dirty folios that writeback
 /// will write. Returns whether there were any.
 ///
-/// The caller holds the inode's lock exclusively, the invalidate lock too, and no journal handle: folios are
-/// locked and writeback may be waited for.
-pub(crate) fn zero_range<O: Ops>(inode: &INode<O::Fs>, pos: u64, len: u64) -> Result<bool> {
-    regular(inode)?;
+/// The caller holds the inode's lock exclusively too, and no journal handle: folios are locked and writeback may be
+/// waited for.
+pub(crate) fn zero_range<O: Ops>(
+    lock: &Invalidate<'_, O::FileSystem>,
+    pos: u64,
+    len: u64,
+) -> Result<bool> {
+    let inode = regular(lock.inode())?;
+    let (pos, len) = (loff(pos)?, loff(len)?);
     let mut did_zero = false;
-    // SAFETY: The inode is a live regular file, and the tables fit its file system.
+    // SAFETY: The inode is a live regular file, the lock that the callee wants is held, and the tables fit its file
+    // system.
     to_result(unsafe {
         bindings::iomap_zero_range(
             inode.as_raw(),
-            loff(pos)?,
-            loff(len)?,
+            pos,
+            len,
             &mut did_zero,
             Table::<O>::OPS,
             Table::<O>::WRITE_OPS,
@@ -416,14 +484,18 @@ pub(crate) fn zero_range<O: Ops>(inode: &INode<O::Fs>, pos: u64, len: u64) -> Re
 }
 
 /// Zeroes from `pos` to the end of its block, with the locks of [`zero_range`].
-pub(crate) fn truncate_page<O: Ops>(inode: &INode<O::Fs>, pos: u64) -> Result<bool> {
-    regular(inode)?;
+pub(crate) fn truncate_page<O: Ops>(
+    lock: &Invalidate<'_, O::FileSystem>,
+    pos: u64,
+) -> Result<bool> {
+    let inode = regular(lock.inode())?;
+    let pos = loff(pos)?;
     let mut did_zero = false;
     // SAFETY: As in `zero_range`.
     to_result(unsafe {
         bindings::iomap_truncate_page(
             inode.as_raw(),
-            loff(pos)?,
+            pos,
             &mut did_zero,
             Table::<O>::OPS,
             Table::<O>::WRITE_OPS,
@@ -437,12 +509,12 @@ pub(crate) fn truncate_page<O: Ops>(inode: &INode<O::Fs>, pos: u64) -> Result<bo
 ///
 /// # Safety
 ///
-/// As the kernel calls `bmap`, for a regular file of `O::Fs`.
+/// As the kernel calls `bmap`, for a regular file of `O::FileSystem`.
 pub(super) unsafe fn bmap<O: Ops>(
     mapping: *mut bindings::address_space,
     block: bindings::sector_t,
 ) -> bindings::sector_t {
-    // SAFETY: By the caller.
+    // SAFETY: By the function's requirements.
     unsafe { bindings::iomap_bmap(mapping, block, Table::<O>::OPS) }
 }
 
@@ -450,14 +522,14 @@ pub(super) unsafe fn bmap<O: Ops>(
 ///
 /// # Safety
 ///
-/// As the kernel calls `swap_activate`, for a regular file of `O::Fs`.
+/// As the kernel calls `swap_activate`, for a regular file of `O::FileSystem`.
 #[cfg(CONFIG_SWAP)]
 pub(super) unsafe fn swap_activate<O: Ops>(
     sis: *mut bindings::swap_info_struct,
     file: *mut bindings::file,
     span: *mut bindings::sector_t,
-) -> core::ffi::c_int {
-    // SAFETY: By the caller.
+) -> c_int {
+    // SAFETY: By the function's requirements.
     unsafe { bindings::iomap_swapfile_activate(sis, file, span, Table::<O>::OPS) }
 }
 
@@ -471,6 +543,6 @@ pub(super) unsafe fn swap_activate<O: Ops>(
     _sis: *mut bindings::swap_info_struct,
     _file: *mut bindings::file,
     _span: *mut bindings::sector_t,
-) -> core::ffi::c_int {
+) -> c_int {
     EINVAL.to_errno()
 }

@@ -6,16 +6,54 @@
 //! caller can mix them. What `i_link`, `i_pipe` and `i_cdev` share is told apart by the type, which stays.
 //!
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
+//!
+//! # Locks
+//!
+//! None: the inode is known to nobody, or locked as new.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! impl Kinds for MyFs {
+//!     type Regular = Regular;
+//!     type Directory = Directory;
+//!     type Symlink = Link;
+//! }
+//!
+//! let root = INode::<MyFs>::find(sb, ROOT, |new| {
+//!     new.set_mode(0o040_755)?;
+//!     new.init(Body::Plain, MyData::new())
+//! })?;
+//! ```
 
 use super::{
-    address_space::{self, AddressSpace},
-    bindings, dir,
-    file::{self, FileOperations},
-    inode::{Got, INode, InodeRef, Kind, New, Ready},
-    inode_ops::{
-        Attributes, DirectoryOperations, RegularOperations, SymlinkOperations, Table, Tables,
+    address_space::{
+        self,
+        AddressSpace, //
     },
-    super_block::SuperBlock,
+    bindings,
+    dir,
+    file::{
+        self,
+        FileOperations, //
+    },
+    inode::{
+        Got,
+        INode,
+        InodeRef,
+        Kind,
+        New,
+        Ready, //
+    },
+    inode_ops::{
+        Attributes,
+        DirectoryOperations,
+        RegularOperations,
+        SymlinkOperations,
+        Table,
+        Tables, //
+    },
+    super_block::SuperBlock, //
 };
 use kernel::prelude::*;
 
@@ -23,8 +61,8 @@ use kernel::prelude::*;
 pub(crate) trait Kinds: Attributes {
     /// Regular files: as inodes, when they are open, and in the page cache.
     type Regular: RegularOperations<FileSystem = Self>
-        + FileOperations<Fs = Self>
-        + AddressSpace<Fs = Self>;
+        + FileOperations<FileSystem = Self>
+        + AddressSpace<FileSystem = Self>;
     /// Directories, as inodes and when they are open.
     type Directory: DirectoryOperations<FileSystem = Self> + dir::Operations<FileSystem = Self>;
     /// Symbolic links whose target the VFS does not know.
@@ -61,49 +99,56 @@ impl<'a, T: Kinds> New<'a, T> {
         let kind = Kind::from_mode(self.mode()).ok_or(EINVAL)?;
         let inode = self.as_raw();
         match (kind, body) {
-            // SAFETY: Nobody else uses the inode, which is of `T`; the tables are for regular files of `T`, and no
-            // folio is in its cache.
-            (Kind::Regular, Body::Plain) => unsafe {
-                (*inode).i_op = table(&Table::<T::Regular>::REGULAR);
-                (*inode).__bindgen_anon_3.i_fop = file::table::<T::Regular>();
-                (*inode).i_data.a_ops = address_space::table::<T::Regular>();
-                bindings::mapping_set_large_folios(&raw mut (*inode).i_data);
-            },
-            // SAFETY: As above, for directories.
+            (Kind::Regular, Body::Plain) => {
+                // SAFETY: Nobody else uses the inode, which is of `T`; the tables are for regular files of `T`.
+                unsafe {
+                    (*inode).i_op = table(&Table::<T::Regular>::REGULAR);
+                    (*inode).__bindgen_anon_3.i_fop = file::table::<T::Regular>();
+                    (*inode).i_data.a_ops = address_space::table::<T::Regular>();
+                }
+                if T::Regular::LARGE_FOLIOS {
+                    // SAFETY: As above, and no folio is in its cache. iomap takes folios of any size.
+                    unsafe { bindings::mapping_set_large_folios(&raw mut (*inode).i_data) };
+                }
+            }
+            // SAFETY: As above; the tables are for directories.
             (Kind::Directory, Body::Plain) => unsafe {
                 (*inode).i_op = table(&Table::<T::Directory>::DIRECTORY);
                 (*inode).__bindgen_anon_3.i_fop = dir::table::<T::Directory>();
             },
-            // SAFETY: As above, for symbolic links.
+            // SAFETY: As above; the table is for symbolic links.
             (Kind::Symlink, Body::Plain) => unsafe {
                 (*inode).i_op = table(&Table::<T::Symlink>::SYMLINK);
             },
-            // SAFETY: As above, for symbolic links with a target, which there is: it is freed after the grace period
-            // that follows the inode's end. `kmemdup_nul` copies as many bytes as the slice has.
-            (Kind::Symlink, Body::Link(target)) => unsafe {
-                let link = &mut (*inode).__bindgen_anon_5.i_link;
+            (Kind::Symlink, Body::Link(target)) => {
+                // SAFETY: Nobody else uses the inode, and in a symbolic link the union is this.
+                let link = unsafe { &mut (*inode).__bindgen_anon_5.i_link };
                 if !link.is_null() {
                     return Err(EINVAL);
                 }
-                *link = bindings::kmemdup_nul(
-                    target.as_ptr().cast(),
-                    target.len(),
-                    bindings::GFP_KERNEL,
-                );
+                // It is freed after the grace period that follows the inode's end.
+                // SAFETY: The callee copies as many bytes as the slice has.
+                *link = unsafe {
+                    bindings::kmemdup_nul(
+                        target.as_ptr().cast(),
+                        target.len(),
+                        bindings::GFP_KERNEL,
+                    )
+                };
                 if link.is_null() {
                     return Err(ENOMEM);
                 }
-                (*inode).i_op = table(&Tables::<T>::FAST_LINK);
-            },
+                // SAFETY: As for regular files; the table is for symbolic links with a target, which there is.
+                unsafe { (*inode).i_op = table(&Tables::<T>::FAST_LINK) };
+            }
             (
                 Kind::CharDevice | Kind::BlockDevice | Kind::Fifo | Kind::Socket,
                 Body::Special(device),
             ) => {
+                // SAFETY: As above.
+                unsafe { (*inode).i_op = table(&Tables::<T>::SPECIAL) };
                 // SAFETY: As above; the callee sets the operations of files by the mode.
-                unsafe {
-                    (*inode).i_op = table(&Tables::<T>::SPECIAL);
-                    bindings::init_special_inode(inode, (*inode).i_mode, device);
-                }
+                unsafe { bindings::init_special_inode(inode, self.mode(), device) };
             }
             _ => return Err(EINVAL),
         }

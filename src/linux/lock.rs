@@ -8,10 +8,22 @@
 //!
 //! Order: `i_rwsem`, then the invalidate lock, then folio locks. A guard may be dropped by the task that
 //! took the lock only, so guards are not `Send`.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! let _lock = inode.lock();
+//! inode.dio_wait();
+//! let invalidate = Invalidate::lock(inode);
+//! inode.set_size(size);
+//! invalidate.truncate_pagecache(size);
+//! ```
 
-use super::bindings;
-use super::fs::FileSystem;
-use super::inode::INode;
+use super::{
+    bindings,
+    fs::FileSystem,
+    inode::INode, //
+};
 use core::mem::ManuallyDrop;
 use kernel::types::NotThreadSafe;
 
@@ -148,9 +160,49 @@ impl<'a, T: FileSystem> Invalidate<'a, T> {
     }
 }
 
+impl<T: FileSystem> Invalidate<'_, T> {
+    /// Whose lock it is.
+    pub(super) fn inode(&self) -> &INode<T> {
+        self.inode
+    }
+
+    /// Drops the page cache beyond `size`, which the inode's size is already, and its mappings into memory. Waits for
+    /// writeback.
+    pub(crate) fn truncate_pagecache(&self, size: u64) {
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        // SAFETY: Valid by the type's invariants, and the lock that the callee wants is held.
+        unsafe { bindings::truncate_pagecache(self.inode.as_raw(), size) };
+    }
+}
+
 impl<T: FileSystem> Drop for Invalidate<'_, T> {
     fn drop(&mut self) {
         // SAFETY: Held by this task, by the existence of the guard.
         unsafe { bindings::filemap_invalidate_unlock((*self.inode.as_raw()).i_mapping) };
+    }
+}
+
+/// The invalidate lock of an inode's mapping, held for reading: no folio is taken out of the page cache for good.
+pub(super) struct InvalidateShared<'a, T: FileSystem> {
+    inode: &'a INode<T>,
+    _not_send: NotThreadSafe,
+}
+
+impl<'a, T: FileSystem> InvalidateShared<'a, T> {
+    /// Waits for the lock.
+    pub(super) fn lock(inode: &'a INode<T>) -> Self {
+        // SAFETY: The inode is live and has a mapping.
+        unsafe { bindings::filemap_invalidate_lock_shared((*inode.as_raw()).i_mapping) };
+        Self {
+            inode,
+            _not_send: NotThreadSafe,
+        }
+    }
+}
+
+impl<T: FileSystem> Drop for InvalidateShared<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: Held by this task, by the existence of the guard.
+        unsafe { bindings::filemap_invalidate_unlock_shared((*self.inode.as_raw()).i_mapping) };
     }
 }

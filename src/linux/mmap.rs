@@ -2,7 +2,7 @@
 
 //! Mappings of regular files into memory.
 //!
-//! Reads fault through the page cache. The first write to a folio asks the file system for space: a full
+//! Reads fault through the page cache. The first write to a folio asks the filesystem for space: a full
 //! disk is then an error of the access, not of a writeback that nobody waits for.
 //!
 //! C header: [`include/linux/mm.h`](srctree/include/linux/mm.h)
@@ -11,24 +11,43 @@
 //!
 //! A write fault holds freeze protection, then the invalidate lock shared, then the folio lock, while
 //! blocks are looked up.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! impl Mmap for Regular {
+//!     type FileSystem = MyFs;
+//!     type Write = Mapper;
+//!
+//!     fn failed(_inode: &INode<MyFs>) -> bool {
+//!         false
+//!     }
+//! }
+//! ```
 
-use super::bindings;
-use super::fs::FileSystem;
-use super::inode::INode;
-use super::iomap::{buffered, Ops};
-use core::ffi::c_int;
+use super::{
+    bindings,
+    fs::FileSystem,
+    inode::INode,
+    iomap::{
+        buffered,
+        Ops, //
+    },
+    lock::InvalidateShared, //
+};
 use core::marker::PhantomData;
+use kernel::ffi::c_int;
 
 /// How faults are served.
 pub(crate) trait Mmap: Sized + 'static {
-    /// The file system.
-    type Fs: FileSystem;
+    /// The filesystem.
+    type FileSystem: FileSystem;
     /// Finds or reserves blocks, for [`super::iomap::Op::FAULT`] too.
-    type Write: Ops<Fs = Self::Fs>;
+    type Write: Ops<FileSystem = Self::FileSystem>;
 
     /// A store to the mapping could not have a block. Whether it is to be tried once more: the process is killed
     /// otherwise. The caller holds the memory map's lock and freeze protection for faults.
-    fn failed(inode: &INode<Self::Fs>) -> bool;
+    fn failed(inode: &INode<Self::FileSystem>) -> bool;
 }
 
 struct VmTable<M>(PhantomData<M>);
@@ -41,33 +60,34 @@ impl<M: Mmap> VmTable<M> {
         ..pin_init::zeroed()
     };
 
+    /// `page_mkwrite`: a store to a folio that is mapped for reading only.
+    ///
     /// # Safety
     ///
-    /// Called by the memory manager for a mapping of a regular file of `M::Fs`.
+    /// For the memory manager (`do_page_mkwrite()`), with a fault in a mapping of a regular file of `M::FileSystem`,
+    /// which holds its file open. `mmap_lock` or the lock of the area is held.
     unsafe extern "C" fn page_mkwrite(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
-        // SAFETY: By the caller: the mapping holds its file open, and with it inode and super block.
-        unsafe {
-            let file = (*(*vmf).__bindgen_anon_1.vma).vm_file;
-            let inode = (*file).f_inode;
-            // It may have become so since the file was mapped.
-            if INode::<M::Fs>::from_raw(inode).is_immutable() {
-                return bindings::VM_FAULT_SIGBUS;
-            }
-            bindings::sb_start_pagefault((*inode).i_sb);
-            // A time that could not be updated is no reason to kill the process.
-            let _ = bindings::file_update_time(file);
-            let once = || {
-                bindings::filemap_invalidate_lock_shared((*inode).i_mapping);
-                let ret = buffered::page_mkwrite::<M::Write>(vmf);
-                bindings::filemap_invalidate_unlock_shared((*inode).i_mapping);
-                ret
-            };
-            let mut ret = once();
-            if ret & bindings::VM_FAULT_SIGBUS != 0 && M::failed(INode::from_raw(inode)) {
-                ret = once();
-            }
-            bindings::sb_end_pagefault((*inode).i_sb);
-            ret
+        // SAFETY: By the function's requirements.
+        let file = unsafe { (*(*vmf).__bindgen_anon_1.vma).vm_file };
+        // SAFETY: By the function's requirements; an open file holds its inode.
+        let inode = unsafe { INode::<M::FileSystem>::from_raw((*file).f_inode) };
+
+        // It may have become so since the file was mapped.
+        if inode.is_immutable() {
+            return bindings::VM_FAULT_SIGBUS;
+        }
+        let _writing = inode.super_block().pagefault();
+        // A time that could not be updated is no reason to kill the process.
+        // SAFETY: The file is open, and freeze protection is held.
+        let _ = unsafe { bindings::file_update_time(file) };
+        let once = || {
+            let _lock = InvalidateShared::lock(inode);
+            // SAFETY: By the function's requirements; the locks that it wants are held.
+            unsafe { buffered::page_mkwrite::<M::Write>(vmf) }
+        };
+        match once() {
+            ret if ret & bindings::VM_FAULT_SIGBUS != 0 && M::failed(inode) => once(),
+            ret => ret,
         }
     }
 }
@@ -76,13 +96,13 @@ impl<M: Mmap> VmTable<M> {
 ///
 /// # Safety
 ///
-/// Called by the memory manager for a regular file of `M::Fs`.
+/// For the memory manager (`call_mmap_prepare()`), with a description of a mapping of a regular file of
+/// `M::FileSystem` that nobody else uses yet. `mmap_lock` is held for writing.
 pub(super) unsafe extern "C" fn prepare<M: Mmap>(desc: *mut bindings::vm_area_desc) -> c_int {
-    // SAFETY: By the caller.
-    unsafe {
-        bindings::file_accessed((*desc).file);
-        (*desc).vm_ops = VmTable::<M>::TABLE;
-    }
+    // SAFETY: By the function's requirements: the file is open.
+    unsafe { bindings::file_accessed((*desc).file) };
+    // SAFETY: By the function's requirements.
+    unsafe { (*desc).vm_ops = VmTable::<M>::TABLE };
     0
 }
 

@@ -4,15 +4,30 @@
 //!
 //! C headers: [`include/linux/printk.h`](srctree/include/linux/printk.h),
 //! [`include/linux/panic.h`](srctree/include/linux/panic.h)
+//!
+//! # Locks
+//!
+//! None: a line can be logged anywhere.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! printk::log(Level::Warning, c"myfs (sda1)", fmt!("was not checked\n"));
+//! ```
 
 use super::bindings;
-use kernel::fmt;
-use kernel::print::{call_printk, format_strings};
-use kernel::str::CStr;
+use kernel::{
+    fmt,
+    print::{
+        call_printk,
+        format_strings, //
+    },
+    str::CStr, //
+};
 
 /// How urgent a line is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Level {
+pub(crate) enum Level {
     /// Something cannot go on.
     Critical,
     /// Something failed.
@@ -24,7 +39,7 @@ pub enum Level {
 }
 
 /// Writes `prefix`, a colon and the message to the log. The message ends with a line feed.
-pub fn log(level: Level, prefix: &CStr, message: fmt::Arguments<'_>) {
+pub(crate) fn log(level: Level, prefix: &CStr, message: fmt::Arguments<'_>) {
     let format = match level {
         Level::Critical => &format_strings::CRIT,
         Level::Error => &format_strings::ERR,
@@ -37,7 +52,7 @@ pub fn log(level: Level, prefix: &CStr, message: fmt::Arguments<'_>) {
 }
 
 /// Stops the machine with `prefix` and `message` in the log.
-pub fn panic(prefix: &CStr, message: &'static CStr) -> ! {
+pub(crate) fn panic(prefix: &CStr, message: &'static CStr) -> ! {
     // SAFETY: The format has two strings, and both end with a zero.
     unsafe {
         bindings::panic(
@@ -49,7 +64,7 @@ pub fn panic(prefix: &CStr, message: &'static CStr) -> ! {
 }
 
 /// Whether the system is shutting down or rebooting, so that devices may be gone.
-pub fn is_going_down() -> bool {
+pub(crate) fn is_going_down() -> bool {
     // SAFETY: A word that is read at once.
     let state = unsafe { core::ptr::read_volatile(&raw const bindings::system_state) };
 
@@ -62,7 +77,7 @@ pub fn is_going_down() -> bool {
 }
 
 /// Seconds of Unix time.
-pub fn unix_time() -> i64 {
+pub(crate) fn unix_time() -> i64 {
     // SAFETY: May always be called.
     unsafe { bindings::ktime_get_real_seconds() }
 }

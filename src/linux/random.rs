@@ -3,6 +3,16 @@
 //! Random numbers.
 //!
 //! C header: [`include/linux/random.h`](srctree/include/linux/random.h)
+//!
+//! # Locks
+//!
+//! None.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! new.set_generation(random::number());
+//! ```
 
 use super::bindings;
 

@@ -3,17 +3,28 @@
 //! The answer to `statfs(2)`.
 //!
 //! C header: [`include/linux/statfs.h`](srctree/include/linux/statfs.h)
+//!
+//! The structure is the VFS's, lent for one call.
+//!
+//! # Locks
+//!
+//! None.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! fn statfs(sb: &SuperBlock<MyFs>, to: &mut StatFs) -> Result {
+//!     to.set_kind(MAGIC, 255);
+//!     to.set_inodes(1000, sb.data().free_inodes());
+//!     Ok(())
+//! }
+//! ```
 
 use super::bindings;
-use kernel::types::Opaque;
 
 /// The structure to fill in.
-///
-/// # Invariants
-///
-/// Wraps a valid `struct kstatfs`.
 #[repr(transparent)]
-pub(crate) struct StatFs(Opaque<bindings::kstatfs>);
+pub(crate) struct StatFs(bindings::kstatfs);
 
 /// Blocks of a filesystem.
 pub(crate) struct Blocks {
@@ -30,44 +41,35 @@ pub(crate) struct Blocks {
 impl StatFs {
     /// # Safety
     ///
-    /// `to` must be valid, and the caller's alone, for the lifetime of the reference.
+    /// `to` must be valid, initialised, and the caller's alone, for the lifetime of the reference.
     pub(super) unsafe fn from_raw<'a>(to: *mut bindings::kstatfs) -> &'a mut Self {
-        // SAFETY: `Self` is a transparent wrapper; the rest is the caller's promise.
+        // SAFETY: `Self` is a transparent wrapper; the rest is the function's requirements.
         unsafe { &mut *to.cast() }
     }
 
     /// Sets the filesystem's magic number and the longest name in bytes.
     pub(crate) fn set_kind(&mut self, magic: u32, name_max: u32) {
-        // SAFETY: Valid by the type's invariants.
-        unsafe {
-            (*self.0.get()).f_type = magic as _;
-            (*self.0.get()).f_namelen = name_max as _;
-        }
+        self.0.f_type = magic as _;
+        self.0.f_namelen = name_max as _;
     }
 
     /// Sets the numbers of blocks.
     pub(crate) fn set_blocks(&mut self, blocks: &Blocks) {
-        // SAFETY: Valid by the type's invariants.
-        unsafe {
-            (*self.0.get()).f_bsize = blocks.size as _;
-            (*self.0.get()).f_blocks = blocks.total;
-            (*self.0.get()).f_bfree = blocks.free;
-            (*self.0.get()).f_bavail = blocks.available;
-        }
+        self.0.f_bsize = blocks.size as _;
+        self.0.f_blocks = blocks.total;
+        self.0.f_bfree = blocks.free;
+        self.0.f_bavail = blocks.available;
     }
 
     /// Sets how many inodes there are and how many of them are free.
     pub(crate) fn set_inodes(&mut self, total: u64, free: u64) {
-        // SAFETY: Valid by the type's invariants.
-        unsafe {
-            (*self.0.get()).f_files = total;
-            (*self.0.get()).f_ffree = free;
-        }
+        self.0.f_files = total;
+        self.0.f_ffree = free;
     }
 
     /// Sets the filesystem's id, folded from its UUID.
     pub(crate) fn set_id(&mut self, uuid: &[u8; 16]) {
-        // SAFETY: Valid by the type's invariants; both C types are plain numbers.
-        unsafe { (*self.0.get()).f_fsid = bindings::fsid_from_uuid(uuid.as_ptr()) };
+        // SAFETY: The callee reads 16 bytes, which there are.
+        self.0.f_fsid = unsafe { bindings::fsid_from_uuid(uuid.as_ptr()) };
     }
 }

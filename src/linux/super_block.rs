@@ -3,24 +3,67 @@
 //! Super blocks: one mounted filesystem each.
 //!
 //! C headers: [`include/linux/fs/super_types.h`](srctree/include/linux/fs/super_types.h)
+//!
+//! A super block is the VFS's, lent for a call; what belongs to it is the filesystem's, and stays until the VFS
+//! unmounts it.
+//!
+//! # Locks
+//!
+//! See [`FileSystem`].
+//!
+//! # Examples
+//!
+//! ```ignore
+//! fn put_super(sb: &SuperBlock<MyFs>) {
+//!     sb.for_each_inode_data(|data| {
+//!         data.forget();
+//!         ControlFlow::Continue(())
+//!     });
+//! }
+//! ```
 
 use super::{
     bindings,
     block_device::BlockDevice,
-    fs::{FileSystem, Wait},
+    buffer::BufferCache,
+    fs::{
+        FileSystem,
+        Wait, //
+    },
     fs_context::FsContext,
-    inode::INode,
+    inode::{
+        Common,
+        INode, //
+    },
     statfs::StatFs,
-    time::Timestamp,
+    time::Timestamp, //
 };
-use core::{marker::PhantomData, ops::ControlFlow, ptr};
+use core::{
+    marker::PhantomData,
+    mem,
+    ops::ControlFlow,
+    ptr::{
+        self,
+        NonNull, //
+    }, //
+};
 use kernel::{
     container_of,
-    error::{from_result, to_result},
+    error::{
+        from_result,
+        to_result, //
+    },
+    ffi::{
+        c_int,
+        c_long, //
+    },
     prelude::*,
     seq_file::SeqFile,
     sync::Arc,
-    types::{ForeignOwnable, Opaque},
+    types::{
+        ForeignOwnable,
+        Opaque, //
+    }, //
 };
 
 /// A super block of filesystem `T`.
@@ -44,7 +87,7 @@ impl<T: FileSystem> SuperBlock<T> {
     ///
     /// The type's invariants must hold for `sb`, for the lifetime of the reference.
     pub(super) unsafe fn from_raw<'a>(sb: *mut bindings::super_block) -> &'a Self {
-        // SAFETY: `Self` is a transparent wrapper; the rest is the caller's promise.
+        // SAFETY: `Self` is a transparent wrapper; the rest is the function's requirements.
         unsafe { &*sb.cast() }
     }
 
@@ -88,15 +131,16 @@ impl<T: FileSystem> SuperBlock<T> {
     ///
     /// The caller must hold no lock of an inode. Does nothing while a mount, remount or unmount is under way.
     pub(crate) fn try_to_write_back(&self) {
-        // SAFETY: Valid by the type's invariants. The lock that the callee wants is held; as it is only tried, who
-        // holds it and waits for the caller is not waited for.
-        unsafe {
-            let lock = &raw mut (*self.as_raw()).s_umount;
+        // SAFETY: Valid by the type's invariants.
+        let lock = unsafe { &raw mut (*self.as_raw()).s_umount };
 
-            if bindings::down_read_trylock(lock) != 0 {
-                bindings::sync_inodes_sb(self.as_raw());
-                bindings::up_read(lock);
-            }
+        // As it is only tried, who holds it and waits for the caller is not waited for.
+        // SAFETY: Valid as above.
+        if unsafe { bindings::down_read_trylock(lock) } != 0 {
+            // SAFETY: Valid by the type's invariants, and the lock that the callee wants is held.
+            unsafe { bindings::sync_inodes_sb(self.as_raw()) };
+            // SAFETY: Locked above.
+            unsafe { bindings::up_read(lock) };
         }
     }
 
@@ -118,46 +162,20 @@ impl<T: FileSystem> SuperBlock<T> {
         /// After so many inodes others get the lock.
         const AT_ONCE: u32 = 256;
 
-        let sb = self.as_raw();
-        let mut anchor: *mut bindings::inode = ptr::null_mut();
-        // SAFETY: Valid by the type's invariants. The list is walked under its lock, and an inode is taken off the list
-        // before it is destroyed; so it and its data live while the lock is held, or while there is a reference, as to
-        // `anchor`. `f` can keep no borrow of the data beyond its call, and the lock is held throughout that.
-        unsafe {
-            let head = ptr::addr_of_mut!((*sb).s_inodes);
-            bindings::lock_inode_list(sb);
-            let mut at = (*head).next;
-            let mut left = AT_ONCE;
-            while at != head {
-                let inode = container_of!(at, bindings::inode, i_sb_list);
-                if let Some(inode) = INode::<T>::if_ready(inode) {
-                    if f(inode.data()).is_break() {
-                        break;
-                    }
+        let mut list = InodeList::lock(self);
+        let mut left = AT_ONCE;
+        while let Some(inode) = list.next() {
+            // SAFETY: The inode is on the list and not destroyed before the lock is given up; `f` can keep no borrow
+            // of it beyond its call.
+            if let Some(inode) = unsafe { INode::<T>::if_ready(inode.as_ptr()) } {
+                if f(inode.data()).is_break() {
+                    break;
                 }
-                left = left.saturating_sub(1);
-                if left == 0 {
-                    // The next one may go while the lock is not held; this one may not. One that is on its way out is
-                    // no anchor, nor is one without links: ours might be the last reference, and evicting it waits
-                    // until a freeze has ended, which may wait for our caller's `s_umount`.
-                    let linked = (*inode).__bindgen_anon_1.i_nlink != 0;
-                    let next = if linked {
-                        bindings::igrab(inode)
-                    } else {
-                        ptr::null_mut()
-                    };
-                    if !next.is_null() {
-                        bindings::unlock_inode_list(sb);
-                        bindings::iput(anchor);
-                        anchor = next;
-                        bindings::lock_inode_list(sb);
-                        left = AT_ONCE;
-                    }
-                }
-                at = (*at).next;
             }
-            bindings::unlock_inode_list(sb);
-            bindings::iput(anchor);
+            left = left.saturating_sub(1);
+            if left == 0 && list.pause() {
+                left = AT_ONCE;
+            }
         }
     }
 
@@ -172,6 +190,107 @@ impl<T: FileSystem> SuperBlock<T> {
     pub(crate) fn try_internal_write(&self) -> Option<InternalWrite<'_, T>> {
         // SAFETY: Valid by the type's invariants.
         unsafe { bindings::sb_start_intwrite_trylock(self.as_raw()) }.then_some(InternalWrite(self))
+    }
+}
+
+impl<T: FileSystem> SuperBlock<T> {
+    /// Keeps the filesystem from being frozen, for a fault. Waits while it is.
+    pub(super) fn pagefault(&self) -> Pagefault<'_, T> {
+        // SAFETY: Valid by the type's invariants.
+        unsafe { bindings::sb_start_pagefault(self.as_raw()) };
+        Pagefault(self)
+    }
+}
+
+/// A walk along the inodes of a super block, under the lock of the list.
+///
+/// # Invariants
+///
+/// The lock is held. `at` is the list's head, or part of an inode on the list, which stays there at least as long as
+/// the lock is held. `anchor` is null or an inode of which the value has a reference.
+struct InodeList<'a, T: FileSystem> {
+    sb: &'a SuperBlock<T>,
+    at: *mut bindings::list_head,
+    anchor: *mut bindings::inode,
+}
+
+impl<'a, T: FileSystem> InodeList<'a, T> {
+    /// Locks the list. The walk starts at its beginning.
+    fn lock(sb: &'a SuperBlock<T>) -> Self {
+        // SAFETY: Valid by the type's invariants.
+        unsafe { bindings::lock_inode_list(sb.as_raw()) };
+        Self {
+            sb,
+            at: Self::head(sb),
+            anchor: ptr::null_mut(),
+        }
+    }
+
+    fn head(sb: &SuperBlock<T>) -> *mut bindings::list_head {
+        // SAFETY: Valid by the type's invariants.
+        unsafe { &raw mut (*sb.as_raw()).s_inodes }
+    }
+
+    /// The inode at `at`.
+    fn inode(&self) -> Option<NonNull<bindings::inode>> {
+        if self.at == Self::head(self.sb) {
+            return None;
+        }
+        // SAFETY: By the type's invariants.
+        NonNull::new(unsafe { container_of!(self.at, bindings::inode, i_sb_list) })
+    }
+
+    /// Goes on to the next inode, if there is one.
+    fn next(&mut self) -> Option<NonNull<bindings::inode>> {
+        // SAFETY: By the type's invariants. INVARIANT: What follows is on the list too.
+        self.at = unsafe { (*self.at).next };
+        self.inode()
+    }
+
+    /// Lets others have the lock, if the inode that the walk is at can be kept meanwhile. One that is on its way out
+    /// cannot, nor is one without links: ours might be the last reference, and evicting it waits until a freeze has
+    /// ended, which may wait for our caller's `s_umount`.
+    fn pause(&mut self) -> bool {
+        let Some(inode) = self.inode() else {
+            return false;
+        };
+        // SAFETY: Valid by the type's invariants; `Common` is a transparent wrapper.
+        if unsafe { inode.cast::<Common>().as_ref() }.links() == 0 {
+            return false;
+        }
+        // SAFETY: Valid by the type's invariants.
+        let inode = unsafe { bindings::igrab(inode.as_ptr()) };
+        if inode.is_null() {
+            return false;
+        }
+        // SAFETY: Locked by the type's invariants.
+        unsafe { bindings::unlock_inode_list(self.sb.as_raw()) };
+        // INVARIANT: The reference that was just taken keeps the inode on the list.
+        let old = mem::replace(&mut self.anchor, inode);
+        // SAFETY: Null, or the reference is ours.
+        unsafe { bindings::iput(old) };
+        // SAFETY: Valid by the type's invariants.
+        unsafe { bindings::lock_inode_list(self.sb.as_raw()) };
+        true
+    }
+}
+
+impl<T: FileSystem> Drop for InodeList<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: Locked by the type's invariants.
+        unsafe { bindings::unlock_inode_list(self.sb.as_raw()) };
+        // SAFETY: Null, or the reference is ours.
+        unsafe { bindings::iput(self.anchor) };
+    }
+}
+
+/// A fault that changes something. Made by [`SuperBlock::pagefault`].
+pub(super) struct Pagefault<'a, T: FileSystem>(&'a SuperBlock<T>);
+
+impl<T: FileSystem> Drop for Pagefault<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: Pairs with the call that made the guard.
+        unsafe { bindings::sb_end_pagefault(self.0.as_raw()) };
     }
 }
 
@@ -190,7 +309,7 @@ impl<T: FileSystem> Drop for InternalWrite<'_, T> {
 ///
 /// # Invariants
 ///
-/// A valid super block whose device is open and which nobody else uses.
+/// A valid super block whose device is open, and of which nobody else sets or reads what is set here.
 pub(crate) struct New<'a, T: FileSystem>(*mut bindings::super_block, PhantomData<(&'a (), T)>);
 
 impl<T: FileSystem> New<'_, T> {
@@ -200,32 +319,37 @@ impl<T: FileSystem> New<'_, T> {
         unsafe { CStr::from_char_ptr((*self.0).s_id.as_ptr()) }
     }
 
-    /// Sets the block size to `wanted` bytes or the least that the device can do, and returns it.
-    pub(crate) fn set_min_block_size(&self, wanted: u32) -> Result<u32> {
-        // SAFETY: Valid by the type's invariants, and nobody else uses the super block.
-        match unsafe { bindings::sb_min_blocksize(self.0, wanted as i32) } {
-            0 => Err(EINVAL),
-            size => Ok(size as u32),
-        }
-    }
-
-    /// Sets the block size in bytes.
+    /// Sets the block size to `wanted` bytes or the least that the device can do. `cache` is the one of
+    /// [`FileSystem::fill_super`]; a buffer of it that somebody has kept is of no use any more.
     ///
     /// # Errors
     ///
-    /// `EINVAL` where the device or the kernel cannot do it.
-    pub(crate) fn set_block_size(&self, bytes: u32) -> Result {
+    /// `EINVAL` where the kernel cannot do it.
+    pub(crate) fn set_min_block_size(&self, cache: &mut BufferCache, wanted: u32) -> Result {
         // SAFETY: Valid by the type's invariants, and nobody else uses the super block.
-        match unsafe { bindings::sb_set_blocksize(self.0, bytes as i32) } {
+        let size = unsafe { bindings::sb_min_blocksize(self.0, wanted as i32) };
+
+        cache.update_block_size();
+        match size {
             0 => Err(EINVAL),
             _ => Ok(()),
         }
     }
 
-    /// The device.
-    pub(crate) fn block_device(&self) -> Result<BlockDevice> {
-        // SAFETY: Valid by the type's invariants; the device is open.
-        unsafe { BlockDevice::of_super(self.0) }
+    /// Sets the block size to `bytes`, as [`Self::set_min_block_size`].
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` where the device or the kernel cannot do it.
+    pub(crate) fn set_block_size(&self, cache: &mut BufferCache, bytes: u32) -> Result {
+        // SAFETY: Valid by the type's invariants, and nobody else uses the super block.
+        let size = unsafe { bindings::sb_set_blocksize(self.0, bytes as i32) };
+
+        cache.update_block_size();
+        match size {
+            0 => Err(EINVAL),
+            _ => Ok(()),
+        }
     }
 
     /// Sets what the VFS has to know.
@@ -283,7 +407,8 @@ pub(crate) struct Limits {
 ///
 /// # Safety
 ///
-/// `sb` must be a super block of the type that `T` registered, with an open device, that nobody else uses.
+/// `sb` must be a super block of the type that a `Registration<T>` registered, with an open device, that nobody else
+/// uses and that was not filled yet.
 pub(super) unsafe fn fill<T: FileSystem>(
     sb: *mut bindings::super_block,
     context: &FsContext,
@@ -291,8 +416,14 @@ pub(super) unsafe fn fill<T: FileSystem>(
 ) -> Result {
     // SAFETY: Nobody else uses it yet.
     unsafe { (*sb).s_op = &Table::<T>::OPERATIONS };
-    // INVARIANT: By the caller's promise.
-    let data = T::fill_super(&New(sb, PhantomData), context, options)?;
+    // SAFETY: By the function's requirements.
+    let device = unsafe { BlockDevice::of_super(sb)? };
+    // SAFETY: The mount has the device for itself, and this is called once for a mount; a cache of an earlier mount
+    // would have kept the device open and in use.
+    let cache = unsafe { BufferCache::new(device) };
+    // INVARIANT: By the function's requirements.
+    let new = New(sb, PhantomData);
+    let data = T::fill_super(&new, cache, context, options)?;
     // SAFETY: Nobody else uses it yet.
     unsafe { (*sb).s_fs_info = data.into_foreign().cast() };
 
@@ -300,16 +431,12 @@ pub(super) unsafe fn fill<T: FileSystem>(
     let this = unsafe { SuperBlock::<T>::from_raw(sb) };
     let root = T::root(this, context).and_then(|inode| {
         // SAFETY: The inode is valid; its reference goes to the dentry, or is dropped by the call.
-        let root = unsafe { bindings::d_make_root(inode.into_raw()) };
-        if root.is_null() {
-            return Err(ENOMEM);
-        }
-        Ok(root)
+        NonNull::new(unsafe { bindings::d_make_root(inode.into_raw()) }).ok_or(ENOMEM)
     });
     match root {
         Ok(root) => {
             // SAFETY: Nobody else uses it yet.
-            unsafe { (*sb).s_root = root };
+            unsafe { (*sb).s_root = root.as_ptr() };
             Ok(())
         }
         Err(error) => {
@@ -324,24 +451,25 @@ pub(super) unsafe fn fill<T: FileSystem>(
 ///
 /// # Safety
 ///
-/// The data must be set; called once.
+/// `sb` must be a super block of `T` that has its data; called once, when nobody but the caller uses it.
 unsafe fn finish<T: FileSystem>(sb: *mut bindings::super_block) {
-    // SAFETY: The data is there by the caller's promise.
-    T::put_super(unsafe { SuperBlock::<T>::from_raw(sb) });
+    // SAFETY: By the function's requirements.
+    let this = unsafe { SuperBlock::<T>::from_raw(sb) };
+    T::put_super(this);
+    // SAFETY: By the function's requirements.
+    let data = unsafe { mem::replace(&mut (*sb).s_fs_info, ptr::null_mut()) };
     // SAFETY: Nobody uses the super block as a `SuperBlock<T>` any more, so this reference can go.
-    drop(unsafe {
-        let data = core::mem::replace(&mut (*sb).s_fs_info, ptr::null_mut());
-        <Arc<T::SuperData> as ForeignOwnable>::from_foreign(data)
-    });
+    drop(unsafe { <Arc<T::SuperData> as ForeignOwnable>::from_foreign(data) });
 }
 
 /// `kill_sb` of filesystem `T`.
 ///
 /// # Safety
 ///
-/// For the VFS only.
+/// For the VFS (`deactivate_locked_super()`), with a super block of the type that a `Registration<T>` registered.
+/// `s_umount` is held exclusively.
 pub(super) unsafe extern "C" fn kill_callback<T: FileSystem>(sb: *mut bindings::super_block) {
-    // SAFETY: The VFS gives a super block of ours, which is on a block device.
+    // SAFETY: By the function's requirements: it is on a block device.
     unsafe { bindings::kill_block_super(sb) };
 }
 
@@ -368,118 +496,176 @@ impl<T: FileSystem> Table<T> {
         ..pin_init::zeroed()
     };
 
-    unsafe extern "C" fn dirty_inode(inode: *mut bindings::inode, _flags: kernel::ffi::c_int) {
-        // SAFETY: Only inodes that are set up become dirty.
-        T::dirty_inode(unsafe { INode::from_raw(inode) });
+    /// `dirty_inode`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`__mark_inode_dirty()`), with an inode of `T` that is ready: no other is marked dirty. Locks of the
+    /// inode may be held, but no spinning lock.
+    unsafe extern "C" fn dirty_inode(inode: *mut bindings::inode, _flags: c_int) {
+        // SAFETY: By the function's requirements.
+        let inode = unsafe { INode::from_raw(inode) };
+        T::dirty_inode(inode);
     }
 
+    /// `write_inode`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`write_inode()` of fs-writeback.c), with an inode of `T` that is ready, which has `I_SYNC` and so
+    /// stays, and a valid control.
     unsafe extern "C" fn write_inode(
         inode: *mut bindings::inode,
         wbc: *mut bindings::writeback_control,
-    ) -> kernel::ffi::c_int {
-        // SAFETY: The VFS gives a valid structure. During `sync(2)` the filesystem's `sync_fs` waits once for
-        // everything.
-        let wait = unsafe {
-            if (*wbc).sync_mode == bindings::writeback_sync_modes_WB_SYNC_ALL
-                && (*wbc).for_sync() == 0
-            {
-                Wait::Yes
-            } else {
-                Wait::No
-            }
+    ) -> c_int {
+        // SAFETY: By the function's requirements.
+        let wbc = unsafe { &*wbc };
+        // During `sync(2)` the filesystem's `sync_fs` waits once for everything.
+        let wait = match wbc.sync_mode {
+            bindings::writeback_sync_modes_WB_SYNC_ALL if wbc.for_sync() == 0 => Wait::Yes,
+            _ => Wait::No,
         };
+        // SAFETY: By the function's requirements.
+        let inode = unsafe { INode::from_raw(inode) };
         from_result(|| {
-            // SAFETY: Only inodes that are set up are written.
-            T::write_inode(unsafe { INode::from_raw(inode) }, wait)?;
+            T::write_inode(inode, wait)?;
             Ok(0)
         })
     }
 
+    /// `put_super`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`generic_shutdown_super()`), with a super block that [`fill`] has filled, once. `s_umount` is held
+    /// exclusively, and there are no inodes.
     unsafe extern "C" fn put_super(sb: *mut bindings::super_block) {
-        // SAFETY: The VFS calls this once, for a super block that has a root and so its data.
+        // SAFETY: By the function's requirements: it has a root and so its data.
         unsafe { finish::<T>(sb) };
     }
 
-    unsafe extern "C" fn sync_fs(
-        sb: *mut bindings::super_block,
-        wait: kernel::ffi::c_int,
-    ) -> kernel::ffi::c_int {
+    /// `sync_fs`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`sync_filesystem()`), with a super block that [`fill`] has filled, before [`Self::put_super`].
+    /// `s_umount` is held, shared or exclusively.
+    unsafe extern "C" fn sync_fs(sb: *mut bindings::super_block, wait: c_int) -> c_int {
+        // SAFETY: By the function's requirements.
+        let sb = unsafe { SuperBlock::from_raw(sb) };
         let wait = if wait != 0 { Wait::Yes } else { Wait::No };
         from_result(|| {
-            // SAFETY: The VFS gives a mounted super block.
-            T::sync_fs(unsafe { SuperBlock::from_raw(sb) }, wait)?;
+            T::sync_fs(sb, wait)?;
             Ok(0)
         })
     }
 
-    unsafe extern "C" fn freeze_fs(sb: *mut bindings::super_block) -> kernel::ffi::c_int {
+    /// `freeze_fs`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`freeze_super()`), with a mounted super block. `s_umount` is held exclusively.
+    unsafe extern "C" fn freeze_fs(sb: *mut bindings::super_block) -> c_int {
+        // SAFETY: By the function's requirements.
+        let sb = unsafe { SuperBlock::from_raw(sb) };
         from_result(|| {
-            // SAFETY: The VFS gives a mounted super block.
-            T::freeze_fs(unsafe { SuperBlock::from_raw(sb) })?;
+            T::freeze_fs(sb)?;
             Ok(0)
         })
     }
 
-    unsafe extern "C" fn unfreeze_fs(sb: *mut bindings::super_block) -> kernel::ffi::c_int {
+    /// `unfreeze_fs`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`thaw_super_locked()`), as [`Self::freeze_fs`].
+    unsafe extern "C" fn unfreeze_fs(sb: *mut bindings::super_block) -> c_int {
+        // SAFETY: By the function's requirements.
+        let sb = unsafe { SuperBlock::from_raw(sb) };
         from_result(|| {
-            // SAFETY: The VFS gives a mounted super block.
-            T::unfreeze_fs(unsafe { SuperBlock::from_raw(sb) })?;
+            T::unfreeze_fs(sb)?;
             Ok(0)
         })
     }
 
+    /// `shutdown`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`fs_bdev_mark_dead()`), with a mounted super block. `s_umount` is held shared.
     unsafe extern "C" fn shutdown(sb: *mut bindings::super_block) {
-        // SAFETY: The VFS gives a mounted super block, which it keeps from being unmounted.
-        T::shutdown(unsafe { SuperBlock::from_raw(sb) });
+        // SAFETY: By the function's requirements.
+        let sb = unsafe { SuperBlock::from_raw(sb) };
+        T::shutdown(sb);
     }
 
+    /// `statfs`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`statfs_by_dentry()`), with a dentry of a mounted super block, and a structure that is the caller's
+    /// alone, cleared.
     unsafe extern "C" fn statfs(
         dentry: *mut bindings::dentry,
         to: *mut kernel::bindings::kstatfs,
-    ) -> kernel::ffi::c_int {
+    ) -> c_int {
+        // SAFETY: By the function's requirements.
+        let sb = unsafe { SuperBlock::from_raw((*dentry).d_sb) };
+        // SAFETY: By the function's requirements.
+        let to = unsafe { StatFs::from_raw(to.cast()) };
         from_result(|| {
-            // SAFETY: The VFS gives a dentry of a mounted super block, and a structure that is ours to fill.
-            let (sb, to) = unsafe {
-                (
-                    SuperBlock::from_raw((*dentry).d_sb),
-                    StatFs::from_raw(to.cast()),
-                )
-            };
             T::statfs(sb, to)?;
             Ok(0)
         })
     }
 
+    /// `show_options`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`show_vfsmnt()`), with a file that one task uses, and a dentry of a mounted super block.
     unsafe extern "C" fn show_options(
         seq: *mut bindings::seq_file,
         root: *mut bindings::dentry,
-    ) -> kernel::ffi::c_int {
-        // SAFETY: The VFS gives a valid file, used by one task, and a dentry of a mounted super block.
-        unsafe { T::show_options(SuperBlock::from_raw((*root).d_sb), SeqFile::from_raw(seq)) };
+    ) -> c_int {
+        // SAFETY: By the function's requirements.
+        let sb = unsafe { SuperBlock::from_raw((*root).d_sb) };
+        // SAFETY: By the function's requirements.
+        let seq = unsafe { SeqFile::from_raw(seq) };
+        T::show_options(sb, seq);
         0
     }
 
+    /// `nr_cached_objects`.
+    ///
+    /// # Safety
+    ///
+    /// For the shrinker of super blocks (`super_cache_count()`), with a super block that has a root: shrinking ends
+    /// before it is unmounted.
     unsafe extern "C" fn nr_cached_objects(
         sb: *mut bindings::super_block,
         _control: *mut bindings::shrink_control,
-    ) -> kernel::ffi::c_long {
-        // SAFETY: The VFS gives a super block that is mounted; it ends shrinking before it unmounts.
-        let objects = T::cached_objects(unsafe { SuperBlock::from_raw(sb) });
-        kernel::ffi::c_long::try_from(objects).unwrap_or(kernel::ffi::c_long::MAX)
+    ) -> c_long {
+        // SAFETY: By the function's requirements.
+        let sb = unsafe { SuperBlock::from_raw(sb) };
+        c_long::try_from(T::cached_objects(sb)).unwrap_or(c_long::MAX)
     }
 
+    /// `free_cached_objects`.
+    ///
+    /// # Safety
+    ///
+    /// For the shrinker of super blocks (`super_cache_scan()`), with a mounted super block, whose `s_umount` is held
+    /// shared, and a valid control.
     unsafe extern "C" fn free_cached_objects(
         sb: *mut bindings::super_block,
         control: *mut bindings::shrink_control,
-    ) -> kernel::ffi::c_long {
-        // SAFETY: As in `nr_cached_objects`; the VFS gives a valid structure.
-        let (sb, wanted) = unsafe {
-            (
-                SuperBlock::<T>::from_raw(sb),
-                (*control).nr_to_scan as usize,
-            )
-        };
-        let freed = T::free_cached_objects(sb, wanted);
-        kernel::ffi::c_long::try_from(freed).unwrap_or(kernel::ffi::c_long::MAX)
+    ) -> c_long {
+        // SAFETY: By the function's requirements.
+        let sb = unsafe { SuperBlock::from_raw(sb) };
+        // SAFETY: By the function's requirements.
+        let wanted = unsafe { (*control).nr_to_scan };
+        let freed = T::free_cached_objects(sb, wanted as usize);
+        c_long::try_from(freed).unwrap_or(c_long::MAX)
     }
 }

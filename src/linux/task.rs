@@ -6,6 +6,21 @@
 //! [`include/linux/cred.h`](srctree/include/linux/cred.h),
 //! [`include/linux/sched.h`](srctree/include/linux/sched.h),
 //! [`include/linux/sched/signal.h`](srctree/include/linux/sched/signal.h)
+//!
+//! # Locks
+//!
+//! None.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! while let Some(name) = names.next() {
+//!     if task::is_dying() {
+//!         return Err(ERESTARTSYS);
+//!     }
+//!     task::reschedule();
+//! }
+//! ```
 
 use super::bindings;
 

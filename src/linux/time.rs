@@ -3,6 +3,16 @@
 //! Timestamps of inodes.
 //!
 //! C header: [`include/linux/time64.h`](srctree/include/linux/time64.h)
+//!
+//! # Locks
+//!
+//! None: a timestamp is a value.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! new.set_time(Time::Modify, Timestamp::from_seconds(1_000_000_000));
+//! ```
 
 use super::bindings;
 

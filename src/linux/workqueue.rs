@@ -3,22 +3,57 @@
 //! Work queues of one's own. The `kernel` crate has work items, and the system's queues.
 //!
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
+//!
+//! A queue lives until it is dropped, which waits for what is queued.
+//!
+//! # Locks
+//!
+//! None.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! let queue = OwnedQueue::new(c"myfs", sb.id(), Flags::MEM_RECLAIM.with(Flags::UNBOUND))?;
+//! let _ = queue.enqueue(work);
+//! queue.flush();
+//! ```
 
 use super::bindings;
-use core::ops::Deref;
-use core::ptr::NonNull;
-use kernel::error::{code::*, Result};
-use kernel::str::CStr;
-use kernel::workqueue::Queue;
+use core::{
+    ops::Deref,
+    ptr::NonNull, //
+};
+use kernel::{
+    error::{
+        code::*,
+        Result, //
+    },
+    str::CStr,
+    workqueue::Queue, //
+};
+
+/// How a work queue works (`WQ_*`).
+#[derive(Clone, Copy)]
+pub(crate) struct Flags(u32);
+
+impl Flags {
+    /// It has a thread in reserve, so that writing back memory can wait for it.
+    pub(crate) const MEM_RECLAIM: Self = Self(bindings::wq_flags_WQ_MEM_RECLAIM);
+    /// Its items run on any CPU.
+    pub(crate) const UNBOUND: Self = Self(bindings::wq_flags_WQ_UNBOUND);
+
+    /// Both.
+    pub(crate) const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
 
 /// A work queue; dropping it runs what is queued and then destroys it.
-///
-/// It has a thread in reserve (`WQ_MEM_RECLAIM`), so writing back memory can wait for it.
 ///
 /// # Invariants
 ///
 /// `raw` is a work queue that the value owns.
-pub struct OwnedQueue {
+pub(crate) struct OwnedQueue {
     raw: NonNull<bindings::workqueue_struct>,
 }
 
@@ -28,13 +63,13 @@ unsafe impl Send for OwnedQueue {}
 unsafe impl Sync for OwnedQueue {}
 
 impl OwnedQueue {
-    /// Makes a queue named `prefix-name`, whose items run on any CPU.
-    pub fn new(prefix: &'static CStr, name: &CStr) -> Result<Self> {
+    /// Makes a queue named `prefix-name`.
+    pub(crate) fn new(prefix: &'static CStr, name: &CStr, flags: Flags) -> Result<Self> {
         // SAFETY: The format has two strings, and both are nul-terminated.
         let raw = unsafe {
             bindings::alloc_workqueue_noprof(
                 c"%s-%s".as_ptr().cast(),
-                bindings::wq_flags_WQ_MEM_RECLAIM | bindings::wq_flags_WQ_UNBOUND,
+                flags.0,
                 0,
                 prefix.as_ptr(),
                 name.as_ptr(),
@@ -48,7 +83,7 @@ impl OwnedQueue {
     }
 
     /// Waits until what is queued now has run.
-    pub fn flush(&self) {
+    pub(crate) fn flush(&self) {
         // SAFETY: The queue is valid by the type invariant.
         unsafe { bindings::__flush_workqueue(self.raw.as_ptr()) };
     }

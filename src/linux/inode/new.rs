@@ -1,11 +1,51 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Inodes on their way: allocated or read, but not known to everybody yet.
+//!
+//! Both types own a reference, and the lock as new where there is one. Neither can be shared by tasks.
+//!
+//! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
+//!
+//! # Examples
+//!
+//! ```ignore
+//! let new = INode::<MyFs>::new(dir.super_block())?;
+//! new.set_owner(idmap, dir, mode)?;
+//! let now = new.set_times_now();
+//! let ready = new.init(Body::Plain, MyData::new(now))?;
+//! ```
 
-use super::super::{attr::Idmap, bindings, compat, fs::FileSystem, time::Timestamp};
-use super::{flags, INode, InodeRef, Time};
-use core::{marker::PhantomData, mem::ManuallyDrop, ops::Deref, ptr::NonNull};
-use kernel::{error::to_result, prelude::*, sync::atomic::Release};
+use super::super::{
+    attr::Idmap,
+    bindings,
+    compat,
+    fs::FileSystem,
+    time::Timestamp, //
+};
+use super::{
+    Common,
+    INode,
+    InodeRef,
+    Kind,
+    Time, //
+};
+use core::{
+    marker::PhantomData,
+    mem::{
+        self,
+        ManuallyDrop, //
+    },
+    ops::Deref,
+    ptr::{
+        self,
+        NonNull, //
+    }, //
+};
+use kernel::{
+    error::to_result,
+    prelude::*,
+    sync::atomic::Release, //
+};
 
 /// The bits of a mode that tell the file type.
 const FILE_TYPE: u16 = bindings::S_IFMT as u16;
@@ -26,15 +66,14 @@ impl<'a, T: FileSystem> New<'a, T> {
     ///
     /// The type's invariants must hold; the value takes over the reference.
     pub(super) unsafe fn of(inode: NonNull<bindings::inode>) -> Self {
-        // There are no access control lists here, so that the VFS need not ask for them on each step of a path.
-        // SAFETY: The inode is valid, and not known to everybody yet.
-        unsafe { bindings::cache_no_acl(inode.as_ptr()) };
         // INVARIANT: By the function's requirements.
         Self(inode, PhantomData)
     }
 
-    pub(in crate::linux) fn as_raw(&self) -> *mut bindings::inode {
-        self.0.as_ptr()
+    /// There are no access control lists of the inode: the VFS need not ask for them on each step of a path.
+    pub(crate) fn set_no_acl(&self) {
+        // SAFETY: Valid by the type's invariants, and not known to everybody yet.
+        unsafe { bindings::cache_no_acl(self.as_raw()) };
     }
 
     /// Gives an inode from [`INode::new`] its number, from which it can be found, locked as new.
@@ -43,15 +82,13 @@ impl<'a, T: FileSystem> New<'a, T> {
     ///
     /// `EBUSY` where there is an inode with this number in memory already.
     pub(crate) fn insert(&self, number: u32) -> Result {
-        // SAFETY: Valid by the type's invariants, and not in the hash table yet if it came from
-        // `INode::new`; it is checked that it is not.
-        unsafe {
-            if bindings::inode_is_new(self.as_raw()) {
-                return Err(EBUSY);
-            }
-            (*self.as_raw()).i_ino = number.into();
-            to_result(bindings::insert_inode_locked(self.as_raw()))
+        if self.is_locked_as_new() {
+            return Err(EBUSY);
         }
+        // SAFETY: Valid by the type's invariants, and not in the hash table yet.
+        unsafe { (*self.as_raw()).i_ino = number.into() };
+        // SAFETY: As above. If it succeeds, the inode is locked as new.
+        to_result(unsafe { bindings::insert_inode_locked(self.as_raw()) })
     }
 
     /// Sets owner, group and mode from the task that creates the inode in `dir`.
@@ -78,10 +115,9 @@ impl<'a, T: FileSystem> New<'a, T> {
     /// Sets owner and group to what the filesystem has stored.
     pub(crate) fn set_ids(&self, uid: u32, gid: u32) {
         // SAFETY: Valid by the type's invariants.
-        unsafe {
-            bindings::i_uid_write(self.as_raw(), uid);
-            bindings::i_gid_write(self.as_raw(), gid);
-        }
+        unsafe { bindings::i_uid_write(self.as_raw(), uid) };
+        // SAFETY: As above.
+        unsafe { bindings::i_gid_write(self.as_raw(), gid) };
     }
 
     /// Sets all timestamps to the present.
@@ -116,9 +152,10 @@ impl<'a, T: FileSystem> New<'a, T> {
         // not. If the initialiser fails the field stays uninitialised and `has_data` unset.
         unsafe {
             compat::raw_try_init((*this.as_ptr()).data.get().cast::<T::INodeData>(), data)?;
-            // Who finds it set, as `SuperBlock::shrink_inodes` may, finds the data.
-            (*this.as_ptr()).has_data.store(true, Release);
         }
+        // Who finds it set, as `SuperBlock::for_each_inode_data` may, finds the data.
+        // SAFETY: Initialised when the inode was allocated, and atomic.
+        unsafe { (*this.as_ptr()).has_data.store(true, Release) };
         let this = ManuallyDrop::new(self);
         // SAFETY: The invariants of `INode` hold now, and the reference passes on. INVARIANT: As ours.
         Ok(Ready(ManuallyDrop::new(unsafe {
@@ -127,7 +164,7 @@ impl<'a, T: FileSystem> New<'a, T> {
     }
 }
 
-/// What can be asked and told of an inode that is not ready yet, as of one that is.
+/// What can be told of an inode while nobody else tells anything.
 impl<T: FileSystem> New<'_, T> {
     /// Sets the mode: file type and permissions.
     ///
@@ -141,87 +178,49 @@ impl<T: FileSystem> New<'_, T> {
         Ok(())
     }
 
-    /// The mode, which [`Self::set_owner`] may have changed.
-    pub(crate) fn mode(&self) -> u16 {
-        // SAFETY: Valid by the type's invariants.
-        unsafe { (*self.as_raw()).i_mode }
-    }
-
-    /// The owner's id, as the filesystem stores it.
-    pub(crate) fn uid(&self) -> u32 {
-        // SAFETY: Valid by the type's invariants.
-        unsafe { bindings::i_uid_read(self.as_raw()) }
-    }
-
-    /// The group's id, as the filesystem stores it.
-    pub(crate) fn gid(&self) -> u32 {
-        // SAFETY: Valid by the type's invariants.
-        unsafe { bindings::i_gid_read(self.as_raw()) }
-    }
-
-    /// The number of links.
-    pub(crate) fn links(&self) -> u32 {
-        // SAFETY: Valid by the type's invariants.
-        unsafe { (*self.as_raw()).__bindgen_anon_1.i_nlink }
-    }
-
-    /// Sets the number of links.
-    pub(crate) fn set_links(&self, links: u32) {
-        // SAFETY: Valid by the type's invariants.
-        unsafe { bindings::set_nlink(self.as_raw(), links) };
-    }
-
-    /// Sets the size in bytes.
-    pub(crate) fn set_size(&self, size: u64) {
-        let size = i64::try_from(size).unwrap_or(i64::MAX);
-        // SAFETY: Valid by the type's invariants.
-        unsafe { bindings::i_size_write(self.as_raw(), size) };
-    }
-
-    /// Sets the space that it takes, in units of 512 bytes.
-    pub(crate) fn set_blocks(&self, sectors: u64) {
-        // SAFETY: Valid by the type's invariants.
-        unsafe { bindings::inode_set_sectors(self.as_raw(), sectors as _) };
-    }
-
     /// Sets a timestamp.
     pub(crate) fn set_time(&self, which: Time, time: Timestamp) {
         let time = time.into_raw();
-        // SAFETY: Valid by the type's invariants.
-        unsafe {
-            match which {
-                Time::Access => bindings::inode_set_atime_to_ts(self.as_raw(), time),
-                Time::Modify => bindings::inode_set_mtime_to_ts(self.as_raw(), time),
-                Time::Change => {
-                    bindings::inode_set_ctime_to_ts(self.as_raw(), time);
-                }
-            }
+        let set = match which {
+            Time::Access => bindings::inode_set_atime_to_ts,
+            Time::Modify => bindings::inode_set_mtime_to_ts,
+            Time::Change => bindings::inode_set_change_time,
         };
-    }
-
-    /// Sets those of [`flags`] that are in `set`.
-    pub(crate) fn set_flags(&self, set: u32) {
         // SAFETY: Valid by the type's invariants.
-        unsafe { bindings::inode_set_flags(self.as_raw(), set, flags::ALL) };
+        unsafe { set(self.as_raw(), time) };
+    }
+}
+
+impl<T: FileSystem> Deref for New<'_, T> {
+    type Target = Common;
+
+    fn deref(&self) -> &Common {
+        // SAFETY: Valid by the type's invariants; `Common` is a transparent wrapper.
+        unsafe { self.0.cast().as_ref() }
     }
 }
 
 impl<T: FileSystem> Drop for New<'_, T> {
     fn drop(&mut self) {
-        // SAFETY: Our reference; nobody may use an inode that did not become ready.
-        unsafe {
-            if bindings::inode_is_new(self.as_raw()) {
-                // It becomes a regular file, of which nobody would expect one.
-                let link = &mut (*self.as_raw()).__bindgen_anon_5.i_link;
-                if bindings::inode_is_symlink(self.as_raw()) {
-                    bindings::kfree((*link).cast());
-                    *link = core::ptr::null_mut();
-                }
-                bindings::iget_failed(self.as_raw());
-            } else {
-                bindings::iput(self.as_raw());
-            }
+        if !self.is_locked_as_new() {
+            // SAFETY: Our reference; nobody can find the inode.
+            unsafe { bindings::iput(self.as_raw()) };
+            return;
         }
+        if self.kind() == Some(Kind::Symlink) {
+            // It becomes a regular file, of which nobody would expect a target.
+            // SAFETY: Nobody uses an inode that did not become ready. In a symbolic link this is null or the target.
+            let target = unsafe {
+                mem::replace(
+                    &mut (*self.as_raw()).__bindgen_anon_5.i_link,
+                    ptr::null_mut(),
+                )
+            };
+            // SAFETY: `New::init` has allocated it with `kmalloc`, and nobody has another pointer.
+            unsafe { bindings::kfree(target.cast()) };
+        }
+        // SAFETY: Our reference, and the inode is locked as new by us.
+        unsafe { bindings::iget_failed(self.as_raw()) };
     }
 }
 
@@ -244,11 +243,10 @@ impl<'a, T: FileSystem> Ready<'a, T> {
     /// Lets everybody use the inode.
     pub(crate) fn unlock(self) -> InodeRef<'a, T> {
         let inode = self.into_inner();
-        // SAFETY: We have a reference. An inode that was never put in the hash table is not locked.
-        unsafe {
-            if bindings::inode_is_new(inode.as_raw()) {
-                bindings::unlock_new_inode(inode.as_raw());
-            }
+        // One that was never put in the hash table is not locked.
+        if inode.is_locked_as_new() {
+            // SAFETY: We have a reference, and the lock.
+            unsafe { bindings::unlock_new_inode(inode.as_raw()) };
         }
         inode
     }
@@ -266,11 +264,9 @@ impl<T: FileSystem> Drop for Ready<'_, T> {
     fn drop(&mut self) {
         // SAFETY: Not used afterwards.
         let inode = unsafe { ManuallyDrop::take(&mut self.0) };
-        // SAFETY: We have a reference, which the first of the calls takes and the other leaves to us.
-        unsafe {
-            if bindings::inode_is_new(inode.as_raw()) {
-                bindings::discard_new_inode(inode.into_raw());
-            }
+        if inode.is_locked_as_new() {
+            // SAFETY: The callee takes our reference, and the lock.
+            unsafe { bindings::discard_new_inode(inode.into_raw()) };
         }
     }
 }

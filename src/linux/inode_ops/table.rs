@@ -1,22 +1,57 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The C side of [`super::Attributes`] and the operations of the types of file: the functions that the VFS calls.
+//!
+//! What is lent is lent for the call; a new inode's reference passes to the dentry.
+//!
+//! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
+//!
+//! # Locks
+//!
+//! The VFS holds what is said at each function (`Documentation/filesystems/locking.rst`).
 
 use super::super::{
-    attr::{Attr, Idmap, Stat, Wanted},
-    bindings, compat,
+    attr::{
+        Attr,
+        Idmap,
+        Stat,
+        Wanted, //
+    },
+    bindings,
+    compat,
     dentry::Entry,
     fiemap::ExtentInfo,
     fileattr::FileAttr,
     fs::FileSystem,
-    inode::{INode, InodeRef, Ready},
+    inode::{
+        INode,
+        InodeRef,
+        Ready, //
+    }, //
 };
-use super::{Attributes, DirectoryOperations, RegularOperations, Rename, SymlinkOperations};
-use core::{marker::PhantomData, ptr};
+use super::{
+    Attributes,
+    DirectoryOperations,
+    RegularOperations,
+    Rename,
+    SymlinkOperations, //
+};
+use core::{
+    marker::PhantomData,
+    ptr, //
+};
 use kernel::{
-    error::{from_result, to_result, Result},
-    ffi::{c_char, c_int, c_uint, c_void},
-    prelude::*,
+    error::{
+        from_result,
+        to_result, //
+    },
+    ffi::{
+        c_char,
+        c_int,
+        c_uint,
+        c_void, //
+    },
+    prelude::*, //
 };
 
 /// The tables for inodes of a filesystem `T` that have attributes only.
@@ -32,14 +67,13 @@ pub(in crate::linux) struct Table<O>(PhantomData<O>);
 /// `dentry` must be a valid dentry without an inode, in a directory that is locked exclusively.
 unsafe fn instantiate<T: FileSystem>(dentry: *mut bindings::dentry, inode: Ready<'_, T>) {
     let inode = inode.into_inner();
-    // SAFETY: By the caller's promise; the reference passes on. A ready inode that was put in the hash
-    // table is locked as new, which is undone by this call; another one is not locked.
-    unsafe {
-        if bindings::inode_is_new(inode.as_raw()) {
-            bindings::d_instantiate_new(dentry, inode.into_raw());
-        } else {
-            bindings::d_instantiate(dentry, inode.into_raw());
-        }
+    if inode.is_locked_as_new() {
+        // SAFETY: By the function's requirements; the reference passes on. A ready inode that was put in the hash
+        // table is locked as new by us, which the callee undoes.
+        unsafe { bindings::d_instantiate_new(dentry, inode.into_raw()) };
+    } else {
+        // SAFETY: By the function's requirements; the reference passes on.
+        unsafe { bindings::d_instantiate(dentry, inode.into_raw()) };
     }
 }
 
@@ -67,22 +101,35 @@ impl<T: Attributes> Tables<T> {
         ..Self::SPECIAL
     };
 
+    /// `setattr`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`notify_change()`), with a dentry that has an inode of `T`, whose `i_rwsem` is held exclusively,
+    /// and a change that is the caller's alone.
     unsafe extern "C" fn setattr(
         idmap: *mut bindings::mnt_idmap,
         dentry: *mut bindings::dentry,
         attr: *mut bindings::iattr,
     ) -> c_int {
+        // SAFETY: By the function's requirements; an inode with a dentry is ready.
+        let inode = unsafe { INode::from_raw((*dentry).d_inode) };
+        // SAFETY: By the function's requirements.
+        let mut attr = unsafe { Attr::from_raw(attr, dentry) };
+        // SAFETY: By the function's requirements.
+        let idmap = unsafe { Idmap::from_raw(idmap) };
         from_result(|| {
-            // SAFETY: The VFS gives a dentry with its inode, which is locked, and a change that is ours.
-            unsafe {
-                let inode = INode::from_raw((*dentry).d_inode);
-                let mut attr = Attr::from_raw(attr, dentry);
-                T::setattr(Idmap::from_raw(idmap), inode, &mut attr)?;
-            }
+            T::setattr(idmap, inode, &mut attr)?;
             Ok(0)
         })
     }
 
+    /// `getattr`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`vfs_getattr_nosec()`), with the path to an inode of `T`, and a structure that is the caller's
+    /// alone, cleared. No lock is held.
     unsafe extern "C" fn getattr(
         idmap: *mut bindings::mnt_idmap,
         path: *const bindings::path,
@@ -90,42 +137,55 @@ impl<T: Attributes> Tables<T> {
         wanted: u32,
         _flags: c_uint,
     ) -> c_int {
+        // SAFETY: By the function's requirements; an inode with a dentry is ready.
+        let inode = unsafe { INode::from_raw((*(*path).dentry).d_inode) };
+        // SAFETY: By the function's requirements.
+        let stat = unsafe { Stat::from_raw(stat) };
+        // SAFETY: By the function's requirements.
+        let idmap = unsafe { Idmap::from_raw(idmap) };
         from_result(|| {
-            // SAFETY: The VFS gives a path with an inode, and a structure that is ours to fill.
-            unsafe {
-                let inode = INode::from_raw((*(*path).dentry).d_inode);
-                let wanted = Wanted(wanted);
-                T::getattr(Idmap::from_raw(idmap), inode, wanted, Stat::from_raw(stat))?;
-            }
+            T::getattr(idmap, inode, Wanted(wanted), stat)?;
             Ok(0)
         })
     }
 
+    /// `fileattr_get`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`vfs_fileattr_get()`), with a dentry that has an inode of `T`, and a structure that is the caller's
+    /// alone, cleared. `i_rwsem` may be held.
     unsafe extern "C" fn fileattr_get(
         dentry: *mut bindings::dentry,
         attr: *mut kernel::bindings::file_kattr,
     ) -> c_int {
+        // SAFETY: By the function's requirements; an inode with a dentry is ready.
+        let inode = unsafe { INode::from_raw((*dentry).d_inode) };
+        // SAFETY: By the function's requirements.
+        let attr = unsafe { FileAttr::from_raw(attr.cast()) };
         from_result(|| {
-            // SAFETY: The VFS gives a dentry with its inode, and a structure that is ours to fill.
-            unsafe {
-                let inode = INode::from_raw((*dentry).d_inode);
-                T::get_flags(inode, FileAttr::from_raw(attr.cast()))?;
-            }
+            T::get_flags(inode, attr)?;
             Ok(0)
         })
     }
 
+    /// `fileattr_set`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`vfs_fileattr_set()`), with a dentry that has an inode of `T`, whose `i_rwsem` is held
+    /// exclusively, and a change that is the caller's alone.
     unsafe extern "C" fn fileattr_set(
         _idmap: *mut bindings::mnt_idmap,
         dentry: *mut bindings::dentry,
         attr: *mut kernel::bindings::file_kattr,
     ) -> c_int {
+        // SAFETY: By the function's requirements; an inode with a dentry is ready.
+        let inode = unsafe { INode::from_raw((*dentry).d_inode) };
+        // SAFETY: By the function's requirements.
+        let attr = unsafe { FileAttr::from_raw(attr.cast()) };
         from_result(|| {
-            // SAFETY: The VFS gives a dentry with its inode, which is locked, and what is wanted.
-            unsafe {
-                let inode = INode::from_raw((*dentry).d_inode);
-                T::set_flags(inode, FileAttr::from_raw(attr.cast()))?;
-            }
+            T::set_flags(inode, attr)?;
             Ok(0)
         })
     }
@@ -138,22 +198,24 @@ impl<O: RegularOperations> Table<O> {
         ..Tables::<O::FileSystem>::SPECIAL
     };
 
+    /// `fiemap`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`ioctl_fiemap()`), with a regular file of `O::FileSystem` that is open, and a structure that is the
+    /// caller's alone.
     unsafe extern "C" fn fiemap(
         inode: *mut bindings::inode,
         info: *mut kernel::bindings::fiemap_extent_info,
         start: u64,
         len: u64,
     ) -> c_int {
+        // SAFETY: By the function's requirements.
+        let inode = unsafe { INode::from_raw(inode) };
+        // SAFETY: By the function's requirements.
+        let info = unsafe { ExtentInfo::from_raw(info.cast()) };
         from_result(|| {
-            // SAFETY: The VFS gives an inode that is ready, and a structure that is ours to use.
-            unsafe {
-                O::fiemap(
-                    INode::from_raw(inode),
-                    ExtentInfo::from_raw(info.cast()),
-                    start,
-                    len,
-                )?
-            };
+            O::fiemap(inode, info, start, len)?;
             Ok(0)
         })
     }
@@ -166,6 +228,12 @@ impl<O: SymlinkOperations> Table<O> {
         ..Tables::<O::FileSystem>::SPECIAL
     };
 
+    /// `get_link`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`pick_link()`, `vfs_readlink()`), with a symbolic link of `O::FileSystem`. If `dentry` is null,
+    /// that is under RCU; else there is a reference to the inode, and `done` may be set.
     unsafe extern "C" fn get_link(
         dentry: *mut bindings::dentry,
         inode: *mut bindings::inode,
@@ -175,8 +243,9 @@ impl<O: SymlinkOperations> Table<O> {
             // Under RCU: nothing may be read, and the inode may be going away.
             return ECHILD.to_ptr();
         }
-        // SAFETY: With a dentry the inode has a reference and is ready.
-        let target = O::read_link(unsafe { INode::from_raw(inode) }).and_then(|mut target| {
+        // SAFETY: By the function's requirements.
+        let inode = unsafe { INode::from_raw(inode) };
+        let target = O::read_link(inode).and_then(|mut target| {
             target.push(0, GFP_KERNEL)?;
             let (bytes, _, _) = target.into_raw_parts();
             // SAFETY: `done` is valid; the bytes were allocated by `kmalloc` and are freed by the call.
@@ -188,19 +257,24 @@ impl<O: SymlinkOperations> Table<O> {
 }
 
 impl<O: DirectoryOperations> compat::Create for Table<O> {
+    /// # Safety
+    ///
+    /// For the VFS (`vfs_create()`, `lookup_open()`), with a directory of `O::FileSystem` whose `i_rwsem` is held
+    /// exclusively, and a dentry in it that has no inode.
     unsafe fn create(
         idmap: *mut bindings::mnt_idmap,
         dir: *mut bindings::inode,
         dentry: *mut bindings::dentry,
         mode: bindings::umode_t,
     ) -> c_int {
+        // SAFETY: By the function's requirements.
+        let (dir, entry) = unsafe { Self::place(dir, dentry) };
+        // SAFETY: By the function's requirements.
+        let idmap = unsafe { Idmap::from_raw(idmap) };
         from_result(|| {
-            // SAFETY: The VFS gives a directory that is ready and locked, and a dentry in it without an inode.
-            unsafe {
-                let name = Entry::<O::FileSystem>::from_raw(dentry).name();
-                let inode = O::create(Idmap::from_raw(idmap), INode::from_raw(dir), name, mode)?;
-                instantiate(dentry, inode);
-            }
+            let inode = O::create(idmap, dir, entry.name(), mode)?;
+            // SAFETY: By the function's requirements.
+            unsafe { instantiate(dentry, inode) };
             Ok(0)
         })
     }
@@ -222,39 +296,71 @@ impl<O: DirectoryOperations> Table<O> {
         ..Tables::<O::FileSystem>::SPECIAL
     };
 
+    /// The directory and the name of a callback.
+    ///
+    /// # Safety
+    ///
+    /// `dir` must be a directory of `O::FileSystem` that is ready, and `dentry` an entry of it as [`Entry`] says,
+    /// both for the lifetime.
+    unsafe fn place<'a>(
+        dir: *mut bindings::inode,
+        dentry: *mut bindings::dentry,
+    ) -> (&'a INode<O::FileSystem>, Entry<'a, O::FileSystem>) {
+        // SAFETY: By the function's requirements.
+        let dir = unsafe { INode::from_raw(dir) };
+        // SAFETY: By the function's requirements.
+        let entry = unsafe { Entry::from_raw(dentry) };
+        (dir, entry)
+    }
+
+    /// `lookup`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`lookup_open()`, `__lookup_slow()`), with a directory of `O::FileSystem` whose `i_rwsem` is held,
+    /// shared or exclusively, and a dentry in it that has no inode and that nobody else uses.
     unsafe extern "C" fn lookup(
         dir: *mut bindings::inode,
         dentry: *mut bindings::dentry,
         _flags: c_uint,
     ) -> *mut bindings::dentry {
-        // SAFETY: The VFS gives a directory that is ready, and a new dentry.
-        let (dir, name) = unsafe {
-            let entry = Entry::<O::FileSystem>::from_raw(dentry);
-            (INode::from_raw(dir), entry.name())
-        };
-        pointer(O::lookup(dir, name).map(|inode| {
+        // SAFETY: By the function's requirements.
+        let (dir, entry) = unsafe { Self::place(dir, dentry) };
+        pointer(O::lookup(dir, entry.name()).map(|inode| {
             let inode = inode.map_or(ptr::null_mut(), InodeRef::into_raw);
             // SAFETY: The dentry is new, and the reference passes on. Null stands for no inode.
             unsafe { bindings::d_splice_alias(inode, dentry) }
         }))
     }
 
+    /// `mkdir`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`vfs_mkdir()`), as [`create`](compat::Create::create).
     unsafe extern "C" fn mkdir(
         idmap: *mut bindings::mnt_idmap,
         dir: *mut bindings::inode,
         dentry: *mut bindings::dentry,
         mode: bindings::umode_t,
     ) -> *mut bindings::dentry {
-        // SAFETY: As in `create`.
-        let result = unsafe {
-            let name = Entry::<O::FileSystem>::from_raw(dentry).name();
-            let mode = mode | bindings::S_IFDIR as bindings::umode_t;
-            O::mkdir(Idmap::from_raw(idmap), INode::from_raw(dir), name, mode)
-                .map(|inode| instantiate(dentry, inode))
-        };
-        pointer(result.map(|()| ptr::null_mut()))
+        // SAFETY: By the function's requirements.
+        let (dir, entry) = unsafe { Self::place(dir, dentry) };
+        // SAFETY: By the function's requirements.
+        let idmap = unsafe { Idmap::from_raw(idmap) };
+        let mode = mode | bindings::S_IFDIR as bindings::umode_t;
+        pointer(O::mkdir(idmap, dir, entry.name(), mode).map(|inode| {
+            // SAFETY: By the function's requirements.
+            unsafe { instantiate(dentry, inode) };
+            ptr::null_mut()
+        }))
     }
 
+    /// `mknod`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`vfs_mknod()`), as [`create`](compat::Create::create).
     unsafe extern "C" fn mknod(
         idmap: *mut bindings::mnt_idmap,
         dir: *mut bindings::inode,
@@ -262,101 +368,132 @@ impl<O: DirectoryOperations> Table<O> {
         mode: bindings::umode_t,
         device: bindings::dev_t,
     ) -> c_int {
+        // SAFETY: By the function's requirements.
+        let (dir, entry) = unsafe { Self::place(dir, dentry) };
+        // SAFETY: By the function's requirements.
+        let idmap = unsafe { Idmap::from_raw(idmap) };
         from_result(|| {
-            // SAFETY: As in `create`.
-            unsafe {
-                let name = Entry::<O::FileSystem>::from_raw(dentry).name();
-                let inode = O::mknod(
-                    Idmap::from_raw(idmap),
-                    INode::from_raw(dir),
-                    name,
-                    mode,
-                    device,
-                )?;
-                instantiate(dentry, inode);
-            }
+            let inode = O::mknod(idmap, dir, entry.name(), mode, device)?;
+            // SAFETY: By the function's requirements.
+            unsafe { instantiate(dentry, inode) };
             Ok(0)
         })
     }
 
+    /// `symlink`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`vfs_symlink()`), as [`create`](compat::Create::create), with a string.
     unsafe extern "C" fn symlink(
         idmap: *mut bindings::mnt_idmap,
         dir: *mut bindings::inode,
         dentry: *mut bindings::dentry,
         target: *const c_char,
     ) -> c_int {
+        // SAFETY: By the function's requirements.
+        let (dir, entry) = unsafe { Self::place(dir, dentry) };
+        // SAFETY: By the function's requirements.
+        let idmap = unsafe { Idmap::from_raw(idmap) };
+        // SAFETY: By the function's requirements.
+        let target = unsafe { CStr::from_char_ptr(target) };
         from_result(|| {
-            // SAFETY: As in `create`; the target is a string.
-            unsafe {
-                let name = Entry::<O::FileSystem>::from_raw(dentry).name();
-                let target = CStr::from_char_ptr(target).to_bytes();
-                let inode = O::symlink(Idmap::from_raw(idmap), INode::from_raw(dir), name, target)?;
-                instantiate(dentry, inode);
-            }
+            let inode = O::symlink(idmap, dir, entry.name(), target.to_bytes())?;
+            // SAFETY: By the function's requirements.
+            unsafe { instantiate(dentry, inode) };
             Ok(0)
         })
     }
 
+    /// `tmpfile`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`vfs_tmpfile()`), with a directory of `O::FileSystem` that is not locked, and a file that is being
+    /// opened, whose dentry has no inode and is nobody else's.
     unsafe extern "C" fn tmpfile(
         idmap: *mut bindings::mnt_idmap,
         dir: *mut bindings::inode,
         file: *mut bindings::file,
         mode: bindings::umode_t,
     ) -> c_int {
+        // SAFETY: By the function's requirements.
+        let dir = unsafe { INode::from_raw(dir) };
+        // SAFETY: By the function's requirements.
+        let idmap = unsafe { Idmap::from_raw(idmap) };
         from_result(|| {
-            // SAFETY: The VFS gives a directory that is ready, and a file whose dentry has no inode.
-            unsafe {
-                let inode = O::tmpfile(Idmap::from_raw(idmap), INode::from_raw(dir), mode)?;
-                let inode = inode.unlock();
-                bindings::d_mark_tmpfile(file, inode.as_raw());
-                bindings::d_instantiate((*file).__bindgen_anon_1.f_path.dentry, inode.into_raw());
-                to_result(bindings::finish_open_simple(file, 0))?;
-            }
+            let inode = O::tmpfile(idmap, dir, mode)?.unlock();
+            // SAFETY: By the function's requirements.
+            let dentry = unsafe { (*file).__bindgen_anon_1.f_path.dentry };
+            // SAFETY: By the function's requirements; the inode is ready, and gets its name from its number.
+            unsafe { bindings::d_mark_tmpfile(file, inode.as_raw()) };
+            // SAFETY: As above; the reference passes on.
+            unsafe { bindings::d_instantiate(dentry, inode.into_raw()) };
+            // SAFETY: By the function's requirements; the dentry has its inode.
+            to_result(unsafe { bindings::finish_open_simple(file, 0) })?;
             Ok(0)
         })
     }
 
+    /// `link`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`vfs_link()`), as [`create`](compat::Create::create), with another dentry whose inode's `i_rwsem` is
+    /// held exclusively too.
     unsafe extern "C" fn link(
         old: *mut bindings::dentry,
         dir: *mut bindings::inode,
         dentry: *mut bindings::dentry,
     ) -> c_int {
+        // SAFETY: By the function's requirements.
+        let (dir, entry) = unsafe { Self::place(dir, dentry) };
+        // SAFETY: By the function's requirements; an inode with a dentry is ready.
+        let inode = unsafe { INode::<O::FileSystem>::from_raw((*old).d_inode) };
         from_result(|| {
-            // SAFETY: As in `create`; the other dentry has an inode, which is locked.
-            unsafe {
-                let name = Entry::<O::FileSystem>::from_raw(dentry).name();
-                let inode = INode::<O::FileSystem>::from_raw((*old).d_inode);
-                O::link(inode, INode::from_raw(dir), name)?;
-                bindings::d_instantiate(dentry, inode.to_ref().into_raw());
-            }
+            O::link(inode, dir, entry.name())?;
+            // SAFETY: By the function's requirements; the reference passes on.
+            unsafe { bindings::d_instantiate(dentry, inode.to_ref().into_raw()) };
             Ok(0)
         })
     }
 
+    /// `unlink`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`vfs_unlink()`), with a directory of `O::FileSystem` and a dentry in it that has an inode.
+    /// `i_rwsem` of both is held exclusively.
     unsafe extern "C" fn unlink(dir: *mut bindings::inode, dentry: *mut bindings::dentry) -> c_int {
+        // SAFETY: By the function's requirements.
+        let (dir, entry) = unsafe { Self::place(dir, dentry) };
         from_result(|| {
-            // SAFETY: The VFS gives a directory and a dentry in it, with its inode; both are locked.
-            unsafe {
-                let entry = Entry::from_raw(dentry);
-                let inode = entry.inode().ok_or(ENOENT)?;
-                O::unlink(INode::from_raw(dir), entry.name(), inode)?;
-            }
+            O::unlink(dir, entry.name(), entry.inode().ok_or(ENOENT)?)?;
             Ok(0)
         })
     }
 
+    /// `rmdir`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`vfs_rmdir()`), as [`Self::unlink`].
     unsafe extern "C" fn rmdir(dir: *mut bindings::inode, dentry: *mut bindings::dentry) -> c_int {
+        // SAFETY: By the function's requirements.
+        let (dir, entry) = unsafe { Self::place(dir, dentry) };
         from_result(|| {
-            // SAFETY: As in `unlink`.
-            unsafe {
-                let entry = Entry::from_raw(dentry);
-                let inode = entry.inode().ok_or(ENOENT)?;
-                O::rmdir(INode::from_raw(dir), entry.name(), inode)?;
-            }
+            O::rmdir(dir, entry.name(), entry.inode().ok_or(ENOENT)?)?;
             Ok(0)
         })
     }
 
+    /// `rename`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`vfs_rename()`), with two directories of `O::FileSystem`, which may be one, and a dentry in each,
+    /// the old one with an inode. `i_rwsem` of the directories is held exclusively, that of the inodes too, but for a
+    /// directory that stays in its own and is not replaced.
     unsafe extern "C" fn rename(
         idmap: *mut bindings::mnt_idmap,
         old_dir: *mut bindings::inode,
@@ -365,18 +502,21 @@ impl<O: DirectoryOperations> Table<O> {
         new: *mut bindings::dentry,
         flags: c_uint,
     ) -> c_int {
+        // SAFETY: By the function's requirements.
+        let (old_dir, old) = unsafe { Self::place(old_dir, old) };
+        // SAFETY: By the function's requirements.
+        let (new_dir, new) = unsafe { Self::place(new_dir, new) };
+        // SAFETY: By the function's requirements.
+        let idmap = unsafe { Idmap::from_raw(idmap) };
+        let how = Rename {
+            old_dir,
+            old,
+            new_dir,
+            new,
+            flags,
+        };
         from_result(|| {
-            // SAFETY: The VFS gives directories and dentries in them; all are locked.
-            unsafe {
-                let how = Rename {
-                    old_dir: INode::from_raw(old_dir),
-                    old: Entry::from_raw(old),
-                    new_dir: INode::from_raw(new_dir),
-                    new: Entry::from_raw(new),
-                    flags,
-                };
-                O::rename(Idmap::from_raw(idmap), &how)?;
-            }
+            O::rename(idmap, &how)?;
             Ok(0)
         })
     }

@@ -6,13 +6,34 @@
 //!
 //! A write needs the inode's lock exclusively: iomap raises the size. Reads need none. iomap locks folios;
 //! no journal handle may be held by the caller.
+//!
+//! C header: [`include/linux/iomap.h`](srctree/include/linux/iomap.h)
+//!
+//! # Examples
+//!
+//! ```ignore
+//! let lock = iocb.inode().lock();
+//! let written = buffered::write::<Mapper>(&mut iocb, from, &lock)?;
+//! ```
 
-use super::super::bindings;
-use super::super::file::{IterSource, Kiocb};
-use super::super::lock::Exclusive;
-use super::{locked, Ops, Table};
+use super::super::{
+    bindings,
+    file::{
+        IterSource,
+        Kiocb, //
+    },
+    lock::Exclusive, //
+};
+use super::{
+    locked,
+    Ops,
+    Table, //
+};
 use core::ptr::null_mut;
-use kernel::error::{Error, Result};
+use kernel::error::{
+    Error,
+    Result, //
+};
 
 /// Copies `from` into the page cache at the position of `iocb`, moves the position, and raises the size.
 /// Returns the number of bytes, less than asked where an error came later.
@@ -21,16 +42,16 @@ use kernel::error::{Error, Result};
 ///
 /// `EINVAL` where the file is no regular one, or the lock another inode's; those of iomap.
 pub(crate) fn write<O: Ops>(
-    iocb: &mut Kiocb<'_, O::Fs>,
+    iocb: &mut Kiocb<'_, O::FileSystem>,
     from: &mut IterSource<'_>,
-    lock: &Exclusive<'_, O::Fs>,
+    lock: &Exclusive<'_, O::FileSystem>,
 ) -> Result<usize> {
     locked(iocb.inode(), lock.inode())?;
-    // SAFETY: `iocb` and `from` are live and exclusively ours, the file is a regular file of `O::Fs`.
+    // SAFETY: `iocb` and `from` are live and exclusively ours, the file is a regular file of `O::FileSystem`.
     let ret = unsafe {
         bindings::iomap_file_buffered_write(
-            iocb.as_ptr(),
-            from.as_ptr(),
+            iocb.as_raw(),
+            from.as_raw(),
             Table::<O>::OPS,
             Table::<O>::WRITE_OPS,
             null_mut(),
@@ -43,14 +64,14 @@ pub(crate) fn write<O: Ops>(
 ///
 /// # Safety
 ///
-/// As the kernel calls `read_folio`: `folio` is locked and belongs to a regular file of `O::Fs`.
+/// As the kernel calls `read_folio`: `folio` is locked and belongs to a regular file of `O::FileSystem`.
 pub(in crate::linux) unsafe fn read_folio<O: Ops>(folio: *mut bindings::folio) {
     let mut ctx = bindings::iomap_read_folio_ctx {
         ops: &raw const bindings::iomap_bio_read_ops,
         cur_folio: folio,
         ..Default::default()
     };
-    // SAFETY: By the caller; the context lives until the function returns.
+    // SAFETY: By the function's requirements; the context lives until the function returns.
     unsafe { bindings::iomap_read_folio(Table::<O>::OPS, &mut ctx, null_mut()) }
 }
 
@@ -58,14 +79,14 @@ pub(in crate::linux) unsafe fn read_folio<O: Ops>(folio: *mut bindings::folio) {
 ///
 /// # Safety
 ///
-/// As the kernel calls `readahead`, for a regular file of `O::Fs`.
+/// As the kernel calls `readahead`, for a regular file of `O::FileSystem`.
 pub(in crate::linux) unsafe fn readahead<O: Ops>(rac: *mut bindings::readahead_control) {
     let mut ctx = bindings::iomap_read_folio_ctx {
         ops: &raw const bindings::iomap_bio_read_ops,
         rac,
         ..Default::default()
     };
-    // SAFETY: By the caller; the context lives until the function returns.
+    // SAFETY: By the function's requirements; the context lives until the function returns.
     unsafe { bindings::iomap_readahead(Table::<O>::OPS, &mut ctx, null_mut()) }
 }
 
@@ -73,11 +94,11 @@ pub(in crate::linux) unsafe fn readahead<O: Ops>(rac: *mut bindings::readahead_c
 ///
 /// # Safety
 ///
-/// As the kernel calls `page_mkwrite`, for a regular file of `O::Fs`, with the invalidate lock shared and
+/// As the kernel calls `page_mkwrite`, for a regular file of `O::FileSystem`, with the invalidate lock shared and
 /// inside `sb_start_pagefault`.
 pub(in crate::linux) unsafe fn page_mkwrite<O: Ops>(
     vmf: *mut bindings::vm_fault,
 ) -> bindings::vm_fault_t {
-    // SAFETY: By the caller.
+    // SAFETY: By the function's requirements.
     unsafe { bindings::iomap_page_mkwrite(vmf, Table::<O>::OPS, null_mut()) }
 }

@@ -10,18 +10,57 @@
 //! The caller holds the inode's lock in one mode or the other until the call returns; I/O that is still in
 //! flight then is counted by `i_dio_count` (`INode::dio_wait`). [`Write::end_io`] is always called in
 //! process context: in a sync request by the task that wrote, with its lock, else with none.
+//!
+//! C header: [`include/linux/iomap.h`](srctree/include/linux/iomap.h)
+//!
+//! # Examples
+//!
+//! ```ignore
+//! fn read<'a>(iocb: Kiocb<'a, MyFs>, to: &mut IterDest<'_>) -> Answer<'a> {
+//!     match Held::shared(iocb.inode(), !iocb.is_nowait()) {
+//!         Some(lock) => dio::read::<Lookup>(iocb, to, &lock).answer(),
+//!         None => iocb.done(Err(EAGAIN)),
+//!     }
+//! }
+//! ```
 
-use super::super::bindings;
-use super::super::compat;
-use super::super::file::{Answer, IterDest, IterSource, Kiocb};
-use super::super::fs::FileSystem;
-use super::super::inode::INode;
-use super::super::lock::Held;
-use super::ioend;
-use super::{locked, Op, Ops, Table};
-use core::marker::PhantomData;
-use core::ptr::null_mut;
-use kernel::error::{code::*, Error, Result};
+use super::super::{
+    bindings,
+    compat,
+    file::{
+        Answer,
+        IterDest,
+        IterSource,
+        Kiocb, //
+    },
+    fs::FileSystem,
+    inode::INode,
+    lock::Held, //
+};
+use super::{
+    ioend,
+    locked,
+    Op,
+    Ops,
+    Table, //
+};
+use core::{
+    marker::PhantomData,
+    ptr::null_mut, //
+};
+use kernel::{
+    error::{
+        code::*,
+        from_result,
+        to_result,
+        Error,
+        Result, //
+    },
+    ffi::{
+        c_int,
+        c_uint, //
+    }, //
+};
 
 /// How to run (`IOMAP_DIO_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,30 +84,30 @@ impl Flags {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Written {
     /// Where it began, in bytes of the file.
-    pub pos: u64,
+    pub(crate) pos: u64,
     /// How many bytes were written.
-    pub len: u64,
+    pub(crate) len: u64,
     /// Whether some of it went to blocks that were unwritten.
-    pub unwritten: bool,
+    pub(crate) unwritten: bool,
 }
 
-/// What a file system does when a direct write is complete.
+/// What a filesystem does when a direct write is complete.
 pub(crate) trait Write: Sized + 'static {
     /// How blocks are found.
     type Ops: Ops;
     /// The same for writes that may be asynchronous and in batches: what there is to do when they are complete is done
     /// by [`FileSystem::complete_writes`], so one that must not wait may need something to be done.
-    type BatchOps: Ops<Fs = <Self::Ops as Ops>::Fs>;
+    type BatchOps: Ops<FileSystem = <Self::Ops as Ops>::FileSystem>;
 
     /// Whether the file reaches to byte `end`, in memory and on disk. May be asked in interrupt context.
-    fn is_within(inode: &INode<<Self::Ops as Ops>::Fs>, end: u64) -> bool;
+    fn is_within(inode: &INode<<Self::Ops as Ops>::FileSystem>, end: u64) -> bool;
 
     /// Whether the file shows all of it already, as written and within its size on disk.
-    fn is_done(inode: &INode<<Self::Ops as Ops>::Fs>, written: &Written) -> bool;
+    fn is_done(inode: &INode<<Self::Ops as Ops>::FileSystem>, written: &Written) -> bool;
 
     /// The data is on the device: make the file show it. Called where there is something to do: blocks that
     /// were unwritten, or an end beyond the file's size. May sleep.
-    fn end_io(inode: &INode<<Self::Ops as Ops>::Fs>, written: &Written) -> Result;
+    fn end_io(inode: &INode<<Self::Ops as Ops>::FileSystem>, written: &Written) -> Result;
 }
 
 struct DioTable<W>(PhantomData<W>);
@@ -93,59 +132,77 @@ impl<W: Write> DioTable<W> {
     ///
     /// # Safety
     ///
-    /// Called by iomap in [`write`](fn@write), with a bio from `bio_set` that is ready to be submitted.
+    /// For iomap (`iomap_dio_submit_bio()`) in [`write`](fn@write), which has passed the request's position as
+    /// `private`, with its own iterator and a bio from `bio_set` that is ready to be submitted and is given up.
     unsafe extern "C" fn submit_io(
         iter: *const bindings::iomap_iter,
         bio: *mut bindings::bio,
-        file_offset: i64,
+        file_offset: bindings::loff_t,
     ) {
-        // SAFETY: By the caller; the bio is the last field of an ioend, as all of the set are. `private` points to
-        // the position of the request, as `write` has passed it.
-        unsafe {
-            let inode = INode::<<W::Ops as Ops>::Fs>::from_raw((*iter).inode);
-            let unwritten = u32::from((*iter).iomap.type_) == bindings::IOMAP_UNWRITTEN;
-            let start = file_offset as u64;
-            let end = start.saturating_add(u64::from((*bio).bi_iter.bi_size));
-            let first = (*iter).private.cast::<i64>().read();
-            let last = ((*iter).pos as u64).saturating_add((*iter).len);
-            let whole = file_offset == first && end == last;
-            let extends = end > inode.size();
-            if whole && (unwritten || extends) {
-                let mut flags = bindings::IOMAP_IOEND_DIRECT;
-                if unwritten {
-                    flags |= bindings::IOMAP_IOEND_UNWRITTEN;
-                }
-                bindings::iomap_init_ioend((*iter).inode, bio, file_offset, flags as u16);
-                // Writes behind the end go to blocks in a row: the worker makes one extent of many.
-                if !extends {
-                    let ioend = kernel::container_of!(bio, bindings::iomap_ioend, io_bio);
-                    return ioend::submit::<<W::Ops as Ops>::Fs>(ioend);
-                }
-                (*bio).bi_end_io = Some(ioend::end_bio::<<W::Ops as Ops>::Fs>);
+        // SAFETY: By the function's requirements; only iomap changes the iterator, between calls.
+        let iter = unsafe { &*iter };
+        // SAFETY: By the function's requirements.
+        let inode = unsafe { INode::<<W::Ops as Ops>::FileSystem>::from_raw(iter.inode) };
+        // SAFETY: By the function's requirements.
+        let len = unsafe { (*bio).bi_iter.bi_size };
+        // SAFETY: By the function's requirements.
+        let first = unsafe { iter.private.cast::<bindings::loff_t>().read() };
+        let unwritten = u32::from(iter.iomap.type_) == bindings::IOMAP_UNWRITTEN;
+        let end = (file_offset as u64).saturating_add(len.into());
+        let last = (iter.pos as u64).saturating_add(iter.len);
+        let extends = end > inode.size();
+        if file_offset == first && end == last && (unwritten || extends) {
+            let mut flags = bindings::IOMAP_IOEND_DIRECT;
+            if unwritten {
+                flags |= bindings::IOMAP_IOEND_UNWRITTEN;
             }
-            bindings::submit_bio(bio);
+            // SAFETY: The bio is the last field of an ioend, as all of the set are.
+            let ioend =
+                unsafe { bindings::iomap_init_ioend(iter.inode, bio, file_offset, flags as u16) };
+            // Writes behind the end go to blocks in a row: the worker makes one extent of many.
+            if !extends {
+                // SAFETY: Just initialised; we may sleep, and give it up.
+                return unsafe { ioend::submit::<<W::Ops as Ops>::FileSystem>(ioend) };
+            }
+            // SAFETY: By the function's requirements. The function is for ioends of an inode of this filesystem.
+            unsafe { (*bio).bi_end_io = Some(ioend::end_bio::<<W::Ops as Ops>::FileSystem>) };
         }
+        // SAFETY: By the function's requirements.
+        unsafe { bindings::submit_bio(bio) };
     }
 
+    /// `end_io`.
+    ///
     /// # Safety
     ///
-    /// Called by iomap with the request that [`write`](fn@write) was given, in a context that may sleep where
-    /// blocks were unwritten. `BATCH`: of a write with `BATCH_OPS`, of which [`FileSystem::complete_writes`] may have
-    /// been told.
+    /// For iomap (`iomap_dio_complete()`), with the request that [`write`](fn@write) was given, which is not complete
+    /// yet and is the caller's alone; in a context that may sleep where blocks were unwritten. `BATCH`: of a write
+    /// with `BATCH_OPS`, of which [`FileSystem::complete_writes`] may have been told.
     unsafe extern "C" fn end_io<const BATCH: bool>(
         iocb: *mut bindings::kiocb,
         size: isize,
-        error: core::ffi::c_int,
-        flags: core::ffi::c_uint,
-    ) -> core::ffi::c_int {
-        if error != 0 {
-            return error;
-        }
+        error: c_int,
+        flags: c_uint,
+    ) -> c_int {
+        // SAFETY: By the function's requirements.
+        let iocb = unsafe { Kiocb::<<W::Ops as Ops>::FileSystem>::from_raw(iocb) };
+        from_result(|| {
+            to_result(error)?;
+            Self::end::<BATCH>(&iocb, size, flags)?;
+            Ok(0)
+        })
+    }
+
+    /// What there is to do at the end of `size` bytes.
+    #[inline]
+    fn end<const BATCH: bool>(
+        iocb: &Kiocb<'_, <W::Ops as Ops>::FileSystem>,
+        size: isize,
+        flags: c_uint,
+    ) -> Result {
         let (Ok(len), true) = (u64::try_from(size), size > 0) else {
-            return 0;
+            return Ok(());
         };
-        // SAFETY: The request lives until its completion, which is after this.
-        let iocb = unsafe { Kiocb::<<W::Ops as Ops>::Fs>::from_raw(iocb) };
         let inode = iocb.inode();
         let written = Written {
             pos: iocb.pos() as u64,
@@ -156,12 +213,9 @@ impl<W: Write> DioTable<W> {
         // what was within it at submission still is.
         let within = W::is_within(inode, written.pos.saturating_add(len));
         if within && (!written.unwritten || BATCH && W::is_done(inode, &written)) {
-            return 0;
+            return Ok(());
         }
-        match W::end_io(inode, &written) {
-            Ok(()) => 0,
-            Err(e) => e.to_errno(),
-        }
+        W::end_io(inode, &written)
     }
 }
 
@@ -196,7 +250,7 @@ fn outcome<T: FileSystem>(iocb: Kiocb<'_, T>, ret: isize) -> Outcome<'_, T> {
 
 /// Reads at most a block that lies in one piece, with less to set up than for a read of any kind. `None` where
 /// the read is not of this sort: nothing was done then.
-fn read_block<O: Ops>(iocb: &Kiocb<'_, O::Fs>, to: &mut IterDest<'_>) -> Option<isize> {
+fn read_block<O: Ops>(iocb: &Kiocb<'_, O::FileSystem>, to: &mut IterDest<'_>) -> Option<isize> {
     let inode = iocb.inode();
     let len = to.len() as u64;
     let pos = iocb.pos();
@@ -209,7 +263,7 @@ fn read_block<O: Ops>(iocb: &Kiocb<'_, O::Fs>, to: &mut IterDest<'_>) -> Option<
         return None;
     }
     // SAFETY: The request is live.
-    let ret = unsafe { bindings::kiocb_write_and_wait(iocb.as_ptr(), to.len()) };
+    let ret = unsafe { bindings::kiocb_write_and_wait(iocb.as_raw(), to.len()) };
     if ret != 0 {
         return Some(ret as isize);
     }
@@ -235,28 +289,28 @@ fn read_block<O: Ops>(iocb: &Kiocb<'_, O::Fs>, to: &mut IterDest<'_>) -> Option<
     }
     // SAFETY: Request and memory are live and ours, and all that the callee asks of a read was checked. It ends
     // what was begun, and tells with `ENOTBLK` that it has done nothing else.
-    let ret = unsafe { compat::dio_read_simple(iocb.as_ptr(), to.as_ptr(), &mut iter) };
+    let ret = unsafe { compat::dio_read_simple(iocb.as_raw(), to.as_raw(), &mut iter) };
     (ret != ENOTBLK.to_errno() as isize).then_some(ret)
 }
 
 /// Reads straight into the caller's memory. Dirty page cache in the range is written back first.
 pub(crate) fn read<'a, O: Ops>(
-    iocb: Kiocb<'a, O::Fs>,
+    iocb: Kiocb<'a, O::FileSystem>,
     to: &mut IterDest<'_>,
-    lock: &Held<'_, O::Fs>,
-) -> Outcome<'a, O::Fs> {
+    lock: &Held<'_, O::FileSystem>,
+) -> Outcome<'a, O::FileSystem> {
     if let Err(e) = locked(iocb.inode(), lock.inode()) {
         return Outcome::Done(iocb, Err(e));
     }
     if let Some(ret) = read_block::<O>(&iocb, to) {
         return outcome(iocb, ret);
     }
-    // SAFETY: `iocb` and `to` are live and exclusively ours, the file is a regular file of `O::Fs`. After
+    // SAFETY: `iocb` and `to` are live and exclusively ours, the file is a regular file of `O::FileSystem`. After
     // `EIOCBQUEUED`, `outcome` forgets the request.
     let ret = unsafe {
         bindings::iomap_dio_rw(
-            iocb.as_ptr(),
-            to.as_ptr(),
+            iocb.as_raw(),
+            to.as_raw(),
             Table::<O>::OPS,
             core::ptr::null(),
             0,
@@ -277,12 +331,12 @@ pub(crate) fn read<'a, O: Ops>(
 /// If `batch`, what an asynchronous write has to do at its end is done together with others
 /// ([`FileSystem::complete_writes`]). That pays where there is something to do; it costs plain overwrites a little.
 pub(crate) fn write<'a, W: Write>(
-    iocb: Kiocb<'a, <W::Ops as Ops>::Fs>,
+    iocb: Kiocb<'a, <W::Ops as Ops>::FileSystem>,
     from: &mut IterSource<'_>,
     flags: Flags,
     batch: bool,
-    lock: &Held<'_, <W::Ops as Ops>::Fs>,
-) -> Outcome<'a, <W::Ops as Ops>::Fs> {
+    lock: &Held<'_, <W::Ops as Ops>::FileSystem>,
+) -> Outcome<'a, <W::Ops as Ops>::FileSystem> {
     if let Err(e) = locked(iocb.inode(), lock.inode()) {
         return Outcome::Done(iocb, Err(e));
     }
@@ -300,11 +354,11 @@ pub(crate) fn write<'a, W: Write>(
         how |= bindings::IOMAP_DIO_BOUNCE;
     }
     let mut start = iocb.pos();
-    // SAFETY: As in `read`; the completion table fits the file system. `start` is used before the call returns only.
+    // SAFETY: As in `read`; the completion table fits the filesystem. `start` is used before the call returns only.
     let ret = unsafe {
         bindings::iomap_dio_rw(
-            iocb.as_ptr(),
-            from.as_ptr(),
+            iocb.as_raw(),
+            from.as_raw(),
             ops,
             table,
             how,

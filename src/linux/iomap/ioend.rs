@@ -4,7 +4,7 @@
 //!
 //! A bio ends in interrupt context, where nothing can be done that sleeps. Its ioend is pushed onto the
 //! inode's [`Queue`] without a lock; the one that finds the queue empty starts the work item. The work
-//! takes all there is, sorts and merges it, asks the file system to make the whole batch visible, and then
+//! takes all there is, sorts and merges it, asks the filesystem to make the whole batch visible, and then
 //! lets iomap end the writeback of the folios, or complete the requests. A direct write that has ended by the time
 //! it is submitted does not take this way: who submits it completes it ([`submit`]).
 //!
@@ -16,16 +16,38 @@
 //!   which the unfinished ioend keeps alive through its folios or its request, is still there to hold the
 //!   work item.
 //! * After the last ioend was finished the inode may be gone: the work does not touch it again.
+//!
+//! C headers: [`include/linux/iomap.h`](srctree/include/linux/iomap.h),
+//! [`include/linux/bio.h`](srctree/include/linux/bio.h)
+//!
+//! # Examples
+//!
+//! ```ignore
+//! fn complete_writes(inode: &INode<MyFs>, batch: &mut Batch<'_>) {
+//!     batch.each(|range| inode.data().show(range.pos, range.end()));
+//! }
+//! ```
 
-use super::super::bindings;
-use super::super::fs::FileSystem;
-use super::super::inode::INode;
-use core::marker::PhantomData;
-use core::ptr::null_mut;
-use kernel::error::Result;
-use kernel::prelude::*;
-use kernel::sync::atomic::{Acquire, Atomic, Relaxed, Release};
-use kernel::types::Opaque;
+use super::super::{
+    bindings,
+    fs::FileSystem,
+    inode::INode, //
+};
+use core::{
+    marker::PhantomData,
+    ptr::null_mut, //
+};
+use kernel::{
+    ffi::c_int,
+    prelude::*,
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        Relaxed,
+        Release, //
+    },
+    types::Opaque, //
+};
 
 /// The completed, not yet finished writes of one inode, of which it is a part.
 #[pin_data]
@@ -60,7 +82,7 @@ impl<T: FileSystem> Queue<T> {
     ///
     /// # Safety
     ///
-    /// `ioend` is not in a list, is of an inode whose queue this is, and is the caller's to give.
+    /// `ioend` must be in no list, of the inode whose queue this is, and the caller's to give; `wq` a work queue.
     unsafe fn push(&self, ioend: *mut bindings::iomap_ioend, wq: *mut bindings::workqueue_struct) {
         let mut old = self.head.load(Relaxed);
         loop {
@@ -75,7 +97,7 @@ impl<T: FileSystem> Queue<T> {
             // SAFETY: The work item was initialised by `new`, and is alive (see the module's invariants).
             unsafe {
                 bindings::queue_work_on(
-                    bindings::wq_misc_consts_WORK_CPU_UNBOUND as core::ffi::c_int,
+                    bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
                     wq,
                     self.work.get(),
                 )
@@ -83,17 +105,16 @@ impl<T: FileSystem> Queue<T> {
         }
     }
 
+    /// The function of the work item.
+    ///
     /// # Safety
     ///
-    /// Called by the workqueue for the work item of a `Queue<T>`.
+    /// For the workqueue (`process_one_work()`), with the work item of a live `Queue<T>`.
     unsafe extern "C" fn run(work: *mut bindings::work_struct) {
-        // SAFETY: By the caller, `work` is the field `work` of a live `Queue<T>`. The reference ends with the
-        // statement: the queue may be freed further down.
-        let mut next = unsafe {
-            (*kernel::container_of!(Opaque::cast_from(work), Self, work))
-                .head
-                .xchg(null_mut(), Acquire)
-        };
+        // SAFETY: By the function's requirements.
+        let queue = unsafe { kernel::container_of!(Opaque::cast_from(work), Self, work) };
+        // SAFETY: As above. The reference ends with the statement: the queue may be freed further down.
+        let mut next = unsafe { (*queue).head.xchg(null_mut(), Acquire) };
         if next.is_null() {
             return;
         }
@@ -102,54 +123,62 @@ impl<T: FileSystem> Queue<T> {
 
         let mut head = bindings::list_head::default();
         let head = &raw mut head;
-        // SAFETY: `head` stays where it is until the end of the function, and so do the ioends, which are
-        // linked through `io_list.next` only when they were pushed.
-        unsafe {
-            (*head).next = head;
-            (*head).prev = head;
-            while !next.is_null() {
-                let entry = &raw mut (*next).io_list;
-                next = (*entry).next.cast();
-                add(entry, head);
-            }
-            bindings::iomap_sort_ioends(head);
+        // SAFETY: `head` stays where it is until the end of the function.
+        unsafe { init(head) };
+        while !next.is_null() {
+            // SAFETY: The ioends stay where they are, too.
+            let entry = unsafe { &raw mut (*next).io_list };
+            // SAFETY: As above; linked through `next` only when they were pushed.
+            next = unsafe { (*entry).next.cast() };
+            // SAFETY: As above; the entry is in no other list.
+            unsafe { add(entry, head) };
         }
-
+        // SAFETY: The list is ours.
+        unsafe { bindings::iomap_sort_ioends(head) };
         // SAFETY: The list is ours, and its ioends are, which are all of this inode.
-        unsafe { Self::finish(inode, head) }
+        unsafe { Self::finish(inode, head) };
     }
 
     /// Completes and finishes all ioends of a list. May sleep.
     ///
     /// # Safety
     ///
-    /// `head` is a list of ioends of `inode` that have ended and are the caller's to finish.
+    /// `head` must be a list of ioends of `inode` that have ended and are the caller's to finish. The inode may be gone
+    /// afterwards.
     unsafe fn finish(inode: &INode<T>, head: *mut bindings::list_head) {
-        T::complete_writes(
-            inode,
-            &mut Batch {
-                head,
-                _list: PhantomData,
-            },
-        );
+        // INVARIANT: By the function's requirements.
+        let mut batch = Batch {
+            head,
+            _list: PhantomData,
+        };
+        T::complete_writes(inode, &mut batch);
 
-        // SAFETY: By the caller; each ioend is taken off the list before it is finished and not touched after.
-        unsafe {
-            while (*head).next != head {
-                let entry = (*head).next;
-                let ioend = ioend_of(entry);
-                let after = (*entry).next;
-                (*head).next = after;
-                (*after).prev = head;
-                (*entry).next = entry;
-                (*entry).prev = entry;
-                let error = match io_error(ioend) {
-                    0 => (*ioend).io_error,
-                    error => error,
-                };
-                bindings::iomap_finish_ioends(ioend, error);
-            }
+        // SAFETY: By the function's requirements.
+        while let Some(entry) = unsafe { take(head) } {
+            // SAFETY: By the function's requirements.
+            let ioend = unsafe { ioend_of(entry) };
+            // SAFETY: As above.
+            let error = match unsafe { io_error(ioend) } {
+                // SAFETY: As above.
+                0 => unsafe { (*ioend).io_error },
+                error => error,
+            };
+            // SAFETY: As above: it is in no list, and is not touched any more.
+            unsafe { bindings::iomap_finish_ioends(ioend, error) };
         }
+    }
+}
+
+/// Makes `head` an empty list.
+///
+/// # Safety
+///
+/// `head` must be valid and the caller's alone, and stay where it is.
+unsafe fn init(head: *mut bindings::list_head) {
+    // SAFETY: By the function's requirements.
+    unsafe {
+        (*head).next = head;
+        (*head).prev = head;
     }
 }
 
@@ -157,9 +186,9 @@ impl<T: FileSystem> Queue<T> {
 ///
 /// # Safety
 ///
-/// `head` is a list, `entry` is valid and in none, and both are the caller's alone.
+/// `head` must be a list, `entry` valid and in none, and both the caller's alone.
 unsafe fn add(entry: *mut bindings::list_head, head: *mut bindings::list_head) {
-    // SAFETY: By the caller.
+    // SAFETY: By the function's requirements.
     unsafe {
         let first = (*head).next;
         (*entry).next = first;
@@ -169,13 +198,35 @@ unsafe fn add(entry: *mut bindings::list_head, head: *mut bindings::list_head) {
     }
 }
 
+/// Takes the first entry off a list; it is a list of its own then.
+///
+/// # Safety
+///
+/// `head` must be a list that is the caller's alone, with its entries.
+unsafe fn take(head: *mut bindings::list_head) -> Option<*mut bindings::list_head> {
+    // SAFETY: By the function's requirements.
+    let entry = unsafe { (*head).next };
+    if entry == head {
+        return None;
+    }
+    // SAFETY: By the function's requirements.
+    unsafe {
+        let after = (*entry).next;
+        (*head).next = after;
+        (*after).prev = head;
+    }
+    // SAFETY: By the function's requirements.
+    unsafe { init(entry) };
+    Some(entry)
+}
+
 /// The ioend that a list entry is part of.
 ///
 /// # Safety
 ///
-/// `entry` is the `io_list` of an ioend.
+/// `entry` must be the `io_list` of an ioend.
 unsafe fn ioend_of(entry: *mut bindings::list_head) -> *mut bindings::iomap_ioend {
-    // SAFETY: By the caller.
+    // SAFETY: By the function's requirements.
     unsafe { kernel::container_of!(entry, bindings::iomap_ioend, io_list) }
 }
 
@@ -183,9 +234,9 @@ unsafe fn ioend_of(entry: *mut bindings::list_head) -> *mut bindings::iomap_ioen
 ///
 /// # Safety
 ///
-/// `ioend` is valid.
-unsafe fn io_error(ioend: *const bindings::iomap_ioend) -> core::ffi::c_int {
-    // SAFETY: By the caller.
+/// `ioend` must be valid, and its bio have ended.
+unsafe fn io_error(ioend: *const bindings::iomap_ioend) -> c_int {
+    // SAFETY: By the function's requirements.
     unsafe { bindings::blk_status_to_errno((*ioend).io_bio.bi_status) }
 }
 
@@ -202,13 +253,13 @@ pub(crate) enum Writer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Range {
     /// First byte, in the file.
-    pub pos: u64,
+    pub(crate) pos: u64,
     /// Number of bytes. From the page cache not beyond the file's size as it was when the write was submitted.
-    pub len: u64,
+    pub(crate) len: u64,
     /// Whether the blocks were unwritten.
-    pub unwritten: bool,
+    pub(crate) unwritten: bool,
     /// Who wrote them.
-    pub writer: Writer,
+    pub(crate) writer: Writer,
 }
 
 impl Range {
@@ -219,8 +270,11 @@ impl Range {
 }
 
 /// Completed writeback of one inode, in order of offsets.
+///
+/// # Invariants
+///
+/// `head` is a list of ioends that have ended, and that nobody else changes for the lifetime.
 pub(crate) struct Batch<'a> {
-    /// A list of ioends that nobody else changes.
     head: *mut bindings::list_head,
     _list: PhantomData<&'a bindings::iomap_ioend>,
 }
@@ -236,10 +290,11 @@ impl Batch<'_> {
             let mut joined: Option<Range> = None;
             while next != self.head {
                 // SAFETY: `next` is an entry of the list.
-                let (range, failed) = unsafe {
-                    let ioend = ioend_of(next);
-                    (range_of(ioend), io_error(ioend) != 0)
-                };
+                let ioend = unsafe { ioend_of(next) };
+                // SAFETY: As above.
+                let range = unsafe { range_of(ioend) };
+                // SAFETY: As above.
+                let failed = unsafe { io_error(ioend) } != 0;
                 match &mut joined {
                     _ if failed || range.len == 0 => {}
                     None => joined = Some(range),
@@ -260,34 +315,32 @@ impl Batch<'_> {
             let mut entry = first;
             while entry != next {
                 // SAFETY: From `first` to `next` are entries of the list, which are ours until they are finished.
-                unsafe {
-                    (*ioend_of(entry)).io_error = error.to_errno();
-                    entry = (*entry).next;
-                }
+                unsafe { (*ioend_of(entry)).io_error = error.to_errno() };
+                // SAFETY: As above.
+                entry = unsafe { (*entry).next };
             }
         }
     }
 }
 
-/// What an ioend has written.
+/// What an ioend writes, or has written.
 ///
 /// # Safety
 ///
-/// `ioend` is valid.
-unsafe fn range_of(ioend: *const bindings::iomap_ioend) -> Range {
-    // SAFETY: By the caller.
-    unsafe {
-        let flags = u32::from((*ioend).io_flags);
-        Range {
-            pos: (*ioend).io_offset as u64,
-            len: (*ioend).io_size as u64,
-            unwritten: flags & bindings::IOMAP_IOEND_UNWRITTEN != 0,
-            writer: if flags & bindings::IOMAP_IOEND_DIRECT == 0 {
-                Writer::Cache
-            } else {
-                Writer::Direct
-            },
-        }
+/// `ioend` must be valid, and the caller's.
+pub(super) unsafe fn range_of(ioend: *const bindings::iomap_ioend) -> Range {
+    // SAFETY: By the function's requirements.
+    let (pos, len) = unsafe { ((*ioend).io_offset, (*ioend).io_size) };
+    // SAFETY: By the function's requirements.
+    let flags = u32::from(unsafe { (*ioend).io_flags });
+    Range {
+        pos: pos as u64,
+        len: len as u64,
+        unwritten: flags & bindings::IOMAP_IOEND_UNWRITTEN != 0,
+        writer: match flags & bindings::IOMAP_IOEND_DIRECT {
+            0 => Writer::Cache,
+            _ => Writer::Direct,
+        },
     }
 }
 
@@ -304,43 +357,50 @@ const ENDED: usize = 2;
 /// `ioend` was initialised by `iomap_init_ioend()` for an inode of `T`, and its bio is ready to be submitted. The
 /// caller may sleep, and gives it up.
 pub(super) unsafe fn submit<T: FileSystem>(ioend: *mut bindings::iomap_ioend) {
-    // SAFETY: By the caller. Until `end_bio` has found something else than SUBMITTING, nobody finishes the ioend but
-    // we. The inode is alive: its file is open for the request.
-    unsafe {
-        let inode = INode::<T>::from_raw((*ioend).io_inode);
-        let state = Atomic::<usize>::from_ptr((&raw mut (*ioend).io_private).cast());
-        state.store(SUBMITTING, Relaxed);
-        (*ioend).io_bio.bi_end_io = Some(end_bio::<T>);
-        bindings::submit_bio(&raw mut (*ioend).io_bio);
-        // Not a cmpxchg: one that fails orders nothing, and what the end of the bio has left is read next.
-        if state.xchg(0, Acquire) == ENDED {
-            let mut head = bindings::list_head::default();
-            let head = &raw mut head;
-            (*head).next = head;
-            (*head).prev = head;
-            add(&raw mut (*ioend).io_list, head);
-            Queue::<T>::finish(inode, head);
-        }
+    // SAFETY: By the function's requirements. The inode is alive: its file is open for the request.
+    let inode = unsafe { INode::<T>::from_raw((*ioend).io_inode) };
+    // SAFETY: By the function's requirements.
+    let bio = unsafe { &raw mut (*ioend).io_bio };
+    // SAFETY: By the function's requirements. From here until `submit_bio` nobody else uses the word, and then only
+    // atomically. Until `end_bio` has found something else than SUBMITTING, nobody finishes the ioend but we.
+    let state = unsafe { Atomic::<usize>::from_ptr((&raw mut (*ioend).io_private).cast()) };
+    state.store(SUBMITTING, Relaxed);
+    // SAFETY: By the function's requirements. The function is for ioends of an inode of `T`.
+    unsafe { (*bio).bi_end_io = Some(end_bio::<T>) };
+    // SAFETY: By the function's requirements.
+    unsafe { bindings::submit_bio(bio) };
+    // Not a cmpxchg: one that fails orders nothing, and what the end of the bio has left is read next.
+    if state.xchg(0, Acquire) != ENDED {
+        return;
     }
+    let mut head = bindings::list_head::default();
+    let head = &raw mut head;
+    // SAFETY: `head` stays where it is until the end of the function.
+    unsafe { init(head) };
+    // SAFETY: The ioend is ours alone, as it has ended, and in no list.
+    unsafe { add(&raw mut (*ioend).io_list, head) };
+    // SAFETY: The list is ours, and its ioend is one of this inode that has ended.
+    unsafe { Queue::<T>::finish(inode, head) };
 }
 
 /// The `bi_end_io` of writes that [`FileSystem::complete_writes`] has to be told of.
 ///
 /// # Safety
 ///
-/// `bio` is part of an ioend of an inode of `T`, has ended, and is given up.
+/// For the block layer (`bio_endio()`), with a bio that is part of an ioend of an inode of `T`, has ended, and is
+/// given up. In any context.
 pub(super) unsafe extern "C" fn end_bio<T: FileSystem>(bio: *mut bindings::bio) {
-    // SAFETY: By the caller. The inode is alive: its folios are under writeback, or its file is open for the request.
-    unsafe {
-        let ioend = kernel::container_of!(bio, bindings::iomap_ioend, io_bio);
-        let state = Atomic::<usize>::from_ptr((&raw mut (*ioend).io_private).cast());
-        if state.cmpxchg(SUBMITTING, ENDED, Release).is_ok() {
-            return;
-        }
-        let inode = INode::<T>::from_raw((*ioend).io_inode);
-        let wq = T::completion_queue(inode.super_block());
-        inode
-            .writes()
-            .push(ioend, core::ptr::from_ref(wq).cast_mut().cast());
+    // SAFETY: By the function's requirements.
+    let ioend = unsafe { kernel::container_of!(bio, bindings::iomap_ioend, io_bio) };
+    // SAFETY: By the function's requirements: `submit` uses the word only atomically meanwhile.
+    let state = unsafe { Atomic::<usize>::from_ptr((&raw mut (*ioend).io_private).cast()) };
+    if state.cmpxchg(SUBMITTING, ENDED, Release).is_ok() {
+        return;
     }
+    // SAFETY: The ioend is ours until it is pushed. The inode is alive: its folios are under writeback, or its file
+    // is open for the request.
+    let inode = unsafe { INode::<T>::from_raw((*ioend).io_inode) };
+    let wq = core::ptr::from_ref(T::completion_queue(inode.super_block()));
+    // SAFETY: The ioend is of this inode, in no list, and ours to give; the queue is valid as long as the super block.
+    unsafe { inode.writes().push(ioend, wq.cast_mut().cast()) };
 }

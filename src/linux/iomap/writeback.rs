@@ -8,34 +8,76 @@
 //! # Locks
 //!
 //! The folio is locked and marked as under writeback while [`Writeback::map`] runs.
+//!
+//! C header: [`include/linux/iomap.h`](srctree/include/linux/iomap.h)
+//!
+//! # Examples
+//!
+//! ```ignore
+//! impl Writeback for PageCache {
+//!     type FileSystem = MyFs;
+//!
+//!     fn map(inode: &INode<MyFs>, pos: u64, len: u64) -> Result<Map> {
+//!         inode.data().choose(pos, len)
+//!     }
+//!
+//!     fn valid(inode: &INode<MyFs>, cookie: u64) -> bool {
+//!         inode.data().sequence() == cookie
+//!     }
+//!
+//!     fn discard(inode: &INode<MyFs>, pos: u64, end: u64) {
+//!         inode.data().give_back(pos, end);
+//!     }
+//!
+//!     fn extends(inode: &INode<MyFs>, end: u64) -> bool {
+//!         end > inode.data().disk_size()
+//!     }
+//! }
+//! ```
 
-use super::super::bindings;
-use super::super::compat;
-use super::super::fs::FileSystem;
-use super::super::inode::INode;
-use super::ioend;
-use super::{Extent, Map};
+use super::super::{
+    bindings,
+    compat,
+    fs::FileSystem,
+    inode::INode, //
+};
+use super::{
+    ioend,
+    Extent,
+    Map, //
+};
 use core::marker::PhantomData;
-use kernel::error::{code::*, Result};
+use kernel::{
+    error::{
+        code::*,
+        from_result,
+        Error,
+        Result, //
+    },
+    ffi::{
+        c_int,
+        c_uint, //
+    }, //
+};
 
-/// How a file system writes dirty page cache back.
+/// How a filesystem writes dirty page cache back.
 pub(crate) trait Writeback: Sized + 'static {
-    /// The file system.
-    type Fs: FileSystem;
+    /// The filesystem.
+    type FileSystem: FileSystem;
 
     /// Finds blocks for the dirty bytes `pos..pos + len`; the mapping covers `pos` and may go on beyond. A
     /// hole makes iomap skip the range, a reservation must have become blocks.
-    fn map(inode: &INode<Self::Fs>, pos: u64, len: u64) -> Result<Map>;
+    fn map(inode: &INode<Self::FileSystem>, pos: u64, len: u64) -> Result<Map>;
 
     /// Whether the file's map is still as it was when `cookie` was taken.
-    fn valid(inode: &INode<Self::Fs>, cookie: u64) -> bool;
+    fn valid(inode: &INode<Self::FileSystem>, cookie: u64) -> bool;
 
     /// Bytes `pos..end` of a locked folio, no longer dirty, cannot be written: drops their reservation.
-    fn discard(inode: &INode<Self::Fs>, pos: u64, end: u64);
+    fn discard(inode: &INode<Self::FileSystem>, pos: u64, end: u64);
 
     /// Whether data that ends at byte `end` needs [`FileSystem::complete_writes`] although its blocks are mapped
     /// already: where the size on disk is smaller.
-    fn extends(inode: &INode<Self::Fs>, end: u64) -> bool;
+    fn extends(inode: &INode<Self::FileSystem>, end: u64) -> bool;
 }
 
 struct WritebackTable<W>(PhantomData<W>);
@@ -46,66 +88,85 @@ impl<W: Writeback> WritebackTable<W> {
         writeback_submit: Some(Self::submit),
     };
 
+    /// `writeback_range`: adds a dirty range to an ioend.
+    ///
     /// # Safety
     ///
-    /// Called by iomap with the context of [`writepages`] and a locked folio of its inode.
+    /// For iomap (`iomap_writeback_folio()`), with the context of [`writepages`] and a locked folio of its inode.
     unsafe extern "C" fn range(
         wpc: *mut bindings::iomap_writepage_ctx,
         folio: *mut bindings::folio,
         pos: u64,
-        len: core::ffi::c_uint,
+        len: c_uint,
         end_pos: u64,
     ) -> isize {
-        // SAFETY: By the caller.
-        let inode = unsafe { INode::<W::Fs>::from_raw((*wpc).inode) };
-        // SAFETY: As above; only we change the mapping while iomap is in this call.
-        let iomap = unsafe { &mut (*wpc).iomap };
-        let start = iomap.offset as u64;
-        let cached = pos.checked_sub(start).is_some_and(|d| d < iomap.length)
-            && W::valid(inode, iomap.validity_cookie);
-        let mapped = if cached {
-            Ok(())
-        } else {
-            W::map(inode, pos, u64::from(len)).and_then(|map| match map.extent {
-                Extent::Delayed => Err(EIO),
-                _ => map.store(inode, pos, iomap),
-            })
-        };
-        let ret = match mapped {
+        // SAFETY: By the function's requirements.
+        let inode = unsafe { INode::<W::FileSystem>::from_raw((*wpc).inode) };
+        let added = from_result(|| {
+            // SAFETY: By the function's requirements; only we change the mapping while iomap is in this call.
+            Self::map(inode, pos, len.into(), unsafe { &mut (*wpc).iomap })?;
             // SAFETY: The arguments are those of the caller, and the mapping covers `pos`.
-            Ok(()) => unsafe {
+            let added = unsafe {
                 bindings::iomap_add_to_ioend(wpc, folio, pos as i64, end_pos as i64, len)
-            },
-            Err(e) => e.to_errno() as isize,
-        };
-        if ret < 0 {
+            };
+            match added {
+                0.. => Ok(added),
+                error => Err(Error::from_errno(error as c_int)),
+            }
+        });
+        if added < 0 {
             // SAFETY: The folio is locked, so it stays in its place.
             let end = unsafe { bindings::folio_next_pos(folio) } as u64;
             W::discard(inode, pos, end);
         }
-        ret
+        added
     }
 
+    /// Sees to it that `iomap` covers `pos`.
+    fn map(
+        inode: &INode<W::FileSystem>,
+        pos: u64,
+        len: u64,
+        iomap: &mut bindings::iomap,
+    ) -> Result {
+        let start = iomap.offset as u64;
+        let covers = pos.checked_sub(start).is_some_and(|d| d < iomap.length);
+        if covers && W::valid(inode, iomap.validity_cookie) {
+            return Ok(());
+        }
+        let map = W::map(inode, pos, len)?;
+        match map.extent {
+            Extent::Delayed => Err(EIO),
+            _ => map.store(inode, pos, iomap),
+        }
+    }
+
+    /// `writeback_submit`: sends an ioend on its way.
+    ///
     /// # Safety
     ///
-    /// Called by iomap with the context of [`writepages`], which has an ioend.
-    unsafe extern "C" fn submit(
-        wpc: *mut bindings::iomap_writepage_ctx,
-        error: core::ffi::c_int,
-    ) -> core::ffi::c_int {
-        // SAFETY: By the caller; the ioend is not submitted yet, so it is ours to change.
-        unsafe {
-            let inode = INode::<W::Fs>::from_raw((*wpc).inode);
-            let ioend: *mut bindings::iomap_ioend = (*wpc).wb_ctx.cast();
-            let end = ((*ioend).io_offset as u64).saturating_add((*ioend).io_size as u64);
-            let unwritten = u32::from((*ioend).io_flags) & bindings::IOMAP_IOEND_UNWRITTEN != 0;
-            if unwritten || W::extends(inode, end) || compat::wants_task(ioend) {
-                (*ioend).io_bio.bi_end_io = Some(ioend::end_bio::<W::Fs>);
-                // The workqueue completes it: the block layer need not find a task for it too.
-                compat::has_task(ioend);
-            }
-            bindings::iomap_ioend_writeback_submit(wpc, error)
+    /// For iomap (`iomap_writepages()`, `iomap_add_to_ioend()`), with the context of [`writepages`], which has an
+    /// ioend that was not submitted yet.
+    unsafe extern "C" fn submit(wpc: *mut bindings::iomap_writepage_ctx, error: c_int) -> c_int {
+        // SAFETY: By the function's requirements.
+        let inode = unsafe { INode::<W::FileSystem>::from_raw((*wpc).inode) };
+        // SAFETY: By the function's requirements.
+        let ioend: *mut bindings::iomap_ioend = unsafe { (*wpc).wb_ctx.cast() };
+        // SAFETY: By the function's requirements.
+        let range = unsafe { ioend::range_of(ioend) };
+        // SAFETY: By the function's requirements.
+        let wants_task = unsafe { compat::wants_task(ioend) };
+        if range.unwritten || W::extends(inode, range.end()) || wants_task {
+            // SAFETY: By the function's requirements: the ioend is ours to change.
+            let bio = unsafe { &raw mut (*ioend).io_bio };
+            // SAFETY: As above. The function is for ioends of an inode of this filesystem.
+            unsafe { (*bio).bi_end_io = Some(ioend::end_bio::<W::FileSystem>) };
+            // The workqueue completes it: the block layer need not find a task for it too.
+            // SAFETY: As above.
+            unsafe { compat::has_task(ioend) };
         }
+        // SAFETY: The arguments are those of the caller.
+        unsafe { bindings::iomap_ioend_writeback_submit(wpc, error) }
     }
 }
 
@@ -113,18 +174,18 @@ impl<W: Writeback> WritebackTable<W> {
 ///
 /// # Safety
 ///
-/// As the kernel calls `writepages`, for a regular file of `W::Fs`.
+/// As the kernel calls `writepages`, for a regular file of `W::FileSystem`.
 pub(in crate::linux) unsafe fn writepages<W: Writeback>(
     mapping: *mut bindings::address_space,
     wbc: *mut bindings::writeback_control,
-) -> core::ffi::c_int {
+) -> c_int {
     let mut wpc = bindings::iomap_writepage_ctx {
-        // SAFETY: By the caller.
+        // SAFETY: By the function's requirements.
         inode: unsafe { (*mapping).host },
         wbc,
         ops: WritebackTable::<W>::OPS,
         ..Default::default()
     };
-    // SAFETY: By the caller; the context lives until the function returns.
+    // SAFETY: By the function's requirements; the context lives until the function returns.
     unsafe { bindings::iomap_writepages(&mut wpc) }
 }

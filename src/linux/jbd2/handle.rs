@@ -1,51 +1,76 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Handles: how a task takes part in the running transaction, and changes blocks in it.
+//!
+//! A [`Handle`] borrows its journal, and is open until it is dropped.
+//!
+//! C header: [`include/linux/jbd2.h`](srctree/include/linux/jbd2.h)
+//!
+//! # Locks
+//!
+//! A handle waits like a lock: for a commit when it is started or restarted, which waits for all other handles.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! let mut handle = journal.start(2, 0)?;
+//! handle.edit(&bitmap, |bytes| bytes[0] |= 1)?;
+//! let (block, ()) = handle.create(nr, |_, bytes| bytes.fill(0xff))?;
+//! ```
 
-use super::super::bindings;
-use super::super::buffer::BufferHead;
-use super::{Client, Journal};
+use super::super::{
+    bindings,
+    buffer::BufferHead, //
+};
+use super::{
+    Client,
+    Journal, //
+};
 use core::ptr::NonNull;
-use kernel::error::{code::*, to_result, Error, Result};
-use kernel::types::NotThreadSafe;
+use kernel::{
+    error::{
+        code::*,
+        to_result,
+        Error,
+        Result, //
+    },
+    types::NotThreadSafe, //
+};
 
 /// An open handle: part of the running transaction. Dropping it stops it.
 ///
 /// # Invariants
 ///
 /// `raw` is a handle of `journal`, started by this task.
-pub struct Handle<'a, C: Client> {
+pub(crate) struct Handle<'a, C: Client> {
     pub(super) raw: NonNull<bindings::handle_t>,
     pub(super) journal: &'a Journal<C>,
     pub(super) _task: NotThreadSafe,
 }
 
 impl<C: Client> Handle<'_, C> {
-    fn as_ptr(&self) -> *mut bindings::handle_t {
+    fn as_raw(&self) -> *mut bindings::handle_t {
         self.raw.as_ptr()
     }
 
     /// A handle that was aborted, or could not be restarted, has no transaction.
     fn check(&self) -> Result {
         // SAFETY: The handle is valid by the type invariant.
-        if unsafe { bindings::is_handle_aborted(self.as_ptr()) } != 0 {
+        if unsafe { bindings::is_handle_aborted(self.as_raw()) } != 0 {
             return Err(EROFS);
         }
         Ok(())
     }
 
     /// Number of the transaction; the latest one of the journal after an abort.
-    pub fn tid(&self) -> u32 {
+    pub(crate) fn tid(&self) -> u32 {
         if self.check().is_err() {
             return self.journal.latest_tid();
         }
         // SAFETY: The handle is valid and has a transaction, which stays while the handle is open.
-        unsafe {
-            let anonymous = &raw const (*self.as_ptr()).__bindgen_anon_1;
-            let transaction = (*anonymous).h_transaction;
-
-            (*transaction).t_tid
-        }
+        let transaction = unsafe { (*self.as_raw()).__bindgen_anon_1.h_transaction };
+        // SAFETY: As above; the number does not change.
+        unsafe { (*transaction).t_tid }
     }
 
     /// A change could not be given to the journal: what is in memory must not get to the device.
@@ -61,49 +86,55 @@ impl<C: Client> Handle<'_, C> {
     ///
     /// # Errors
     ///
-    /// `EROFS` after an abort, and nothing was changed. Other errors abort the journal.
-    pub fn edit<R>(&mut self, buffer: &BufferHead, f: impl FnOnce(&mut [u8]) -> R) -> Result<R> {
+    /// `EROFS` after an abort, and `EINVAL` for a block of another device, or one that was read before the journal was
+    /// opened: nothing was changed. Other errors abort the journal.
+    pub(crate) fn edit<R>(
+        &mut self,
+        buffer: &BufferHead,
+        f: impl FnOnce(&mut [u8]) -> R,
+    ) -> Result<R> {
         self.check()?;
+        // SAFETY: The journal is valid; its device does not change.
+        if !buffer.is_of(unsafe { (*self.journal.0.as_raw()).j_fs_dev }) {
+            return Err(EINVAL);
+        }
         // SAFETY: The handle is valid and has a transaction, the buffer is valid.
         to_result(unsafe {
-            bindings::jbd2_journal_get_write_access(self.as_ptr(), buffer.as_raw())
+            bindings::jbd2_journal_get_write_access(self.as_raw(), buffer.as_raw())
         })?;
 
         // SAFETY: The handle has write access.
         let result = unsafe { buffer.with_mut(f) };
 
         // SAFETY: As above, and access was given.
-        to_result(unsafe { bindings::jbd2_journal_dirty_metadata(self.as_ptr(), buffer.as_raw()) })
+        to_result(unsafe { bindings::jbd2_journal_dirty_metadata(self.as_raw(), buffer.as_raw()) })
             .map_err(|error| self.fail(error))?;
         Ok(result)
     }
 
     /// Makes new contents for block `nr`, which this transaction allocated: zeros, then what `f` does with them. What
     /// the device has there is not read. Costs one credit.
-    pub fn create<R>(
+    pub(crate) fn create<R>(
         &mut self,
         nr: u64,
         f: impl FnOnce(&BufferHead, &mut [u8]) -> R,
     ) -> Result<(BufferHead, R)> {
         self.check()?;
-        let buffer = self.journal.0.cache.get(nr)?;
+        let buffer = self.journal.cache().get(nr)?;
 
+        // SAFETY: The buffer is valid.
+        unsafe { bindings::lock_buffer(buffer.as_raw()) };
         // SAFETY: The handle is valid and has a transaction, the buffer is valid, and locked as the callee wants.
-        let access = unsafe {
-            bindings::lock_buffer(buffer.as_raw());
-            to_result(bindings::jbd2_journal_get_create_access(
-                self.as_ptr(),
-                buffer.as_raw(),
-            ))
-        };
+        let access = to_result(unsafe {
+            bindings::jbd2_journal_get_create_access(self.as_raw(), buffer.as_raw())
+        });
         let result = access.map(|()| {
-            // SAFETY: The handle has create access.
-            let result = unsafe {
-                buffer.with_mut(|bytes| {
-                    bytes.fill(0);
-                    f(&buffer, bytes)
-                })
+            let fill = |bytes: &mut [u8]| {
+                bytes.fill(0);
+                f(&buffer, bytes)
             };
+            // SAFETY: The handle has create access.
+            let result = unsafe { buffer.with_mut(fill) };
 
             // SAFETY: The buffer is valid, and its bytes are now the true ones.
             unsafe { bindings::set_buffer_uptodate(buffer.as_raw()) };
@@ -114,23 +145,23 @@ impl<C: Client> Handle<'_, C> {
         let result = result?;
 
         // SAFETY: As above, and access was given.
-        to_result(unsafe { bindings::jbd2_journal_dirty_metadata(self.as_ptr(), buffer.as_raw()) })
+        to_result(unsafe { bindings::jbd2_journal_dirty_metadata(self.as_raw(), buffer.as_raw()) })
             .map_err(|error| self.fail(error))?;
         Ok((buffer, result))
     }
 
     /// Block `nr` is freed in this transaction: its changes need not get to the device, and replay must not write it.
     /// Costs one revoke credit.
-    pub fn revoke(&mut self, nr: u64) -> Result {
+    pub(crate) fn revoke(&mut self, nr: u64) -> Result {
         self.check()?;
-        let buffer = self.journal.0.cache.cached(nr);
+        let buffer = self.journal.cache().cached(nr);
         let mut raw = core::ptr::null_mut();
         if let Some(buffer) = &buffer {
             buffer.set_tag(0);
             raw = buffer.as_raw();
         }
         // SAFETY: The handle is valid and has a transaction; the buffer is valid or null.
-        let result = to_result(unsafe { bindings::jbd2_journal_revoke(self.as_ptr(), nr, raw) });
+        let result = to_result(unsafe { bindings::jbd2_journal_revoke(self.as_raw(), nr, raw) });
         // The callee takes over the reference, unless it refuses, as for a block that is revoked already.
         if !matches!(result, Err(error) if error == EIO || error == EINVAL) {
             buffer.map(BufferHead::into_raw);
@@ -139,28 +170,28 @@ impl<C: Client> Handle<'_, C> {
     }
 
     /// Blocks that can still be changed.
-    pub fn credits(&self) -> u32 {
+    pub(crate) fn credits(&self) -> u32 {
         if self.check().is_err() {
             return 0;
         }
         // SAFETY: The handle is valid and has a transaction.
-        u32::try_from(unsafe { bindings::jbd2_handle_buffer_credits(self.as_ptr()) }).unwrap_or(0)
+        u32::try_from(unsafe { bindings::jbd2_handle_buffer_credits(self.as_raw()) }).unwrap_or(0)
     }
 
     /// Blocks that can still be revoked.
-    pub fn revoke_credits(&self) -> u32 {
+    pub(crate) fn revoke_credits(&self) -> u32 {
         // SAFETY: The handle is valid.
-        u32::try_from(unsafe { (*self.as_ptr()).h_revoke_credits }).unwrap_or(0)
+        u32::try_from(unsafe { (*self.as_raw()).h_revoke_credits }).unwrap_or(0)
     }
 
     /// Asks for `credits` and `revokes` more, without waiting. `false` where the transaction has no room.
-    pub fn extend(&mut self, credits: u32, revokes: u32) -> Result<bool> {
+    pub(crate) fn extend(&mut self, credits: u32, revokes: u32) -> Result<bool> {
         self.check()?;
         let (Ok(credits), Ok(revokes)) = (i32::try_from(credits), i32::try_from(revokes)) else {
             return Ok(false);
         };
         // SAFETY: The handle is valid and has a transaction.
-        match unsafe { bindings::jbd2_journal_extend(self.as_ptr(), credits, revokes) } {
+        match unsafe { bindings::jbd2_journal_extend(self.as_raw(), credits, revokes) } {
             0 => Ok(true),
             error if error < 0 => Err(Error::from_errno(error)),
             _ => Ok(false),
@@ -169,14 +200,14 @@ impl<C: Client> Handle<'_, C> {
 
     /// Ends this handle's part in its transaction and goes on in a new one with `credits` and `revokes`. Waits for
     /// the old one's other handles: nothing may be held that one of them might wait for.
-    pub fn restart(&mut self, credits: u32, revokes: u32) -> Result {
+    pub(crate) fn restart(&mut self, credits: u32, revokes: u32) -> Result {
         self.check()?;
         let (Ok(credits), Ok(revokes)) = (i32::try_from(credits), i32::try_from(revokes)) else {
             return Err(ENOSPC);
         };
         // SAFETY: The handle is valid and has a transaction.
         to_result(unsafe {
-            bindings::jbd2__journal_restart(self.as_ptr(), credits, revokes, bindings::GFP_NOFS)
+            bindings::jbd2__journal_restart(self.as_raw(), credits, revokes, bindings::GFP_NOFS)
         })
     }
 }
@@ -185,6 +216,6 @@ impl<C: Client> Drop for Handle<'_, C> {
     fn drop(&mut self) {
         // An error means that the journal was aborted, which the next handle will find.
         // SAFETY: The handle is valid, was started by this task, and is not used any more.
-        unsafe { bindings::jbd2_journal_stop(self.as_ptr()) };
+        unsafe { bindings::jbd2_journal_stop(self.as_raw()) };
     }
 }

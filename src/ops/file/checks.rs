@@ -84,14 +84,14 @@ pub(crate) fn prepare<'a>(
             if !wait {
                 return Err(EAGAIN);
             }
-            let _invalidate = Invalidate::lock(node);
-            if zero_behind(node, size, pos)? && is_written(node, size)? {
+            let invalidate = Invalidate::lock(node);
+            if zero_behind(node, &invalidate, size, pos)? && is_written(node, size)? {
                 // The block may have other bytes on disk, in images of others. The zeros must be there before the size
                 // on disk is behind them: this write may be made durable alone.
                 node.write_and_wait(size.saturating_sub(1), size)?;
             }
         }
-        iocb.modified()?;
+        iocb.modified(&lock)?;
         return Ok((lock, count));
     }
 }

@@ -113,7 +113,7 @@ impl PageCache {
 }
 
 impl Writeback for PageCache {
-    type Fs = Fs;
+    type FileSystem = Fs;
 
     fn map(node: &Node, pos: u64, len: u64) -> Result<Map> {
         let store = &node.data().volume().store;

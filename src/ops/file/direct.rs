@@ -37,13 +37,13 @@ use kernel::error::code::*;
 use kernel::page::PAGE_SIZE;
 
 /// Reads.
-pub(crate) fn read<'a>(iocb: Kiocb<'a, Fs>, mut to: IterDest<'_>) -> Answer<'a> {
+pub(crate) fn read<'a>(iocb: Kiocb<'a, Fs>, to: &mut IterDest<'_>) -> Answer<'a> {
     let node = iocb.inode();
     let file = iocb.file();
     let Some(lock) = Held::shared(node, !iocb.is_nowait()) else {
         return iocb.done(Err(EAGAIN));
     };
-    let answer = dio::read::<Read>(iocb, &mut to, &lock).answer();
+    let answer = dio::read::<Read>(iocb, to, &lock).answer();
     drop(lock);
     file.accessed();
     answer

@@ -24,13 +24,14 @@ use crate::map::{Mapping, State};
 use crate::ops::reclaim::{with_space, Effort};
 use crate::ops::{Fs, Node};
 use crate::space::Share;
-use kernel::error::{code::*, Result};
+use kernel::prelude::*;
 
 /// For reading, and for questions about the map.
 pub(crate) struct Read;
 
+#[vtable]
 impl Ops for Read {
-    type Fs = Fs;
+    type FileSystem = Fs;
 
     fn begin(node: &Node, pos: u64, len: u64, op: Op) -> Result<Map> {
         let volume = node.data().volume();
@@ -61,8 +62,9 @@ impl Ops for Read {
 /// For swap, which writes to blocks without asking again: they must be allocated on disk.
 pub(crate) struct Swap;
 
+#[vtable]
 impl Ops for Swap {
-    type Fs = Fs;
+    type FileSystem = Fs;
 
     fn begin(node: &Node, pos: u64, len: u64, _op: Op) -> Result<Map> {
         let volume = node.data().volume();
@@ -78,8 +80,9 @@ impl Ops for Swap {
 /// For writing to the page cache: by `write`, by a fault, by zeroing.
 pub(crate) struct Buffered;
 
+#[vtable]
 impl Ops for Buffered {
-    type Fs = Fs;
+    type FileSystem = Fs;
 
     fn begin(node: &Node, pos: u64, len: u64, op: Op) -> Result<Map> {
         let volume = node.data().volume();
@@ -94,8 +97,8 @@ impl Ops for Buffered {
         Self::reserve(node, blocks, op, wait)
     }
 
-    fn end(node: &Node, done: &mut Done<'_>) -> Result {
-        done.release_reservation::<Self>(node);
+    fn end(done: &mut Done<'_, Fs>) -> Result {
+        done.release_reservation::<Self>();
         Ok(())
     }
 
@@ -161,8 +164,9 @@ const MOST_NOWAIT: u64 = 512 << 10;
 /// once, and the task does the rest itself, for which it may wait for the journal.
 pub(crate) struct Direct<const QUEUED: bool>;
 
+#[vtable]
 impl<const QUEUED: bool> Ops for Direct<QUEUED> {
-    type Fs = Fs;
+    type FileSystem = Fs;
 
     fn begin(node: &Node, pos: u64, len: u64, op: Op) -> Result<Map> {
         if !op.contains(Op::WRITE) {

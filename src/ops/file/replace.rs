@@ -2,7 +2,6 @@
 
 //! Files that stand in for others.
 
-use crate::linux::inode::Kind;
 use crate::ops::Node;
 
 /// What a file holds is to stand in for what was there before: for another file of the name that it gets, or for its
@@ -11,7 +10,7 @@ use crate::ops::Node;
 ///
 /// The caller holds no map lock, no handle and no locked folio.
 pub(crate) fn start_replacing(node: &Node) {
-    if node.kind() == Kind::Regular && node.super_block().data().writes_replacements_early() {
+    if node.is_regular() && node.super_block().data().writes_replacements_early() {
         // What fails is told at the next sync.
         node.start_writing();
     }

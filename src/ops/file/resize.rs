@@ -17,7 +17,7 @@ use crate::linux::iomap::{truncate_page, zero_range};
 use crate::linux::lock::Invalidate;
 use crate::linux::memalloc::NofsScope;
 use crate::map::State;
-use crate::ops::Node;
+use crate::ops::{Fs, Node};
 use crate::store::Store;
 use kernel::error::Result;
 
@@ -27,12 +27,12 @@ pub(crate) fn set_size(node: &Node, new: u64) -> Result {
     // Later the page cache would be cut already, and the size be another than that on disk.
     node.data().volume().store.check_writable()?;
     node.dio_wait();
-    let _invalidate = Invalidate::lock(node);
+    let invalidate = Invalidate::lock(node);
     let old = node.size();
     let zeroed = if new > old {
-        zero_behind(node, old, new)?
+        zero_behind(node, &invalidate, old, new)?
     } else {
-        truncate_page::<Buffered>(node, new)?
+        truncate_page::<Buffered>(&invalidate, new)?
     };
     // What is before the new end and is not on disk yet, the zeros just made included, must be there before
     // the size on disk says that it is.
@@ -46,7 +46,7 @@ pub(crate) fn set_size(node: &Node, new: u64) -> Result {
         let _nofs = NofsScope::enter();
         return resize::grow(node, new);
     }
-    node.truncate_pagecache(new);
+    invalidate.truncate_pagecache(new);
     shrink(node, new)?;
     if new == 0 && disk_size != 0 {
         node.data().set_emptied();
@@ -59,14 +59,19 @@ pub(crate) fn set_size(node: &Node, new: u64) -> Result {
 }
 
 /// Makes bytes `size..to` read as zeros, where `size` is that of the file. Returns whether any had to be written. The
-/// caller holds `i_rwsem` exclusively and the invalidate lock, and no direct I/O is in flight.
-pub(crate) fn zero_behind(node: &Node, size: u64, to: u64) -> Result<bool> {
+/// caller holds `i_rwsem` exclusively and, as `invalidate`, the invalidate lock, and no direct I/O is in flight.
+pub(crate) fn zero_behind(
+    node: &Node,
+    invalidate: &Invalidate<'_, Fs>,
+    size: u64,
+    to: u64,
+) -> Result<bool> {
     if !has_clean_end(node, size, true)? {
         // A truncate or a write that failed has left it. iomap does not zero what lies wholly behind the end, where
         // nothing would be written back.
         shrink(node, size)?;
     }
-    zero_range::<Buffered>(node, size, to.saturating_sub(size))
+    zero_range::<Buffered>(invalidate, size, to.saturating_sub(size))
 }
 
 /// Whether no block that begins behind byte `size`, the end of the file, has data. This is looked up once, and again

@@ -8,14 +8,16 @@ use super::lookup::{first_behind, with_core};
 use super::{cached, direct, replace};
 use crate::linux::address_space::AddressSpace;
 use crate::linux::fiemap::ExtentInfo;
-use crate::linux::file::{Answer, File, FileOperations, IterDest, IterSource, Kiocb};
+use crate::linux::file::{
+    Abilities, Answer, File, FileOperations, IterDest, IterSource, Kiocb, Modes,
+};
 use crate::linux::inode_ops::RegularOperations;
 use crate::linux::mmap::Mmap;
 use crate::ops::mount::mount_point;
 use crate::ops::reclaim::{self, Effort};
 use crate::ops::{durable, Fs, Node};
 use crate::store::Store;
-use kernel::error::{code::*, Result};
+use kernel::prelude::*;
 
 /// The operations of regular files.
 pub(crate) struct Regular;
@@ -29,14 +31,16 @@ impl RegularOperations for Regular {
 }
 
 impl AddressSpace for Regular {
-    type Fs = Fs;
+    type FileSystem = Fs;
     type Read = Read;
     type Swap = Swap;
     type Writeback = PageCache;
+
+    const LARGE_FOLIOS: bool = true;
 }
 
 impl Mmap for Regular {
-    type Fs = Fs;
+    type FileSystem = Fs;
     type Write = Buffered;
 
     fn failed(node: &Node) -> bool {
@@ -50,9 +54,16 @@ impl Mmap for Regular {
     }
 }
 
+#[vtable]
 impl FileOperations for Regular {
-    type Fs = Fs;
+    type FileSystem = Fs;
     type Mmap = Self;
+
+    const MODES: Modes = Modes::NOWAIT.with(Modes::DIRECT);
+    const ABILITIES: Abilities = Abilities::ASYNC_READ
+        .with(Abilities::ASYNC_WRITE)
+        .with(Abilities::PARALLEL_DIRECT_WRITE)
+        .with(Abilities::DONTCACHE);
 
     /// Blocks are chosen ahead for as long as somebody may write. The map counts its writers itself: those of the
     /// VFS are counted without the map lock, and writeback could not tell whether the last one has gone.
@@ -78,15 +89,15 @@ impl FileOperations for Regular {
         }
     }
 
-    fn read_iter<'a>(iocb: Kiocb<'a, Fs>, mut to: IterDest<'_>) -> Answer<'a> {
+    fn read_iter<'a>(iocb: Kiocb<'a, Fs>, to: &mut IterDest<'_>) -> Answer<'a> {
         if iocb.is_direct() {
             direct::read(iocb, to)
         } else {
-            iocb.read_buffered(&mut to)
+            iocb.read_buffered(to)
         }
     }
 
-    fn write_iter<'a>(mut iocb: Kiocb<'a, Fs>, mut from: IterSource<'_>) -> Answer<'a> {
+    fn write_iter<'a>(mut iocb: Kiocb<'a, Fs>, from: &mut IterSource<'_>) -> Answer<'a> {
         if from.len() == 0 {
             return iocb.done(Ok(0));
         }
@@ -95,9 +106,9 @@ impl FileOperations for Regular {
             return iocb.done(Err(error));
         }
         if iocb.is_direct() {
-            return direct::write(iocb, &mut from);
+            return direct::write(iocb, from);
         }
-        let written = cached::write(&mut iocb, &mut from);
+        let written = cached::write(&mut iocb, from);
         iocb.done(written)
     }
 
@@ -111,13 +122,5 @@ impl FileOperations for Regular {
 
     fn seek_hole(node: &Node, pos: i64) -> Result<i64> {
         iomap_ops::seek_hole(node, pos)
-    }
-
-    fn fallocate(_file: File<'_, Fs>, _mode: u32, _pos: i64, _len: i64) -> Result {
-        Err(EOPNOTSUPP)
-    }
-
-    fn ioctl(_file: File<'_, Fs>, _cmd: u32, _arg: usize) -> Result<i64> {
-        Err(ENOTTY)
     }
 }

@@ -4,10 +4,9 @@
 
 use super::convert::{from_disk, vfs_flags};
 use crate::change::{self, reservation, Live, Part};
-use crate::disk::inode::InodeFlags;
+use crate::disk::inode::{FileKind, InodeFlags};
 use crate::linux::attr::{attributes, Attr, Idmap, Stat, Wanted};
 use crate::linux::fileattr::FileAttr;
-use crate::linux::inode::Kind;
 use crate::linux::inode_ops::Attributes;
 use crate::ops::file::resize;
 use crate::ops::{durable, Fs, Node};
@@ -21,7 +20,7 @@ impl Attributes for Fs {
 
     fn getattr(idmap: &Idmap, node: &Node, wanted: Wanted, to: &mut Stat) -> Result {
         get_attributes(idmap, node, wanted, to);
-        if wanted.direct_alignment() && node.kind() == Kind::Regular {
+        if wanted.direct_alignment() && node.is_regular() {
             let align = node.super_block().block_device()?.logical_block_size();
             to.set_direct_alignment(align, align);
         }
@@ -47,7 +46,7 @@ fn set_attributes(idmap: &Idmap, node: &Node, attr: &mut Attr<'_, Fs>) -> Result
     attr.prepare(idmap)?;
     if let Some(size) = attr.size() {
         let size = u64::try_from(size).map_err(|_| EINVAL)?;
-        if node.kind() != Kind::Regular {
+        if !node.is_regular() {
             return Err(EINVAL);
         }
         // Also where it is the size that the file has, as ext4 does.
@@ -87,15 +86,15 @@ const VISIBLE_FLAGS: u32 = 0x705b_dfff;
 
 /// Flags that `chattr` can change here on a file of this kind: those that we act upon, and those that are for others
 /// to act upon.
-fn changeable_flags(kind: Kind) -> InodeFlags {
+fn changeable_flags(kind: FileKind) -> InodeFlags {
     let any = InodeFlags::NODUMP.with(InodeFlags::NOATIME);
     let data = any
         .with(InodeFlags::SYNC)
         .with(InodeFlags::IMMUTABLE)
         .with(InodeFlags::APPEND);
     match kind {
-        Kind::Regular => data,
-        Kind::Directory => data.with(InodeFlags::DIRSYNC).with(InodeFlags::TOPDIR),
+        FileKind::Regular => data,
+        FileKind::Directory => data.with(InodeFlags::DIRSYNC).with(InodeFlags::TOPDIR),
         _ => any,
     }
 }
@@ -112,8 +111,7 @@ fn set_flags(node: &Node, wanted: &FileAttr) -> Result {
     if wanted.has_more() || changed & !mask != 0 {
         return Err(EOPNOTSUPP);
     }
-    if changed & wanted.flags() & InodeFlags::IMMUTABLE.bits() != 0 && node.kind() == Kind::Regular
-    {
+    if changed & wanted.flags() & InodeFlags::IMMUTABLE.bits() != 0 && node.is_regular() {
         // What was written before gets to the device; a store to a mapping has to ask again after that, and is refused.
         node.dio_wait();
         node.write_and_wait(0, u64::MAX)?;

@@ -11,7 +11,7 @@ use crate::disk::inode::{FileKind, InodeFlags, Time as DiskTime};
 use crate::disk::{CsumSeed, Group, Ino};
 use crate::inode::Attrs;
 use crate::linux::attr::Idmap;
-use crate::linux::inode::{New, Ready, Time};
+use crate::linux::inode::{Common, New, Ready, Time};
 use crate::linux::random;
 use crate::map::Snapshot;
 use crate::names::{Known, Params};
@@ -79,19 +79,19 @@ impl Live<JournalStore> for Node {
     }
 
     fn links(&self) -> u32 {
-        self.links()
+        Common::links(self)
     }
 
     fn set_links(&self, links: u32) {
-        self.set_links(links);
+        Common::set_links(self, links);
     }
 
     fn size(&self) -> u64 {
-        self.size()
+        Common::size(self)
     }
 
     fn set_size(&self, size: u64) {
-        self.set_size(size);
+        Common::set_size(self, size);
     }
 
     fn set_sectors(&self, sectors: u64) {
@@ -99,11 +99,11 @@ impl Live<JournalStore> for Node {
     }
 
     fn version(&self) -> u64 {
-        self.version()
+        Common::version(self)
     }
 
     fn changed(&self) {
-        self.set_change_time_now();
+        self.touch_inode();
         self.raise_version();
     }
 
@@ -166,6 +166,7 @@ impl<'a, 't> NewNode<'a, 't> {
         target: &'t [u8],
     ) -> Result<Self> {
         let new = Node::new(dir.super_block())?;
+        new.set_no_acl();
         new.set_owner(idmap, dir, mode)?;
         new.set_links(links);
         let kind = FileKind::from_mode(new.mode()).ok_or(EINVAL)?;

@@ -11,7 +11,7 @@
 //! * The commit link is taken by the journal's thread, so nobody waits for a commit or a handle with it.
 //! * The error link is taken by the work queue only, and handles are begun with it.
 
-use crate::linux::workqueue::OwnedQueue;
+use crate::linux::workqueue::{Flags, OwnedQueue};
 use crate::store::Tid;
 use kernel::prelude::*;
 use kernel::str::CStr;
@@ -30,6 +30,9 @@ pub(crate) trait Works: Send + Sync + 'static {
 }
 
 type Link<V> = Mutex<Option<Arc<V>>>;
+
+/// Writeback waits for what the queues of a mount do, and none of it belongs to a CPU.
+pub(crate) const QUEUE: Flags = Flags::MEM_RECLAIM.with(Flags::UNBOUND);
 
 /// Identifies the work on freed blocks.
 const FREED: u64 = 0;
@@ -78,7 +81,7 @@ impl<V: Works> Background<V> {
             }),
             GFP_KERNEL,
         )?;
-        let queue = OwnedQueue::new(c"iomapfs", name)?;
+        let queue = OwnedQueue::new(c"iomapfs", name, QUEUE)?;
 
         Ok(Arc::new(Self { works, queue }, GFP_KERNEL)?)
     }

@@ -28,10 +28,6 @@ impl<V: Works> JournalClient<V> {
 }
 
 impl<V: Works> Client for JournalClient<V> {
-    fn map(&self, block: u64) -> Option<u64> {
-        self.map.at(block)
-    }
-
     fn begins_fast_commit(&self, tid: Tid, bytes: &[u8]) -> bool {
         fast_commit::begins(tid, bytes)
     }

@@ -7,46 +7,51 @@
 //! journal, so that what we write is a journal without, whatever the feature `fast_commit` of the file system says.
 
 use super::client::JournalClient;
+use super::errors::Errors;
 use super::options::Options;
 use super::store::{Client, JournalStore};
 use crate::disk::Layout;
 use crate::inode::JournalMap;
+use crate::linux::buffer::{BufferCache, Run};
 use crate::linux::jbd2::{Features, Journal, Unloaded};
 use crate::linux::printk::Level;
 use kernel::error::{code::*, Result};
 use kernel::prelude::*;
 
-/// Opens the journal, replays it if need be, and sets it up.
+/// Finds the journal, opens it, replays it if need be, and sets it up: `store` uses it from now on.
 pub(crate) fn load(
-    store: &JournalStore,
+    store: JournalStore,
+    layout: &Layout,
+    options: &Options,
+    replay: bool,
+) -> Result<JournalStore> {
+    let map = find(&store, layout)?;
+
+    store.settle_with(|cache, errors, background| {
+        let client = JournalClient::new(map, background.clone());
+        set_up(
+            open(cache, errors, client)?,
+            errors,
+            layout,
+            options,
+            replay,
+        )
+    })
+}
+
+/// Replays a journal if need be, and sets it up.
+fn set_up(
+    mut journal: Unloaded<Client>,
+    errors: &Errors,
     layout: &Layout,
     options: &Options,
     replay: bool,
 ) -> Result<Journal<Client>> {
-    let mut journal = open(store, layout)?;
-
-    journal.set_parameters(options.commit_interval, options.barrier);
+    journal.set_parameters(&options.journal());
 
     if !replay {
         // The super block says that the journal is empty, whatever it holds.
         journal.wipe(true)?;
-    }
-    let journal = journal.load().inspect_err(|error| {
-        let error = error.to_errno();
-        let why = match error == EOPNOTSUPP.to_errno() {
-            true => fmt!(
-                "the journal holds fast commits, which cannot be replayed: run e2fsck, or mount with -o ro,noload"
-            ),
-            false => fmt!("the journal could not be loaded: error {error}"),
-        };
-        store.log(Level::Error, why);
-    })?;
-    if replay {
-        let although = match options.read_only {
-            true => ", although the mount is read-only",
-            false => "",
-        };
-        store.log(Level::Info, fmt!("the journal was replayed{although}"));
     }
     let mut on = Features::default();
     let off = Features::CHECKSUM
@@ -60,24 +65,42 @@ pub(crate) fn load(
     if layout.csum_seed().is_some() {
         on = on.with(Features::CSUM_V3);
     }
-    journal.set_features(on, off).inspect_err(|_| {
-        store.log(
+    if !journal.can_have(on) {
+        errors.log(
             Level::Error,
             fmt!("the journal cannot have the features it needs"),
         );
+        return Err(EINVAL);
+    }
+    let journal = journal.load(on, off).inspect_err(|error| {
+        let error = error.to_errno();
+        let why = match error == EOPNOTSUPP.to_errno() {
+            true => fmt!(
+                "the journal holds fast commits, which cannot be replayed: run e2fsck, or mount with -o ro,noload"
+            ),
+            false => fmt!("the journal could not be loaded: error {error}"),
+        };
+        errors.log(Level::Error, why);
     })?;
+    if replay {
+        let although = match options.read_only {
+            true => ", although the mount is read-only",
+            false => "",
+        };
+        errors.log(Level::Info, fmt!("the journal was replayed{although}"));
+    }
     Ok(journal)
 }
 
-/// Finds and opens the journal. Nothing is replayed yet.
+/// Finds the journal.
 ///
 /// # Errors
 ///
-/// All reported. `EUCLEAN` where inode, tree or journal are not valid; `EOPNOTSUPP` where they are of an old kind;
-/// `EIO`, `ENOMEM`.
-fn open(store: &JournalStore, layout: &Layout) -> Result<Unloaded<Client>> {
+/// All reported. `EUCLEAN` where inode or tree are not valid; `EOPNOTSUPP` where they are of an old kind; `EIO`,
+/// `ENOMEM`.
+fn find(store: &JournalStore, layout: &Layout) -> Result<JournalMap> {
     let ino = layout.journal_ino().ok_or(EINVAL)?;
-    let map = JournalMap::find(store, layout, ino).inspect_err(|error| {
+    JournalMap::find(store, layout, ino).inspect_err(|error| {
         if *error == EOPNOTSUPP {
             store.log(
                 Level::Error,
@@ -87,24 +110,37 @@ fn open(store: &JournalStore, layout: &Layout) -> Result<Unloaded<Client>> {
                 ),
             );
         }
+    })
+}
+
+/// Opens the journal. Nothing is replayed yet.
+///
+/// # Errors
+///
+/// All reported. `EUCLEAN` where the journal is not valid; `EOPNOTSUPP` where it is of an old kind; `EIO`, `ENOMEM`.
+fn open(cache: BufferCache, errors: &Errors, client: Client) -> Result<Unloaded<Client>> {
+    let mut blocks = KVec::new();
+
+    for piece in client.map().pieces() {
+        let run = Run {
+            start: piece.start.get(),
+            len: piece.len,
+        };
+
+        blocks.push(run, GFP_KERNEL)?;
+    }
+    let journal = Unloaded::open(cache, blocks, client).inspect_err(|error| {
+        errors.log(
+            Level::Error,
+            fmt!(
+                "the journal could not be opened: error {}",
+                error.to_errno()
+            ),
+        );
     })?;
-    let blocks = map.blocks();
-    let device = store.cache().device().clone();
-    let background = store.background().clone();
-    let journal = Unloaded::open(device, blocks, JournalClient::new(map, background)).inspect_err(
-        |error| {
-            store.log(
-                Level::Error,
-                fmt!(
-                    "the journal could not be opened: error {}",
-                    error.to_errno()
-                ),
-            );
-        },
-    )?;
 
     if !journal.can_have(Features::REVOKE) {
-        store.log(
+        errors.log(
             Level::Error,
             fmt!("the journal is of an old format: run tune2fs -O ^has_journal, then tune2fs -j"),
         );

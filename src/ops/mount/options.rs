@@ -5,6 +5,7 @@
 
 use crate::disk::superblock::ErrorPolicy;
 use crate::linux::fs_context::{Constant, FsContext, Parameter, Value};
+use crate::linux::jbd2::Parameters;
 use kernel::prelude::*;
 use kernel::seq_file::SeqFile;
 use kernel::seq_print;
@@ -125,6 +126,15 @@ pub(crate) fn parse(
 }
 
 impl Options {
+    /// How the journal commits.
+    pub(crate) fn journal(&self) -> Parameters {
+        Parameters {
+            interval_seconds: self.commit_interval,
+            barrier: self.barrier,
+            cycle_record: true,
+        }
+    }
+
     /// Writes those that differ from the defaults, each as `,name` or `,name=value`.
     pub(crate) fn show(&self, to: &SeqFile) {
         let (options, default) = (self, Self::default());

@@ -24,7 +24,6 @@ use crate::change::mount::{self, plan, Plan, Wish};
 use crate::disk::superblock::{RawSuper, STATE_ERROR, STATE_VALID, SUPER_MAGIC};
 use crate::disk::Layout;
 use crate::inode::JournalMap;
-use crate::linux::block_device::BlockDevice;
 use crate::linux::buffer::BufferCache;
 use crate::linux::jbd2::Journal;
 use crate::linux::printk::{self, Level};
@@ -55,8 +54,7 @@ pub(crate) struct Mounted {
 /// # Errors
 ///
 /// `EINVAL`, reported unless `silent`, where the device has no such file system; `EIO`.
-pub(crate) fn probe(device: BlockDevice, name: &CStr, silent: bool) -> Result<KBox<RawSuper>> {
-    let cache = BufferCache::new(device);
+pub(crate) fn probe(cache: &BufferCache, name: &CStr, silent: bool) -> Result<KBox<RawSuper>> {
     let size = u64::from(cache.block_size().max(1));
     let raw = cache
         .read(crate::disk::superblock::SUPER_OFFSET / size)?
@@ -82,7 +80,7 @@ pub(crate) fn probe(device: BlockDevice, name: &CStr, silent: bool) -> Result<KB
 }
 
 impl Mounted {
-    /// Brings up the file system of `device`, whose super block is `raw`; the device is set to its block size.
+    /// Brings up the file system of the device of `cache`, whose super block is `raw`; it is set to its block size.
     ///
     /// Orphans are not yet processed: for that the VFS must have a root. See [`recover`](mod@crate::change::recover).
     ///
@@ -90,14 +88,13 @@ impl Mounted {
     ///
     /// All reported. `EINVAL` and `EROFS` where it must not be mounted so; `EUCLEAN`, `EFSBADCRC`, `EIO`, `ENOMEM`.
     pub(crate) fn open(
-        device: BlockDevice,
+        cache: BufferCache,
         name: &CStr,
         raw: &RawSuper,
         options: &Options,
     ) -> Result<Self> {
         let policy = options.errors.unwrap_or_else(|| raw.error_policy());
         let errors = Errors::new(name, policy)?;
-        let cache = BufferCache::new(device);
 
         // Blocks that an earlier mount has checked may have been changed through the device's file since.
         cache.device().write_back()?;
@@ -114,12 +111,11 @@ impl Mounted {
             store.log(Level::Error, fmt!("{why}"));
             error
         })?;
-        let journal = match plan {
-            Plan::Without => None,
-            Plan::Load { replay } => Some(load(&store, &layout, options, replay)?),
+        let store = match plan {
+            Plan::Without => store.settle(),
+            Plan::Load { replay } => load(store, &layout, options, replay)?,
         };
         let replayed = matches!(plan, Plan::Load { replay: true });
-        let store = store.settle(journal);
 
         // Replay may have changed the super block.
         let super_block = SuperBlock::read(&store, &layout)?;
@@ -291,7 +287,7 @@ impl Mounted {
             store.errors().set_policy(policy);
         }
         if let Some(journal) = store.journal() {
-            journal.set_parameters(options.commit_interval, options.barrier);
+            journal.set_parameters(&options.journal());
         }
         store.background().set_discard(options.discard);
     }

@@ -45,9 +45,8 @@ pub(crate) type Client = JournalClient<Volume<JournalStore>>;
 ///
 /// Fields are dropped in this order: the journal ends before what its last commit calls.
 pub(crate) struct JournalStore {
-    journal: Option<Journal<Client>>,
+    blocks: Blocks,
     background: Arc<Background<Volume<JournalStore>>>,
-    cache: BufferCache,
     errors: Errors,
     /// Whether handles may be had.
     writable: Atomic<bool>,
@@ -55,6 +54,14 @@ pub(crate) struct JournalStore {
     frozen: Atomic<bool>,
     /// Whether checked blocks are tagged.
     tagging: bool,
+}
+
+/// Where the blocks come from.
+enum Blocks {
+    /// From the device, and there is no way to change one.
+    Plain(BufferCache),
+    /// The same, and changes go through the journal.
+    Journaled(Journal<Client>),
 }
 
 /// A buffer of the store.
@@ -84,9 +91,8 @@ impl JournalStore {
         background: Arc<Background<Volume<JournalStore>>>,
     ) -> Self {
         Self {
-            journal: None,
+            blocks: Blocks::Plain(cache),
             background,
-            cache,
             errors,
             writable: Atomic::new(false),
             frozen: Atomic::new(false),
@@ -94,16 +100,38 @@ impl JournalStore {
         }
     }
 
-    /// The journal has been replayed, or there is none: blocks do not change by themselves any more.
-    pub(crate) fn settle(mut self, journal: Option<Journal<Client>>) -> Self {
-        self.journal = journal;
+    /// There is no journal to be replayed: blocks do not change by themselves any more.
+    pub(crate) fn settle(mut self) -> Self {
         self.tagging = true;
         self
     }
 
+    /// The same after `load`, which opens and replays the journal.
+    ///
+    /// # Errors
+    ///
+    /// Those of `load`.
+    pub(crate) fn settle_with(
+        self,
+        load: impl FnOnce(
+            BufferCache,
+            &Errors,
+            &Arc<Background<Volume<JournalStore>>>,
+        ) -> Result<Journal<Client>>,
+    ) -> Result<Self> {
+        let blocks = match self.blocks {
+            Blocks::Plain(cache) => Blocks::Journaled(load(cache, &self.errors, &self.background)?),
+            journaled => journaled,
+        };
+        Ok(Self { blocks, ..self }.settle())
+    }
+
     /// The journal, if it is used.
     pub(crate) fn journal(&self) -> Option<&Journal<Client>> {
-        self.journal.as_ref()
+        match &self.blocks {
+            Blocks::Plain(_) => None,
+            Blocks::Journaled(journal) => Some(journal),
+        }
     }
 
     /// What runs later.
@@ -113,7 +141,10 @@ impl JournalStore {
 
     /// The block cache.
     pub(crate) fn cache(&self) -> &BufferCache {
-        &self.cache
+        match &self.blocks {
+            Blocks::Plain(cache) => cache,
+            Blocks::Journaled(journal) => journal.cache(),
+        }
     }
 
     /// The errors of this mount.
@@ -153,21 +184,19 @@ impl JournalStore {
             fmt!("the device is gone: nothing can be changed any more"),
         );
         self.errors.device_gone();
-        if let Some(journal) = &self.journal {
+        if let Some(journal) = self.journal() {
             journal.abort(EIO);
         }
     }
 
     /// The latest transaction that may hold a change of something that is in memory now: what an inode begins with.
     pub(crate) fn latest_tid(&self) -> Tid {
-        self.journal
-            .as_ref()
-            .map_or(0, |journal| journal.latest_tid())
+        self.journal().map_or(0, |journal| journal.latest_tid())
     }
 
     /// The super block is to have the errors, on a device that can be written to.
     pub(crate) fn record_errors(&self) {
-        if !self.cache.device().is_read_only() {
+        if !self.cache().device().is_read_only() {
             self.background.record_errors();
         }
     }
@@ -177,7 +206,7 @@ impl JournalStore {
         if self.errors.stop() {
             return;
         }
-        if let Some(journal) = &self.journal {
+        if let Some(journal) = self.journal() {
             journal.abort(error);
         }
         if self.was_writable() {
@@ -241,14 +270,14 @@ impl Store for JournalStore {
     type Tx<'a> = Tx<'a>;
 
     fn read<F: Format>(&self, nr: PhysBlock, format: F) -> Result<Block<Self, F>> {
-        let buffer = self.cache.read(nr.get()).map_err(|error| {
+        let buffer = self.cache().read(nr.get()).map_err(|error| {
             let kind = kind_name(F::KIND);
             let about = About {
                 ino: format.owner(),
                 block: Some(nr),
             };
 
-            let blocks = self.cache.blocks();
+            let blocks = self.cache().blocks();
 
             // A device that is gone has no blocks at all.
             if nr.get() >= blocks && blocks != 0 {
@@ -272,13 +301,13 @@ impl Store for JournalStore {
     }
 
     fn read_cached<F: Format>(&self, nr: PhysBlock, format: F) -> Option<Block<Self, F>> {
-        let buffer = self.cache.cached(nr.get())?;
+        let buffer = self.cache().cached(nr.get())?;
 
         (buffer.tag() == F::KIND as u8).then(|| Block::from_parts(Buffer(buffer), format))
     }
 
     fn readahead(&self, nr: PhysBlock, count: u32) {
-        self.cache.readahead(nr.get(), count);
+        self.cache().readahead(nr.get(), count);
     }
 
     fn write_through<F: Format>(
@@ -286,10 +315,7 @@ impl Store for JournalStore {
         block: &Block<Self, F>,
         f: impl FnOnce(&mut [u8]),
     ) -> Result {
-        let barrier = self
-            .journal
-            .as_ref()
-            .is_none_or(|journal| journal.has_barrier());
+        let barrier = self.journal().is_none_or(|journal| journal.has_barrier());
         let (nr, format) = (block.nr(), block.format());
         let result = block.raw().0.write_through(barrier, |bytes| {
             f(bytes);
@@ -311,7 +337,7 @@ impl Store for JournalStore {
 
     fn begin(&self, credits: Credits) -> Result<Tx<'_>> {
         self.check_writable()?;
-        let journal = self.journal.as_ref().ok_or(EROFS)?;
+        let journal = self.journal().ok_or(EROFS)?;
         let handle = journal.start(credits.blocks, credits.revokes)?;
 
         Ok(Tx { handle })
@@ -331,11 +357,7 @@ impl Store for JournalStore {
         if !self.was_writable() {
             return Err(EROFS);
         }
-        if self
-            .journal
-            .as_ref()
-            .is_none_or(|journal| journal.is_aborted())
-        {
+        if self.journal().is_none_or(|journal| journal.is_aborted()) {
             self.stop(EIO, fmt!("the journal was aborted"));
         }
         self.errors.check()

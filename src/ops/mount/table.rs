@@ -4,6 +4,7 @@
 //!
 //! What a mounted file system is below the VFS is in [`super::state`]; here that meets the VFS.
 
+use super::background::QUEUE;
 use super::errors;
 use super::options::{self, Options, PARAMETERS};
 use super::state::{self, Mounted};
@@ -11,9 +12,10 @@ use crate::change::recover;
 use crate::disk::inode::Time as DiskTime;
 use crate::disk::superblock::SUPER_MAGIC;
 use crate::disk::{Ino, Layout};
+use crate::linux::buffer::BufferCache;
 use crate::linux::fs::{self, FileSystem, Wait};
 use crate::linux::fs_context::{FsContext, Parameter, Value};
-use crate::linux::inode::{InodeRef, Kind};
+use crate::linux::inode::InodeRef;
 use crate::linux::iomap::ioend::Batch;
 use crate::linux::printk::{self, Level};
 use crate::linux::statfs::{Blocks, StatFs};
@@ -91,12 +93,13 @@ impl FileSystem for Fs {
 
     fn fill_super(
         sb: &super_block::New<'_, Self>,
+        mut cache: BufferCache,
         context: &FsContext,
         mut options: Options,
     ) -> Result<Arc<Super>> {
         options.read_only = context.read_only();
-        sb.set_min_block_size(1024)?;
-        let raw = state::probe(sb.block_device()?, sb.id(), context.is_silent())
+        sb.set_min_block_size(&mut cache, 1024)?;
+        let raw = state::probe(&cache, sb.id(), context.is_silent())
             .inspect_err(|_| context.error_told(fmt!("no ext4 file system found")))?;
         let refuse = |why: fmt::Arguments<'_>| {
             context.error_told(why);
@@ -108,13 +111,14 @@ impl FileSystem for Fs {
             refuse(fmt!("{refusal}"));
             refusal.error()
         })?;
-        sb.set_block_size(size.bytes()).inspect_err(|_| {
-            refuse(fmt!(
-                "blocks of {} bytes cannot be used with this device and kernel",
-                size.bytes()
-            ));
-        })?;
-        let mounted = Mounted::open(sb.block_device()?, sb.id(), &raw, &options)?;
+        sb.set_block_size(&mut cache, size.bytes())
+            .inspect_err(|_| {
+                refuse(fmt!(
+                    "blocks of {} bytes cannot be used with this device and kernel",
+                    size.bytes()
+                ));
+            })?;
+        let mounted = Mounted::open(cache, sb.id(), &raw, &options)?;
         let volume = &mounted.volume;
         let layout = &volume.layout;
         sb.set_uuid(layout.uuid());
@@ -127,7 +131,7 @@ impl FileSystem for Fs {
             mounted,
             params,
             options,
-            completions: OwnedQueue::new(c"iomapfs-io", sb.id())?,
+            completions: OwnedQueue::new(c"iomapfs-io", sb.id(), QUEUE)?,
             mount_point_noted: Atomic::new(false),
         };
         Ok(Arc::new(data, GFP_KERNEL)?)
@@ -313,9 +317,9 @@ impl<'a> recover::Keeper<JournalStore> for Keeper<'a> {
 
     fn cut_off(&mut self, node: &Node) -> Result {
         let _lock = node.lock();
-        match node.kind() {
-            Kind::Regular => resize::set_size(node, node.size()),
-            _ => Ok(()),
+        match node.is_regular() {
+            true => resize::set_size(node, node.size()),
+            false => Ok(()),
         }
     }
 

@@ -51,8 +51,10 @@ impl Mount {
         let fs = Mounted::open(store, false).map_err(|refused| format!("{refused:?}"))?;
         let map = fs.journal.as_ref().ok_or("without a journal")?;
         let journal = Place {
-            blocks: (0..u64::from(map.blocks()))
-                .filter_map(|block| map.at(block))
+            blocks: map
+                .pieces()
+                .iter()
+                .flat_map(|piece| (0..u64::from(piece.len)).map(|at| piece.start.get() + at))
                 .collect(),
             wide: fs.vol.layout.has_64bit(),
             sums: fs.vol.layout.csum_seed().is_some(),
