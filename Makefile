@@ -6,7 +6,7 @@
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
 
-# What is given on the command line or in the environment (KSRC=, KDIR=, ...) make hands on to the scripts by itself.
+# What is given on the command line or in the environment (KVER=, KSRC=, ...) make hands on to the scripts by itself.
 
 .DEFAULT_GOAL := help
 
@@ -105,5 +105,6 @@ clean:
 help:
 	@sed -n 's/^## /  make /p' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo 'Variables: KSRC= a kernel source tree, KDIR= a kernel build folder, LLVM= (1, -22 or a folder/), MEM= (MiB) and'
-	@echo 'CPUS= of the guest. The first set-up takes about a quarter of an hour, later ones a second.'
+	@echo 'Variables: KVER= the version of the kernel (7.3, 7.2), KSRC= a kernel source tree, KDIR= a kernel build folder,'
+	@echo 'LLVM= (1, -22 or a folder/), MEM= (MiB) and CPUS= of the guest. The first set-up takes about a quarter of an hour, later'
+	@echo 'ones a second.'

@@ -137,8 +137,8 @@ pub(super) unsafe fn has_task(ioend: *mut bindings::iomap_ioend) {
     let _ = ioend;
 }
 
-/// The `kernel` crate, with the error codes that it lacks before Linux 7.3. The crate's root gives it the name
-/// `kernel`.
+/// The `kernel` crate, with those of the error codes that it lacks before Linux 7.3 that are used here. The root of our
+/// crate gives it the name `kernel`.
 #[cfg(not(has_error_codes))]
 pub mod kernel_crate {
     pub use ::kernel_of_tree::*;

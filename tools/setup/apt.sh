@@ -15,11 +15,10 @@ mirrors() {
 			{ print ($1 == "Debian" ? 0 : 1), $4 }' | sort -s -k1,1n | cut -d' ' -f2- | awk '!seen[$0]++'
 }
 
-# fetch_packages DIR LOG "SUITE..." PACKAGE...: the packages' files, of the first suite that has them, in DIR, which
-# is for this alone. 1 where none has them.
-fetch_packages() {
-	local dir=$1 log=$2 suites=$3 suite mirror k keyring='' private
-	shift 3
+# use_folder DIR: what follows keeps apt's files in DIR, which is for this alone, and is done there.
+use_folder() {
+	local dir=$1 k
+	keyring=''
 	for k in /usr/share/keyrings/debian-archive-keyring.{gpg,pgp}; do
 		[ -e "$k" ] && { keyring=$k; break; }
 	done
@@ -34,14 +33,42 @@ fetch_packages() {
 		-o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false
 		-o Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled=false
 		-o APT::Sandbox::User="$(id -un)" -o Acquire::Retries=3)
-	fetched() {
-		find "$dir" -name '*.deb' -printf '%k\n' | awk '{ n += $1 } END { if (n) print n " KiB fetched"; else print "reading the package list" }'
-	}
+}
+
+fetched() {
+	find . -name '*.deb' -printf '%k\n' | awk '{ n += $1 } END { if (n) print n " KiB fetched"; else print "reading the package list" }'
+}
+
+# read_list LOG SUITE MIRROR: makes apt know this suite of this mirror, and nothing else. 1 where it cannot be read.
+read_list() {
+	printf 'deb [signed-by=%s] %s %s main\n' "$keyring" "$3" "$2" >sources.list
+	long "$1" fetched apt-get "${private[@]}" update
+}
+
+# names_in_suite LOG SUITE PREFIX: sets $names to the packages of the suite whose names begin with PREFIX, one a line. 1
+# where no mirror has the suite. After use_folder.
+names_in_suite() {
+	local mirror status=1
+	names=''
+	while read -r mirror; do
+		say "looking for $3 in $2 on $mirror"
+		read_list "$1" "$2" "$mirror" || continue
+		status=0
+		names+=$(apt-cache "${private[@]}" pkgnames "$3")$'\n'
+	done < <(mirrors)
+	return "$status"
+}
+
+# fetch_packages DIR LOG "SUITE..." PACKAGE...: the packages' files, of the first suite that has them, in DIR. 1 where
+# none has them.
+fetch_packages() {
+	local dir=$1 log=$2 suites=$3 suite mirror
+	shift 3
+	use_folder "$dir"
 	for suite in $suites; do
 		while read -r mirror; do
 			say "looking for $1 in $suite on $mirror"
-			printf 'deb [signed-by=%s] %s %s main\n' "$keyring" "$mirror" "$suite" >sources.list
-			long "$log" fetched apt-get "${private[@]}" update || continue
+			read_list "$log" "$suite" "$mirror" || continue
 			apt-get "${private[@]}" --print-uris download "$@" >/dev/null 2>&1 || continue
 			rm -f ./*.deb
 			long "$log" fetched apt-get "${private[@]}" download "$@" || {

@@ -18,9 +18,10 @@ step=${step:-set-up}
 # bindgen's oldest version that the kernel takes, and the one that is built where the system's is older.
 bindgen_least=0.71.1
 bindgen_version=0.72.1
-# The kernel that is built: Debian's source package, and the first of these suites that has it.
-source_package=linux-source-7.3
-source_suites='trixie-backports testing unstable'
+# The kernels that the module is known to work with, the preferred one first, and Debian's suites that may have them, which
+# have one version or two at a time. Which is taken: tools/setup/source.
+kernel_versions=${KERNEL_VERSIONS:-7.3 7.2}
+source_suites=${SOURCE_SUITES:-trixie-backports stable-backports testing unstable experimental}
 # The compilers' oldest versions for this kernel.
 rustc_least=1.85.0
 llvm_least=15
@@ -40,6 +41,25 @@ fail() {
 # at_least HAVE WANT: is version HAVE the same as or newer than WANT?
 at_least() {
 	[ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]
+}
+
+# series VERSION: the first two numbers of a kernel's version.
+series() {
+	grep -o -E '^[0-9]+\.[0-9]+' <<<"$1"
+}
+
+# known VERSION: is this a kernel that the module is known to work with?
+known() {
+	case " $kernel_versions " in
+	*" $(series "$1") "*) return 0 ;;
+	*) return 1 ;;
+	esac
+}
+
+# or_words WORD...: "7.3 or 7.2".
+or_words() {
+	local words=$*
+	printf '%s' "${words// / or }"
 }
 
 # version TOOL...: the first thing that looks like a version in what TOOL prints.
@@ -67,7 +87,7 @@ as_root() {
 # long LOG PROGRESS COMMAND...: runs COMMAND with its output in LOG, and every ten seconds prints one line: the step,
 # what the function PROGRESS prints, and the time so far.
 long() {
-	local log=$1 progress=$2 began=$SECONDS pid tick=0
+	local log=$1 progress=$2 began=$SECONDS pid pause=0.1 next=10
 	shift 2
 	# In a process group of its own, so that an interrupt can end all of it, and not only this script.
 	set -m
@@ -76,9 +96,13 @@ long() {
 	set +m
 	trap 'kill -- "-$pid" 2>/dev/null; wait "$pid"; say "interrupted; run it again to continue"; exit 130' INT TERM
 	while kill -0 "$pid" 2>/dev/null; do
-		sleep 1
-		tick=$((tick + 1))
-		[ $((tick % 10)) -ne 0 ] || say "$("$progress"), $((SECONDS - began)) s"
+		sleep "$pause"
+		# What is short need not wait a second to be seen.
+		[ $((SECONDS - began)) -lt 1 ] || pause=1
+		[ $((SECONDS - began)) -lt "$next" ] || {
+			say "$("$progress"), $((SECONDS - began)) s"
+			next=$((SECONDS - began + 10))
+		}
 	done
 	trap - INT TERM
 	wait "$pid"

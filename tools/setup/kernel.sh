@@ -19,9 +19,11 @@ check_flavour() {
 check_kdir() {
 	local c=$KDIR/include/config/auto.conf
 	[ -f "$c" ] && [ -f "$KDIR/Makefile" ] ||
-		fail "KDIR=$KDIR is not a configured kernel build" 'expected the build folder of a Linux 7.3 (make O=that-folder ... all)'
+		fail "KDIR=$KDIR is not a configured kernel build" 'expected the build folder of a Linux that this builds for (make O=that-folder ... all)'
 	[ -f "$KDIR/Module.symvers" ] || fail "KDIR=$KDIR was not built to the end (no Module.symvers)" 'build it first'
-	local o
+	local o release
+	release=$(cat "$KDIR/include/config/kernel.release" 2>/dev/null)
+	[ -z "${KVER:-}" ] || [ "$(series "$release")" = "$KVER" ] || fail "KDIR=$KDIR is Linux $release, and KVER=$KVER" 'leave one of them out'
 	for o in RUST MODULES BLOCK; do
 		grep -q "^CONFIG_$o=y" "$c" || fail "KDIR=$KDIR is configured without CONFIG_$o" "set CONFIG_$o=y and build it again"
 	done

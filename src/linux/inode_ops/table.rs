@@ -439,8 +439,8 @@ impl<O: DirectoryOperations> Table<O> {
     ///
     /// # Safety
     ///
-    /// For the VFS (`vfs_link()`), as [`create`](compat::Create::create), with another dentry whose inode's `i_rwsem` is
-    /// held exclusively too.
+    /// For the VFS (`vfs_link()`), as [`create`](compat::Create::create), with another dentry whose inode's
+    /// `i_rwsem` is held exclusively, too.
     unsafe extern "C" fn link(
         old: *mut bindings::dentry,
         dir: *mut bindings::inode,
