@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`linux`] | wrappers of C interfaces that the `kernel` crate lacks; the only `unsafe` |
 //! | [`disk`] | the on-disk format: one file a structure, checksums; no I/O, no locks |
+//! | [`sort`] | sorting without a panic path |
 //! | [`store`] | the interface of the core to metadata blocks and transactions |
 //! | [`volume`] | what all rooms of the core share of a mounted file system |
 //! | [`space`] | which blocks and inodes are free, and who gets them |
@@ -47,6 +48,8 @@ mod map;
 mod names;
 #[path = "src/ops/mod.rs"]
 mod ops;
+#[path = "src/sort.rs"]
+mod sort;
 #[path = "src/space/mod.rs"]
 mod space;
 #[path = "src/store.rs"]

@@ -22,7 +22,7 @@
 //! may sleep, and nothing panics.
 
 use crate::disk::layout::ReserveOwner;
-use crate::disk::{Ino, PhysBlock};
+use crate::disk::{Flaw, Group, Ino, PhysBlock};
 use core::ops::{Add, Mul};
 use core::panic::Location;
 use kernel::error::{code::*, Error, Result};
@@ -142,19 +142,10 @@ pub enum Rule {
     CleanLast,
 }
 
-/// What is wrong with a block; logged after the block's number and kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flaw(pub &'static str);
-
-impl Flaw {
-    /// The checksum is another one: the super block records that as an error of its own kind.
-    pub const CHECKSUM: Self = Self("wrong checksum");
-}
-
 /// The kinds of metadata block. The store remembers as which kind a cached block was checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Kind {
+pub enum BlockKind {
     /// The block with the super block.
     Super = 1,
     /// A block of the group descriptor table.
@@ -181,10 +172,30 @@ pub enum Kind {
     Unchecked,
 }
 
+impl BlockKind {
+    /// What a block of this kind is called in the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Super => "super block",
+            Self::GroupDesc => "group descriptors",
+            Self::BlockBitmap => "block bitmap",
+            Self::InodeBitmap => "inode bitmap",
+            Self::InodeTable => "inode table",
+            Self::ExtentNode => "extent node",
+            Self::DirLeaf => "directory leaf",
+            Self::DirIndex => "directory index",
+            Self::Xattr => "extended attributes",
+            Self::Symlink => "symbolic link",
+            Self::Orphan => "orphan file",
+            Self::Unchecked => "on the way to the journal",
+        }
+    }
+}
+
 /// How one kind of block is checked and sealed. A value holds what that needs, say the checksum seed.
 pub trait Format: Clone {
     /// The kind.
-    const KIND: Kind;
+    const KIND: BlockKind;
 
     /// The inode that blocks of this format belong to, for the log line of a failed check.
     fn owner(&self) -> Option<Ino> {
@@ -198,28 +209,70 @@ pub trait Format: Clone {
     fn seal(&self, nr: PhysBlock, bytes: &mut [u8]);
 }
 
-/// What an error is about, if that is one inode or one block: for the record of it in the super block.
+/// What an error is about, as far as that is known: for its line in the log, and its record in the super block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct About {
     /// The inode.
     pub ino: Option<Ino>,
+    /// The group.
+    pub group: Option<Group>,
     /// The block.
     pub block: Option<PhysBlock>,
+    /// What the block holds.
+    pub kind: Option<BlockKind>,
 }
 
 impl About {
-    /// No inode or block above others.
+    /// No inode, group or block above others.
     pub const NONE: Self = Self {
         ino: None,
+        group: None,
         block: None,
+        kind: None,
     };
+
+    /// Block `nr` that is read as `format`.
+    pub fn block<F: Format>(nr: PhysBlock, format: &F) -> Self {
+        Self {
+            ino: format.owner(),
+            group: None,
+            block: Some(nr),
+            kind: Some(F::KIND),
+        }
+    }
+}
+
+/// What a line in the log begins with, a colon and a space behind each part.
+impl fmt::Display for About {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(ino) = self.ino {
+            write!(f, "inode {}: ", ino.get())?;
+        }
+        if let Some(group) = self.group {
+            write!(f, "group {}: ", group.get())?;
+        }
+        match (self.block, self.kind) {
+            (Some(nr), Some(kind)) => write!(f, "block {} ({}): ", nr.get(), kind.name()),
+            (Some(nr), None) => write!(f, "block {}: ", nr.get()),
+            (None, _) => Ok(()),
+        }
+    }
 }
 
 impl From<Ino> for About {
     fn from(ino: Ino) -> Self {
         Self {
             ino: Some(ino),
-            block: None,
+            ..Self::NONE
+        }
+    }
+}
+
+impl From<Group> for About {
+    fn from(group: Group) -> Self {
+        Self {
+            group: Some(group),
+            ..Self::NONE
         }
     }
 }
@@ -227,8 +280,8 @@ impl From<Ino> for About {
 impl From<PhysBlock> for About {
     fn from(block: PhysBlock) -> Self {
         Self {
-            ino: None,
             block: Some(block),
+            ..Self::NONE
         }
     }
 }
@@ -384,30 +437,30 @@ pub trait Store: Sized + 'static {
     #[track_caller]
     fn fail(&self, error: Error, about: impl Into<About>, what: fmt::Arguments<'_>) -> Error;
 
+    /// Reports what is wrong with a structure on the disk: [`Store::fail`], with the place in the log. Returns
+    /// `EUCLEAN`, which nobody else makes: no user gets it without a line in the log.
+    #[cold]
+    #[track_caller]
+    fn flawed(&self, about: impl Into<About>, flaw: Flaw) -> Error {
+        let about = about.into();
+        self.fail(flaw.error(), about, fmt!("{about}{flaw}"));
+        EUCLEAN
+    }
+
+    /// The error for a flaw that [`Store::flawed`] has reported before: `EUCLEAN`.
+    #[cold]
+    fn reported(&self) -> Error {
+        EUCLEAN
+    }
+
     /// Reports a state that cannot be, by what this code says of itself: [`Store::fail`], with the place of the call in
     /// the log. Returns `EUCLEAN`.
+    #[cold]
     #[track_caller]
     fn bug(&self, what: &str) -> Error {
         let place = Location::caller();
         let (file, line) = (place.file(), place.line());
-        self.corrupt(About::NONE, fmt!("BUG: {what} ({file}:{line})"))
-    }
-
-    /// Reports what is wrong with a structure that was checked; `what` tells it with its place. Returns `EUCLEAN`.
-    #[track_caller]
-    fn flawed(&self, flaw: Flaw, about: impl Into<About>, what: fmt::Arguments<'_>) -> Error {
-        let error = match flaw == Flaw::CHECKSUM {
-            true => EFSBADCRC,
-            false => EUCLEAN,
-        };
-        self.fail(error, about, what);
-        EUCLEAN
-    }
-
-    /// Reports a corruption: [`Store::fail`] with `EUCLEAN`, which is returned.
-    #[track_caller]
-    fn corrupt(&self, about: impl Into<About>, what: fmt::Arguments<'_>) -> Error {
-        self.fail(EUCLEAN, about, what)
+        self.fail(EUCLEAN, About::NONE, fmt!("BUG: {what} ({file}:{line})"))
     }
 }
 

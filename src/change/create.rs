@@ -7,11 +7,11 @@
 
 use super::dir::{add_dir_link, check_dir_links, Dir};
 use super::link::insert;
-use super::live::{Live, Newborn, Part};
-use super::{hold, mark_orphan, reservation, write, write_now};
-use crate::disk::inode::{FileKind, InodeFlags};
+use super::live::{InodePart, Live, Newborn};
+use super::{mark_orphan, pin, reservation, write, write_now};
+use crate::disk::inode::InodeFlags;
 use crate::disk::symlink::TargetFormat;
-use crate::disk::LogicalBlock;
+use crate::disk::{FileType, Flaw, LogicalBlock};
 use crate::inode::{wipe, Content, Inode};
 use crate::names;
 use crate::store::{Rule, Store, Transaction};
@@ -63,10 +63,10 @@ const INHERITED: InodeFlags = InodeFlags::SYNC
 const INHERITED_BY_OTHERS: InodeFlags = InodeFlags::NODUMP.with(InodeFlags::NOATIME);
 
 /// The flags of a new inode of this type in a directory with flags `dir`.
-fn inherited(dir: InodeFlags, kind: FileKind) -> InodeFlags {
+fn inherited(dir: InodeFlags, kind: FileType) -> InodeFlags {
     let mask = match kind {
-        FileKind::Directory => INHERITED,
-        FileKind::Regular => INHERITED.without(InodeFlags::DIRSYNC),
+        FileType::Directory => INHERITED,
+        FileType::Regular => INHERITED.without(InodeFlags::DIRSYNC),
         _ => INHERITED_BY_OTHERS,
     };
     InodeFlags::from_bits(dir.bits() & mask.bits())
@@ -86,21 +86,22 @@ where
     N: Newborn<S, Live = L>,
 {
     let volume = dir.volume();
-    let is_dir = newborn.attrs().kind() == FileKind::Directory;
+    let is_dir = newborn.attrs().kind() == FileType::Directory;
     if is_dir {
         check_dir_links(dir)?;
     }
-    let _held = hold(dir)?;
+    let _pinned = pin(dir)?;
     let mut tx = volume.store.begin(reservation::create(dir))?;
     let node = make(dir, &mut tx, newborn, what)?;
-    let named = fill(&*node, dir, &mut tx, what).and_then(|()| insert(dir, &mut tx, name, &*node));
+    let named =
+        add_content(&*node, dir, &mut tx, what).and_then(|()| insert(dir, &mut tx, name, &*node));
     if named.is_ok() && is_dir {
         add_dir_link(dir);
     }
     // Whatever it came to, the directory may have changed.
     let written = match volume.store.breaks(Rule::DirectoryWritten) {
         true => Ok(()),
-        false => write_now(dir, &mut tx, Part::Data),
+        false => write_now(dir, &mut tx, InodePart::Data),
     };
     if named.is_err() && !volume.store.breaks(Rule::GiveUp) {
         give_up(&*node, &mut tx);
@@ -126,8 +127,8 @@ where
     // It is born with a link, as an inode without one cannot be told from a free one.
     let node = make(dir, &mut tx, newborn, What::Plain)?;
     node.set_links(0);
-    let done =
-        mark_orphan(&*node, &mut tx).and_then(|_| write_now(&*node, &mut tx, Part::Attributes));
+    let done = mark_orphan(&*node, &mut tx)
+        .and_then(|_| write_now(&*node, &mut tx, InodePart::Attributes));
     drop(tx);
     done.map(|()| node)
 }
@@ -148,15 +149,12 @@ where
     let volume = dir.volume();
     let attrs = newborn.attrs();
     let kind = attrs.kind();
-    let is_dir = kind == FileKind::Directory;
+    let is_dir = kind == FileType::Directory;
     let ino = volume.space.alloc_inode(volume, tx, dir.ino(), is_dir)?;
     // One that is being freed in many steps would be waited for, which waits for this handle in turn.
     if dir.orphans().contains(ino) || newborn.insert(ino).is_err() {
         // Then it must not be freed, either.
-        return Err(volume.store.corrupt(
-            ino,
-            fmt!("inode {}: is in use, but was marked as free", ino.get()),
-        ));
+        return Err(volume.store.flawed(ino, Flaw::InodeStillUsed));
     }
     let flags = inherited(dir.flags(), kind);
     let generation = newborn.generation();
@@ -175,31 +173,39 @@ where
 /// the handle and drops it.
 pub(super) fn give_up<S: Store, L: Live<S>>(node: &L, tx: &mut S::Tx<'_>) {
     node.set_links(0);
-    let done = mark_orphan(node, tx).and_then(|_| write_now(node, tx, Part::Attributes));
+    let done = mark_orphan(node, tx).and_then(|_| write_now(node, tx, InodePart::Attributes));
     if let Err(error) = done {
         let ino = node.ino();
         node.volume().store.fail(
             error,
             ino,
-            fmt!("inode {}: is lost until the next check", ino.get()),
+            fmt!(
+                "inode {}: the inode has no name and is no orphan: only e2fsck can free it",
+                ino.get()
+            ),
         );
     }
 }
 
 /// Gives a new inode its first block, if it needs one.
-fn fill<S: Store, L: Live<S>>(node: &L, dir: &L, tx: &mut S::Tx<'_>, what: What<'_>) -> Result {
+fn add_content<S: Store, L: Live<S>>(
+    node: &L,
+    dir: &L,
+    tx: &mut S::Tx<'_>,
+    what: What<'_>,
+) -> Result {
     match (what, what.content()) {
-        (What::Link { target }, Content::Mapped) => fill_link(node, tx, target),
+        (What::Link { target }, Content::Mapped) => write_target(node, tx, target),
         (What::Plain, _) if node.is_dir() => {
             names::make_empty(&mut Dir::new(node), tx, dir.ino())?;
-            write_now(node, tx, Part::Data)
+            write_now(node, tx, InodePart::Data)
         }
         _ => Ok(()),
     }
 }
 
 /// Gives a new symbolic link the block with its target.
-fn fill_link<S: Store, L: Live<S>>(node: &L, tx: &mut S::Tx<'_>, target: &[u8]) -> Result {
+fn write_target<S: Store, L: Live<S>>(node: &L, tx: &mut S::Tx<'_>, target: &[u8]) -> Result {
     let volume = node.volume();
     let mut inode = node.map_lock();
     let run = volume.with_reserves(|share| {
@@ -222,5 +228,5 @@ fn fill_link<S: Store, L: Live<S>>(node: &L, tx: &mut S::Tx<'_>, target: &[u8]) 
     if !fits {
         return Err(ENAMETOOLONG);
     }
-    write(node, &inode, tx, Part::Data)
+    write(node, &inode, tx, InodePart::Data)
 }

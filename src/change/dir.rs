@@ -15,13 +15,12 @@
 
 use super::live::Live;
 use crate::disk::inode::InodeFlags;
-use crate::disk::{CsumSeed, Ino, LogicalBlock, PhysBlock};
+use crate::disk::{CsumSeed, Flaw, Ino, LogicalBlock, PhysBlock};
 use crate::map::{Mapping, State};
 use crate::names::{Directory, Known, Params};
 use crate::store::Store;
 use core::marker::PhantomData;
 use kernel::error::{code::*, Result};
-use kernel::prelude::*;
 
 /// The most links of an inode (`EXT4_LINK_MAX`).
 pub(super) const LINK_MAX: u32 = 65000;
@@ -118,11 +117,7 @@ impl<S: Store, L: Live<S>> Directory<S> for Dir<'_, S, L> {
         let run = match run {
             Err(error) if error == EEXIST => {
                 drop(inode);
-                let ino = live.ino();
-                return Err(volume.store.corrupt(
-                    ino,
-                    fmt!("directory inode {}: has a block behind its end", ino.get()),
-                ));
+                return Err(volume.store.flawed(live.ino(), Flaw::DirBehindEnd));
             }
             other => other?,
         };

@@ -3,10 +3,9 @@
 //! The end of an inode without links: its blocks, its attribute block and itself become free. Until the last step it is
 //! an orphan, so that a recovery would do the rest.
 
-use super::live::{Live, Part};
+use super::live::{InodePart, Live};
 use super::{reservation, resize, unmark_orphan, write};
-use crate::disk::inode::FileKind;
-use crate::disk::LogicalBlock;
+use crate::disk::{FileType, LogicalBlock};
 use crate::inode::set_dtime;
 use crate::map::Progress;
 use crate::store::{Rule, Store, Transaction};
@@ -29,7 +28,7 @@ pub fn free<S: Store, L: Live<S>>(live: &L, now: u32) -> Result {
         if !volume.store.breaks(Rule::Attributes) {
             inode.release_attributes(volume, &mut tx)?;
         }
-        write(live, &inode, &mut tx, Part::Data)?;
+        write(live, &inode, &mut tx, InodePart::Data)?;
     }
     unmark_orphan(live, &mut tx)?;
     set_dtime(volume, &mut tx, ino, now)?;
@@ -41,7 +40,7 @@ fn free_blocks<S: Store, L: Live<S>>(live: &L) -> Result {
     if live.map_lock().map.is_empty() {
         // No transaction is needed for that.
         Ok(())
-    } else if live.kind() == FileKind::Regular {
+    } else if live.kind() == FileType::Regular {
         resize::cut(live, 0)
     } else {
         free_metadata_blocks(live)
@@ -81,7 +80,7 @@ fn free_metadata_blocks<S: Store, L: Live<S>>(live: &L) -> Result {
                 Transaction::forget(tx, nr)?;
             }
         }
-        write(live, &inode, tx, Part::Data)?;
+        write(live, &inode, tx, InodePart::Data)?;
         before = match progress? {
             Progress::Done if from == 0 => return Ok(()),
             Progress::Done => from_block,

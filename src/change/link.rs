@@ -3,8 +3,8 @@
 //! A name more for an inode that is there, and a name less. How links are counted: `dir`.
 
 use super::dir::{drop_dir_link, Dir, LINK_MAX};
-use super::live::{Live, Part};
-use super::{half_done, hold, mark_dying, reservation, unmark_again, unmark_orphan, write_now};
+use super::live::{InodePart, Live};
+use super::{half_done, mark_dying, pin, reservation, unmark_again, unmark_orphan, write_now};
 use crate::names;
 use crate::store::{Rule, Store};
 use kernel::error::{code::*, Result};
@@ -18,11 +18,11 @@ pub fn link<S: Store, L: Live<S>>(node: &L, dir: &L, name: &[u8]) -> Result {
     if node.links() >= LINK_MAX {
         return Err(EMLINK);
     }
-    let _held = (hold(dir)?, hold(node)?);
+    let _pinned = (pin(dir)?, pin(node)?);
     let mut tx = dir.volume().store.begin(reservation::link(dir))?;
     let inserted = insert(dir, &mut tx, name, node);
     // Whatever it came to, the directory may have changed.
-    write_now(dir, &mut tx, Part::Data)?;
+    write_now(dir, &mut tx, InodePart::Data)?;
     inserted?;
     let was_orphan = node.links() == 0;
     node.set_links(node.links().saturating_add(1));
@@ -32,8 +32,8 @@ pub fn link<S: Store, L: Live<S>>(node: &L, dir: &L, name: &[u8]) -> Result {
     };
     node.changed();
     unmarked
-        .and_then(|()| write_now(node, &mut tx, Part::Attributes))
-        .map_err(|error| half_done(node, "its new name", error))
+        .and_then(|()| write_now(node, &mut tx, InodePart::Attributes))
+        .map_err(|error| half_done(node, "to add a name of the inode", error))
 }
 
 /// `unlink`, `rmdir`: takes the name `name` in `dir` from `node`. A directory must be empty.
@@ -46,7 +46,7 @@ pub fn unlink<S: Store, L: Live<S>>(dir: &L, name: &[u8], node: &L) -> Result {
     if is_dir && !names::is_empty(&Dir::new(node))? {
         return Err(ENOTEMPTY);
     }
-    let _held = (hold(dir)?, hold(node)?);
+    let _pinned = (pin(dir)?, pin(node)?);
     let mut tx = dir.volume().store.begin(reservation::UNLINK)?;
     // Recovery has to know before the name has gone.
     let dies = is_dir || node.links() == 1;
@@ -61,9 +61,9 @@ pub fn unlink<S: Store, L: Live<S>>(dir: &L, name: &[u8], node: &L) -> Result {
         drop_dir_link(dir);
     }
     dir.contents_changed();
-    write_now(dir, &mut tx, Part::Attributes)
+    write_now(dir, &mut tx, InodePart::Attributes)
         .and_then(|()| lost_name(node, &mut tx))
-        .map_err(|error| half_done(node, "losing its name", error))
+        .map_err(|error| half_done(node, "to remove a name of the inode", error))
 }
 
 /// An inode has lost a name; a directory has no other.
@@ -80,7 +80,7 @@ pub(super) fn lost_name<S: Store, L: Live<S>>(node: &L, tx: &mut S::Tx<'_>) -> R
     if node.links() == 0 {
         mark_dying(node, tx)?;
     }
-    write_now(node, tx, Part::Attributes)
+    write_now(node, tx, InodePart::Attributes)
 }
 
 /// Inserts a name that was looked up and not found. The caller writes the directory, whatever this returns.
@@ -90,7 +90,7 @@ pub(super) fn insert<S: Store, L: Live<S>>(
     name: &[u8],
     node: &L,
 ) -> Result {
-    names::insert(&mut Dir::new(dir), tx, name, node.ino(), node.kind().into())?;
+    names::insert(&mut Dir::new(dir), tx, name, node.ino(), node.kind())?;
     dir.contents_changed();
     Ok(())
 }

@@ -6,8 +6,8 @@
 //! map, the size on disk and the flags; the map lock guards it. Both are written together, by whoever changes one of
 //! them. A [`Live`] is both: in the module a VFS inode, on the host a value that stands for one.
 
-use crate::disk::inode::{FileKind, InodeFlags};
-use crate::disk::{CsumSeed, Group, Ino, LogicalBlock};
+use crate::disk::inode::InodeFlags;
+use crate::disk::{CsumSeed, FileType, Group, Ino, LogicalBlock};
 use crate::inode::{Attrs, Inode, Orphans};
 use crate::map::Snapshot;
 use crate::names::{Known, Params};
@@ -19,7 +19,7 @@ use kernel::error::Result;
 
 /// What of an inode a transaction changes, for who makes the inode durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum InodePart {
     /// Only what the VFS knows: the data is found without it.
     Attributes,
     /// The map, the size on disk or the flags as well: without it data is not found (`fdatasync`).
@@ -52,7 +52,7 @@ pub trait Live<S: Store> {
     fn ino(&self) -> Ino;
 
     /// The type.
-    fn kind(&self) -> FileKind;
+    fn kind(&self) -> FileType;
 
     /// What the checksums of the inode's own structures begin with; `None` where metadata has none.
     fn seed(&self) -> Option<CsumSeed>;
@@ -98,7 +98,7 @@ pub trait Live<S: Store> {
 
     /// Transaction `tid` changes `part` of the inode. Called before others can see the change, so that whoever sees it
     /// finds here what makes it durable.
-    fn note_transaction(&self, tid: Tid, part: Part);
+    fn note_transaction(&self, tid: Tid, part: InodePart);
 
     /// Whether it is known that no block behind the end of the file has data; from now on it is, or it is not any more.
     fn note_clean_end(&self, clean: bool);
@@ -109,7 +109,7 @@ pub trait Live<S: Store> {
 
     /// Whether it is a directory.
     fn is_dir(&self) -> bool {
-        self.kind() == FileKind::Directory
+        self.kind() == FileType::Directory
     }
 
     /// Where blocks are best, if no other block of the file says so. `stream` where the file is being appended to.

@@ -49,7 +49,7 @@ pub mod reservation;
 pub mod resize;
 
 pub use dir::Dir;
-pub use live::{Live, Newborn, Part};
+pub use live::{InodePart, Live, Newborn};
 
 use crate::inode::Inode;
 use crate::store::{Rule, Store, Transaction};
@@ -66,7 +66,7 @@ pub fn write<S: Store, L: Live<S>>(
     live: &L,
     inode: &Inode,
     tx: &mut S::Tx<'_>,
-    part: Part,
+    part: InodePart,
 ) -> Result {
     live.note_transaction(tx.tid(), part);
     live.set_sectors(inode.map.sectors());
@@ -74,7 +74,7 @@ pub fn write<S: Store, L: Live<S>>(
 }
 
 /// [`write`](fn@write), for callers without the map lock.
-pub fn write_now<S: Store, L: Live<S>>(live: &L, tx: &mut S::Tx<'_>, part: Part) -> Result {
+pub fn write_now<S: Store, L: Live<S>>(live: &L, tx: &mut S::Tx<'_>, part: InodePart) -> Result {
     write(live, &live.map_lock(), tx, part)
 }
 
@@ -86,7 +86,7 @@ pub fn write_now<S: Store, L: Live<S>>(live: &L, tx: &mut S::Tx<'_>, part: Part)
 /// Those of [`Store::begin`] and [`Inode::write`].
 pub fn write_attributes<S: Store, L: Live<S>>(live: &L) -> Result {
     let mut tx = live.volume().store.begin(reservation::ATTRIBUTES)?;
-    write_now(live, &mut tx, Part::Attributes)
+    write_now(live, &mut tx, InodePart::Attributes)
 }
 
 /// The last link is gone, or the file is cut off in several steps: recovery has to know, if it comes to that. `false`
@@ -111,14 +111,14 @@ fn unmark_orphan<S: Store, L: Live<S>>(live: &L, tx: &mut S::Tx<'_>) -> Result {
 /// [`mark_orphan`] has made the inode an orphan for a change that did not come.
 fn unmark_again<S: Store, L: Live<S>>(live: &L, tx: &mut S::Tx<'_>) {
     if let Err(error) = unmark_orphan(live, tx) {
-        half_done(live, "what did not lose its name", error);
+        half_done(live, "to keep the inode from being an orphan", error);
     }
 }
 
 /// Keeps in memory what an inode is written to. Who changes several things in one transaction calls this first, so that
 /// a block which cannot be read is found out before the first change.
-fn hold<S: Store, L: Live<S>>(live: &L) -> Result<impl Sized> {
-    crate::inode::hold(live.volume(), live.ino())
+fn pin<S: Store, L: Live<S>>(live: &L) -> Result<impl Sized> {
+    crate::inode::pin(live.volume(), live.ino())
 }
 
 /// Some of what belongs together was changed, and then came `error`: reports that, unless nothing of it will ever be on
@@ -128,7 +128,14 @@ fn half_done<S: Store, L: Live<S>>(live: &L, what: &str, error: Error) -> Error 
     let store = &live.volume().store;
     if store.check_writable().is_ok() {
         let ino = live.ino();
-        store.fail(error, ino, fmt!("inode {}: {what} is half done", ino.get()));
+        store.fail(
+            error,
+            ino,
+            fmt!(
+                "inode {}: a change stopped halfway that was {what}",
+                ino.get()
+            ),
+        );
     }
     error
 }

@@ -28,13 +28,12 @@ use crate::store::{Rule, Store};
 use crate::volume::super_block::SuperBlock;
 use crate::volume::Volume;
 use kernel::error::Result;
-use kernel::prelude::*;
 
 /// Adds up what is free. The blocks of the journal are the file system's own, if it is used.
 ///
 /// # Errors
 ///
-/// Those of [`Space::load`]; `EUCLEAN`, reported, where a block of the journal is other metadata.
+/// Those of [`Space::load`] and [`Space::add_system`].
 pub fn load_space<S: Store>(
     store: &S,
     layout: &Layout,
@@ -42,13 +41,7 @@ pub fn load_space<S: Store>(
 ) -> Result<Space<S>> {
     let mut space = Space::load(store, layout)?;
     for piece in journal.into_iter().flat_map(JournalMap::pieces) {
-        let (start, len) = (piece.start, piece.len);
-        space.add_system(start, len).map_err(|_| {
-            store.corrupt(
-                start,
-                fmt!("journal: blocks {}+{len} are metadata already", start.get()),
-            )
-        })?;
+        space.add_system(store, piece.start, piece.len)?;
     }
     Ok(space)
 }

@@ -11,7 +11,7 @@
 //! Journal handle, then map lock. The map lock is given up before the handle is restarted: a restart waits for other
 //! handles, whose owners may wait for the map lock.
 
-use super::live::{Live, Part};
+use super::live::{InodePart, Live};
 use super::{reservation, write};
 use crate::disk::LogicalBlock;
 use crate::map::{Progress, State};
@@ -20,7 +20,7 @@ use kernel::error::{code::*, Result};
 
 /// Bytes of a file whose data is on the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Written {
+pub struct WrittenData {
     /// The first byte.
     pub pos: u64,
     /// The byte after the last, at most as many as a file can have.
@@ -41,7 +41,7 @@ pub struct Written {
 pub fn publish<'a, S: Store, L: Live<S>>(
     live: &'a L,
     handle: &mut Option<S::Tx<'a>>,
-    written: &Written,
+    written: &WrittenData,
 ) -> Result {
     let volume = live.volume();
     let size = volume.layout.block_size();
@@ -60,7 +60,7 @@ pub fn publish<'a, S: Store, L: Live<S>>(
         let tx = volume.store.ready(handle, credits)?;
         let mut inode = live.map_lock();
         // Whoever sees the mapping must see which transaction makes it durable.
-        live.note_transaction(tx.tid(), Part::Data);
+        live.note_transaction(tx.tid(), InodePart::Data);
         let progress = if written.unwritten && !volume.store.breaks(Rule::Conversion) {
             let len = to.saturating_distance_from(at);
             inode
@@ -69,7 +69,7 @@ pub fn publish<'a, S: Store, L: Live<S>>(
                 .inspect_err(|_| {
                     live.note_clean_end(false);
                     // What was done before the error belongs to the inode all the same.
-                    let _ = write(live, &inode, tx, Part::Data);
+                    let _ = write(live, &inode, tx, InodePart::Data);
                 })?
         } else {
             Progress::Done
@@ -82,7 +82,7 @@ pub fn publish<'a, S: Store, L: Live<S>>(
         if !volume.store.breaks(Rule::SizeWithData) {
             inode.disk_size = disk_size;
         }
-        write(live, &inode, tx, Part::Data)?;
+        write(live, &inode, tx, InodePart::Data)?;
         if written.direct && end > live.size() {
             live.set_size(end);
         }

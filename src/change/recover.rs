@@ -63,7 +63,9 @@ pub fn recover<S: Store, K: Keeper<S>>(
     let mut done = Recovered::default();
     if raw.state.get() & STATE_ERROR != 0 {
         if raw.last_orphan.get() != 0 || !orphans.file_is_empty() {
-            store.warn(fmt!("orphans are left to e2fsck, as there were errors"));
+            store.warn(fmt!(
+                "orphans are left to e2fsck, as the file system has errors"
+            ));
         }
         return Ok(done);
     }
@@ -74,7 +76,7 @@ pub fn recover<S: Store, K: Keeper<S>>(
             Err(error) if error == EOPNOTSUPP => {
                 // There is nothing wrong with it: it stays what it is, for ext4 or e2fsck.
                 store.warn(fmt!(
-                    "orphan inode {}: is of a kind that is not supported",
+                    "orphan inode {}: the inode has a form that is not supported, and is left as it is",
                     ino.get()
                 ));
                 continue;
@@ -83,7 +85,7 @@ pub fn recover<S: Store, K: Keeper<S>>(
                 store.fail(
                     error,
                     ino,
-                    fmt!("orphan inode {}: cannot be read", ino.get()),
+                    fmt!("orphan inode {}: the inode cannot be read", ino.get()),
                 );
                 // It must not stay in the way. If that fails, an error has stopped everything.
                 let _ = orphans.disown(volume, ino);
@@ -97,7 +99,10 @@ pub fn recover<S: Store, K: Keeper<S>>(
             store.fail(
                 error,
                 ino,
-                fmt!("orphan inode {}: cannot be cut off", ino.get()),
+                fmt!(
+                    "orphan inode {}: the file cannot be cut off at its size",
+                    ino.get()
+                ),
             );
         } else {
             done.cut = done.cut.saturating_add(1);

@@ -9,9 +9,9 @@
 use super::create::{give_up, make, What};
 use super::dir::{add_dir_link, check_dir_links, drop_dir_link, Dir};
 use super::link::{insert, lost_name};
-use super::live::{Live, Newborn, Part};
-use super::{half_done, hold, mark_dying, reservation, unmark_again, write_now};
-use crate::names::{self, FileType};
+use super::live::{InodePart, Live, Newborn};
+use super::{half_done, mark_dying, pin, reservation, unmark_again, write_now};
+use crate::names;
 use crate::store::{Rule, Store};
 use kernel::error::{code::*, Result};
 
@@ -101,11 +101,11 @@ fn change_names<S: Store, L: Live<S>>(
     let Names { old, new, crosses } = names;
     let moves_dir = node.is_dir() && *crosses;
     let victim = new.inode;
-    let _held = (
-        hold(old.dir)?,
-        hold(new.dir)?,
-        hold(node)?,
-        hold(victim.unwrap_or(node))?,
+    let _pinned = (
+        pin(old.dir)?,
+        pin(new.dir)?,
+        pin(node)?,
+        pin(victim.unwrap_or(node))?,
     );
     // The block with the old name, which a damaged directory may have given to something else.
     check_name(old, node)?;
@@ -119,7 +119,7 @@ fn change_names<S: Store, L: Live<S>>(
     } else {
         Ok(())
     };
-    let named = named.and_then(|()| take_name(names, node, tx));
+    let named = named.and_then(|()| replace_name(names, node, tx));
     if let Err(error) = named {
         if moves_dir {
             // What this fails with is what the first one has failed with.
@@ -130,7 +130,7 @@ fn change_names<S: Store, L: Live<S>>(
         }
         return Err(error);
     }
-    leave_name(names, node, left, tx).map_err(|error| half_done(node, "its new name", error))
+    leave_name(names, node, left, tx).map_err(|error| half_done(node, "to rename the inode", error))
 }
 
 /// `ENOENT` where the name does not lead to `node`.
@@ -151,12 +151,21 @@ fn set_parent<S: Store, L: Live<S>>(node: &L, parent: &L, tx: &mut S::Tx<'_>) ->
 
 /// Makes the name of `side` lead to `node`.
 fn lead<S: Store, L: Live<S>>(side: &Side<'_, L>, node: &L, tx: &mut S::Tx<'_>) -> Result {
-    let kind = FileType::from(node.kind());
-    names::replace(&mut Dir::new(side.dir), tx, side.name, node.ino(), kind)
+    names::replace(
+        &mut Dir::new(side.dir),
+        tx,
+        side.name,
+        node.ino(),
+        node.kind(),
+    )
 }
 
 /// The inode gets its new name.
-fn take_name<S: Store, L: Live<S>>(names: &Names<'_, L>, node: &L, tx: &mut S::Tx<'_>) -> Result {
+fn replace_name<S: Store, L: Live<S>>(
+    names: &Names<'_, L>,
+    node: &L,
+    tx: &mut S::Tx<'_>,
+) -> Result {
     let new = &names.new;
     let done = if new.inode.is_some() {
         lead(new, node, tx).inspect(|()| new.dir.contents_changed())
@@ -170,8 +179,8 @@ fn take_name<S: Store, L: Live<S>>(names: &Names<'_, L>, node: &L, tx: &mut S::T
     };
     // It may have grown, whatever comes of the rest. In the same directory, `leave_name` writes it.
     if done.is_err() || names.crosses {
-        if let Err(error) = write_now(new.dir, tx, Part::Data) {
-            half_done(new.dir, "a new block", error);
+        if let Err(error) = write_now(new.dir, tx, InodePart::Data) {
+            half_done(new.dir, "to add a name to the directory", error);
         }
     }
     done
@@ -194,11 +203,11 @@ fn leave_name<S: Store, L: Live<S>>(
         drop_dir_link(old.dir);
     }
     old.dir.contents_changed();
-    write_now(old.dir, tx, Part::Data)?;
+    write_now(old.dir, tx, InodePart::Data)?;
     gone?;
     // Users of old expect that the change time of what is renamed changes, too.
     node.changed();
-    write_now(node, tx, Part::Attributes)?;
+    write_now(node, tx, InodePart::Attributes)?;
     match new.inode {
         Some(victim) if !node.volume().store.breaks(Rule::VictimLink) => lost_name(victim, tx),
         _ => Ok(()),
@@ -221,7 +230,7 @@ pub fn exchange<S: Store, L: Live<S>>(one: Side<'_, L>, other: Side<'_, L>) -> R
         check_dir_links(if old.is_dir() { other.dir } else { one.dir })?;
     }
     // What can fail comes first: then all is in memory.
-    let _held = (hold(one.dir)?, hold(other.dir)?, hold(old)?, hold(new)?);
+    let _pinned = (pin(one.dir)?, pin(other.dir)?, pin(old)?, pin(new)?);
     check_name(&one, old)?;
     check_name(&other, new)?;
     if names.crosses {
@@ -237,7 +246,7 @@ pub fn exchange<S: Store, L: Live<S>>(one: Side<'_, L>, other: Side<'_, L>) -> R
     };
     second
         .and_then(|()| exchanged(&names, old, new, &mut tx))
-        .map_err(|error| half_done(old, "its new name", error))
+        .map_err(|error| half_done(old, "to exchange the name of the inode", error))
 }
 
 /// Two names have changed inodes with each other: what goes with that.
@@ -267,14 +276,14 @@ fn exchanged<S: Store, L: Live<S>>(
         }
     }
     old_dir.contents_changed();
-    write_now(old_dir, tx, Part::Attributes)?;
+    write_now(old_dir, tx, InodePart::Attributes)?;
     if names.crosses {
         new_dir.contents_changed();
-        write_now(new_dir, tx, Part::Attributes)?;
+        write_now(new_dir, tx, InodePart::Attributes)?;
     }
     for node in [old, new] {
         node.changed();
-        write_now(node, tx, Part::Attributes)?;
+        write_now(node, tx, InodePart::Attributes)?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@
 //! from the first to the last: recovery then cuts the file off at its size, which is the first thing that was made
 //! durable.
 
-use super::live::{Live, Part};
+use super::live::{InodePart, Live};
 use super::{mark_orphan, reservation, unmark_orphan, write};
 use crate::disk::LogicalBlock;
 use crate::map::Progress;
@@ -24,7 +24,7 @@ pub fn grow<S: Store, L: Live<S>>(live: &L, size: u64) -> Result {
     let mut tx = live.volume().store.begin(reservation::ATTRIBUTES)?;
     let mut inode = live.map_lock();
     inode.disk_size = size;
-    write(live, &inode, &mut tx, Part::Data)
+    write(live, &inode, &mut tx, InodePart::Data)
 }
 
 /// Cuts a file off at `size` bytes, on disk: every block that lies wholly behind becomes a hole, in as many
@@ -50,7 +50,7 @@ pub fn cut<S: Store, L: Live<S>>(live: &L, size: u64) -> Result {
         // After an error too: a part may have been done.
         let more = matches!(progress, Ok(Progress::Again(_)));
         if !(more && volume.store.breaks(Rule::InodeInStep)) {
-            write(live, &inode, tx, Part::Data)?;
+            write(live, &inode, tx, InodePart::Data)?;
         }
         drop(inode);
         match progress? {

@@ -12,18 +12,18 @@
 //! * The bits behind the last block or inode of the group are set in a bitmap that was verified.
 
 use crate::disk::bitmap_sum::Sum;
-use crate::disk::PhysBlock;
-use crate::store::{Flaw, Format, Kind};
+use crate::disk::{Flaw, PhysBlock};
+use crate::store::{BlockKind, Format};
 
 /// The bytes that a range of bits touches: a first one in part, whole ones, a last one in part.
-struct Span {
+struct ByteSpan {
     first: usize,
     head: u8,
     whole: usize,
     tail: u8,
 }
 
-impl Span {
+impl ByteSpan {
     /// `None` where the range is empty or not representable.
     fn new(start: u32, len: u32) -> Option<Self> {
         let last = start.checked_add(len.checked_sub(1)?)?;
@@ -76,7 +76,7 @@ impl Span {
 /// Sets `len` bits from `start` on. `false`, and nothing changed, where one is set already or outside.
 #[must_use]
 pub fn set(bits: &mut [u8], start: u32, len: u32) -> bool {
-    let Some(span) = Span::new(start, len) else {
+    let Some(span) = ByteSpan::new(start, len) else {
         return false;
     };
     let clear = span.of(bits).is_some_and(|(head, whole, tail)| {
@@ -91,7 +91,7 @@ pub fn set(bits: &mut [u8], start: u32, len: u32) -> bool {
 /// Clears `len` bits from `start` on. `false`, and nothing changed, where one is clear already or outside.
 #[must_use]
 pub fn clear(bits: &mut [u8], start: u32, len: u32) -> bool {
-    let Some(span) = Span::new(start, len) else {
+    let Some(span) = ByteSpan::new(start, len) else {
         return false;
     };
     let set = span.of(bits).is_some_and(|(head, whole, tail)| {
@@ -168,15 +168,14 @@ impl Expected {
             .sum
             .is_some_and(|(sum, stored)| sum.of(bitmap) != stored)
         {
-            return Err(Flaw::CHECKSUM);
+            return Err(Flaw::Checksum);
         }
         if !is_padded(bitmap, self.bits) {
-            return Err(Flaw("padding at the end of the bitmap is not set"));
+            return Err(Flaw::BitmapPadding);
         }
-        if count_clear(bitmap) != self.free {
-            return Err(Flaw(
-                "free count of the group descriptor differs from the bitmap",
-            ));
+        let (found, expected) = (count_clear(bitmap), self.free);
+        if found != expected {
+            return Err(Flaw::BitmapFree { found, expected });
         }
         Ok(())
     }
@@ -196,7 +195,7 @@ macro_rules! bitmap_format {
         }
 
         impl Format for $name {
-            const KIND: Kind = $kind;
+            const KIND: BlockKind = $kind;
 
             fn verify(&self, _nr: PhysBlock, bytes: &[u8]) -> Result<(), Flaw> {
                 self.0.verify(bytes)
@@ -210,10 +209,10 @@ macro_rules! bitmap_format {
 bitmap_format!(
     /// A block bitmap, as its group's descriptor describes it at the time of the reading.
     BlockBitmapFormat,
-    Kind::BlockBitmap
+    BlockKind::BlockBitmap
 );
 bitmap_format!(
     /// An inode bitmap, as its group's descriptor describes it at the time of the reading.
     InodeBitmapFormat,
-    Kind::InodeBitmap
+    BlockKind::InodeBitmap
 );

@@ -9,15 +9,16 @@
 //!
 //! # Invariants
 //!
-//! * An [`Entry`] lies inside its block and holds its name; its inode number is 0 or one that the file
+//! * A [`DirEntry`] lies inside its block and holds its name; its inode number is 0 or one that the file
 //!   system has. [`DirLeafFormat::entries`] gives no other, and stops at the first that is none.
 //! * In a block that [`DirLeafFormat::verify`] accepted, the chain ends exactly where the tail or the
 //!   block does.
 
+use super::bytes::copy;
 use super::checksum::CsumSeed;
-use super::inode::FileKind;
 use super::types::{Ino, PhysBlock};
-use crate::store::{Flaw, Format, Kind};
+use super::{FileType, Flaw};
+use crate::store::{BlockKind, Format};
 
 /// Longest name, in bytes (`EXT4_NAME_LEN`).
 pub const NAME_LEN: usize = 255;
@@ -39,74 +40,22 @@ pub const fn rec_len_for(name_len: usize) -> usize {
     name_len.saturating_add(HEADER_LEN + 3) & !3
 }
 
-/// What a name leads to, as the record caches it (`file_type`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum FileType {
-    /// Not recorded: file systems without the `filetype` feature.
-    Unknown = 0,
-    /// Regular file.
-    Regular = 1,
-    /// Directory.
-    Directory = 2,
-    /// Character device.
-    CharDevice = 3,
-    /// Block device.
-    BlockDevice = 4,
-    /// FIFO.
-    Fifo = 5,
-    /// Socket.
-    Socket = 6,
-    /// Symbolic link.
-    Symlink = 7,
-}
-
-impl FileType {
-    /// From the byte on disk; anything else is [`Self::Unknown`], as it is only a hint.
-    pub fn from_disk(file_type: u8) -> Self {
-        match file_type {
-            1 => Self::Regular,
-            2 => Self::Directory,
-            3 => Self::CharDevice,
-            4 => Self::BlockDevice,
-            5 => Self::Fifo,
-            6 => Self::Socket,
-            7 => Self::Symlink,
-            _ => Self::Unknown,
-        }
-    }
-}
-
-impl From<FileKind> for FileType {
-    fn from(kind: FileKind) -> Self {
-        match kind {
-            FileKind::Fifo => Self::Fifo,
-            FileKind::CharDevice => Self::CharDevice,
-            FileKind::Directory => Self::Directory,
-            FileKind::BlockDevice => Self::BlockDevice,
-            FileKind::Regular => Self::Regular,
-            FileKind::Symlink => Self::Symlink,
-            FileKind::Socket => Self::Socket,
-        }
-    }
-}
-
 /// One record of a directory block.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry<'a> {
+pub struct DirEntry<'a> {
     /// Where it starts, in bytes from the start of the block.
     pub at: usize,
     /// Bytes from here to the next record.
     pub rec_len: usize,
     /// What the name leads to; `None` for a free record.
     pub ino: Option<Ino>,
-    /// What the record says of the inode's type.
-    pub file_type: FileType,
+    /// What the record says of the inode's type: nothing without the feature `filetype`.
+    pub file_type: Option<FileType>,
     /// The name; of no meaning in a free record.
     pub name: &'a [u8],
 }
 
-impl Entry<'_> {
+impl DirEntry<'_> {
     /// Bytes that the record cannot do without: none if it is free.
     pub fn needs(&self) -> usize {
         match self.ino {
@@ -126,13 +75,9 @@ impl Entry<'_> {
     }
 }
 
-/// A record that is not one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BadEntry {
-    /// Where it starts, in bytes from the start of the block.
-    pub at: usize,
-    /// What is wrong with it.
-    pub flaw: Flaw,
+/// A place in a block, which has at most 64 KiB, for a [`Flaw`].
+const fn place(at: usize) -> u16 {
+    at as u16
 }
 
 /// Length of a record from its 16 bits: lengths that do not fit are those of blocks of 64 KiB.
@@ -160,68 +105,61 @@ pub struct Entries<'a> {
 }
 
 impl<'a> Entries<'a> {
-    fn decode(&self) -> Result<Entry<'a>, Flaw> {
+    fn decode(&self) -> Result<DirEntry<'a>, Flaw> {
         let at = self.at;
         let room = self.end.saturating_sub(at);
         let record = self.block.get(at..self.end).unwrap_or(&[]);
         let Some((&[i0, i1, i2, i3, r0, r1, name_len, file_type], rest)) =
             record.split_first_chunk::<HEADER_LEN>()
         else {
-            return Err(Flaw("directory entry crosses the end of the block"));
+            return Err(Flaw::DirEntryHead { at: place(at) });
         };
         let rec_len = rec_len_from_disk(u16::from_le_bytes([r0, r1]), self.block.len());
         let name_len = name_len as usize;
+        let (place, len) = (place(at), rec_len as u32);
         if rec_len < LEAST_REC_LEN {
-            return Err(Flaw("rec_len is smaller than the least"));
+            return Err(Flaw::DirEntryLeast { at: place, len });
         }
         if rec_len % 4 != 0 {
-            return Err(Flaw("rec_len is not a multiple of 4"));
+            return Err(Flaw::DirEntryAlign { at: place, len });
         }
         if rec_len < rec_len_for(name_len) {
-            return Err(Flaw("rec_len is too small for the name"));
+            return Err(Flaw::DirEntryName { at: place, len });
         }
         if rec_len > room {
-            return Err(Flaw("directory entry crosses the end of the block"));
+            return Err(Flaw::DirEntryEnd { at: place, len });
         }
         let ino = u32::from_le_bytes([i0, i1, i2, i3]);
         if ino > self.inodes_count {
-            return Err(Flaw("inode number of a directory entry is out of range"));
+            return Err(Flaw::DirEntryInode { at: place, ino });
         }
         let ino = Ino::new(ino);
         if ino.is_some() && name_len == 0 {
-            return Err(Flaw("directory entry has an inode and no name"));
+            return Err(Flaw::DirEntryNoName { at: place });
         }
         let Some(name) = rest.get(..name_len) else {
-            return Err(Flaw("name crosses the end of the block"));
+            return Err(Flaw::DirEntryEnd { at: place, len });
         };
-        Ok(Entry {
+        Ok(DirEntry {
             at,
             rec_len,
             ino,
-            file_type: FileType::from_disk(file_type),
+            file_type: FileType::from_entry(file_type),
             name,
         })
     }
 }
 
 impl<'a> Iterator for Entries<'a> {
-    type Item = Result<Entry<'a>, BadEntry>;
+    type Item = Result<DirEntry<'a>, Flaw>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.at >= self.end {
             return None;
         }
-        match self.decode() {
-            Ok(entry) => {
-                self.at = entry.end();
-                Some(Ok(entry))
-            }
-            Err(flaw) => {
-                let at = self.at;
-                self.at = self.end;
-                Some(Err(BadEntry { at, flaw }))
-            }
-        }
+        let entry = self.decode();
+        self.at = entry.map_or(self.end, |entry| entry.end());
+        Some(entry)
     }
 }
 
@@ -260,7 +198,7 @@ pub fn put_entry(
     at: usize,
     rec_len: usize,
     ino: Option<Ino>,
-    file_type: FileType,
+    file_type: Option<FileType>,
     name: &[u8],
 ) -> Option<()> {
     let name_len = u8::try_from(name.len()).ok()?;
@@ -269,10 +207,17 @@ pub fn put_entry(
     let space = space.get_mut(..name.len())?;
     let [i0, i1, i2, i3] = ino.map_or(0, Ino::get).to_le_bytes();
     let [r0, r1] = rec_len_to_disk(rec_len).to_le_bytes();
-    *header = [i0, i1, i2, i3, r0, r1, name_len, file_type as u8];
-    for (to, from) in space.iter_mut().zip(name) {
-        *to = *from;
-    }
+    *header = [
+        i0,
+        i1,
+        i2,
+        i3,
+        r0,
+        r1,
+        name_len,
+        FileType::to_entry(file_type),
+    ];
+    copy(space, name);
     Some(())
 }
 
@@ -285,11 +230,25 @@ pub fn set_rec_len(block: &mut [u8], at: usize, rec_len: usize) -> Option<()> {
 }
 
 /// Changes what the record at byte `at` leads to.
-pub fn set_target(block: &mut [u8], at: usize, ino: Ino, file_type: FileType) -> Option<()> {
+pub fn set_target(
+    block: &mut [u8],
+    at: usize,
+    ino: Ino,
+    file_type: Option<FileType>,
+) -> Option<()> {
     let header = block.get_mut(at..)?.first_chunk_mut::<HEADER_LEN>()?;
     let [i0, i1, i2, i3] = ino.get().to_le_bytes();
     let [.., r0, r1, name_len, _] = *header;
-    *header = [i0, i1, i2, i3, r0, r1, name_len, file_type as u8];
+    *header = [
+        i0,
+        i1,
+        i2,
+        i3,
+        r0,
+        r1,
+        name_len,
+        FileType::to_entry(file_type),
+    ];
     Some(())
 }
 
@@ -306,37 +265,28 @@ pub struct Dots {
 
 impl Dots {
     /// Finds them in a first block, the root of a tree or not, of directory `ino`.
-    pub fn find(block: &[u8], ino: Ino, inodes_count: u32) -> Result<Self, BadEntry> {
+    pub fn find(block: &[u8], ino: Ino, inodes_count: u32) -> Result<Self, Flaw> {
         let mut entries = Entries {
             block,
             at: 0,
             end: block.len(),
             inodes_count,
         };
-        let missing = |at, what| {
-            Err(BadEntry {
-                at,
-                flaw: Flaw(what),
-            })
-        };
-        let dot = match entries.next() {
-            Some(entry) => entry?,
-            None => return missing(0, "directory block is empty"),
-        };
+        let dot = entries.next().ok_or(Flaw::DirDot { at: 0 })??;
         if dot.name != b"." || dot.ino != Some(ino) {
-            return missing(0, "'.' is missing");
+            return Err(Flaw::DirDot { at: 0 });
         }
-        let dotdot = match entries.next() {
-            Some(entry) => entry?,
-            None => return missing(dot.end(), "'..' is missing"),
+        let missing = Flaw::DirDotDot {
+            at: place(dot.end()),
         };
+        let dotdot = entries.next().ok_or(missing)??;
         match dotdot.ino {
             Some(parent) if dotdot.name == b".." => Ok(Self {
                 parent,
                 parent_at: dotdot.at,
                 end: dotdot.end(),
             }),
-            _ => missing(dotdot.at, "'..' is missing"),
+            _ => Err(missing),
         }
     }
 }
@@ -382,7 +332,7 @@ impl DirLeafFormat {
     /// Finds the record in use with this name.
     ///
     /// For a block that was checked: only what is found is checked again, and that the chain ends where it has to.
-    pub fn find<'a>(&self, block: &'a [u8], name: &[u8]) -> Result<Option<Entry<'a>>, BadEntry> {
+    pub fn find<'a>(&self, block: &'a [u8], name: &[u8]) -> Result<Option<DirEntry<'a>>, Flaw> {
         let end = self.end(block);
         let records = block.get(..end).unwrap_or(&[]);
         let mut at = 0;
@@ -418,7 +368,7 @@ impl DirLeafFormat {
         block.fill(0);
         let end = self.end(block);
         // Both fit, as a block has 1 KiB at least.
-        let _ = put_entry(block, 0, end, None, FileType::Unknown, &[]);
+        let _ = put_entry(block, 0, end, None, None, &[]);
         self.put_tail(block);
     }
 
@@ -438,7 +388,7 @@ impl DirLeafFormat {
 }
 
 impl Format for DirLeafFormat {
-    const KIND: Kind = Kind::DirLeaf;
+    const KIND: BlockKind = BlockKind::DirLeaf;
 
     fn owner(&self) -> Option<Ino> {
         Some(self.ino)
@@ -450,17 +400,17 @@ impl Format for DirLeafFormat {
         }
         if let Some(seed) = self.seed {
             let Some((records, tail)) = block.split_last_chunk::<TAIL_LEN>() else {
-                return Err(Flaw("directory block is too small"));
+                return Err(Flaw::TooShort);
             };
             let [0, 0, 0, 0, 12, 0, 0, TAIL_TYPE, c0, c1, c2, c3] = *tail else {
-                return Err(Flaw("directory block has no checksum record"));
+                return Err(Flaw::DirNoTail);
             };
             if seed.checksum(records) != u32::from_le_bytes([c0, c1, c2, c3]) {
-                return Err(Flaw::CHECKSUM);
+                return Err(Flaw::Checksum);
             }
         }
         for entry in self.entries(block) {
-            entry.map_err(|bad| bad.flaw)?;
+            entry?;
         }
         Ok(())
     }

@@ -15,11 +15,13 @@
 //! gives, hashes do not decrease, and a root names a known hash function and at most one level of nodes.
 //! File block numbers are checked when they are followed.
 
+use super::bytes::{copy, get16, get32, set16, set32};
 use super::checksum::CsumSeed;
-use super::dirent::{is_index_node, is_index_root, put_entry, rec_len_for, FileType};
+use super::dirent::{is_index_node, is_index_root, put_entry, rec_len_for};
 use super::hash::HashVersion;
 use super::types::{Ino, LogicalBlock, PhysBlock};
-use crate::store::{Flaw, Format, Kind};
+use super::{FileType, Flaw};
+use crate::store::{BlockKind, Format};
 
 /// Bytes of an entry of the array.
 const ENTRY_LEN: usize = 8;
@@ -47,7 +49,7 @@ pub const LEVELS: usize = 2;
 
 /// Which of the two layouts an index block has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum IndexPart {
     /// File block 0.
     Root,
     /// Any other.
@@ -62,7 +64,7 @@ pub struct DxFormat {
     /// Checksum seed of the directory; `None` without metadata checksums, and then blocks have no tail.
     pub seed: Option<CsumSeed>,
     /// The layout.
-    pub part: Part,
+    pub part: IndexPart,
 }
 
 /// What the root says of the tree (`struct dx_root_info`).
@@ -76,7 +78,7 @@ pub struct RootInfo {
 
 /// One entry of an index block, and what comes next to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct IndexEntry {
     /// Its place in the array.
     pub at: usize,
     /// Entries of the array.
@@ -85,31 +87,11 @@ pub struct Step {
     pub block: LogicalBlock,
 }
 
-fn le16(bytes: &[u8], at: usize) -> Option<u16> {
-    let field = bytes.get(at..)?.first_chunk::<2>()?;
-    Some(u16::from_le_bytes(*field))
-}
-
-fn le32(bytes: &[u8], at: usize) -> Option<u32> {
-    let field = bytes.get(at..)?.first_chunk::<4>()?;
-    Some(u32::from_le_bytes(*field))
-}
-
-fn put16(bytes: &mut [u8], at: usize, value: u16) -> Option<()> {
-    *bytes.get_mut(at..)?.first_chunk_mut::<2>()? = value.to_le_bytes();
-    Some(())
-}
-
-fn put32(bytes: &mut [u8], at: usize, value: u32) -> Option<()> {
-    *bytes.get_mut(at..)?.first_chunk_mut::<4>()? = value.to_le_bytes();
-    Some(())
-}
-
 impl DxFormat {
     const fn array_at(&self) -> usize {
         match self.part {
-            Part::Root => ROOT_ARRAY_AT,
-            Part::Node => NODE_ARRAY_AT,
+            IndexPart::Root => ROOT_ARRAY_AT,
+            IndexPart::Node => NODE_ARRAY_AT,
         }
     }
 
@@ -124,7 +106,7 @@ impl DxFormat {
 
     /// Entries that the block has, never more than [`Self::limit`].
     pub fn count(&self, block: &[u8]) -> usize {
-        let count = le16(block, self.array_at() + 2).unwrap_or(0) as usize;
+        let count = get16(block, self.array_at() + 2).unwrap_or(0) as usize;
         count.min(self.limit(block.len()))
     }
 
@@ -136,19 +118,19 @@ impl DxFormat {
     pub fn hash(&self, block: &[u8], at: usize) -> Option<u32> {
         match at {
             0 => Some(0),
-            at if at < self.count(block) => le32(block, self.entry_at(at)),
+            at if at < self.count(block) => get32(block, self.entry_at(at)),
             _ => None,
         }
     }
 
     /// Entry `at`; `None` past the last.
-    pub fn step(&self, block: &[u8], at: usize) -> Option<Step> {
+    pub fn step(&self, block: &[u8], at: usize) -> Option<IndexEntry> {
         let count = self.count(block);
         if at >= count {
             return None;
         }
-        let child = le32(block, self.entry_at(at).saturating_add(4))? & BLOCK_MASK;
-        Some(Step {
+        let child = get32(block, self.entry_at(at).saturating_add(4))? & BLOCK_MASK;
+        Some(IndexEntry {
             at,
             count,
             block: LogicalBlock::new(child),
@@ -156,7 +138,7 @@ impl DxFormat {
     }
 
     /// The entry to follow for `hash`: the last whose least hash is not above it.
-    pub fn search(&self, block: &[u8], hash: u32) -> Option<Step> {
+    pub fn search(&self, block: &[u8], hash: u32) -> Option<IndexEntry> {
         let (mut low, mut high) = (0, self.count(block));
         // The entry sought is in low..high.
         while high.saturating_sub(low) > 1 {
@@ -192,14 +174,14 @@ impl DxFormat {
         let moved = block.get_mut(new..end)?;
         let len = moved.len();
         moved.copy_within(..len.checked_sub(ENTRY_LEN)?, ENTRY_LEN);
-        put32(block, new, hash)?;
-        put32(block, new.checked_add(4)?, child.get())?;
+        set32(block, new, hash)?;
+        set32(block, new.checked_add(4)?, child.get())?;
         self.set_count(block, count.checked_add(1)?)
     }
 
     /// Drops the entries from `count` on.
     pub fn set_count(&self, block: &mut [u8], count: usize) -> Option<()> {
-        put16(block, self.array_at() + 2, u16::try_from(count).ok()?)
+        set16(block, self.array_at() + 2, u16::try_from(count).ok()?)
     }
 
     /// The bytes of the entries from `from` on, for [`Self::make_node`].
@@ -210,14 +192,12 @@ impl DxFormat {
     /// Makes `block`, zeros so far, a node with these entries.
     pub fn make_node(&self, block: &mut [u8], entries: &[u8]) -> Option<()> {
         let len = block.len();
-        put_entry(block, 0, len, None, FileType::Unknown, &[])?;
+        put_entry(block, 0, len, None, None, &[])?;
         let array = block.get_mut(self.array_at()..)?.get_mut(..entries.len())?;
-        for (to, from) in array.iter_mut().zip(entries) {
-            *to = *from;
-        }
+        copy(array, entries);
         // Over the hash of the first entry, which the entry above has.
         let limit = u16::try_from(self.limit(len)).ok()?;
-        put16(block, self.array_at(), limit)?;
+        set16(block, self.array_at(), limit)?;
         self.set_count(block, entries.len() / ENTRY_LEN)
     }
 
@@ -227,7 +207,7 @@ impl DxFormat {
         block: &mut [u8],
         ino: Ino,
         parent: Ino,
-        file_type: FileType,
+        file_type: Option<FileType>,
         version: HashVersion,
         leaf: LogicalBlock,
     ) -> Option<()> {
@@ -244,8 +224,8 @@ impl DxFormat {
     /// Makes the root have `child` as its only entry, `levels` above the leaves.
     pub fn become_parent_of(&self, block: &mut [u8], child: LogicalBlock) -> Option<()> {
         let limit = u16::try_from(self.limit(block.len())).ok()?;
-        put16(block, self.array_at(), limit)?;
-        put32(block, self.array_at() + 4, child.get())?;
+        set16(block, self.array_at(), limit)?;
+        set32(block, self.array_at() + 4, child.get())?;
         self.set_count(block, 1)
     }
 
@@ -259,19 +239,19 @@ impl DxFormat {
     pub fn info(&self, block: &[u8]) -> Result<RootInfo, Flaw> {
         let info = block.get(INFO_AT..).and_then(|info| info.first_chunk());
         let Some(&[z0, z1, z2, z3, version, info_len, indirect_levels, flags]) = info else {
-            return Err(Flaw("directory index is too small"));
+            return Err(Flaw::TooShort);
         };
         if [z0, z1, z2, z3] != [0; 4] || info_len != INFO_LEN {
-            return Err(Flaw("directory index has no header"));
+            return Err(Flaw::IndexHeader);
         }
-        let Some(version) = HashVersion::from_disk(version) else {
-            return Err(Flaw("directory index uses an unknown hash"));
-        };
+        let version = HashVersion::from_disk(version).ok_or(Flaw::IndexHash { version })?;
         if flags & 1 != 0 {
-            return Err(Flaw("directory index has unknown flags"));
+            return Err(Flaw::IndexFlags { flags });
         }
         if indirect_levels as usize >= LEVELS {
-            return Err(Flaw("directory index is too deep"));
+            return Err(Flaw::IndexLevels {
+                levels: indirect_levels,
+            });
         }
         Ok(RootInfo {
             version,
@@ -299,7 +279,7 @@ impl DxFormat {
 }
 
 impl Format for DxFormat {
-    const KIND: Kind = Kind::DirIndex;
+    const KIND: BlockKind = BlockKind::DirIndex;
 
     fn owner(&self) -> Option<Ino> {
         Some(self.ino)
@@ -307,7 +287,7 @@ impl Format for DxFormat {
 
     fn verify(&self, _nr: PhysBlock, block: &[u8]) -> Result<(), Flaw> {
         match self.part {
-            Part::Root => {
+            IndexPart::Root => {
                 let dots = is_index_root(block)
                     && block
                         .get(6..12)
@@ -316,34 +296,36 @@ impl Format for DxFormat {
                         .get(18..24)
                         .is_some_and(|dots| matches!(dots, [2, _, b'.', b'.', ..]));
                 if !dots {
-                    return Err(Flaw("directory index does not begin with '.' and '..'"));
+                    return Err(Flaw::IndexDots);
                 }
                 self.info(block)?;
             }
-            Part::Node => {
+            IndexPart::Node => {
                 if !is_index_node(block) {
-                    return Err(Flaw("directory index node is none"));
+                    return Err(Flaw::IndexNode);
                 }
             }
         }
-        let limit = self.limit(block.len());
-        if le16(block, self.array_at()).map(usize::from) != Some(limit) {
-            return Err(Flaw("limit of a directory index is wrong"));
+        // A block has at most 64 KiB, so it holds no more entries than that.
+        let expected = self.limit(block.len()) as u16;
+        let limit = get16(block, self.array_at()).ok_or(Flaw::TooShort)?;
+        let count = get16(block, self.array_at() + 2).ok_or(Flaw::TooShort)?;
+        if limit != expected {
+            return Err(Flaw::IndexLimit { limit, expected });
         }
-        match le16(block, self.array_at() + 2).map(usize::from) {
-            Some(count) if (1..=limit).contains(&count) => {}
-            _ => return Err(Flaw("count of a directory index is beyond its limit")),
+        if !(1..=limit).contains(&count) {
+            return Err(Flaw::IndexCount { count, limit });
         }
         if let Some(seed) = self.seed {
-            if self.checksum(seed, block) != le32(block, self.checksum_at(block)) {
-                return Err(Flaw::CHECKSUM);
+            if self.checksum(seed, block) != get32(block, self.checksum_at(block)) {
+                return Err(Flaw::Checksum);
             }
         }
         let mut last = 0;
-        for at in 1..self.count(block) {
-            match self.hash(block, at) {
+        for index in 1..count {
+            match self.hash(block, index.into()) {
                 Some(hash) if hash >= last => last = hash,
-                _ => return Err(Flaw("directory index is not in the order of hashes")),
+                _ => return Err(Flaw::IndexOrder { index }),
             }
         }
         Ok(())
@@ -353,7 +335,7 @@ impl Format for DxFormat {
         if let Some(seed) = self.seed {
             if let Some(sum) = self.checksum(seed, block) {
                 let at = self.checksum_at(block);
-                let _ = put32(block, at, sum);
+                let _ = set32(block, at, sum);
             }
         }
     }

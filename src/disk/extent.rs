@@ -7,19 +7,19 @@
 //!
 //! # Invariants
 //!
-//! * [`Node`] and [`NodeMut`] never reach beyond the entries that fit into their bytes, whatever the header
+//! * [`ExtentNode`] and [`ExtentNodeMut`] never reach beyond the entries that fit into their bytes, whatever the header
 //!   says. They look at one node by itself; what a node must be in its tree (depth, key range) is checked by
-//!   [`Node::fits`], on every visit.
+//!   [`ExtentNode::fits`], on every visit.
 //! * [`ExtentNodeFormat::verify`] accepts a node only if every entry is valid by itself, keys strictly
-//!   increase, extents do not overlap and nothing lies outside the device. Changes through [`NodeMut`] keep
+//!   increase, extents do not overlap and nothing lies outside the device. Changes through [`ExtentNodeMut`] keep
 //!   that as long as the caller puts valid entries in order.
 
 mod entry;
 
 pub use entry::{Extent, Index};
 
-use super::{BlockSize, CsumSeed, Ino, Layout, LogicalBlock, PhysBlock};
-use crate::store::{Flaw, Format, Kind};
+use super::{BlockSize, CsumSeed, Flaw, Ino, Layout, LogicalBlock, PhysBlock};
+use crate::store::{BlockKind, Format};
 use core::cell::Cell;
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, IntoBytes};
@@ -54,7 +54,7 @@ struct RawHeader {
 /// `struct ext4_extent` or `struct ext4_extent_idx`; both start with the file block.
 #[derive(Clone, Copy, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct Slot {
+pub struct RawEntry {
     block: U32,
     rest: [u8; 8],
 }
@@ -84,7 +84,7 @@ pub fn depth_of(root: &[u8; ROOT_BYTES]) -> u16 {
     RawHeader::ref_from_prefix(root).map_or(0, |(header, _)| header.depth.get())
 }
 
-impl Slot {
+impl RawEntry {
     fn key(&self) -> LogicalBlock {
         LogicalBlock::new(self.block.get())
     }
@@ -115,7 +115,7 @@ impl Slot {
     }
 }
 
-impl From<Extent> for Slot {
+impl From<Extent> for RawEntry {
     fn from(extent: Extent) -> Self {
         let len = if extent.written {
             extent.len
@@ -131,7 +131,7 @@ impl From<Extent> for Slot {
     }
 }
 
-impl From<Index> for Slot {
+impl From<Index> for RawEntry {
     fn from(index: Index) -> Self {
         let [a, b, c, d, h0, h1, ..] = index.child.get().to_le_bytes();
         Self {
@@ -143,33 +143,30 @@ impl From<Index> for Slot {
 
 /// One node, to look at.
 #[derive(Clone, Copy)]
-pub struct Node<'a> {
+pub struct ExtentNode<'a> {
     depth: u16,
     max: u16,
-    slots: &'a [Slot],
+    slots: &'a [RawEntry],
 }
 
-impl<'a> Node<'a> {
+impl<'a> ExtentNode<'a> {
     /// A node in `bytes`: magic, and counts that the bytes can hold.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Flaw> {
-        let (header, rest) =
-            RawHeader::ref_from_prefix(bytes).map_err(|_| Flaw("no room for an extent header"))?;
-        if header.magic.get() != MAGIC {
-            return Err(Flaw("bad magic of an extent node"));
+        let (header, rest) = RawHeader::ref_from_prefix(bytes).map_err(|_| Flaw::TooShort)?;
+        let (magic, depth) = (header.magic.get(), header.depth.get());
+        let (entries, max) = (header.entries.get(), header.max.get());
+        if magic != MAGIC {
+            return Err(Flaw::ExtentMagic { magic });
         }
-        if header.entries.get() > header.max.get() {
-            return Err(Flaw("more extent entries than the node's maximum"));
+        if entries > max {
+            return Err(Flaw::ExtentEntries { entries, max });
         }
-        if header.depth.get() > MAX_DEPTH {
-            return Err(Flaw("extent tree too deep"));
+        if depth > MAX_DEPTH {
+            return Err(Flaw::ExtentDepth { depth });
         }
-        let (slots, _) = <[Slot]>::ref_from_prefix_with_elems(rest, header.entries.get().into())
-            .map_err(|_| Flaw("more extent entries than fit"))?;
-        Ok(Self {
-            depth: header.depth.get(),
-            max: header.max.get(),
-            slots,
-        })
+        let (slots, _) = <[RawEntry]>::ref_from_prefix_with_elems(rest, entries.into())
+            .map_err(|_| Flaw::TooShort)?;
+        Ok(Self { depth, max, slots })
     }
 
     /// Levels below this node; 0 is a leaf.
@@ -194,26 +191,26 @@ impl<'a> Node<'a> {
 
     /// Key of the first entry.
     pub fn first_key(&self) -> Option<LogicalBlock> {
-        self.slots.first().map(Slot::key)
+        self.slots.first().map(RawEntry::key)
     }
 
     /// Key of entry `i`.
     pub fn key(&self, i: usize) -> Option<LogicalBlock> {
-        self.slots.get(i).map(Slot::key)
+        self.slots.get(i).map(RawEntry::key)
     }
 
     /// Entry `i` of a leaf.
     pub fn extent(&self, i: usize) -> Option<Extent> {
-        self.slots.get(i).map(Slot::extent)
+        self.slots.get(i).map(RawEntry::extent)
     }
 
     /// Entry `i` of an index node.
     pub fn index(&self, i: usize) -> Option<Index> {
-        self.slots.get(i).map(Slot::index)
+        self.slots.get(i).map(RawEntry::index)
     }
 
     /// The entries as they are on disk.
-    pub fn slots(&self) -> &'a [Slot] {
+    pub fn slots(&self) -> &'a [RawEntry] {
         self.slots
     }
 
@@ -230,39 +227,45 @@ impl<'a> Node<'a> {
     /// As the depth goes down by one with each level, a descent that asks this ends, loop or not.
     pub fn fits(&self, depth: u16, from: LogicalBlock, to: LogicalBlock) -> Result<(), Flaw> {
         if self.depth != depth {
-            return Err(Flaw("depth of an extent node does not match its parent"));
+            return Err(Flaw::ExtentChildDepth {
+                depth: self.depth,
+                expected: depth,
+            });
         }
         if self.first_key() != Some(from) {
-            return Err(Flaw(
-                "first key of an extent node does not match its parent",
-            ));
+            return Err(Flaw::ExtentChildStart {
+                expected: from.get(),
+            });
         }
         let end = match (self.slots.last(), depth) {
             (Some(slot), 0) => slot.extent().end(),
             (Some(slot), _) => slot.key().saturating_add(1),
-            (None, _) => return Err(Flaw("empty extent node")),
+            (None, _) => return Err(Flaw::ExtentEmpty),
         };
         if end > to {
-            return Err(Flaw("extent node reaches beyond its parent's entry"));
+            return Err(Flaw::ExtentChildEnd {
+                end: end.get(),
+                limit: to.get(),
+            });
         }
         Ok(())
     }
 }
 
 /// One node, to change. Keeps the count of entries right; keys and order are the caller's.
-pub struct NodeMut<'a> {
+pub struct ExtentNodeMut<'a> {
     header: &'a mut RawHeader,
     /// All the places for entries, of which the first `header.entries` are in use.
-    slots: &'a mut [Slot],
+    slots: &'a mut [RawEntry],
 }
 
-impl<'a> NodeMut<'a> {
-    /// The node in `bytes`, `None` unless [`Node::parse`] takes it.
+impl<'a> ExtentNodeMut<'a> {
+    /// The node in `bytes`, `None` unless [`ExtentNode::parse`] takes it.
     pub fn parse(bytes: &'a mut [u8]) -> Option<Self> {
-        Node::parse(bytes).ok()?;
+        ExtentNode::parse(bytes).ok()?;
         let (header, rest) = RawHeader::mut_from_prefix(bytes).ok()?;
         let max = usize::from(header.max.get()).min(rest.len() / SLOT);
-        let (slots, _) = <[Slot]>::mut_from_prefix_with_elems(rest, max).ok()?;
+        let (slots, _) = <[RawEntry]>::mut_from_prefix_with_elems(rest, max).ok()?;
         Some(Self { header, slots })
     }
 
@@ -270,7 +273,7 @@ impl<'a> NodeMut<'a> {
     pub fn init(bytes: &'a mut [u8], depth: u16) -> Option<Self> {
         let max = bytes.len().checked_sub(SLOT)? / SLOT;
         let (header, rest) = RawHeader::mut_from_prefix(bytes).ok()?;
-        let (slots, _) = <[Slot]>::mut_from_prefix_with_elems(rest, max).ok()?;
+        let (slots, _) = <[RawEntry]>::mut_from_prefix_with_elems(rest, max).ok()?;
         *header = RawHeader {
             magic: U16::new(MAGIC),
             entries: U16::new(0),
@@ -278,7 +281,7 @@ impl<'a> NodeMut<'a> {
             depth: U16::new(depth),
             generation: U32::new(0),
         };
-        slots.fill(Slot::default());
+        slots.fill(RawEntry::default());
         Some(Self { header, slots })
     }
 
@@ -299,7 +302,7 @@ impl<'a> NodeMut<'a> {
     /// Puts `new` where the `count` entries from `at` on are now.
     ///
     /// `None`, and nothing changed, where the node has no such entries or no room for the new ones.
-    pub fn splice<T: Copy + Into<Slot>>(
+    pub fn splice<T: Copy + Into<RawEntry>>(
         &mut self,
         at: usize,
         count: usize,
@@ -384,11 +387,13 @@ impl ExtentNodeFormat {
     }
 
     /// Checks all entries of a node, by themselves and against each other.
-    fn verify_entries(&self, node: &Node<'_>) -> Result<(), Flaw> {
+    fn verify_entries(&self, node: &ExtentNode<'_>) -> Result<(), Flaw> {
         let mut end = LogicalBlock::ZERO;
         for (i, slot) in node.slots.iter().enumerate() {
+            // The count of entries has 16 bits.
+            let index = i as u16;
             if i > 0 && slot.key() < end {
-                return Err(Flaw("extent entries overlap or are out of order"));
+                return Err(Flaw::ExtentOrder { index });
             }
             let (start, len, covers) = if node.depth == 0 {
                 let extent = slot.extent();
@@ -397,14 +402,15 @@ impl ExtentNodeFormat {
                 (slot.index().child, 1, 1)
             };
             if len == 0 {
-                return Err(Flaw("extent of no length"));
+                return Err(Flaw::ExtentLength { index });
             }
             end = match slot.key().checked_add(covers) {
                 Some(end) => end,
-                None => return Err(Flaw("extent beyond the largest file")),
+                None => return Err(Flaw::ExtentTooFar { index }),
             };
             if !self.on_device(start, len) {
-                return Err(Flaw("extent entry outside the device"));
+                let block = start.get();
+                return Err(Flaw::ExtentOutside { index, block });
             }
         }
         Ok(())
@@ -412,42 +418,46 @@ impl ExtentNodeFormat {
 
     /// Checks the root of a tree, as it is in the inode.
     pub fn verify_root(&self, bytes: &[u8; ROOT_BYTES]) -> Result<(), Flaw> {
-        let node = Node::parse(bytes)?;
+        let node = ExtentNode::parse(bytes)?;
         if node.max != ROOT_ENTRIES {
-            return Err(Flaw("wrong maximum of entries in the extent root"));
+            return Err(Flaw::ExtentMax {
+                max: node.max,
+                expected: ROOT_ENTRIES,
+            });
         }
         if node.is_empty() && node.depth != 0 {
-            return Err(Flaw("empty extent root above other nodes"));
+            return Err(Flaw::ExtentEmpty);
         }
         self.verify_entries(&node)
     }
 }
 
 impl Format for ExtentNodeFormat {
-    const KIND: Kind = Kind::ExtentNode;
+    const KIND: BlockKind = BlockKind::ExtentNode;
 
     fn owner(&self) -> Option<Ino> {
         Some(self.ino)
     }
 
     fn verify(&self, _nr: PhysBlock, bytes: &[u8]) -> Result<(), Flaw> {
-        let node = Node::parse(bytes)?;
-        if node.max != self.entries_per_block() {
-            return Err(Flaw("wrong maximum of entries in an extent node"));
+        let node = ExtentNode::parse(bytes)?;
+        let (max, expected) = (node.max, self.entries_per_block());
+        if max != expected {
+            return Err(Flaw::ExtentMax { max, expected });
         }
         if let Some((crc, at)) = self.checksum(bytes) {
             let stored = bytes
                 .get(at..)
                 .and_then(|tail| U32::read_from_prefix(tail).ok());
             if stored.map(|(stored, _)| stored.get()) != Some(crc) {
-                return Err(Flaw::CHECKSUM);
+                return Err(Flaw::Checksum);
             }
         }
         if node.is_empty() {
-            return Err(Flaw("empty extent node"));
+            return Err(Flaw::ExtentEmpty);
         }
         if node.depth >= MAX_DEPTH {
-            return Err(Flaw("extent tree too deep"));
+            return Err(Flaw::ExtentDepth { depth: node.depth });
         }
         self.verify_entries(&node)
     }

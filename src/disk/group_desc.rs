@@ -12,8 +12,8 @@
 //! * [`GroupDesc::store`] keeps the fields that this code does not know.
 
 use crate::disk::checksum::crc16;
-use crate::disk::{CsumSeed, Group, PhysBlock};
-use crate::store::{Flaw, Format, Kind};
+use crate::disk::{CsumSeed, Flaw, Group, PhysBlock};
+use crate::store::{BlockKind, Format};
 use zerocopy::byteorder::little_endian::{U16, U32};
 use zerocopy::FromBytes;
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -252,18 +252,16 @@ impl GroupDescFormat {
 }
 
 impl Format for GroupDescFormat {
-    const KIND: Kind = Kind::GroupDesc;
+    const KIND: BlockKind = BlockKind::GroupDesc;
 
     fn verify(&self, _nr: PhysBlock, bytes: &[u8]) -> Result<(), Flaw> {
         for n in 0..self.count {
-            let desc = self
-                .slot(n, bytes)
-                .ok_or(Flaw("group descriptor outside its block"))?;
+            let desc = self.slot(n, bytes).ok_or(Flaw::TooShort)?;
             if !self
                 .csum
                 .holds(Group::new(self.first.get().saturating_add(n)), desc)
             {
-                return Err(Flaw::CHECKSUM);
+                return Err(Flaw::Checksum);
             }
         }
         Ok(())

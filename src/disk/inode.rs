@@ -11,10 +11,11 @@
 
 mod fields;
 
-pub use fields::{FileKind, InodeFlags, Time};
+pub use fields::{DiskTime, InodeFlags};
 
-use super::{CsumSeed, Ino, Layout, PhysBlock};
-use crate::store::{Flaw, Format, Kind};
+use super::bytes::{get16, get32, set16, set32};
+use super::{CsumSeed, FileType, Flaw, Ino, Layout, PhysBlock};
+use crate::store::{BlockKind, Format};
 use core::mem::{offset_of, size_of};
 use zerocopy::byteorder::little_endian::{U16, U32};
 use zerocopy::FromBytes;
@@ -94,13 +95,13 @@ pub struct DiskInode {
     /// Bytes of the inode after the first 128 that have fields.
     pub extra_isize: u16,
     /// Last access.
-    pub atime: Time,
+    pub atime: DiskTime,
     /// Last change of the inode.
-    pub ctime: Time,
+    pub ctime: DiskTime,
     /// Last change of the contents.
-    pub mtime: Time,
+    pub mtime: DiskTime,
     /// Creation; zero where it is not recorded.
-    pub crtime: Time,
+    pub crtime: DiskTime,
     /// Change counter.
     pub version: u64,
 }
@@ -115,35 +116,13 @@ fn split_mut(bytes: &mut [u8]) -> Option<(&mut RawInode, &mut [u8])> {
 }
 
 /// The 32-bit field at `offset` of the second part, where an inode with such an `extra_isize` has it.
-fn get32(rest: &[u8], extra_isize: u16, offset: usize) -> Option<u32> {
-    let field = rest.get(..extra_isize.into())?.get(offset..)?;
-    Some(u32::from_le_bytes(*field.first_chunk()?))
+fn extra32(rest: &[u8], extra_isize: u16, offset: usize) -> Option<u32> {
+    get32(rest.get(..extra_isize.into())?, offset)
 }
 
-fn set32(rest: &mut [u8], extra_isize: u16, offset: usize, value: u32) -> bool {
-    let field = rest
-        .get_mut(..extra_isize.into())
-        .and_then(|rest| rest.get_mut(offset..)?.first_chunk_mut());
-    match field {
-        Some(field) => {
-            *field = value.to_le_bytes();
-            true
-        }
-        None => false,
-    }
-}
-
-fn get16(rest: &[u8], offset: usize) -> Option<u16> {
-    Some(u16::from_le_bytes(*rest.get(offset..)?.first_chunk()?))
-}
-
-fn set16(rest: &mut [u8], offset: usize, value: u16) {
-    let field = rest
-        .get_mut(offset..)
-        .and_then(|rest| rest.first_chunk_mut());
-    if let Some(field) = field {
-        *field = value.to_le_bytes();
-    }
+/// Sets it. `None` where an inode does not have it.
+fn set_extra32(rest: &mut [u8], extra_isize: u16, offset: usize, value: u32) -> Option<()> {
+    set32(rest.get_mut(..extra_isize.into())?, offset, value)
 }
 
 /// Whether the upper half of the checksum is there.
@@ -191,7 +170,7 @@ pub fn seal(layout: &Layout, ino: Ino, bytes: &mut [u8]) {
     };
     raw.checksum_lo.set(sum as u16);
     if has_checksum_hi(extra_isize) {
-        set16(rest, extra::CHECKSUM_HI, (sum >> 16) as u16);
+        let _ = set16(rest, extra::CHECKSUM_HI, (sum >> 16) as u16);
     }
 }
 
@@ -214,11 +193,11 @@ impl DiskInode {
     ///
     /// Where the checksum is wrong, or the size of the fields is none that it can have.
     pub fn decode(layout: &Layout, ino: Ino, bytes: &[u8]) -> Result<Self, Flaw> {
-        let (raw, rest) = split(bytes).ok_or(Flaw("cut short"))?;
+        let (raw, rest) = split(bytes).ok_or(Flaw::TooShort)?;
         let flags = InodeFlags::from_bits(raw.flags.get());
         let extra_isize = get16(rest, extra::EXTRA_ISIZE).unwrap_or(0);
         if usize::from(extra_isize) > rest.len() || extra_isize % 4 != 0 {
-            return Err(Flaw("bad i_extra_isize"));
+            return Err(Flaw::InodeExtraSize { size: extra_isize });
         }
         if let Some(seed) = seed(layout, ino, raw.generation.get()) {
             let lo = u32::from(raw.checksum_lo.get());
@@ -228,14 +207,14 @@ impl DiskInode {
             let mask = if hi.is_some() { u32::MAX } else { 0xffff };
             let found = hi.unwrap_or(0) << 16 | lo;
             if checksum(seed, bytes, extra_isize).map(|sum| sum & mask) != Some(found) {
-                return Err(Flaw::CHECKSUM);
+                return Err(Flaw::Checksum);
             }
         }
 
         let mode = raw.mode.get();
         // The upper half is used only by regular files; it had another meaning in directories.
-        let size_hi = match FileKind::from_mode(mode) {
-            Some(FileKind::Regular) => raw.size_hi.get(),
+        let size_hi = match FileType::from_mode(mode) {
+            Some(FileType::Regular) => raw.size_hi.get(),
             _ => 0,
         };
         let mut sectors = u64::from(raw.blocks_lo.get());
@@ -249,10 +228,11 @@ impl DiskInode {
         if layout.has_64bit() {
             file_acl |= u64::from(raw.file_acl_hi.get()) << 32;
         }
-        let time = |base: U32, offset| Time::decode(base.get(), get32(rest, extra_isize, offset));
-        let crtime = get32(rest, extra_isize, extra::CRTIME)
-            .map(|base| Time::decode(base, get32(rest, extra_isize, extra::CRTIME_EXTRA)));
-        let version_hi = get32(rest, extra_isize, extra::VERSION_HI).unwrap_or(0);
+        let time =
+            |base: U32, offset| DiskTime::decode(base.get(), extra32(rest, extra_isize, offset));
+        let crtime = extra32(rest, extra_isize, extra::CRTIME)
+            .map(|base| DiskTime::decode(base, extra32(rest, extra_isize, extra::CRTIME_EXTRA)));
+        let version_hi = extra32(rest, extra_isize, extra::VERSION_HI).unwrap_or(0);
         Ok(Self {
             mode,
             uid: u32::from(raw.uid_lo.get()) | u32::from(raw.uid_hi.get()) << 16,
@@ -280,9 +260,11 @@ impl DiskInode {
     ///
     /// Where a value is more than the fields can hold; nothing was changed then.
     pub fn encode(&self, layout: &Layout, ino: Ino, bytes: &mut [u8]) -> Result<(), Flaw> {
-        let (raw, rest) = split_mut(bytes).ok_or(Flaw("cut short"))?;
+        let (raw, rest) = split_mut(bytes).ok_or(Flaw::TooShort)?;
         if usize::from(self.extra_isize) > rest.len() {
-            return Err(Flaw("bad i_extra_isize"));
+            return Err(Flaw::InodeExtraSize {
+                size: self.extra_isize,
+            });
         }
         let (blocks, huge) = self.encode_sectors(layout)?;
         let file_acl = self.file_acl.map_or(0, PhysBlock::get);
@@ -305,7 +287,7 @@ impl DiskInode {
         raw.version_lo.set(self.version as u32);
 
         if !rest.is_empty() {
-            set16(rest, extra::EXTRA_ISIZE, self.extra_isize);
+            let _ = set16(rest, extra::EXTRA_ISIZE, self.extra_isize);
         }
         let size = self.extra_isize;
         for (base, offset, time) in [
@@ -314,20 +296,21 @@ impl DiskInode {
             (&mut raw.mtime, extra::MTIME, self.mtime),
         ] {
             let (sec, more) = time.encode();
-            base.set(if set32(rest, size, offset, more) {
+            base.set(if set_extra32(rest, size, offset, more).is_some() {
                 sec
             } else {
                 time.encode_small()
             });
         }
         let (sec, more) = self.crtime.encode();
-        let sec = if set32(rest, size, extra::CRTIME_EXTRA, more) {
+        let sec = if set_extra32(rest, size, extra::CRTIME_EXTRA, more).is_some() {
             sec
         } else {
             self.crtime.encode_small()
         };
-        set32(rest, size, extra::CRTIME, sec);
-        set32(rest, size, extra::VERSION_HI, (self.version >> 32) as u32);
+        // Not every inode has these.
+        let _ = set_extra32(rest, size, extra::CRTIME, sec);
+        let _ = set_extra32(rest, size, extra::VERSION_HI, (self.version >> 32) as u32);
         seal(layout, ino, bytes);
         Ok(())
     }
@@ -335,26 +318,27 @@ impl DiskInode {
     /// What goes into `i_blocks`, 48 bits, and the flag that says that it counts blocks.
     fn encode_sectors(&self, layout: &Layout) -> Result<(u64, InodeFlags), Flaw> {
         const WIDE: u64 = (1 << 48) - 1;
-        if self.sectors <= u32::MAX.into() {
-            return Ok((self.sectors, InodeFlags::NONE));
+        let sectors = self.sectors;
+        if sectors <= u32::MAX.into() {
+            return Ok((sectors, InodeFlags::NONE));
         }
         if !layout.has_huge_file() {
-            return Err(Flaw("more blocks than the format can count"));
+            return Err(Flaw::InodeBlocks { sectors });
         }
-        if self.sectors <= WIDE {
-            return Ok((self.sectors, InodeFlags::NONE));
+        if sectors <= WIDE {
+            return Ok((sectors, InodeFlags::NONE));
         }
         let shift = layout.block_size().bits().wrapping_sub(9);
-        match self.sectors.wrapping_shr(shift) {
+        match sectors.wrapping_shr(shift) {
             blocks @ ..=WIDE => Ok((blocks, InodeFlags::HUGE_FILE)),
-            _ => Err(Flaw("more blocks than the format can count")),
+            _ => Err(Flaw::InodeBlocks { sectors }),
         }
     }
 }
 
 /// The device number in `i_block`, in the form that the kernel uses inside (12 bits major, 20 bits minor).
 pub fn decode_rdev(block: &[u8; I_BLOCK_SIZE]) -> u32 {
-    let word = |offset| get32(block, I_BLOCK_SIZE as u16, offset).unwrap_or(0);
+    let word = |offset| get32(block, offset).unwrap_or(0);
     let (old, new) = (word(0), word(4));
     let (major, minor) = if old != 0 {
         (old >> 8 & 0xff, old & 0xff)
@@ -373,8 +357,7 @@ pub fn encode_rdev(rdev: u32) -> [u8; I_BLOCK_SIZE] {
         (0, minor & 0xff | major << 8 | (minor & !0xff) << 12)
     };
     let mut block = [0; I_BLOCK_SIZE];
-    set32(&mut block, I_BLOCK_SIZE as u16, 0, old);
-    set32(&mut block, I_BLOCK_SIZE as u16, 4, new);
+    let _ = (set32(&mut block, 0, old), set32(&mut block, 4, new));
     block
 }
 
@@ -386,7 +369,7 @@ pub fn encode_rdev(rdev: u32) -> [u8; I_BLOCK_SIZE] {
 pub struct InodeTableFormat;
 
 impl Format for InodeTableFormat {
-    const KIND: Kind = Kind::InodeTable;
+    const KIND: BlockKind = BlockKind::InodeTable;
 
     fn verify(&self, _nr: PhysBlock, _bytes: &[u8]) -> Result<(), Flaw> {
         Ok(())

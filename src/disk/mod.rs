@@ -6,12 +6,15 @@
 
 pub mod bitmap;
 pub mod bitmap_sum;
+pub mod bytes;
 pub mod checksum;
 pub mod dirent;
 pub mod dx;
 pub mod extent;
 pub mod fast_commit;
 pub mod features;
+mod file_type;
+mod flaw;
 pub mod group_desc;
 pub mod hash;
 pub mod inode;
@@ -23,5 +26,7 @@ mod types;
 pub mod xattr;
 
 pub use checksum::CsumSeed;
+pub use file_type::FileType;
+pub use flaw::Flaw;
 pub use layout::Layout;
 pub use types::{BlockSize, Group, Ino, LogicalBlock, PhysBlock};

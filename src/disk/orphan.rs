@@ -3,8 +3,8 @@
 //! A block of the orphan file (Documentation/filesystems/ext4/orphan.rst): slots with inode numbers, zero for a
 //! free one, and a tail with a magic number and a checksum.
 
-use super::{CsumSeed, Ino, PhysBlock};
-use crate::store::{Flaw, Format, Kind};
+use super::{CsumSeed, Flaw, Ino, PhysBlock};
+use crate::store::{BlockKind, Format};
 
 /// `ob_magic`.
 const MAGIC: u32 = 0x0b10_ca04;
@@ -88,16 +88,17 @@ impl OrphanFormat {
 }
 
 impl Format for OrphanFormat {
-    const KIND: Kind = Kind::Orphan;
+    const KIND: BlockKind = BlockKind::Orphan;
 
     fn verify(&self, nr: PhysBlock, bytes: &[u8]) -> Result<(), Flaw> {
-        let (slots, tail) = bytes.split_last_chunk().ok_or(Flaw("block too short"))?;
+        let (slots, tail) = bytes.split_last_chunk().ok_or(Flaw::TooShort)?;
         let tail = u64::from_le_bytes(*tail);
-        if tail as u32 != MAGIC {
-            return Err(Flaw("wrong magic number"));
+        let magic = tail as u32;
+        if magic != MAGIC {
+            return Err(Flaw::OrphanMagic { magic });
         }
         match self.checksum(nr, slots) {
-            Some(sum) if sum != (tail >> 32) as u32 => Err(Flaw::CHECKSUM),
+            Some(sum) if sum != (tail >> 32) as u32 => Err(Flaw::Checksum),
             _ => Ok(()),
         }
     }

@@ -7,9 +7,9 @@
 
 use super::features::{compat, incompat, ro_compat, Features};
 use super::layout::ReserveOwner;
-use super::{CsumSeed, PhysBlock};
+use super::{CsumSeed, Flaw, PhysBlock};
 use crate::crc32c;
-use crate::store::{Flaw, Format, Kind};
+use crate::store::{BlockKind, Format};
 use core::mem::{offset_of, size_of};
 use kernel::error::Error;
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
@@ -457,15 +457,16 @@ impl SuperFormat {
 }
 
 impl Format for SuperFormat {
-    const KIND: Kind = Kind::Super;
+    const KIND: BlockKind = BlockKind::Super;
 
     fn verify(&self, _nr: PhysBlock, bytes: &[u8]) -> Result<(), Flaw> {
-        let raw = RawSuper::from_block(bytes, self.offset).ok_or(Flaw("block too short"))?;
-        if raw.magic.get() != SUPER_MAGIC {
-            return Err(Flaw("wrong magic number"));
+        let raw = RawSuper::from_block(bytes, self.offset).ok_or(Flaw::TooShort)?;
+        let magic = raw.magic.get();
+        if magic != SUPER_MAGIC {
+            return Err(Flaw::SuperMagic { magic });
         }
         if !raw.checksum_ok() {
-            return Err(Flaw::CHECKSUM);
+            return Err(Flaw::Checksum);
         }
         Ok(())
     }

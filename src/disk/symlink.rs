@@ -4,8 +4,8 @@
 //!
 //! The block has no checksum (Documentation/filesystems/ext4/ifork.rst).
 
-use super::PhysBlock;
-use crate::store::{Flaw, Format, Kind};
+use super::{Flaw, PhysBlock};
+use crate::store::{BlockKind, Format};
 
 /// A block with the target of a link.
 #[derive(Clone, Copy)]
@@ -13,14 +13,14 @@ pub struct TargetFormat;
 
 /// The target in `bytes`, for a link whose inode has this `size`; the last of it is not a zero, but one follows.
 pub fn target(bytes: &[u8], size: u64) -> Result<&[u8], Flaw> {
-    let size = usize::try_from(size).ok();
-    size.and_then(|size| bytes.get(..size))
+    let len = usize::try_from(size).ok();
+    len.and_then(|len| bytes.get(..len))
         .filter(|target| !target.contains(&0))
-        .ok_or(Flaw("the target does not end where the size says"))
+        .ok_or(Flaw::SymlinkTarget { size })
 }
 
 impl Format for TargetFormat {
-    const KIND: Kind = Kind::Symlink;
+    const KIND: BlockKind = BlockKind::Symlink;
 
     fn verify(&self, _nr: PhysBlock, _bytes: &[u8]) -> Result<(), Flaw> {
         Ok(())

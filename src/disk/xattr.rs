@@ -4,8 +4,8 @@
 //! (Documentation/filesystems/ext4/attributes.rst): its header and checksum. The entries behind the header have the
 //! same form as those in the inode and are not looked at here.
 
-use super::{CsumSeed, PhysBlock};
-use crate::store::{Flaw, Format, Kind};
+use super::{CsumSeed, Flaw, PhysBlock};
+use crate::store::{BlockKind, Format};
 use core::mem::{offset_of, size_of};
 use zerocopy::byteorder::little_endian::U32;
 use zerocopy::FromBytes;
@@ -70,21 +70,23 @@ impl XattrFormat {
 }
 
 impl Format for XattrFormat {
-    const KIND: Kind = Kind::Xattr;
+    const KIND: BlockKind = BlockKind::Xattr;
 
     fn verify(&self, nr: PhysBlock, bytes: &[u8]) -> Result<(), Flaw> {
-        let (header, _) = XattrHeader::split(bytes).ok_or(Flaw("block too short"))?;
-        if header.magic.get() != XATTR_MAGIC {
-            return Err(Flaw("wrong magic number"));
+        let (header, _) = XattrHeader::split(bytes).ok_or(Flaw::TooShort)?;
+        let (magic, blocks) = (header.magic.get(), header.blocks.get());
+        let count = header.refcount.get();
+        if magic != XATTR_MAGIC {
+            return Err(Flaw::XattrMagic { magic });
         }
-        if header.blocks.get() != 1 {
-            return Err(Flaw("more than one block"));
+        if blocks != 1 {
+            return Err(Flaw::XattrBlocks { blocks });
         }
-        if !(1..=MAX_REFCOUNT).contains(&header.refcount.get()) {
-            return Err(Flaw("bad reference count"));
+        if !(1..=MAX_REFCOUNT).contains(&count) {
+            return Err(Flaw::XattrRefcount { count });
         }
         match self.checksum(nr, bytes) {
-            Some(sum) if sum != header.checksum.get() => Err(Flaw::CHECKSUM),
+            Some(sum) if sum != header.checksum.get() => Err(Flaw::Checksum),
             _ => Ok(()),
         }
     }

@@ -10,17 +10,17 @@
 //!
 //! * The map of a journal covers all its blocks, each within the file system.
 
-use crate::disk::extent::{Extent, ExtentNodeFormat, Index, Node};
+use crate::disk::extent::{Extent, ExtentNode, ExtentNodeFormat, Index};
 use crate::disk::group_desc::GroupDesc;
-use crate::disk::inode::{DiskInode, FileKind, InodeFlags};
-use crate::disk::{Ino, Layout, LogicalBlock, PhysBlock};
-use crate::store::{Flaw, Format, Kind, Store};
+use crate::disk::inode::{DiskInode, InodeFlags};
+use crate::disk::{FileType, Flaw, Ino, Layout, LogicalBlock, PhysBlock};
+use crate::store::{BlockKind, Format, Store};
 use kernel::error::{code::*, Error, Result};
 use kernel::prelude::*;
 
 /// Blocks that follow each other, in the journal as on the device.
 #[derive(Clone, Copy)]
-pub struct Piece {
+pub struct JournalRun {
     /// First block in the journal.
     logical: u32,
     /// First block on the device.
@@ -30,11 +30,11 @@ pub struct Piece {
 }
 
 /// Where the blocks of the journal are, in order.
-pub struct JournalMap(KVec<Piece>);
+pub struct JournalMap(KVec<JournalRun>);
 
 impl JournalMap {
     /// The pieces.
-    pub fn pieces(&self) -> &[Piece] {
+    pub fn pieces(&self) -> &[JournalRun] {
         &self.0
     }
 
@@ -51,7 +51,7 @@ impl JournalMap {
             return Ok(false);
         }
         self.0.push(
-            Piece {
+            JournalRun {
                 logical,
                 start,
                 len,
@@ -66,12 +66,14 @@ impl JournalMap {
     ///
     /// # Errors
     ///
-    /// `EUCLEAN`, not reported, where the inode is not valid; `EIO`, reported; `ENOMEM`.
-    pub fn size_in_blocks<S: Store>(store: &S, layout: &Layout, ino: Ino) -> Result<u64> {
-        let inode = Finder { store, layout, ino }
-            .inode()?
-            .map_err(|_| EUCLEAN)?;
-        Ok(inode.size >> layout.block_size().bits())
+    /// The inner one, not reported, is what is wrong with the inode. `EIO`, reported; `ENOMEM`.
+    pub fn size_in_blocks<S: Store>(
+        store: &S,
+        layout: &Layout,
+        ino: Ino,
+    ) -> Result<Result<u64, Flaw>> {
+        let inode = Finder { store, layout, ino }.inode()?;
+        Ok(inode.map(|inode| inode.size >> layout.block_size().bits()))
     }
 
     /// Finds the blocks of the journal, inode `ino`.
@@ -82,11 +84,11 @@ impl JournalMap {
     /// of ext3; `ENOMEM`.
     pub fn find<S: Store>(store: &S, layout: &Layout, ino: Ino) -> Result<Self> {
         let finder = Finder { store, layout, ino };
-        let inode = finder.inode()?.map_err(|what| finder.corrupt(what))?;
+        let inode = finder.inode()?.map_err(|flaw| finder.flawed(flaw))?;
         let blocks = inode.size >> layout.block_size().bits();
 
-        if FileKind::from_mode(inode.mode) != Some(FileKind::Regular) || inode.links == 0 {
-            return Err(finder.corrupt("is no file in use"));
+        if FileType::from_mode(inode.mode) != Some(FileType::Regular) || inode.links == 0 {
+            return Err(finder.flawed(Flaw::JournalInode));
         }
         if !inode.flags.has(InodeFlags::EXTENTS) {
             return Err(EOPNOTSUPP);
@@ -98,8 +100,8 @@ impl JournalMap {
 
         format
             .verify_root(&inode.block)
-            .map_err(|flaw| finder.corrupt(flaw.0))?;
-        let root = Node::parse(&inode.block).map_err(|flaw| finder.corrupt(flaw.0))?;
+            .map_err(|flaw| finder.flawed(flaw))?;
+        let root = ExtentNode::parse(&inode.block).map_err(|flaw| finder.flawed(flaw))?;
         let mut map = JournalMap(KVec::new());
 
         finder.walk(
@@ -110,7 +112,8 @@ impl JournalMap {
             &mut map,
         )?;
         if u64::from(map.blocks()) < blocks {
-            return Err(finder.corrupt("has a hole"));
+            let block = map.blocks();
+            return Err(finder.flawed(Flaw::JournalHole { block }));
         }
         Ok(map)
     }
@@ -121,7 +124,7 @@ impl JournalMap {
 struct UncheckedFormat;
 
 impl Format for UncheckedFormat {
-    const KIND: Kind = Kind::Unchecked;
+    const KIND: BlockKind = BlockKind::Unchecked;
 
     fn verify(&self, _nr: PhysBlock, _bytes: &[u8]) -> Result<(), Flaw> {
         Ok(())
@@ -138,17 +141,17 @@ struct Finder<'a, S: Store> {
 }
 
 impl<S: Store> Finder<'_, S> {
+    #[cold]
     #[track_caller]
-    fn corrupt(&self, what: &str) -> Error {
-        self.store
-            .corrupt(self.ino, fmt!("journal, inode {}: {what}", self.ino.get()))
+    fn flawed(&self, flaw: Flaw) -> Error {
+        self.store.flawed(self.ino, flaw)
     }
 
     /// Reads the inode, or says what is wrong with it.
-    fn inode(&self) -> Result<Result<DiskInode, &'static str>> {
+    fn inode(&self) -> Result<Result<DiskInode, Flaw>> {
         let layout = self.layout;
         let Some(slot) = layout.inode_slot(self.ino) else {
-            return Ok(Err("no such inode"));
+            return Ok(Err(Flaw::InodeNumber));
         };
         let (block, offset) = layout.desc_location(slot.group);
         // The checksum covers fields that replay may be about to put right, so only the place is looked at.
@@ -159,15 +162,12 @@ impl<S: Store> Finder<'_, S> {
             .and_then(|table| table.checked_add(slot.block.into()))
             .filter(|block| layout.contains(*block, 1));
         let Some(table) = table else {
-            return Ok(Err("its inode table is not on the device"));
+            return Ok(Err(Flaw::JournalTable));
         };
         let decoded = self.bytes(table, slot.offset, layout.inode_size(), |bytes| {
             Some(DiskInode::decode(layout, self.ino, bytes))
         })?;
-        Ok(match decoded {
-            Some(decoded) => decoded.map_err(|flaw| flaw.0),
-            None => Err("no such inode"),
-        })
+        Ok(decoded.unwrap_or(Err(Flaw::TooShort)))
     }
 
     /// Gives `f` a part of a block, if the block has it.
@@ -201,7 +201,8 @@ impl<S: Store> Finder<'_, S> {
                 let start = extent.start.get();
 
                 if !extent.written || !map.add(start, extent.phys, extent.len)? {
-                    return Err(self.corrupt("has a hole"));
+                    let block = map.blocks();
+                    return Err(self.flawed(Flaw::JournalHole { block }));
                 }
                 continue;
             };
@@ -209,15 +210,15 @@ impl<S: Store> Finder<'_, S> {
             let block = self.store.read(index.child, format)?;
 
             block
-                .with(|bytes| Node::parse(bytes)?.fits(below, index.start, to))
-                .map_err(|flaw| self.corrupt(flaw.0))?;
+                .with(|bytes| ExtentNode::parse(bytes)?.fits(below, index.start, to))
+                .map_err(|flaw| self.flawed(flaw))?;
             self.walk(
                 format,
                 below,
                 to,
                 &|i| {
                     block.with(|bytes| {
-                        let node = Node::parse(bytes).ok()?;
+                        let node = ExtentNode::parse(bytes).ok()?;
                         Some((node.extent(i)?, node.index(i)?))
                     })
                 },

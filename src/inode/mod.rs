@@ -29,16 +29,17 @@ mod xattr;
 
 pub use journal::JournalMap;
 pub use orphan::{Orphans, ORPHAN_CREDITS};
-pub use place::{dtime, hold, set_dtime, wipe};
+pub use place::{dtime, pin, set_dtime, wipe};
 pub use read::Checked;
 
-use crate::disk::inode::{encode_rdev, DiskInode, FileKind, InodeFlags, Time, I_BLOCK_SIZE};
-use crate::disk::{CsumSeed, Ino, PhysBlock};
+use crate::disk::bytes::copy;
+use crate::disk::inode::{encode_rdev, DiskInode, DiskTime, InodeFlags, I_BLOCK_SIZE};
+use crate::disk::{CsumSeed, FileType, Ino, PhysBlock};
 use crate::map::FileMap;
 use crate::store::{Credits, Store};
 use crate::volume::Volume;
 use kernel::error::{code::*, Result};
-use place::Place;
+use place::InodePlace;
 
 /// The largest size that old kernels can cope with; files beyond it need the feature `large_file`.
 const SMALL_FILE_MAX: u64 = 0x7fff_ffff;
@@ -57,21 +58,21 @@ pub struct Attrs {
     /// Device number, 12 bits major and 20 bits minor; for devices only.
     pub rdev: u32,
     /// Last access.
-    pub atime: Time,
+    pub atime: DiskTime,
     /// Last change of the contents.
-    pub mtime: Time,
+    pub mtime: DiskTime,
     /// Last change of the inode.
-    pub ctime: Time,
+    pub ctime: DiskTime,
     /// Creation.
-    pub crtime: Time,
+    pub crtime: DiskTime,
     /// Change counter.
     pub version: u64,
 }
 
 impl Attrs {
     /// The type of the file; that of a regular file where the mode has none.
-    pub fn kind(&self) -> FileKind {
-        FileKind::from_mode(self.mode).unwrap_or(FileKind::Regular)
+    pub fn kind(&self) -> FileType {
+        FileType::from_mode(self.mode).unwrap_or(FileType::Regular)
     }
 }
 
@@ -142,9 +143,7 @@ impl Inode {
                 if target.len() > Self::MAX_FAST_TARGET {
                     return Err(ENAMETOOLONG);
                 }
-                for (to, from) in block.iter_mut().zip(target) {
-                    *to = *from;
-                }
+                copy(&mut block, target);
                 (Some(block), flags, target.len() as u64)
             }
             Content::Special if attrs.kind().is_device() => {
@@ -163,7 +162,7 @@ impl Inode {
             map: FileMap::empty(vol, ino, seed)?,
             plain,
         };
-        inode.put(vol, tx, attrs, true)?;
+        inode.encode(vol, tx, attrs, true)?;
         Ok(inode)
     }
 
@@ -174,10 +173,10 @@ impl Inode {
     ///
     /// `EMLINK` and `EUCLEAN` for values that the format cannot hold; `EIO`, `ENOMEM`; what the journal says.
     pub fn write<S: Store>(&self, vol: &Volume<S>, tx: &mut S::Tx<'_>, attrs: &Attrs) -> Result {
-        self.put(vol, tx, attrs, false)
+        self.encode(vol, tx, attrs, false)
     }
 
-    fn put<S: Store>(
+    fn encode<S: Store>(
         &self,
         vol: &Volume<S>,
         tx: &mut S::Tx<'_>,
@@ -205,7 +204,7 @@ impl Inode {
         if self.disk_size > SMALL_FILE_MAX && !vol.layout.has_large_file() {
             vol.change_super(tx, |raw| raw.set_large_file())?;
         }
-        Place::of(vol, self.ino)?.edit(vol, tx, self.ino, |bytes| {
+        InodePlace::of(vol, self.ino)?.edit(vol, tx, self.ino, |bytes| {
             if fresh {
                 bytes.fill(0);
             }

@@ -20,7 +20,7 @@
 use super::{dtime, set_dtime, Inode};
 use crate::disk::orphan::{self as format, OrphanFormat};
 use crate::disk::superblock::RawSuper;
-use crate::disk::{Ino, LogicalBlock};
+use crate::disk::{Flaw, Ino, LogicalBlock};
 use crate::map::State;
 use crate::store::{About, Block, Credits, Store, Transaction};
 use crate::volume::Volume;
@@ -40,7 +40,7 @@ pub const ORPHAN_CREDITS: Credits = Credits::blocks(2);
 
 /// Where an orphan is.
 #[derive(Clone, Copy)]
-enum Place {
+enum OrphanPlace {
     /// In the orphan file: block and slot.
     File(usize, usize),
     /// In the list: the next newer and the next older one, zero for none.
@@ -48,8 +48,8 @@ enum Place {
 }
 
 #[derive(Default)]
-struct Known {
-    places: RBTree<u32, Place>,
+struct KnownOrphans {
+    places: RBTree<u32, OrphanPlace>,
     /// Newest of the list (`s_last_orphan`), zero for none.
     newest: u32,
 }
@@ -65,7 +65,7 @@ struct FileBlock<S: Store> {
 pub struct Orphans<S: Store> {
     file: KVec<FileBlock<S>>,
     slots: usize,
-    known: Pin<KBox<Mutex<Known>>>,
+    known: Pin<KBox<Mutex<KnownOrphans>>>,
 }
 
 impl<S: Store> Orphans<S> {
@@ -77,13 +77,10 @@ impl<S: Store> Orphans<S> {
         if let Some(ino) = vol.layout.orphan_file_ino() {
             let (mut inode, _) = Inode::read_system(vol, ino)?;
             let blocks = vol.layout.block_size().blocks_for(inode.disk_size);
-            let bad = |what: &str| {
-                vol.store
-                    .corrupt(ino, fmt!("orphan file, inode {}: {what}", ino.get()))
-            };
+            let bad = |flaw| vol.store.flawed(ino, flaw);
 
             if blocks > MAX_FILE_BLOCKS {
-                return Err(bad("too large"));
+                return Err(bad(Flaw::OrphanFileSize { blocks }));
             }
             let format = OrphanFormat { seed: inode.seed };
 
@@ -93,7 +90,7 @@ impl<S: Store> Orphans<S> {
                 let phys = mapping
                     .phys
                     .filter(|_| mapping.state == State::Written)
-                    .ok_or_else(|| bad("has a hole"))?;
+                    .ok_or_else(|| bad(Flaw::OrphanFileHole { block: at.get() }))?;
                 let block = vol.store.read(phys, format)?;
                 let used = block.with(format::used_slots);
                 let free = slots.saturating_sub(used);
@@ -110,7 +107,10 @@ impl<S: Store> Orphans<S> {
         Ok(Self {
             file,
             slots,
-            known: KBox::pin_init(new_mutex!(Known::default(), "iomapfs_orphans"), GFP_KERNEL)?,
+            known: KBox::pin_init(
+                new_mutex!(KnownOrphans::default(), "iomapfs_orphans"),
+                GFP_KERNEL,
+            )?,
         })
     }
 
@@ -134,7 +134,7 @@ impl<S: Store> Orphans<S> {
             return Ok(false);
         }
         if let Some((block, slot)) = self.add_to_file(tx, ino)? {
-            let place = Place::File(block, slot);
+            let place = OrphanPlace::File(block, slot);
             let result =
                 self.known
                     .lock()
@@ -150,7 +150,7 @@ impl<S: Store> Orphans<S> {
 
         let mut known = self.known.lock();
         let older = known.newest;
-        let place = Place::List { newer: 0, older };
+        let place = OrphanPlace::List { newer: 0, older };
 
         // First what may fail without a trace.
         known
@@ -174,13 +174,13 @@ impl<S: Store> Orphans<S> {
 
         match known.places.get(&ino.get()).copied() {
             None => Ok(()),
-            Some(Place::File(block, slot)) => {
+            Some(OrphanPlace::File(block, slot)) => {
                 drop(known);
                 self.remove_from_file(vol, tx, ino, block, slot)?;
                 self.known.lock().places.remove(&ino.get());
                 Ok(())
             }
-            Some(Place::List { newer, older }) => {
+            Some(OrphanPlace::List { newer, older }) => {
                 match Ino::new(newer) {
                     Some(newer) => set_dtime(vol, tx, newer, older)?,
                     None => vol.change_super(tx, |raw| raw.last_orphan.set(older))?,
@@ -219,16 +219,16 @@ impl<S: Store> Orphans<S> {
                 break;
             };
 
-            if !block.take() {
+            if !block.claim_slot() {
                 continue;
             }
             let slot = tx
                 .edit(&block.block, |bytes| format::insert(bytes, ino))
-                .inspect_err(|_| block.give())?;
+                .inspect_err(|_| block.release_slot())?;
 
             match slot {
                 Some(slot) => return Ok(Some((nr, slot))),
-                None => block.give(),
+                None => block.release_slot(),
             }
         }
         Ok(None)
@@ -246,11 +246,9 @@ impl<S: Store> Orphans<S> {
         let block = block.ok_or_else(|| vol.store.bug("an orphan is beyond the orphan file"))?;
 
         if !tx.edit(&block.block, |bytes| format::remove(bytes, slot, ino))? {
-            return Err(vol
-                .store
-                .corrupt(ino, fmt!("orphan file: inode {} has gone", ino.get())));
+            return Err(vol.store.flawed(ino, Flaw::OrphanGone));
         }
-        block.give();
+        block.release_slot();
         Ok(())
     }
 
@@ -260,7 +258,7 @@ impl<S: Store> Orphans<S> {
         let mut found = KVec::new();
 
         // Nothing has become one since it was last writable; what could not be looked after then is found again.
-        *self.known.lock() = Known::default();
+        *self.known.lock() = KnownOrphans::default();
         for (nr, block) in self.file.iter().enumerate() {
             let mut from = 0;
 
@@ -268,7 +266,7 @@ impl<S: Store> Orphans<S> {
                 let mut orphans = format::orphans(bytes);
                 orphans.find(|(slot, _)| *slot >= from)
             }) {
-                let place = Place::File(nr, slot);
+                let place = OrphanPlace::File(nr, slot);
 
                 from = slot.saturating_add(1);
                 if self.is_new_orphan(vol, ino)? {
@@ -278,10 +276,7 @@ impl<S: Store> Orphans<S> {
                         .places
                         .try_create_and_insert(ino.get(), place, GFP_KERNEL)?;
                 } else {
-                    vol.store.corrupt(
-                        ino,
-                        fmt!("orphan file: inode {} is no possible orphan", ino.get()),
-                    );
+                    vol.store.flawed(ino, Flaw::OrphanFileEntry);
                 }
             }
         }
@@ -320,10 +315,8 @@ impl<S: Store> Orphans<S> {
                 _ => None,
             };
             let Some(ino) = possible else {
-                vol.store.corrupt(
-                    About::NONE,
-                    fmt!("orphan list: {next} is no possible orphan"),
-                );
+                vol.store
+                    .flawed(About::NONE, Flaw::OrphanListEntry { ino: next });
                 return self.cut_off(vol, newer);
             };
             let older = dtime(vol, ino)?;
@@ -332,7 +325,7 @@ impl<S: Store> Orphans<S> {
             found.push(ino, GFP_KERNEL)?;
             known.places.try_create_and_insert(
                 next,
-                Place::List {
+                OrphanPlace::List {
                     newer: newer.map_or(0, Ino::get),
                     older,
                 },
@@ -365,28 +358,28 @@ impl<S: Store> Orphans<S> {
 
 impl<S: Store> FileBlock<S> {
     /// Takes one of the free slots.
-    fn take(&self) -> bool {
+    fn claim_slot(&self) -> bool {
         if self.free.fetch_sub(1, Relaxed) > 0 {
             return true;
         }
-        self.give();
+        self.release_slot();
         false
     }
 
-    fn give(&self) {
+    fn release_slot(&self) {
         self.free.add(1, Relaxed);
     }
 }
 
-impl Known {
+impl KnownOrphans {
     fn set_newer(&mut self, ino: u32, to: u32) {
-        if let Some(Place::List { newer, .. }) = self.places.get_mut(&ino) {
+        if let Some(OrphanPlace::List { newer, .. }) = self.places.get_mut(&ino) {
             *newer = to;
         }
     }
 
     fn set_older(&mut self, ino: u32, to: u32) {
-        if let Some(Place::List { older, .. }) = self.places.get_mut(&ino) {
+        if let Some(OrphanPlace::List { older, .. }) = self.places.get_mut(&ino) {
             *older = to;
         }
     }

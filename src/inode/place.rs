@@ -6,19 +6,18 @@
 
 use crate::disk::inode::{self, InodeTableFormat};
 use crate::disk::layout::InodeSlot;
-use crate::disk::Ino;
-use crate::store::{Block, Flaw, Store, Transaction};
+use crate::disk::{Flaw, Ino};
+use crate::store::{Block, Store, Transaction};
 use crate::volume::Volume;
-use kernel::error::{Error, Result};
-use kernel::prelude::*;
+use kernel::error::Result;
 
 /// The block of the inode table with an inode, and where in it that is.
-pub(super) struct Place<S: Store> {
+pub(super) struct InodePlace<S: Store> {
     block: Block<S, InodeTableFormat>,
     slot: InodeSlot,
 }
 
-impl<S: Store> Place<S> {
+impl<S: Store> InodePlace<S> {
     pub(super) fn of(vol: &Volume<S>, ino: Ino) -> Result<Self> {
         let nr = |slot: &InodeSlot| {
             let table = vol.space.inode_table(slot.group)?;
@@ -26,7 +25,7 @@ impl<S: Store> Place<S> {
         };
         let slot = vol.layout.inode_slot(ino);
         let Some((slot, nr)) = slot.and_then(|slot| Some((slot, nr(&slot)?))) else {
-            return Err(corrupt(vol, ino, Flaw("no such inode")));
+            return Err(vol.store.flawed(ino, Flaw::InodeNumber));
         };
         Ok(Self {
             block: vol.store.read(nr, InodeTableFormat)?,
@@ -39,7 +38,7 @@ impl<S: Store> Place<S> {
             .slot
             .offset
             .saturating_add(vol.layout.inode_size().into());
-        block.get(self.slot.offset..end).ok_or(Flaw("cut short"))
+        block.get(self.slot.offset..end).ok_or(Flaw::TooShort)
     }
 
     fn bytes_mut<'a>(&self, vol: &Volume<S>, block: &'a mut [u8]) -> Result<&'a mut [u8], Flaw> {
@@ -47,9 +46,7 @@ impl<S: Store> Place<S> {
             .slot
             .offset
             .saturating_add(vol.layout.inode_size().into());
-        block
-            .get_mut(self.slot.offset..end)
-            .ok_or(Flaw("cut short"))
+        block.get_mut(self.slot.offset..end).ok_or(Flaw::TooShort)
     }
 
     /// Gives `f` the whole inode.
@@ -70,15 +67,8 @@ impl<S: Store> Place<S> {
         f: impl FnOnce(&mut [u8]) -> Result<R, Flaw>,
     ) -> Result<R> {
         tx.edit(&self.block, |block| f(self.bytes_mut(vol, block)?))?
-            .map_err(|flaw| corrupt(vol, ino, flaw))
+            .map_err(|flaw| vol.store.flawed(ino, flaw))
     }
-}
-
-/// Reports what is wrong with an inode. Returns the error to give up with.
-#[track_caller]
-pub(super) fn corrupt<S: Store>(vol: &Volume<S>, ino: Ino, flaw: Flaw) -> Error {
-    vol.store
-        .flawed(flaw, ino, fmt!("inode {}: {}", ino.get(), flaw.0))
 }
 
 /// The block of the inode table with an inode. As long as it is kept, the inode can be written without being read.
@@ -86,8 +76,8 @@ pub(super) fn corrupt<S: Store>(vol: &Volume<S>, ino: Ino, flaw: Flaw) -> Error 
 /// # Errors
 ///
 /// `EUCLEAN`, reported; `EIO`, `ENOMEM`.
-pub fn hold<S: Store>(vol: &Volume<S>, ino: Ino) -> Result<Block<S, InodeTableFormat>> {
-    Ok(Place::of(vol, ino)?.block)
+pub fn pin<S: Store>(vol: &Volume<S>, ino: Ino) -> Result<Block<S, InodeTableFormat>> {
+    Ok(InodePlace::of(vol, ino)?.block)
 }
 
 /// Reads `i_dtime` of an inode: when it was deleted, or the next orphan.
@@ -96,9 +86,9 @@ pub fn hold<S: Store>(vol: &Volume<S>, ino: Ino) -> Result<Block<S, InodeTableFo
 ///
 /// `EUCLEAN`, reported; `EIO`, `ENOMEM`.
 pub fn dtime<S: Store>(vol: &Volume<S>, ino: Ino) -> Result<u32> {
-    Place::of(vol, ino)?
-        .with(vol, |bytes| inode::dtime(bytes).ok_or(Flaw("cut short")))
-        .map_err(|flaw| corrupt(vol, ino, flaw))
+    InodePlace::of(vol, ino)?
+        .with(vol, |bytes| inode::dtime(bytes).ok_or(Flaw::TooShort))
+        .map_err(|flaw| vol.store.flawed(ino, flaw))
 }
 
 /// Sets `i_dtime` of an inode: when it was deleted, in seconds of Unix time, or the next orphan. Costs one credit.
@@ -107,7 +97,7 @@ pub fn dtime<S: Store>(vol: &Volume<S>, ino: Ino) -> Result<u32> {
 ///
 /// `EUCLEAN`, reported; `EIO`, `ENOMEM`; what the journal says.
 pub fn set_dtime<S: Store>(vol: &Volume<S>, tx: &mut S::Tx<'_>, ino: Ino, value: u32) -> Result {
-    Place::of(vol, ino)?.edit(vol, tx, ino, |bytes| {
+    InodePlace::of(vol, ino)?.edit(vol, tx, ino, |bytes| {
         inode::set_dtime(bytes, value);
         inode::seal(&vol.layout, ino, bytes);
         Ok(())
@@ -120,7 +110,7 @@ pub fn set_dtime<S: Store>(vol: &Volume<S>, tx: &mut S::Tx<'_>, ino: Ino, value:
 ///
 /// As [`set_dtime`].
 pub fn wipe<S: Store>(vol: &Volume<S>, tx: &mut S::Tx<'_>, ino: Ino) -> Result {
-    Place::of(vol, ino)?.edit(vol, tx, ino, |bytes| {
+    InodePlace::of(vol, ino)?.edit(vol, tx, ino, |bytes| {
         bytes.fill(0);
         Ok(())
     })

@@ -5,12 +5,12 @@
 //! [`Checked`] is what was found to be good, and is not in its place yet: an [`Inode`] is large, and is made where it
 //! stays ([`Checked::inode`]).
 
-use super::place::{corrupt, Place};
+use super::place::InodePlace;
 use super::{Attrs, Inode};
-use crate::disk::inode::{decode_rdev, DiskInode, FileKind, InodeFlags};
-use crate::disk::{CsumSeed, Ino};
+use crate::disk::inode::{decode_rdev, DiskInode, InodeFlags};
+use crate::disk::{CsumSeed, FileType, Flaw, Ino};
 use crate::map::{FileMap, Snapshot};
-use crate::store::{Flaw, Store};
+use crate::store::Store;
 use crate::volume::Volume;
 use kernel::error::{code::*, Result};
 use kernel::sync::Arc;
@@ -32,7 +32,7 @@ enum Purpose {
 
 /// What `i_block` holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Block {
+enum IBlock {
     /// The root of an extent tree, which was checked.
     Tree,
     /// A block map of the older kind without blocks, which is as good as an empty extent tree.
@@ -45,9 +45,9 @@ enum Block {
 pub struct Checked {
     ino: Ino,
     raw: DiskInode,
-    kind: FileKind,
+    kind: FileType,
     seed: Option<CsumSeed>,
-    block: Block,
+    block: IBlock,
 }
 
 impl Checked {
@@ -82,37 +82,38 @@ impl Checked {
     }
 
     fn read_for<S: Store>(vol: &Volume<S>, ino: Ino, purpose: Purpose) -> Result<Self> {
-        let bad = |what| corrupt(vol, ino, Flaw(what));
+        let bad = |flaw| vol.store.flawed(ino, flaw);
         if purpose != Purpose::System && !vol.layout.is_user_ino(ino) {
-            return Err(bad("not an inode that can be reached"));
+            return Err(bad(Flaw::InodeNumber));
         }
-        let raw = Place::of(vol, ino)?
+        let raw = InodePlace::of(vol, ino)?
             .with(vol, |bytes| DiskInode::decode(&vol.layout, ino, bytes))
-            .map_err(|flaw| corrupt(vol, ino, flaw))?;
+            .map_err(bad)?;
         if raw.links == 0 {
             match purpose {
-                Purpose::System => return Err(bad("is not in use")),
+                Purpose::System => return Err(bad(Flaw::InodeUnused)),
                 Purpose::Orphan if raw.mode != 0 => {}
                 _ => return Err(ESTALE),
             }
         }
-        let kind = FileKind::from_mode(raw.mode).ok_or_else(|| bad("unknown type of file"))?;
+        let kind =
+            FileType::from_mode(raw.mode).ok_or_else(|| bad(Flaw::InodeMode { mode: raw.mode }))?;
         check(vol, ino, &raw, kind, purpose)?;
 
         let seed = vol.layout.csum_seed();
         let seed = seed.map(|seed| seed.for_inode(ino, raw.generation));
         let mapped = match kind {
-            FileKind::Regular | FileKind::Directory => true,
-            FileKind::Symlink => !is_fast_symlink(vol, &raw),
+            FileType::Regular | FileType::Directory => true,
+            FileType::Symlink => !is_fast_symlink(vol, &raw),
             _ => false,
         };
         let block = if !mapped {
-            Block::Plain
+            IBlock::Plain
         } else if raw.flags.has(InodeFlags::EXTENTS) {
             FileMap::check_root(vol, ino, seed, &raw.block)?;
-            Block::Tree
+            IBlock::Tree
         } else if raw.block.iter().all(|byte| *byte == 0) {
-            Block::Nothing
+            IBlock::Nothing
         } else {
             return Err(EOPNOTSUPP);
         };
@@ -126,7 +127,7 @@ impl Checked {
     }
 
     /// The type of the file.
-    pub fn kind(&self) -> FileKind {
+    pub fn kind(&self) -> FileType {
         self.kind
     }
 
@@ -158,8 +159,8 @@ impl Checked {
     /// The flags.
     pub fn flags(&self) -> InodeFlags {
         match self.block {
-            Block::Nothing => self.raw.flags.with(InodeFlags::EXTENTS),
-            Block::Tree | Block::Plain => self.raw.flags,
+            IBlock::Nothing => self.raw.flags.with(InodeFlags::EXTENTS),
+            IBlock::Tree | IBlock::Plain => self.raw.flags,
         }
     }
 
@@ -167,8 +168,8 @@ impl Checked {
     pub fn fast_target(&self) -> Option<&[u8]> {
         let len = usize::try_from(self.raw.size).ok()?;
         match self.block {
-            Block::Plain => self.raw.block.get(..len),
-            Block::Tree | Block::Nothing => None,
+            IBlock::Plain => self.raw.block.get(..len),
+            IBlock::Tree | IBlock::Nothing => None,
         }
     }
 
@@ -197,9 +198,9 @@ impl Checked {
     pub fn inode<S: Store>(&self, vol: &Volume<S>, snapshot: Arc<Snapshot>) -> Inode {
         let raw = &self.raw;
         let (root, plain) = match self.block {
-            Block::Tree => (raw.block, None),
-            Block::Nothing => (FileMap::EMPTY_ROOT, None),
-            Block::Plain => (FileMap::EMPTY_ROOT, Some(raw.block)),
+            IBlock::Tree => (raw.block, None),
+            IBlock::Nothing => (FileMap::EMPTY_ROOT, None),
+            IBlock::Plain => (FileMap::EMPTY_ROOT, Some(raw.block)),
         };
         Inode {
             ino: self.ino,
@@ -262,45 +263,48 @@ fn check<S: Store>(
     vol: &Volume<S>,
     ino: Ino,
     raw: &DiskInode,
-    kind: FileKind,
+    kind: FileType,
     purpose: Purpose,
 ) -> Result {
     let layout = &vol.layout;
-    let bad = |what| Err(corrupt(vol, ino, Flaw(what)));
+    let bad = |flaw| Err(vol.store.flawed(ino, flaw));
+    let size = raw.size;
     if raw.flags.has_any(FOREIGN) {
-        return bad("has a flag of a feature that the file system does not have");
+        let flags = raw.flags.bits();
+        return bad(Flaw::InodeFlags { flags });
     }
     if raw.flags.has(InodeFlags::VERITY) {
         return Err(EOPNOTSUPP);
     }
-    if raw.size > layout.max_file_size() {
-        return bad("bad i_size");
+    if size > layout.max_file_size() {
+        return bad(Flaw::InodeSize { size });
     }
     if let Some(block) = raw.file_acl {
         if !layout.contains(block, 1) || vol.space.is_system(block, 1) {
-            return bad("bad block of extended attributes");
+            let block = block.get();
+            return bad(Flaw::InodeXattrBlock { block });
         }
     }
     match kind {
-        FileKind::Directory => {
+        FileType::Directory => {
             if raw.flags.has(InodeFlags::INDEX)
                 && layout.csum_seed().is_some()
                 && !layout.has_dir_index()
             {
-                return bad("hashed directory without the feature dir_index");
+                return bad(Flaw::InodeIndexFlag);
             }
-            let partial = raw.size % u64::from(layout.block_size().bytes()) != 0;
+            let partial = size % u64::from(layout.block_size().bytes()) != 0;
             // A directory without links may have been emptied already.
-            if partial || raw.size == 0 && raw.links != 0 {
-                return bad("bad size of a directory");
+            if partial || size == 0 && raw.links != 0 {
+                return bad(Flaw::DirSize { size });
             }
         }
-        FileKind::Symlink => {
+        FileType::Symlink => {
             if raw
                 .flags
                 .has_any(InodeFlags::IMMUTABLE.with(InodeFlags::APPEND))
             {
-                return bad("symbolic link with the flag immutable or append");
+                return bad(Flaw::SymlinkFlags);
             }
             let max = if is_fast_symlink(vol, raw) {
                 Inode::MAX_FAST_TARGET as u64
@@ -309,8 +313,8 @@ fn check<S: Store>(
             };
             let bad_target = is_fast_symlink(vol, raw) && fast_target(raw).is_none();
             // An orphan may have been emptied already; its target is no longer read.
-            if purpose != Purpose::Orphan && (raw.size == 0 || raw.size > max || bad_target) {
-                return bad("bad target of a symbolic link");
+            if purpose != Purpose::Orphan && (size == 0 || size > max || bad_target) {
+                return bad(Flaw::SymlinkTarget { size });
             }
         }
         _ => {}

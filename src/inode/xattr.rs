@@ -5,17 +5,17 @@
 
 use super::Inode;
 use crate::disk::xattr::{XattrFormat, XattrHeader};
+use crate::disk::Flaw;
 use crate::space::Run;
-use crate::store::{Credits, Store, Transaction};
+use crate::store::{About, Credits, Store, Transaction};
 use crate::volume::Volume;
 use kernel::error::Result;
-use kernel::prelude::*;
 
 /// What became of a block that an inode does not use any more.
-enum Rest {
+enum XattrRest {
     Shared,
     Unused,
-    Bad,
+    Bad(u32),
 }
 
 impl Inode {
@@ -41,23 +41,24 @@ impl Inode {
         // Others change the count as well, in handles of their own: it is looked at and changed under one lock.
         let rest = tx.edit(&block, |bytes| {
             match (count(bytes), XattrHeader::split_mut(bytes)) {
-                (Some(1), _) => Rest::Unused,
+                (Some(1), _) => XattrRest::Unused,
                 (Some(users), Some((header, _))) if users > 1 => {
                     header.refcount.set(users.wrapping_sub(1));
-                    Rest::Shared
+                    XattrRest::Shared
                 }
-                _ => Rest::Bad,
+                (count, _) => XattrRest::Bad(count.unwrap_or(0)),
             }
         })?;
         match rest {
-            Rest::Shared => Ok(()),
-            Rest::Unused => {
+            XattrRest::Shared => Ok(()),
+            XattrRest::Unused => {
                 tx.forget(nr)?;
                 vol.space.free(vol, tx, Run { start: nr, len: 1 })
             }
-            Rest::Bad => Err(vol
-                .store
-                .corrupt(nr, fmt!("block {}: attributes that nobody uses", nr.get()))),
+            XattrRest::Bad(count) => {
+                let about = About::block(nr, block.format());
+                Err(vol.store.flawed(about, Flaw::XattrRefcount { count }))
+            }
         }
     }
 }

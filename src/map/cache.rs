@@ -18,7 +18,7 @@
 //!
 //! None: the inode's map lock guards it.
 
-use super::piece::{Kind, Piece};
+use super::piece::{Piece, PieceKind};
 use crate::disk::LogicalBlock;
 use kernel::error::{code::*, Result};
 use kernel::prelude::*;
@@ -37,7 +37,7 @@ pub fn evictable_total() -> usize {
 
 /// What the cache says about a file block.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum CacheHit {
     /// The piece that covers it.
     Piece(Piece),
     /// Unknown, as is everything in this range around it.
@@ -62,10 +62,10 @@ pub(super) struct Totals {
 impl Totals {
     fn with(&mut self, piece: &Piece, op: impl Fn(u32, u32) -> u32) {
         let count = match piece.kind() {
-            Kind::Delayed => &mut self.delayed,
-            Kind::Pending => &mut self.pending,
-            Kind::Claimed => &mut self.claimed,
-            Kind::Hole | Kind::Unwritten | Kind::Written => {
+            PieceKind::Delayed => &mut self.delayed,
+            PieceKind::Pending => &mut self.pending,
+            PieceKind::Claimed => &mut self.claimed,
+            PieceKind::Hole | PieceKind::Unwritten | PieceKind::Written => {
                 self.evictable = op(self.evictable, 1);
                 return;
             }
@@ -75,12 +75,12 @@ impl Totals {
     }
 
     /// A piece of this kind has become longer by `len`.
-    fn extend(&mut self, kind: Kind, len: u32) {
+    fn extend(&mut self, kind: PieceKind, len: u32) {
         let count = match kind {
-            Kind::Delayed => &mut self.delayed,
-            Kind::Pending => &mut self.pending,
-            Kind::Claimed => &mut self.claimed,
-            Kind::Hole | Kind::Unwritten | Kind::Written => return,
+            PieceKind::Delayed => &mut self.delayed,
+            PieceKind::Pending => &mut self.pending,
+            PieceKind::Claimed => &mut self.claimed,
+            PieceKind::Hole | PieceKind::Unwritten | PieceKind::Written => return,
         };
         *count = count.wrapping_add(len);
     }
@@ -90,6 +90,82 @@ struct Chunk {
     /// Start of the first piece; kept here so that a search does not touch the chunks.
     start: LogicalBlock,
     pieces: KVec<Piece>,
+}
+
+/// What becomes of the pieces of a chunk that a new one touches: what of them is left joins it, or stays before and
+/// behind it.
+struct Overlay {
+    /// Which pieces it touches.
+    from: usize,
+    to: usize,
+    before: Option<Piece>,
+    joined: Piece,
+    after: Option<Piece>,
+}
+
+impl Overlay {
+    /// For `piece`, in a chunk where `from` is the first that ends at its start or behind.
+    fn new(pieces: &[Piece], from: usize, piece: Piece) -> Self {
+        let (mut to, mut joined) = (from, piece);
+        let (mut before, mut after) = (None, None);
+        while let Some(old) = pieces.get(to).filter(|old| old.start <= piece.end()) {
+            if old.start < piece.start {
+                let left = old.clip(old.start, piece.start);
+                match left.continued_by(&joined) {
+                    true => joined = left.extended(joined.len),
+                    false => before = Some(left),
+                }
+            }
+            if old.end() > piece.end() {
+                let right = old.clip(piece.end(), old.end());
+                match joined.continued_by(&right) {
+                    true => joined = joined.extended(right.len),
+                    false => after = Some(right),
+                }
+            }
+            to = to.saturating_add(1);
+        }
+        Self {
+            from,
+            to,
+            before,
+            joined,
+            after,
+        }
+    }
+
+    /// Puts it into the chunk, and into the sums.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, and nothing is changed, where the chunk does not have the room.
+    fn apply(&self, pieces: &mut KVec<Piece>, totals: &mut Totals) -> Result {
+        let new = [self.before, Some(self.joined), self.after];
+        let count = new.iter().flatten().count();
+        let old = pieces.get(self.from..self.to).unwrap_or(&[]);
+        let old_count = old.len();
+        if pieces.capacity().saturating_sub(pieces.len()) < count.saturating_sub(old_count) {
+            return Err(ENOMEM);
+        }
+        for piece in old {
+            totals.with(piece, u32::wrapping_sub);
+        }
+        let mut at = self.from;
+        for piece in new.iter().flatten() {
+            totals.with(piece, u32::wrapping_add);
+            match pieces.get_mut(at).filter(|_| at < self.to) {
+                Some(slot) => *slot = *piece,
+                None => pieces
+                    .insert_within_capacity(at, *piece)
+                    .map_err(|_| ENOMEM)?,
+            }
+            at = at.saturating_add(1);
+        }
+        for _ in count..old_count {
+            let _ = pieces.remove(at);
+        }
+        Ok(())
+    }
 }
 
 /// See the top of the file.
@@ -127,14 +203,14 @@ impl Cache {
     }
 
     /// What is known about `at`.
-    pub(super) fn get(&self, at: LogicalBlock) -> Found {
+    pub(super) fn get(&self, at: LogicalBlock) -> CacheHit {
         let c = self.chunk_for(at);
         let Some(chunk) = self.chunks.get(c) else {
-            return Found::Unknown(LogicalBlock::ZERO, LogicalBlock::LIMIT);
+            return CacheHit::Unknown(LogicalBlock::ZERO, LogicalBlock::LIMIT);
         };
         let next = chunk.pieces.partition_point(|piece| piece.start <= at);
         let from = match next.checked_sub(1).and_then(|i| chunk.pieces.get(i)) {
-            Some(piece) if piece.end() > at => return Found::Piece(*piece),
+            Some(piece) if piece.end() > at => return CacheHit::Piece(*piece),
             Some(piece) => piece.end(),
             None => LogicalBlock::ZERO,
         };
@@ -145,21 +221,22 @@ impl Cache {
                 None => LogicalBlock::LIMIT,
             },
         };
-        Found::Unknown(from, to)
+        CacheHit::Unknown(from, to)
     }
 
     /// The first piece that ends after `at`.
     pub(super) fn next(&self, at: LogicalBlock) -> Option<Piece> {
         match self.get(at) {
-            Found::Piece(piece) => Some(piece),
-            Found::Unknown(_, to) => match self.get(to) {
-                Found::Piece(piece) => Some(piece),
-                Found::Unknown(..) => None,
+            CacheHit::Piece(piece) => Some(piece),
+            CacheHit::Unknown(_, to) => match self.get(to) {
+                CacheHit::Piece(piece) => Some(piece),
+                CacheHit::Unknown(..) => None,
             },
         }
     }
 
-    /// Makes room for one change that starts at `at`: the [`Cache::put`] or [`Cache::forget`] that follows cannot fail.
+    /// Makes room for one change that starts at `at`: the [`Cache::insert`] or [`Cache::forget`] that follows cannot
+    /// fail.
     ///
     /// # Errors
     ///
@@ -216,7 +293,7 @@ impl Cache {
     /// `ENOMEM`.
     pub(super) fn set(&mut self, piece: Piece) -> Result<Piece> {
         self.prepare(piece.start)?;
-        self.put(piece)
+        self.insert(piece)
     }
 
     /// As [`Cache::set`], after [`Cache::prepare`] for the same start: it is joined with its neighbours in the chunk,
@@ -226,7 +303,7 @@ impl Cache {
     ///
     /// `ENOMEM`, and nothing is changed, without the place that [`Cache::prepare`] makes: never in silence, as nothing
     /// else knows of a pending piece.
-    pub(super) fn put(&mut self, piece: Piece) -> Result<Piece> {
+    pub(super) fn insert(&mut self, piece: Piece) -> Result<Piece> {
         if piece.len == 0 {
             return Ok(piece);
         }
@@ -245,54 +322,11 @@ impl Cache {
                 return Ok(*last);
             }
         }
-        // All that it touches: what of that is left joins it, or stays before and behind it.
-        let (mut to, mut joined) = (from, piece);
-        let (mut before, mut after) = (None, None);
-        let mut totals = self.totals;
-        while let Some(old) = chunk.pieces.get(to).filter(|old| old.start <= piece.end()) {
-            totals.with(old, u32::wrapping_sub);
-            if old.start < piece.start {
-                let left = old.clip(old.start, piece.start);
-                match left.continued_by(&joined) {
-                    true => joined = left.extended(joined.len),
-                    false => before = Some(left),
-                }
-            }
-            if old.end() > piece.end() {
-                let right = old.clip(piece.end(), old.end());
-                match joined.continued_by(&right) {
-                    true => joined = joined.extended(right.len),
-                    false => after = Some(right),
-                }
-            }
-            to = to.saturating_add(1);
-        }
-        let new = [before, Some(joined), after];
-        let count = new.iter().flatten().count();
-        let old_count = to.saturating_sub(from);
-        let growth = count.saturating_sub(old_count);
-        if chunk.pieces.capacity().saturating_sub(chunk.pieces.len()) < growth {
-            return Err(ENOMEM);
-        }
-        let mut at = from;
-        for piece in new.iter().flatten() {
-            totals.with(piece, u32::wrapping_add);
-            match chunk.pieces.get_mut(at).filter(|_| at < to) {
-                Some(slot) => *slot = *piece,
-                None => chunk
-                    .pieces
-                    .insert_within_capacity(at, *piece)
-                    .map_err(|_| ENOMEM)?,
-            }
-            at = at.saturating_add(1);
-        }
-        for _ in count..old_count {
-            let _ = chunk.pieces.remove(at);
-        }
+        let overlay = Overlay::new(&chunk.pieces, from, piece);
+        overlay.apply(&mut chunk.pieces, &mut self.totals)?;
         if let Some(first) = chunk.pieces.first() {
             chunk.start = first.start;
         }
-        self.totals = totals;
         match overlapped {
             Some(start) => {
                 self.carve(start, piece.end());
@@ -300,7 +334,7 @@ impl Cache {
             }
             None => self.publish_count(),
         }
-        Ok(joined)
+        Ok(overlay.joined)
     }
 
     /// Makes a range unknown.

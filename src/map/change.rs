@@ -10,12 +10,12 @@
 //! An edit of a block that the journal refuses is the end of the journal (`Transaction::edit`), so there is
 //! nothing to undo on disk after the first edit.
 
-use super::plan::{Change, Plan};
-use super::tree::{Path, Tree};
+use super::plan::{LeafPlan, TreeChange};
+use super::tree::{Tree, TreePath};
 use crate::disk::extent::{
-    Extent, Index, Node, NodeMut, Slot, MAX_DEPTH, ROOT_BYTES, ROOT_ENTRIES,
+    Extent, ExtentNode, ExtentNodeMut, Index, RawEntry, MAX_DEPTH, ROOT_BYTES, ROOT_ENTRIES,
 };
-use crate::disk::{LogicalBlock, PhysBlock};
+use crate::disk::{Flaw, LogicalBlock, PhysBlock};
 use crate::space::{Claim, Goal, Run};
 use crate::store::{Store, Transaction};
 use crate::volume::Volume;
@@ -37,19 +37,19 @@ pub(super) struct Cost {
 /// Where a change takes place and what it does there: [`Tree::seek`] finds the one, [`Tree::cost`] both, and
 /// [`Tree::apply`] uses them. Nothing else may change the tree meanwhile. It is large, and made in place.
 pub(super) struct Way<S: Store> {
-    path: Path<S>,
+    path: TreePath<S>,
     /// To which file block `path` leads, if to any.
     at: Option<LogicalBlock>,
-    plan: Plan,
+    plan: LeafPlan,
 }
 
 impl<S: Store> Way<S> {
     /// To be filled.
     pub(super) fn new() -> Self {
         Self {
-            path: Path::new(),
+            path: TreePath::new(),
             at: None,
-            plan: Plan::new(),
+            plan: LeafPlan::new(),
         }
     }
 }
@@ -60,7 +60,7 @@ pub(super) struct NewNodes {
     /// How many blocks the pool had before.
     pool: u32,
     /// For what moves from one node to another.
-    moved: KVec<Slot>,
+    moved: KVec<RawEntry>,
 }
 
 impl NewNodes {
@@ -72,7 +72,7 @@ impl NewNodes {
         }
     }
 
-    fn take(&mut self) -> Option<PhysBlock> {
+    fn next_block(&mut self) -> Option<PhysBlock> {
         self.blocks.iter_mut().find_map(Option::take)
     }
 }
@@ -95,7 +95,7 @@ impl Tree {
     pub(super) fn cost<S: Store>(
         &self,
         vol: &Volume<S>,
-        change: &Change,
+        change: &TreeChange,
         way: &mut Way<S>,
     ) -> Result<Cost> {
         self.plan(vol, change, way)?;
@@ -128,7 +128,7 @@ impl Tree {
     }
 
     /// What `change` does to the leaf, to which `way` leads then.
-    fn plan<S: Store>(&self, vol: &Volume<S>, change: &Change, way: &mut Way<S>) -> Result {
+    fn plan<S: Store>(&self, vol: &Volume<S>, change: &TreeChange, way: &mut Way<S>) -> Result {
         if way.at != Some(change.start()) {
             self.find(vol, change.start(), true, &mut way.path)?;
             way.at = Some(change.start());
@@ -136,11 +136,11 @@ impl Tree {
         let (path, plan) = (&way.path, &mut way.plan);
         let at = path.leaf().pos;
         self.with_node(vol, path, path.depth(), |node| plan.make(node, at, change))?
-            .map_err(|flaw| self.flaw(vol, flaw))
+            .map_err(|flaw| self.flawed(vol, flaw))
     }
 
     /// How many nodes must be added before the leaf of `path` takes `growth` more entries.
-    fn new_nodes<S: Store>(&self, path: &Path<S>, growth: usize) -> Result<u32> {
+    fn new_nodes<S: Store>(&self, path: &TreePath<S>, growth: usize) -> Result<u32> {
         let mut need = growth;
         let mut nodes: u32 = 0;
         for i in (0..=path.depth()).rev() {
@@ -163,7 +163,7 @@ impl Tree {
     /// # Errors
     ///
     /// `ENOSPC`, `EIO`, `EUCLEAN`, `ENOMEM`: nothing is taken then, and the pool is as it was.
-    pub(super) fn take_nodes<S: Store>(
+    pub(super) fn alloc_nodes<S: Store>(
         &mut self,
         vol: &Volume<S>,
         tx: &mut S::Tx<'_>,
@@ -214,19 +214,19 @@ impl Tree {
         let Some(error) = failed else {
             return Ok(nodes);
         };
-        self.return_nodes(vol, tx, nodes, pool);
+        self.free_nodes(vol, tx, nodes, pool);
         Err(error)
     }
 
     /// Gives back nodes that were taken and not used, to the pool first.
-    pub(super) fn return_nodes<S: Store>(
+    pub(super) fn free_nodes<S: Store>(
         &mut self,
         vol: &Volume<S>,
         tx: &mut S::Tx<'_>,
         mut nodes: NewNodes,
         pool: &mut u32,
     ) {
-        while let Some(start) = nodes.take() {
+        while let Some(start) = nodes.next_block() {
             self.sectors = self
                 .sectors
                 .saturating_sub(vol.layout.block_size().sectors());
@@ -250,7 +250,7 @@ impl Tree {
         &mut self,
         vol: &Volume<S>,
         tx: &mut S::Tx<'_>,
-        change: &Change,
+        change: &TreeChange,
         way: &mut Way<S>,
         nodes: &mut NewNodes,
         dense: bool,
@@ -275,8 +275,8 @@ impl Tree {
             {
                 i = i.saturating_sub(1);
             }
-            let Some(block) = nodes.take() else {
-                return Err(self.corrupt(vol, "more nodes to split than there were"));
+            let Some(block) = nodes.next_block() else {
+                return Err(vol.store.bug("more nodes are split than were counted"));
             };
             if i == 0 {
                 self.grow(vol, tx, block)?;
@@ -285,7 +285,9 @@ impl Tree {
                 self.split(vol, tx, path, i, block, moved, change.start(), dense)?;
             }
         }
-        Err(self.corrupt(vol, "splitting nodes makes no room"))
+        Err(vol
+            .store
+            .bug("splitting nodes of an extent tree makes no room"))
     }
 
     /// Replaces entries of the leaf, which has the room. The leaf does not become empty, unless it is the root.
@@ -293,8 +295,8 @@ impl Tree {
         &mut self,
         vol: &Volume<S>,
         tx: &mut S::Tx<'_>,
-        path: &Path<S>,
-        plan: &Plan,
+        path: &TreePath<S>,
+        plan: &LeafPlan,
     ) -> Result {
         let new = plan.new.get();
         let Some(first) = new.first() else {
@@ -315,7 +317,7 @@ impl Tree {
         &mut self,
         vol: &Volume<S>,
         tx: &mut S::Tx<'_>,
-        path: &Path<S>,
+        path: &TreePath<S>,
         slot: usize,
         count: usize,
     ) -> Result {
@@ -331,11 +333,12 @@ impl Tree {
             (slot, count) = (path.step(i).map_or(0, |step| step.slot()), 1);
         }
         self.edit(vol, tx, path, i, |node| {
-            node.splice::<Slot>(slot, count, &[])
+            node.splice::<RawEntry>(slot, count, &[])
         })?;
         if i == 0 {
-            let root = NodeMut::parse(&mut self.root);
-            let mut root = root.ok_or_else(|| vol.store.bug("the root of a map is no node"))?;
+            let root = ExtentNodeMut::parse(&mut self.root);
+            let mut root =
+                root.ok_or_else(|| vol.store.bug("the root of an extent tree is not a node"))?;
             if path.step(0).is_some_and(|step| step.len == count) {
                 root.set_depth(0);
                 return Ok(());
@@ -364,7 +367,7 @@ impl Tree {
         &mut self,
         vol: &Volume<S>,
         tx: &mut S::Tx<'_>,
-        path: &Path<S>,
+        path: &TreePath<S>,
         i: usize,
         key: LogicalBlock,
     ) -> Result {
@@ -390,26 +393,30 @@ impl Tree {
         &mut self,
         vol: &Volume<S>,
         tx: &mut S::Tx<'_>,
-        path: &Path<S>,
+        path: &TreePath<S>,
         i: usize,
-        f: impl FnOnce(&mut NodeMut<'_>) -> Option<()>,
+        f: impl FnOnce(&mut ExtentNodeMut<'_>) -> Option<()>,
     ) -> Result {
         let done = match path.block(i) {
-            None => NodeMut::parse(&mut self.root).as_mut().and_then(f),
-            Some(block) => tx.edit(block, |bytes| NodeMut::parse(bytes).as_mut().and_then(f))?,
+            None => ExtentNodeMut::parse(&mut self.root).as_mut().and_then(f),
+            Some(block) => tx.edit(block, |bytes| {
+                ExtentNodeMut::parse(bytes).as_mut().and_then(f)
+            })?,
         };
-        done.ok_or_else(|| self.corrupt(vol, "node changed on its own"))
+        done.ok_or_else(|| self.flawed(vol, Flaw::ExtentChanged))
     }
 
     /// Makes the tree one level higher: the entries of the root go to a node in `block`.
     fn grow<S: Store>(&mut self, vol: &Volume<S>, tx: &mut S::Tx<'_>, block: PhysBlock) -> Result {
         let old = self.root;
-        let root = Node::parse(&old).map_err(|flaw| self.flaw(vol, flaw))?;
+        let root = ExtentNode::parse(&old).map_err(|flaw| self.flawed(vol, flaw))?;
         let Some(first) = root.first_key() else {
-            return Err(self.corrupt(vol, "empty root cannot be full"));
+            return Err(vol
+                .store
+                .bug("the root of an extent tree is empty and full"));
         };
         let (_, made) = tx.create(block, self.format, |bytes| {
-            NodeMut::init(bytes, root.depth())?.splice(0, 0, root.slots())
+            ExtentNodeMut::init(bytes, root.depth())?.splice(0, 0, root.slots())
         })?;
         let index = Index {
             start: first,
@@ -417,10 +424,15 @@ impl Tree {
         };
         let mut new = [0; ROOT_BYTES];
         let depth = root.depth().saturating_add(1);
-        let linked = NodeMut::init(&mut new, depth).and_then(|mut new| new.splice(0, 0, &[index]));
+        let linked =
+            ExtentNodeMut::init(&mut new, depth).and_then(|mut new| new.splice(0, 0, &[index]));
         match (made, linked) {
             (Some(()), Some(())) => (self.root, self.may_collapse) = (new, true),
-            _ => return Err(self.corrupt(vol, "root does not fit into a node")),
+            _ => {
+                return Err(vol
+                    .store
+                    .bug("the root of an extent tree does not fit into a node"))
+            }
         }
         Ok(())
     }
@@ -434,15 +446,15 @@ impl Tree {
         &mut self,
         vol: &Volume<S>,
         tx: &mut S::Tx<'_>,
-        path: &Path<S>,
+        path: &TreePath<S>,
         i: usize,
         block: PhysBlock,
-        moved: &mut KVec<Slot>,
+        moved: &mut KVec<RawEntry>,
         at: LogicalBlock,
         dense: bool,
     ) -> Result {
         let (Some(old), Some(above)) = (path.block(i), i.checked_sub(1)) else {
-            return Err(self.corrupt(vol, "root split"));
+            return Err(vol.store.bug("the root of an extent tree is split"));
         };
         moved.clear();
         let half = self.with_node(vol, path, i, |node| {
@@ -458,13 +470,13 @@ impl Tree {
             }
             Some((keep, node.depth()))
         })?;
-        let (keep, depth) = half.ok_or_else(|| self.corrupt(vol, "node changed on its own"))?;
+        let (keep, depth) = half.ok_or_else(|| self.flawed(vol, Flaw::ExtentChanged))?;
         let (_, first) = tx.create(block, self.format, |bytes| {
-            NodeMut::init(bytes, depth)?.splice(0, 0, moved)?;
-            Node::parse(bytes).ok()?.first_key()
+            ExtentNodeMut::init(bytes, depth)?.splice(0, 0, moved)?;
+            ExtentNode::parse(bytes).ok()?.first_key()
         })?;
         let Some(start) = first else {
-            return Err(self.corrupt(vol, "node to be split is empty"));
+            return Err(self.flawed(vol, Flaw::ExtentChanged));
         };
         let slot = path.step(above).map_or(0, |step| step.slot());
         let index = Index {
@@ -476,9 +488,9 @@ impl Tree {
         })?;
         let count = moved.len();
         let done = tx.edit(old, |bytes| {
-            NodeMut::parse(bytes)?.splice::<Slot>(keep, count, &[])
+            ExtentNodeMut::parse(bytes)?.splice::<RawEntry>(keep, count, &[])
         })?;
-        done.ok_or_else(|| self.corrupt(vol, "node changed on its own"))
+        done.ok_or_else(|| self.flawed(vol, Flaw::ExtentChanged))
     }
 
     /// Whether the root's only child would fit into it, at the price of one freed block.
@@ -494,7 +506,7 @@ impl Tree {
         &self,
         vol: &Volume<S>,
     ) -> Result<Option<(PhysBlock, [u8; ROOT_BYTES])>> {
-        let root = self.root().map_err(|flaw| self.flaw(vol, flaw))?;
+        let root = self.root().map_err(|flaw| self.flawed(vol, flaw))?;
         let Some(below) = root.depth().checked_sub(1).filter(|_| root.len() == 1) else {
             return Ok(None);
         };
@@ -503,16 +515,16 @@ impl Tree {
         };
         let child = self.node(vol, index.child, true)?;
         let copied = child.with(|bytes| {
-            let node = Node::parse(bytes)?;
+            let node = ExtentNode::parse(bytes)?;
             node.fits(below, index.start, LogicalBlock::LIMIT)?;
             let mut root = [0; ROOT_BYTES];
             let fits = node.len() <= usize::from(ROOT_ENTRIES)
-                && NodeMut::init(&mut root, below)
+                && ExtentNodeMut::init(&mut root, below)
                     .and_then(|mut root| root.splice(0, 0, node.slots()))
                     .is_some();
             Ok(fits.then_some((index.child, root)))
         });
-        copied.map_err(|flaw| self.flaw(vol, flaw))
+        copied.map_err(|flaw| self.flawed(vol, flaw))
     }
 
     /// Makes the tree one level lower, if the root's only child fits into the root. Returns whether it did.

@@ -66,10 +66,10 @@ use crate::disk::extent::{self, ExtentNodeFormat, ROOT_BYTES};
 use crate::disk::{CsumSeed, Ino, LogicalBlock, PhysBlock};
 use crate::store::Store;
 use crate::volume::Volume;
-use cache::{Cache, Found};
+use cache::{Cache, CacheHit};
 use kernel::error::{code::*, Result};
 use kernel::sync::Arc;
-use piece::{Kind, Piece};
+use piece::{Piece, PieceKind};
 use tree::{AtBlock, Tree};
 use window::Window;
 
@@ -167,7 +167,7 @@ impl FileMap {
     ) -> Result {
         let format = ExtentNodeFormat::new(&vol.layout, ino, seed);
         let checked = format.verify_root(i_block);
-        checked.map_err(|flaw| tree::corrupt(vol, ino, flaw.0))
+        checked.map_err(|flaw| vol.store.flawed(ino, flaw))
     }
 
     /// The map of an inode whose `i_block` was found to be good by [`Self::check_root`], or is [`Self::EMPTY_ROOT`].
@@ -270,7 +270,7 @@ impl FileMap {
     ) -> Result<Option<LogicalBlock>> {
         let last = self
             .tree
-            .last_before(vol, to, true, &mut tree::Path::new())?;
+            .last_before(vol, to, true, &mut tree::TreePath::new())?;
         Ok(last.map(|(_, extent)| extent.end().min(to)))
     }
 
@@ -296,8 +296,8 @@ impl FileMap {
             return None;
         }
         let piece = match self.cache.get(at) {
-            Found::Piece(piece) => piece,
-            Found::Unknown(from, to) => {
+            CacheHit::Piece(piece) => piece,
+            CacheHit::Unknown(from, to) => {
                 let found = self.tree.in_root(at)?;
                 piece_of(&found).clip(from, to)
             }
@@ -311,8 +311,8 @@ impl FileMap {
             return Err(EFBIG);
         }
         match self.cache.get(at) {
-            Found::Piece(piece) => Ok(piece),
-            Found::Unknown(from, to) => {
+            CacheHit::Piece(piece) => Ok(piece),
+            CacheHit::Unknown(from, to) => {
                 let found = self.tree.at(vol, at)?;
                 let piece = piece_of(&found).clip(from, to);
                 if self.tree.depth() > 0 {
@@ -338,7 +338,7 @@ impl FileMap {
             let done = self.cache.forget(piece.start, piece.end());
             done.map(|()| piece)
         } else {
-            self.cache.put(piece)
+            self.cache.insert(piece)
         };
         self.changed(Some(&done.unwrap_or(piece)));
     }
@@ -362,14 +362,17 @@ fn piece_of(found: &AtBlock) -> Piece {
     match found {
         AtBlock::Extent(extent) => {
             let kind = if extent.written {
-                Kind::Written
+                PieceKind::Written
             } else {
-                Kind::Unwritten
+                PieceKind::Unwritten
             };
             Piece::new(extent.start, extent.len, kind, Some(extent.phys))
         }
-        AtBlock::Hole(from, to) => {
-            Piece::new(*from, to.saturating_distance_from(*from), Kind::Hole, None)
-        }
+        AtBlock::Hole(from, to) => Piece::new(
+            *from,
+            to.saturating_distance_from(*from),
+            PieceKind::Hole,
+            None,
+        ),
     }
 }

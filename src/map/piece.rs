@@ -8,7 +8,7 @@ use crate::disk::{LogicalBlock, PhysBlock};
 /// The state of a piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Kind {
+pub(super) enum PieceKind {
     /// Nothing there, on disk or in memory.
     Hole,
     /// Space is reserved, blocks are not chosen. A hole on disk.
@@ -23,7 +23,7 @@ pub(super) enum Kind {
     Written,
 }
 
-impl Kind {
+impl PieceKind {
     const ALL: [Self; 6] = [
         Self::Hole,
         Self::Delayed,
@@ -73,7 +73,12 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    pub(super) fn new(start: LogicalBlock, len: u32, kind: Kind, phys: Option<PhysBlock>) -> Self {
+    pub(super) fn new(
+        start: LogicalBlock,
+        len: u32,
+        kind: PieceKind,
+        phys: Option<PhysBlock>,
+    ) -> Self {
         let phys = match phys {
             Some(phys) if kind.has_blocks() => phys.get() & PhysBlock::MAX,
             _ => 0,
@@ -85,8 +90,8 @@ impl Piece {
         }
     }
 
-    pub(super) fn kind(&self) -> Kind {
-        Kind::from_bits((self.word >> 56) as u8)
+    pub(super) fn kind(&self) -> PieceKind {
+        PieceKind::from_bits((self.word >> 56) as u8)
     }
 
     pub(super) fn phys(&self) -> Option<PhysBlock> {

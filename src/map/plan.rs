@@ -5,13 +5,12 @@
 //! Here is decided which extents are joined, and a leaf that does not allow the change is found out. How the
 //! leaf gets the room, and what that does to the nodes above, is in `change.rs`.
 
-use crate::disk::extent::{Extent, Node};
-use crate::disk::LogicalBlock;
-use crate::store::Flaw;
+use crate::disk::extent::{Extent, ExtentNode};
+use crate::disk::{Flaw, LogicalBlock};
 
 /// A change within one hole or one extent.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Change {
+pub(super) enum TreeChange {
     /// Maps a hole.
     Insert(Extent),
     /// Makes `from..to`, within an unwritten extent, written.
@@ -20,7 +19,7 @@ pub(super) enum Change {
     Punch(LogicalBlock, LogicalBlock),
 }
 
-impl Change {
+impl TreeChange {
     pub(super) fn start(&self) -> LogicalBlock {
         match self {
             Self::Insert(extent) => extent.start,
@@ -61,14 +60,14 @@ impl Pieces {
 }
 
 /// What a change does to the leaf: `count` entries from `slot` on are replaced by `new`.
-pub(super) struct Plan {
+pub(super) struct LeafPlan {
     pub(super) slot: usize,
     pub(super) count: usize,
     pub(super) new: Pieces,
 }
 
-impl Plan {
-    /// A plan that changes nothing, for [`Plan::make`].
+impl LeafPlan {
+    /// A plan that changes nothing, for [`LeafPlan::make`].
     pub(super) fn new() -> Self {
         Self {
             slot: 0,
@@ -83,24 +82,25 @@ impl Plan {
     /// Plans `change` of a leaf. `at` is the last entry that starts at or before it.
     pub(super) fn make(
         &mut self,
-        node: &Node<'_>,
+        node: &ExtentNode<'_>,
         at: Option<usize>,
-        change: &Change,
+        change: &TreeChange,
     ) -> Result<(), Flaw> {
         let here = at.and_then(|i| node.extent(i));
         if here.is_some_and(|here| here.start > change.start()) {
-            return Err(Flaw("node changed on its own"));
+            return Err(Flaw::ExtentChanged);
         }
         let new = &mut self.new;
         new.len = 0;
         (self.slot, self.count) = match change {
-            Change::Insert(extent) => {
+            TreeChange::Insert(extent) => {
                 let next_slot = at.map_or(0, |i| i.saturating_add(1));
                 let next = node.extent(next_slot);
                 if here.is_some_and(|here| here.end() > extent.start)
                     || next.is_some_and(|next| next.start < extent.end())
                 {
-                    return Err(Flaw("blocks to be mapped are mapped already"));
+                    let block = extent.start.get();
+                    return Err(Flaw::ExtentMapped { block });
                 }
                 for piece in [here, Some(*extent), next].into_iter().flatten() {
                     new.push(piece);
@@ -110,10 +110,10 @@ impl Plan {
                     usize::from(here.is_some()) + usize::from(next.is_some()),
                 )
             }
-            Change::Convert(from, to) => {
+            TreeChange::Convert(from, to) => {
                 let here = here
                     .filter(|here| !here.written && here.end() >= *to)
-                    .ok_or(Flaw("blocks to be made written are not unwritten"))?;
+                    .ok_or(Flaw::ExtentNotUnwritten { block: from.get() })?;
                 let slot = at.unwrap_or(0);
                 let prev = slot.checked_sub(1).and_then(|i| node.extent(i));
                 let next = node.extent(slot.saturating_add(1));
@@ -130,10 +130,10 @@ impl Plan {
                 let count = 1 + usize::from(prev.is_some()) + usize::from(next.is_some());
                 (slot.saturating_sub(usize::from(prev.is_some())), count)
             }
-            Change::Punch(from, to) => {
+            TreeChange::Punch(from, to) => {
                 let here = here
                     .filter(|here| here.end() >= *to)
-                    .ok_or(Flaw("blocks to be unmapped are not mapped"))?;
+                    .ok_or(Flaw::ExtentNotMapped { block: from.get() })?;
                 new.push(here.clip(here.start, *from));
                 new.push(here.clip(*to, here.end()));
                 (at.unwrap_or(0), 1)

@@ -8,8 +8,8 @@
 
 use super::change::{Cost, NewNodes, Way};
 use super::need;
-use super::piece::{Kind, Piece};
-use super::plan::Change;
+use super::piece::{Piece, PieceKind};
+use super::plan::TreeChange;
 use super::{FileMap, Mapping, Progress};
 use crate::disk::extent::{Extent, MAX_UNWRITTEN, MAX_WRITTEN};
 use crate::disk::{Group, LogicalBlock, PhysBlock};
@@ -63,9 +63,9 @@ impl FileMap {
                 // Nobody has chosen blocks, or they were lost with a tree that turned out to be bad: that was reported.
                 return Err(EIO);
             };
-            if kind != Kind::Written {
+            if kind != PieceKind::Written {
                 let mut len = piece.len.min(MAX_WRITTEN);
-                if kind == Kind::Pending {
+                if kind == PieceKind::Pending {
                     // A run may have grown over many groups: what is paid for is one bitmap. The tree joins the parts.
                     len = vol.space.in_one_group(Run { start: phys, len }).max(1);
                 } else if let Some(here) = self.tree.seek(vol, at, &mut way)? {
@@ -78,15 +78,15 @@ impl FileMap {
                     phys,
                     written: true,
                 };
-                if kind == Kind::Unwritten {
-                    self.hold(vol, extent.len, Share::All)?;
+                if kind == PieceKind::Unwritten {
+                    self.reserve_nodes(vol, extent.len, Share::All)?;
                 }
                 let change = match kind {
-                    Kind::Pending => Change::Insert(extent),
-                    _ => Change::Convert(at, extent.end()),
+                    PieceKind::Pending => TreeChange::Insert(extent),
+                    _ => TreeChange::Convert(at, extent.end()),
                 };
                 if !self.map(vol, tx, &change, extent, &mut way, &mut left)? {
-                    self.settle(vol);
+                    self.release_spare_nodes(vol);
                     return Ok(Progress::Again(at));
                 }
                 at = extent.end();
@@ -96,7 +96,7 @@ impl FileMap {
         }
         drop(way);
         self.lower(vol, tx, &mut left);
-        self.settle(vol);
+        self.release_spare_nodes(vol);
         Ok(Progress::Done)
     }
 
@@ -118,7 +118,7 @@ impl FileMap {
         share: Share,
     ) -> Result<Run> {
         let piece = self.piece(vol, at)?;
-        if piece.kind() != Kind::Hole {
+        if piece.kind() != PieceKind::Hole {
             return Err(EEXIST);
         }
         let chosen = self.choose(vol, at, len.min(MAX_WRITTEN), goal, share)?;
@@ -129,7 +129,9 @@ impl FileMap {
         let granted = Self::publish_credits(vol, self.depth());
         match self.publish(vol, tx, at, run.len, granted) {
             Ok(Progress::Done) => Ok(run),
-            Ok(Progress::Again(_)) => Err(vol.store.bug("the credits of one run are too few")),
+            Ok(Progress::Again(_)) => Err(vol
+                .store
+                .bug("the credits for one extent are too few to publish it")),
             Err(error) => {
                 self.cancel(vol, at, chosen.end());
                 Err(error)
@@ -156,10 +158,10 @@ impl FileMap {
         granted: Credits,
     ) -> Result<Option<Mapping>> {
         let piece = self.piece(vol, at)?;
-        if !matches!(piece.kind(), Kind::Hole | Kind::Delayed) {
+        if !matches!(piece.kind(), PieceKind::Hole | PieceKind::Delayed) {
             return Ok(Some(Mapping::from_piece(&piece, at, len, self.seq)));
         }
-        let delayed = piece.kind() == Kind::Delayed;
+        let delayed = piece.kind() == PieceKind::Delayed;
         let chosen = self.choose(vol, at, len.min(MAX_UNWRITTEN), goal, share)?;
         let extent = Extent {
             start: at,
@@ -168,7 +170,7 @@ impl FileMap {
             written: false,
         };
         let mut left = granted;
-        let change = Change::Insert(extent);
+        let change = TreeChange::Insert(extent);
         let done = self.map(vol, tx, &change, extent, &mut Way::new(), &mut left);
         if !matches!(done, Ok(true)) {
             // A delayed run stays pending: its data will be written to these blocks.
@@ -177,7 +179,7 @@ impl FileMap {
             }
             return done.map(|_| None);
         }
-        self.settle(vol);
+        self.release_spare_nodes(vol);
         let piece = self.piece(vol, at)?;
         Ok(Some(Mapping::from_piece(&piece, at, chosen.len, self.seq)))
     }
@@ -188,14 +190,14 @@ impl FileMap {
         &mut self,
         vol: &Volume<S>,
         tx: &mut S::Tx<'_>,
-        change: &Change,
+        change: &TreeChange,
         extent: Extent,
         way: &mut Way<S>,
         left: &mut Credits,
     ) -> Result<bool> {
         let cost = self.tree.cost(vol, change, way)?;
         let run = match change {
-            Change::Insert(extent) => Some(Run {
+            TreeChange::Insert(extent) => Some(Run {
                 start: extent.phys,
                 len: extent.len,
             }),
@@ -212,15 +214,15 @@ impl FileMap {
         };
         self.cache.prepare(extent.start)?;
         let dense = self.may_be_dense(vol, &cost, extent.len);
-        let mut nodes = self.take_nodes(vol, tx, &cost, extent.phys)?;
+        let mut nodes = self.alloc_nodes(vol, tx, &cost, extent.phys)?;
         if let Some(run) = run {
             if let Err(error) = vol.space.mark_used(vol, tx, run) {
-                self.tree.return_nodes(vol, tx, nodes, &mut self.pool);
+                self.tree.free_nodes(vol, tx, nodes, &mut self.pool);
                 return Err(error);
             }
         }
         if let Err(error) = self.tree.apply(vol, tx, change, way, &mut nodes, dense) {
-            self.tree.return_nodes(vol, tx, nodes, &mut self.pool);
+            self.tree.free_nodes(vol, tx, nodes, &mut self.pool);
             if run.is_some() {
                 // In use on disk, and perhaps mapped: it must not be given back as if it were only chosen. Does not
                 // fail, as there is room in the cache.
@@ -235,9 +237,9 @@ impl FileMap {
             self.tree.sectors = self.tree.sectors.saturating_add(sectors);
         }
         let kind = if extent.written {
-            Kind::Written
+            PieceKind::Written
         } else {
-            Kind::Unwritten
+            PieceKind::Unwritten
         };
         let piece = Piece::new(extent.start, extent.len, kind, Some(extent.phys));
         self.now_on_disk(piece);
@@ -260,7 +262,7 @@ impl FileMap {
     }
 
     /// Takes the blocks for new nodes, from the pool as long as it has any, near device block `near`.
-    pub(super) fn take_nodes<S: Store>(
+    pub(super) fn alloc_nodes<S: Store>(
         &mut self,
         vol: &Volume<S>,
         tx: &mut S::Tx<'_>,
@@ -280,7 +282,7 @@ impl FileMap {
             stream: false,
         };
         // Beyond the pool only where more is removed than is outstanding.
-        self.tree.take_nodes(
+        self.tree.alloc_nodes(
             vol,
             tx,
             cost.nodes,
@@ -323,5 +325,8 @@ impl FileMap {
 /// Where chosen blocks are.
 fn placed<S: Store>(vol: &Volume<S>, chosen: &Mapping) -> Result<PhysBlock> {
     let phys = chosen.phys;
-    phys.ok_or_else(|| vol.store.bug("blocks were chosen that are nowhere"))
+    phys.ok_or_else(|| {
+        vol.store
+            .bug("a piece with chosen blocks has no device block")
+    })
 }

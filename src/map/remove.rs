@@ -11,8 +11,8 @@
 //! A handle, then the inode's map lock, exclusively. Nothing here waits for a transaction.
 
 use super::change::Way;
-use super::plan::Change;
-use super::tree::Path;
+use super::plan::TreeChange;
+use super::tree::TreePath;
 use super::{FileMap, Progress};
 use crate::disk::extent::{Extent, MAX_WRITTEN};
 use crate::disk::{Group, LogicalBlock};
@@ -26,14 +26,14 @@ use kernel::error::Result;
 const BATCH: usize = 16;
 
 /// Extents that go out of a leaf together.
-struct Batch {
+struct FreeBatch {
     runs: [Option<Run>; BATCH],
     len: usize,
     /// The last group whose bitmap is paid for.
     group: Option<Group>,
 }
 
-impl Batch {
+impl FreeBatch {
     fn new() -> Self {
         Self {
             runs: [None; BATCH],
@@ -110,7 +110,7 @@ impl FileMap {
         self.cancel(vol, from, to);
         let mut to = to;
         let mut left = granted;
-        let mut path = Path::new();
+        let mut path = TreePath::new();
         while let Some((slot, last)) = self.tree.last_before(vol, to, true, &mut path)? {
             if last.end() <= from {
                 break;
@@ -121,7 +121,7 @@ impl FileMap {
                 self.remove_whole(vol, tx, &path, slot, from..to, &mut left)?
             };
             let Some(start) = done else {
-                self.settle(vol);
+                self.release_spare_nodes(vol);
                 return Ok(Progress::Again(to));
             };
             to = start;
@@ -130,7 +130,7 @@ impl FileMap {
         // What was known of holes between the extents is now one hole. Without memory it stays as it is.
         let _ = self.cache.forget(from, to);
         self.lower(vol, tx, &mut left);
-        self.settle(vol);
+        self.release_spare_nodes(vol);
         Ok(Progress::Done)
     }
 
@@ -143,7 +143,7 @@ impl FileMap {
         to: LogicalBlock,
         left: &mut Credits,
     ) -> Result<Option<LogicalBlock>> {
-        let change = Change::Punch(part.start, part.end());
+        let change = TreeChange::Punch(part.start, part.end());
         let mut way = Way::new();
         let cost = self.tree.cost(vol, &change, &mut way)?;
         let run = Run {
@@ -160,15 +160,15 @@ impl FileMap {
         if cost.nodes > 0 {
             // An entry more, which the outstanding writes did not count on. One that needs no node leaves the shape of
             // the tree as it is, and so what they need: a truncate works on a device without a free block.
-            self.hold(vol, 1, Share::All)?;
+            self.reserve_nodes(vol, 1, Share::All)?;
         }
         self.cache.prepare(part.start)?;
-        let mut nodes = self.take_nodes(vol, tx, &cost, part.phys)?;
+        let mut nodes = self.alloc_nodes(vol, tx, &cost, part.phys)?;
         if let Err(error) = self
             .tree
             .apply(vol, tx, &change, &mut way, &mut nodes, false)
         {
-            self.tree.return_nodes(vol, tx, nodes, &mut self.pool);
+            self.tree.free_nodes(vol, tx, nodes, &mut self.pool);
             return Err(error);
         }
         *left = rest;
@@ -183,7 +183,7 @@ impl FileMap {
         &mut self,
         vol: &Volume<S>,
         tx: &mut S::Tx<'_>,
-        path: &Path<S>,
+        path: &TreePath<S>,
         slot: usize,
         range: Range<LogicalBlock>,
         left: &mut Credits,
@@ -194,7 +194,7 @@ impl FileMap {
         let Some(mut rest) = left.checked_sub(nodes) else {
             return Ok(None);
         };
-        let mut batch = Batch::new();
+        let mut batch = FreeBatch::new();
         let (mut first, mut start) = (slot, None);
         for i in (0..=slot).rev() {
             let extent = self

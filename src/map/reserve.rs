@@ -9,8 +9,8 @@
 //! The inode's map lock, exclusively.
 
 use super::need::{self, Load, Shape};
-use super::piece::{Kind, Piece};
-use super::tree::Path;
+use super::piece::{Piece, PieceKind};
+use super::tree::TreePath;
 use super::{FileMap, Mapping, Reserved};
 use crate::disk::LogicalBlock;
 use crate::space::{Claim, Goal, Run, Share};
@@ -35,7 +35,7 @@ impl FileMap {
         share: Share,
     ) -> Result<Reserved> {
         let piece = self.piece(vol, at)?;
-        if piece.kind() != Kind::Hole {
+        if piece.kind() != PieceKind::Hole {
             self.snapshot.set(Some(&piece), self.seq);
             let mapping = Mapping::from_piece(&piece, at, len, self.seq);
             return Ok(Reserved {
@@ -48,7 +48,7 @@ impl FileMap {
         loop {
             // The blocks themselves first, as they are more.
             let reserved = vol.space.reserve(len, 0, share).and_then(|()| {
-                self.hold(vol, len, share)
+                self.reserve_nodes(vol, len, share)
                     .inspect_err(|_| vol.space.unreserve(len, 0))
             });
             match reserved {
@@ -57,8 +57,8 @@ impl FileMap {
                 Err(error) => return Err(error),
             }
         }
-        let delayed = Piece::new(at, len, Kind::Delayed, None);
-        let joined = self.cache.put(delayed)?;
+        let delayed = Piece::new(at, len, PieceKind::Delayed, None);
+        let joined = self.cache.insert(delayed)?;
         self.changed(Some(&joined));
         let mapping = Mapping::from_piece(&delayed, at, len, self.seq);
         Ok(Reserved { mapping, new: true })
@@ -115,18 +115,18 @@ impl FileMap {
         let piece = self.piece(vol, at)?;
         let len = piece.end().saturating_distance_from(at).min(len.max(1));
         let chosen = match piece.kind() {
-            Kind::Pending | Kind::Claimed | Kind::Written => {
+            PieceKind::Pending | PieceKind::Claimed | PieceKind::Written => {
                 self.snapshot.set(Some(&piece), self.seq);
                 return Ok(Mapping::from_piece(&piece, at, len, self.seq));
             }
-            Kind::Unwritten => {
+            PieceKind::Unwritten => {
                 self.cache.prepare(at)?;
                 // The blocks are there: who was given them can write to them, whoever else fills the device.
-                self.hold(vol, len, Share::All)?;
+                self.reserve_nodes(vol, len, Share::All)?;
                 let part = piece.clip(at, at.saturating_add(len));
-                Piece::new(at, part.len, Kind::Claimed, part.phys())
+                Piece::new(at, part.len, PieceKind::Claimed, part.phys())
             }
-            Kind::Hole | Kind::Delayed => {
+            PieceKind::Hole | PieceKind::Delayed => {
                 self.cache.prepare(at)?;
                 let goal = Goal {
                     near: match goal.near {
@@ -135,20 +135,20 @@ impl FileMap {
                     },
                     ..goal
                 };
-                let claim = if piece.kind() == Kind::Delayed {
+                let claim = if piece.kind() == PieceKind::Delayed {
                     Claim::Reserved
                 } else {
-                    self.hold(vol, len, share)?;
+                    self.reserve_nodes(vol, len, share)?;
                     Claim::Free(share)
                 };
                 let run = self
                     .pick(vol, at, len, goal, claim, wait)
-                    .inspect_err(|_| self.settle(vol))?;
-                Piece::new(at, run.len, Kind::Pending, Some(run.start))
+                    .inspect_err(|_| self.release_spare_nodes(vol))?;
+                Piece::new(at, run.len, PieceKind::Pending, Some(run.start))
             }
         };
-        let joined = self.cache.put(chosen)?;
-        self.settle(vol);
+        let joined = self.cache.insert(chosen)?;
+        self.release_spare_nodes(vol);
         self.changed(Some(&joined));
         Ok(Mapping::from_piece(&chosen, at, len, self.seq))
     }
@@ -159,8 +159,11 @@ impl FileMap {
     /// Without memory to note that only a part of a run is taken back, that run stays as it is until a larger part of
     /// it is taken back, at the latest in [`FileMap::evict`].
     pub fn cancel<S: Store>(&mut self, vol: &Volume<S>, from: LogicalBlock, to: LogicalBlock) {
-        self.take_back(vol, from, to, |kind| {
-            matches!(kind, Kind::Delayed | Kind::Pending | Kind::Claimed)
+        self.cancel_if(vol, from, to, |kind| {
+            matches!(
+                kind,
+                PieceKind::Delayed | PieceKind::Pending | PieceKind::Claimed
+            )
         });
     }
 
@@ -171,15 +174,15 @@ impl FileMap {
         from: LogicalBlock,
         to: LogicalBlock,
     ) {
-        self.take_back(vol, from, to, |kind| kind == Kind::Delayed);
+        self.cancel_if(vol, from, to, |kind| kind == PieceKind::Delayed);
     }
 
-    fn take_back<S: Store>(
+    fn cancel_if<S: Store>(
         &mut self,
         vol: &Volume<S>,
         from: LogicalBlock,
         to: LogicalBlock,
-        which: impl Fn(Kind) -> bool,
+        which: impl Fn(PieceKind) -> bool,
     ) {
         let mut at = from;
         while at < to {
@@ -195,8 +198,8 @@ impl FileMap {
                 continue;
             }
             match (part.kind(), part.phys()) {
-                (Kind::Delayed, _) => vol.space.unreserve(part.len, 0),
-                (Kind::Pending, Some(start)) => vol.space.unchoose(Run {
+                (PieceKind::Delayed, _) => vol.space.unreserve(part.len, 0),
+                (PieceKind::Pending, Some(start)) => vol.space.unchoose(Run {
                     start,
                     len: part.len,
                 }),
@@ -204,7 +207,7 @@ impl FileMap {
             }
             self.changed(None);
         }
-        self.settle(vol);
+        self.release_spare_nodes(vol);
     }
 
     /// The device block that `at` should get, going by what comes before it in the file, or else behind it.
@@ -221,7 +224,7 @@ impl FileMap {
         if let Some(phys) = pending.and_then(|mapping| mapping.phys) {
             return Ok(phys.checked_add(1));
         }
-        let mut path = Path::new();
+        let mut path = TreePath::new();
         if let Some((_, before)) = self.tree.last_before(vol, at, wait, &mut path)? {
             // As far behind its blocks as in the file: what fills the gap later lies between.
             let near = before.phys_at(at);
@@ -253,7 +256,12 @@ impl FileMap {
     /// # Errors
     ///
     /// `ENOSPC`: nothing is reserved then.
-    pub(super) fn hold<S: Store>(&mut self, vol: &Volume<S>, blocks: u32, share: Share) -> Result {
+    pub(super) fn reserve_nodes<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        blocks: u32,
+        share: Share,
+    ) -> Result {
         let need = need::nodes(self.shape(), self.load().plus(blocks));
         self.raise(vol, need, share)
     }
@@ -268,7 +276,7 @@ impl FileMap {
     }
 
     /// Gives reserved nodes back that nothing outstanding can need.
-    pub(super) fn settle<S: Store>(&mut self, vol: &Volume<S>) {
+    pub(super) fn release_spare_nodes<S: Store>(&mut self, vol: &Volume<S>) {
         let need = if self.pool > 0 {
             need::nodes(self.shape(), self.load())
         } else {

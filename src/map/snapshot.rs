@@ -24,7 +24,7 @@
 //! `set` that removes a mapping that is no longer true. So a reader that sees the new number does not see
 //! the old mapping with it.
 
-use super::piece::{Kind, Piece};
+use super::piece::{Piece, PieceKind};
 use super::Mapping;
 use crate::disk::{LogicalBlock, PhysBlock};
 use kernel::alloc::flags::GFP_KERNEL;
@@ -74,7 +74,7 @@ impl Snapshot {
         let start = (range >> 32) as u32;
         let len = range as u32;
         let skip = at.get().checked_sub(start).filter(|skip| *skip < len)?;
-        let kind = Kind::from_bits((target >> 56) as u8);
+        let kind = PieceKind::from_bits((target >> 56) as u8);
         let phys = PhysBlock::new(target & PhysBlock::MAX).checked_add(skip.into());
         Some(Mapping {
             start: at,

@@ -17,12 +17,13 @@
 //!
 //! The inode's map lock, exclusively for changes.
 
-use crate::disk::extent::{depth_of, Extent, ExtentNodeFormat, Index, Node, MAX_DEPTH, ROOT_BYTES};
-use crate::disk::{Ino, LogicalBlock, PhysBlock};
-use crate::store::{Block, Flaw, Store};
+use crate::disk::extent::{
+    depth_of, Extent, ExtentNode, ExtentNodeFormat, Index, MAX_DEPTH, ROOT_BYTES,
+};
+use crate::disk::{Flaw, Ino, LogicalBlock, PhysBlock};
+use crate::store::{Block, Store};
 use crate::volume::Volume;
 use kernel::error::{code::*, Error, Result};
-use kernel::prelude::*;
 
 /// Levels of nodes in blocks, at most.
 const LEVELS: usize = MAX_DEPTH as usize;
@@ -42,7 +43,7 @@ pub(super) struct Tree {
 
 /// A node on the way from the root to a leaf.
 #[derive(Clone, Copy)]
-pub(super) struct Step {
+pub(super) struct PathNode {
     /// The entry through which the way goes on; in a leaf the last one that starts at or before the place
     /// that is looked for. `None` where all of them start after it (the way goes on through the first).
     pub(super) pos: Option<usize>,
@@ -54,31 +55,31 @@ pub(super) struct Step {
     pub(super) to: LogicalBlock,
 }
 
-impl Step {
+impl PathNode {
     /// The entry through which the way goes on.
     pub(super) fn slot(&self) -> usize {
         self.pos.unwrap_or(0)
     }
 }
 
-struct Level<S: Store> {
-    step: Step,
+struct PathLevel<S: Store> {
+    step: PathNode,
     block: Block<S, ExtentNodeFormat>,
 }
 
 /// The way from the root to a leaf, by value: nothing is allocated to find a block. It is large, so whoever wants one
 /// gives the place for it.
-pub(super) struct Path<S: Store> {
-    root: Step,
+pub(super) struct TreePath<S: Store> {
+    root: PathNode,
     depth: usize,
-    levels: [Option<Level<S>>; LEVELS],
+    levels: [Option<PathLevel<S>>; LEVELS],
 }
 
-impl<S: Store> Path<S> {
+impl<S: Store> TreePath<S> {
     /// No way yet, for [`Tree::find`].
     pub(super) fn new() -> Self {
         Self {
-            root: Step {
+            root: PathNode {
                 pos: None,
                 len: 0,
                 room: 0,
@@ -95,7 +96,7 @@ impl<S: Store> Path<S> {
     }
 
     /// Node `i` of the way.
-    pub(super) fn step(&self, i: usize) -> Option<&Step> {
+    pub(super) fn step(&self, i: usize) -> Option<&PathNode> {
         match i.checked_sub(1) {
             None => Some(&self.root),
             Some(i) => self.levels.get(i)?.as_ref().map(|level| &level.step),
@@ -111,7 +112,7 @@ impl<S: Store> Path<S> {
     }
 
     /// The leaf.
-    pub(super) fn leaf(&self) -> Step {
+    pub(super) fn leaf(&self) -> PathNode {
         self.step(self.depth).copied().unwrap_or(self.root)
     }
 
@@ -133,7 +134,7 @@ pub(super) enum AtBlock {
 
 impl AtBlock {
     /// What a leaf has at `at`, after `look`.
-    fn in_leaf(node: &Node<'_>, leaf: &Step, at: LogicalBlock) -> Self {
+    fn in_leaf(node: &ExtentNode<'_>, leaf: &PathNode, at: LogicalBlock) -> Self {
         let mut next = leaf.pos.map_or(0, |pos| pos.saturating_add(1));
         let here = leaf.pos.and_then(|pos| node.extent(pos));
         match here.filter(|here| here.end() > at) {
@@ -152,28 +153,17 @@ impl AtBlock {
     }
 }
 
-/// Reports a corruption of the tree of `ino`. Returns the error to give up with.
-#[track_caller]
-pub(super) fn corrupt<S: Store>(vol: &Volume<S>, ino: Ino, what: &'static str) -> Error {
-    vol.store
-        .corrupt(ino, fmt!("inode {}: extent tree: {what}", ino.get()))
-}
-
 impl Tree {
-    /// Reports a corruption of this tree. Returns the error to give up with.
+    /// Reports what is wrong with this tree. Returns the error to give up with.
+    #[cold]
     #[track_caller]
-    pub(super) fn corrupt<S: Store>(&self, vol: &Volume<S>, what: &'static str) -> Error {
-        corrupt(vol, self.ino, what)
-    }
-
-    #[track_caller]
-    pub(super) fn flaw<S: Store>(&self, vol: &Volume<S>, flaw: Flaw) -> Error {
-        self.corrupt(vol, flaw.0)
+    pub(super) fn flawed<S: Store>(&self, vol: &Volume<S>, flaw: Flaw) -> Error {
+        vol.store.flawed(self.ino, flaw)
     }
 
     /// The root, to look at.
-    pub(super) fn root(&self) -> Result<Node<'_>, Flaw> {
-        Node::parse(&self.root)
+    pub(super) fn root(&self) -> Result<ExtentNode<'_>, Flaw> {
+        ExtentNode::parse(&self.root)
     }
 
     /// Levels below the root.
@@ -192,9 +182,9 @@ impl Tree {
         vol: &Volume<S>,
         at: LogicalBlock,
         wait: bool,
-        path: &mut Path<S>,
+        path: &mut TreePath<S>,
     ) -> Result {
-        let root = self.root().map_err(|flaw| self.flaw(vol, flaw))?;
+        let root = self.root().map_err(|flaw| self.flawed(vol, flaw))?;
         let (step, mut next) = look(&root, at, LogicalBlock::LIMIT);
         (path.root, path.depth) = (step, 0);
         let mut depth = root.depth();
@@ -205,17 +195,17 @@ impl Tree {
             };
             depth = below;
             let Some((index, to)) = next else {
-                return Err(self.corrupt(vol, "empty index node"));
+                return Err(self.flawed(vol, Flaw::ExtentEmpty));
             };
             let block = self.node(vol, index.child, wait)?;
             let found = block.with(|bytes| {
-                let node = Node::parse(bytes)?;
+                let node = ExtentNode::parse(bytes)?;
                 node.fits(depth, index.start, to)?;
                 Ok(look(&node, at, to))
             });
-            let (step, below) = found.map_err(|flaw| self.flaw(vol, flaw))?;
+            let (step, below) = found.map_err(|flaw| self.flawed(vol, flaw))?;
             next = below;
-            *level = Some(Level { step, block });
+            *level = Some(PathLevel { step, block });
             path.depth = path.depth.saturating_add(1);
         }
         // Of a way that was longer.
@@ -239,7 +229,8 @@ impl Tree {
             return Err(EAGAIN);
         }
         if vol.space.is_system(nr, 1) {
-            return Err(self.corrupt(vol, "node in a block of the file system's own metadata"));
+            let block = nr.get();
+            return Err(self.flawed(vol, Flaw::ExtentNodeInSystem { block }));
         }
         vol.store.read(nr, self.format)
     }
@@ -248,15 +239,15 @@ impl Tree {
     pub(super) fn with_node<S: Store, R>(
         &self,
         vol: &Volume<S>,
-        path: &Path<S>,
+        path: &TreePath<S>,
         i: usize,
-        f: impl FnOnce(&Node<'_>) -> R,
+        f: impl FnOnce(&ExtentNode<'_>) -> R,
     ) -> Result<R> {
         let seen = match path.block(i) {
             None => self.root().map(|node| f(&node)),
-            Some(block) => block.with(|bytes| Node::parse(bytes).map(|node| f(&node))),
+            Some(block) => block.with(|bytes| ExtentNode::parse(bytes).map(|node| f(&node))),
         };
-        seen.map_err(|flaw| self.flaw(vol, flaw))
+        seen.map_err(|flaw| self.flawed(vol, flaw))
     }
 
     /// What the tree has at `at`.
@@ -267,11 +258,11 @@ impl Tree {
     pub(super) fn at<S: Store>(&mut self, vol: &Volume<S>, at: LogicalBlock) -> Result<AtBlock> {
         if self.depth() == 0 {
             self.check_root(vol)?;
-            let root = self.root().map_err(|flaw| self.flaw(vol, flaw))?;
+            let root = self.root().map_err(|flaw| self.flawed(vol, flaw))?;
             let (leaf, _) = look(&root, at, LogicalBlock::LIMIT);
             return Ok(AtBlock::in_leaf(&root, &leaf, at));
         }
-        let mut path = Path::new();
+        let mut path = TreePath::new();
         self.find(vol, at, true, &mut path)?;
         let leaf = path.leaf();
         let found = self.with_node(vol, &path, path.depth(), |node| {
@@ -279,7 +270,8 @@ impl Tree {
         })?;
         if let AtBlock::Extent(extent) = &found {
             if vol.space.is_system(extent.phys, extent.len) {
-                return Err(self.corrupt(vol, "extent over the file system's own metadata"));
+                let block = extent.phys.get();
+                return Err(self.flawed(vol, Flaw::ExtentOverSystem { block }));
             }
         }
         Ok(found)
@@ -298,12 +290,13 @@ impl Tree {
     /// Compares the extents of a root that is a leaf with the system zone, once: they are not in the cache.
     fn check_root<S: Store>(&mut self, vol: &Volume<S>) -> Result {
         if !self.root_checked {
-            let root = self.root().map_err(|flaw| self.flaw(vol, flaw))?;
+            let root = self.root().map_err(|flaw| self.flawed(vol, flaw))?;
             let bad = (0..root.len())
                 .filter_map(|i| root.extent(i))
-                .any(|extent| vol.space.is_system(extent.phys, extent.len));
-            if bad {
-                return Err(self.corrupt(vol, "extent over the file system's own metadata"));
+                .find(|extent| vol.space.is_system(extent.phys, extent.len));
+            if let Some(extent) = bad {
+                let block = extent.phys.get();
+                return Err(self.flawed(vol, Flaw::ExtentOverSystem { block }));
             }
             self.root_checked = true;
         }
@@ -317,7 +310,7 @@ impl Tree {
         vol: &Volume<S>,
         to: LogicalBlock,
         wait: bool,
-        path: &mut Path<S>,
+        path: &mut TreePath<S>,
     ) -> Result<Option<(usize, Extent)>> {
         let Some(last) = to.get().checked_sub(1) else {
             return Ok(None);
@@ -335,13 +328,13 @@ impl Tree {
 /// Looks for `at` in a node whose range ends at `to`: the step, and for an index node the child with the end
 /// of its range.
 fn look(
-    node: &Node<'_>,
+    node: &ExtentNode<'_>,
     at: LogicalBlock,
     to: LogicalBlock,
-) -> (Step, Option<(Index, LogicalBlock)>) {
+) -> (PathNode, Option<(Index, LogicalBlock)>) {
     let pos = node.find(at);
     let slot = pos.unwrap_or(0);
-    let step = Step {
+    let step = PathNode {
         pos,
         len: node.len(),
         room: node.room(),

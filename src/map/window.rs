@@ -53,7 +53,7 @@ impl Window {
     }
 
     /// Takes up to `want` blocks from the front.
-    fn take(&mut self, want: u32) -> Option<Run> {
+    fn take_front(&mut self, want: u32) -> Option<Run> {
         let run = self.run.take()?;
         let len = run.len.min(want);
         let rest = run.len.saturating_sub(len);
@@ -121,8 +121,8 @@ impl FileMap {
                 Err(error) => return Err(error),
             }
         }
-        let run = self.window.take(want);
-        let run = run.ok_or_else(|| vol.store.bug("a window has nothing in it"))?;
+        let run = self.window.take_front(want);
+        let run = run.ok_or_else(|| vol.store.bug("a window has no blocks"))?;
         if claim == Claim::Reserved {
             // These blocks were not taken from the reservation.
             vol.space.unreserve(run.len, 0);

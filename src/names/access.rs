@@ -2,14 +2,13 @@
 
 //! How the blocks of a directory are had: the [`Directory`] behind a name, and checked reads of its blocks.
 
-use crate::disk::dirent::{BadEntry, DirLeafFormat, FileType};
-use crate::disk::dx::{DxFormat, Part};
+use crate::disk::dirent::DirLeafFormat;
+use crate::disk::dx::{DxFormat, IndexPart};
 use crate::disk::hash::{HashVersion, NameHasher};
 use crate::disk::layout::HashParams;
-use crate::disk::{BlockSize, CsumSeed, Ino, Layout, LogicalBlock, PhysBlock};
+use crate::disk::{BlockSize, CsumSeed, FileType, Flaw, Ino, Layout, LogicalBlock, PhysBlock};
 use crate::store::{About, Block, Store};
 use kernel::error::{code::EUCLEAN, Error, Result};
-use kernel::prelude::fmt;
 
 /// What the super block says about directories.
 #[derive(Clone, Copy, Debug)]
@@ -52,11 +51,8 @@ impl Params {
     }
 
     /// What an entry says of the type: nothing without the feature.
-    pub(super) fn file_type(&self, file_type: FileType) -> FileType {
-        match self.filetype {
-            true => file_type,
-            false => FileType::Unknown,
-        }
+    pub(super) fn file_type(&self, file_type: Option<FileType>) -> Option<FileType> {
+        file_type.filter(|_| self.filetype)
     }
 }
 
@@ -148,7 +144,7 @@ pub(super) fn leaf_format<S: Store>(dir: &impl Directory<S>, allow_index: bool) 
     }
 }
 
-pub(super) fn dx_format<S: Store>(dir: &impl Directory<S>, part: Part) -> DxFormat {
+pub(super) fn dx_format<S: Store>(dir: &impl Directory<S>, part: IndexPart) -> DxFormat {
     DxFormat {
         ino: dir.ino(),
         seed: dir.seed(),
@@ -193,8 +189,8 @@ pub(super) fn read_index<S: Store>(
     at: LogicalBlock,
 ) -> Result<Block<S, DxFormat>> {
     let part = match at {
-        LogicalBlock::ZERO => Part::Root,
-        _ => Part::Node,
+        LogicalBlock::ZERO => IndexPart::Root,
+        _ => IndexPart::Node,
     };
     match map(dir, at)? {
         Some(nr) => dir.store().read(nr, dx_format(dir, part)),
@@ -204,14 +200,7 @@ pub(super) fn read_index<S: Store>(
 
 fn map<S: Store>(dir: &impl Directory<S>, at: LogicalBlock) -> Result<Option<PhysBlock>> {
     if at.get() >= dir.blocks() {
-        return Err(dir.store().corrupt(
-            dir.ino(),
-            fmt!(
-                "directory inode {}: block {} is past the end",
-                dir.ino().get(),
-                at.get()
-            ),
-        ));
+        return Err(bad_dir(dir, Flaw::DirPastEnd { block: at.get() }));
     }
     Ok(dir.run(at)?.0)
 }
@@ -220,19 +209,12 @@ fn map<S: Store>(dir: &impl Directory<S>, at: LogicalBlock) -> Result<Option<Phy
 #[track_caller]
 pub(super) fn missing<S: Store>(dir: &impl Directory<S>, at: LogicalBlock, len: u32) -> Error {
     if dir.known().has(Known::INCOMPLETE) {
-        return EUCLEAN;
+        return dir.store().reported();
     }
     dir.note(Known::INCOMPLETE);
     let end = at.saturating_add(len).get().min(dir.blocks());
-    dir.store().corrupt(
-        dir.ino(),
-        fmt!(
-            "directory inode {}: blocks {}..{} are missing, and the names in them",
-            dir.ino().get(),
-            at.get(),
-            end
-        ),
-    )
+    let (from, to) = (at.get(), end.saturating_sub(1));
+    bad_dir(dir, Flaw::DirMissing { from, to })
 }
 
 /// Whether the index is bad.
@@ -263,7 +245,7 @@ pub(super) fn pass_over<S: Store>(dir: &impl Directory<S>, error: Error) -> Resu
 pub(super) fn check_whole<S: Store>(dir: &impl Directory<S>) -> Result {
     let known = dir.known();
     if known.has(Known::INCOMPLETE) {
-        return Err(EUCLEAN);
+        return Err(dir.store().reported());
     }
     if known.has(Known::WHOLE) {
         return Ok(());
@@ -316,7 +298,7 @@ impl Scan {
             };
             self.left = match self.left.checked_sub(1) {
                 Some(left) => left,
-                None => return Err(bad_index(dir, "more blocks than the file system has")),
+                None => return Err(bad_dir(dir, Flaw::DirBlocks)),
             };
             self.at = at.saturating_add(1);
             return Ok(Some((
@@ -328,36 +310,23 @@ impl Scan {
     }
 }
 
-/// Reports an entry that is bad although its block was checked: the device's cache was written to.
+/// Reports what is wrong with a block of entries although it was checked: the device's cache was written to.
+#[cold]
 #[track_caller]
-pub(super) fn bad_entry<S: Store>(
+pub(super) fn bad_leaf<S: Store>(
     dir: &impl Directory<S>,
-    nr: PhysBlock,
-    BadEntry { at, flaw }: BadEntry,
+    block: &Block<S, DirLeafFormat>,
+    flaw: Flaw,
 ) -> Error {
-    let about = About {
-        ino: Some(dir.ino()),
-        block: Some(nr),
-    };
-    dir.store().corrupt(
-        about,
-        fmt!(
-            "directory inode {}: device block {}, offset {}: {}",
-            dir.ino().get(),
-            nr.get(),
-            at,
-            flaw.0
-        ),
-    )
+    let about = About::block(block.nr(), block.format());
+    dir.store().flawed(about, flaw)
 }
 
-/// Reports an index, or a directory, that is bad.
+/// Reports what is wrong with a directory.
+#[cold]
 #[track_caller]
-pub(super) fn bad_index<S: Store>(dir: &impl Directory<S>, what: &str) -> Error {
-    dir.store().corrupt(
-        dir.ino(),
-        fmt!("directory inode {}: {}", dir.ino().get(), what),
-    )
+pub(super) fn bad_dir<S: Store>(dir: &impl Directory<S>, flaw: Flaw) -> Error {
+    dir.store().flawed(dir.ino(), flaw)
 }
 
 /// What can go wrong on the way through an index.

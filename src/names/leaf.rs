@@ -5,19 +5,20 @@
 //! Pure functions on the bytes of a block; no I/O, no locks. A block that is not sound is reported and
 //! left as it is.
 
-use crate::disk::dirent::{put_entry, rec_len_for, set_rec_len, BadEntry, DirLeafFormat, FileType};
+use crate::disk::dirent::{put_entry, rec_len_for, set_rec_len, DirLeafFormat};
 use crate::disk::hash::NameHasher;
-use crate::disk::Ino;
+use crate::disk::{FileType, Flaw, Ino};
+use crate::sort::sort_by;
 use kernel::alloc::flags::GFP_KERNEL;
 use kernel::alloc::KVec;
-use kernel::error::{code::EUCLEAN, Result};
+use kernel::error::Result;
 
 /// A name to be inserted, and what it leads to.
 #[derive(Clone, Copy)]
 pub(super) struct NewEntry<'a> {
     pub(super) name: &'a [u8],
     pub(super) ino: Ino,
-    pub(super) file_type: FileType,
+    pub(super) file_type: Option<FileType>,
 }
 
 impl NewEntry<'_> {
@@ -29,10 +30,10 @@ impl NewEntry<'_> {
 
 /// Where in a block a name was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct FoundName {
     pub(super) at: usize,
     pub(super) ino: Ino,
-    pub(super) file_type: FileType,
+    pub(super) file_type: Option<FileType>,
 }
 
 /// Looks for `name`.
@@ -40,13 +41,13 @@ pub(super) fn find(
     format: &DirLeafFormat,
     block: &[u8],
     name: &[u8],
-) -> Result<Option<Found>, BadEntry> {
+) -> Result<Option<FoundName>, Flaw> {
     if format.allow_index && format.is_index(block) {
         return Ok(None);
     }
     let found = format.find(block, name)?;
     Ok(found.and_then(|entry| {
-        Some(Found {
+        Some(FoundName {
             at: entry.at,
             ino: entry.ino?,
             file_type: entry.file_type,
@@ -55,11 +56,7 @@ pub(super) fn find(
 }
 
 /// Whether any name but `.` and `..` is in the block; the records before byte `from` are not looked at.
-pub(super) fn has_names(
-    format: &DirLeafFormat,
-    block: &[u8],
-    from: usize,
-) -> Result<bool, BadEntry> {
+pub(super) fn has_names(format: &DirLeafFormat, block: &[u8], from: usize) -> Result<bool, Flaw> {
     if format.allow_index && format.is_index(block) {
         return Ok(false);
     }
@@ -73,7 +70,7 @@ pub(super) fn has_names(
 
 /// Room for a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Slot {
+pub(super) struct Gap {
     /// The record that has it.
     at: usize,
     /// Its length.
@@ -84,9 +81,9 @@ pub(super) struct Slot {
 
 /// What a search for room came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Room {
+pub(super) enum RoomSearch {
     /// There is some.
-    At(Slot),
+    At(Gap),
     /// None is large enough.
     Full,
     /// The name was met on the way.
@@ -94,27 +91,27 @@ pub(super) enum Room {
 }
 
 /// Looks for the first room for `name`.
-pub(super) fn room(format: &DirLeafFormat, block: &[u8], name: &[u8]) -> Result<Room, BadEntry> {
+pub(super) fn room(format: &DirLeafFormat, block: &[u8], name: &[u8]) -> Result<RoomSearch, Flaw> {
     let wanted = rec_len_for(name.len());
     for entry in format.entries(block) {
         let entry = entry?;
         if entry.ino.is_some() && entry.name == name {
-            return Ok(Room::Exists);
+            return Ok(RoomSearch::Exists);
         }
         let needs = entry.needs();
         if entry.rec_len.saturating_sub(needs) >= wanted {
-            return Ok(Room::At(Slot {
+            return Ok(RoomSearch::At(Gap {
                 at: entry.at,
                 rec_len: entry.rec_len,
                 needs,
             }));
         }
     }
-    Ok(Room::Full)
+    Ok(RoomSearch::Full)
 }
 
 /// Puts a record where [`room`] found that it fits.
-pub(super) fn insert_at(block: &mut [u8], slot: Slot, new: &NewEntry<'_>) -> Option<()> {
+pub(super) fn insert_at(block: &mut [u8], slot: Gap, new: &NewEntry<'_>) -> Option<()> {
     let at = slot.at.checked_add(slot.needs)?;
     let rec_len = slot.rec_len.checked_sub(slot.needs)?;
     put_entry(block, at, rec_len, Some(new.ino), new.file_type, new.name)?;
@@ -127,11 +124,7 @@ pub(super) fn insert_at(block: &mut [u8], slot: Slot, new: &NewEntry<'_>) -> Opt
 /// Frees the record at byte `at`: the one before it takes its bytes over, and they are wiped.
 ///
 /// Gives `false` where no record starts there.
-pub(super) fn remove(
-    format: &DirLeafFormat,
-    block: &mut [u8],
-    at: usize,
-) -> Result<bool, BadEntry> {
+pub(super) fn remove(format: &DirLeafFormat, block: &mut [u8], at: usize) -> Result<bool, Flaw> {
     let mut before = None;
     let mut target = None;
     for entry in format.entries(block) {
@@ -157,7 +150,7 @@ pub(super) fn remove(
 
 /// A record on its way to a new place.
 #[derive(Clone, Copy)]
-struct Item {
+struct Record {
     hash: u32,
     /// Where it is in the old block; `None` for the new one.
     at: Option<u32>,
@@ -169,7 +162,7 @@ pub(super) struct Sorted<'a> {
     format: DirLeafFormat,
     block: &'a [u8],
     new: NewEntry<'a>,
-    items: KVec<Item>,
+    items: KVec<Record>,
     total: usize,
 }
 
@@ -183,7 +176,7 @@ pub(super) struct Division {
 
 /// Whether something went wrong with the block or with memory.
 pub(super) enum SortError {
-    Bad(BadEntry),
+    Bad(Flaw),
     Memory(kernel::error::Error),
 }
 
@@ -201,7 +194,7 @@ impl<'a> Sorted<'a> {
             total = total.saturating_add(needs);
             let needs = needs as u32;
             items
-                .push(Item { hash, at, needs }, GFP_KERNEL)
+                .push(Record { hash, at, needs }, GFP_KERNEL)
                 .map_err(|e| SortError::Memory(e.into()))
         };
         for entry in format.entries(block) {
@@ -212,8 +205,7 @@ impl<'a> Sorted<'a> {
             }
         }
         push(hasher.hash(new.name).major, None, new.needs())?;
-        super::sort::sort_by(&mut items, |a, b| (a.hash, a.at) < (b.hash, b.at))
-            .map_err(SortError::Memory)?;
+        sort_by(&mut items, |a, b| (a.hash, a.at) < (b.hash, b.at)).map_err(SortError::Memory)?;
         Ok(Self {
             format,
             block,
@@ -227,7 +219,7 @@ impl<'a> Sorted<'a> {
     pub(super) fn divide(&self) -> Option<Division> {
         let end = self.format.end(self.block);
         let mut lower: usize = 0;
-        let mut last: Option<&Item> = None;
+        let mut last: Option<&Record> = None;
         for (items, item) in self.items.iter().enumerate() {
             let needs = item.needs as usize;
             match last {
@@ -247,20 +239,21 @@ impl<'a> Sorted<'a> {
         None
     }
 
-    /// Writes the records below the division to `lower` and the others to `upper`.
+    /// Writes the records below the division to `lower` and the others to `upper`. `None` is a bug: they were read and
+    /// their sizes counted.
     pub(super) fn write_divided(
         &self,
         division: &Division,
         lower: &mut [u8],
         upper: &mut [u8],
-    ) -> Result {
-        let (low, high) = self.items.split_at_checked(division.items).ok_or(EUCLEAN)?;
+    ) -> Option<()> {
+        let (low, high) = self.items.split_at_checked(division.items)?;
         self.write(lower, low)?;
         self.write(upper, high)
     }
 
     /// Makes `to` a block of these records, packed, all the room behind the last one.
-    fn write(&self, to: &mut [u8], items: &[Item]) -> Result {
+    fn write(&self, to: &mut [u8], items: &[Record]) -> Option<()> {
         self.format.clear(to);
         let end = self.format.end(to);
         let mut at: usize = 0;
@@ -268,17 +261,17 @@ impl<'a> Sorted<'a> {
         for item in items {
             left = left.saturating_sub(1);
             let rec_len = match left {
-                0 => end.checked_sub(at).ok_or(EUCLEAN)?,
+                0 => end.checked_sub(at)?,
                 _ => item.needs as usize,
             };
             let record = match item.at {
                 None => self.new,
                 Some(at) => {
                     let entry = self.format.entries_from(self.block, at as usize).next();
-                    let entry = entry.and_then(Result::ok).ok_or(EUCLEAN)?;
+                    let entry = entry?.ok()?;
                     NewEntry {
                         name: entry.name,
-                        ino: entry.ino.ok_or(EUCLEAN)?,
+                        ino: entry.ino?,
                         file_type: entry.file_type,
                     }
                 }
@@ -290,11 +283,10 @@ impl<'a> Sorted<'a> {
                 Some(record.ino),
                 record.file_type,
                 record.name,
-            )
-            .ok_or(EUCLEAN)?;
+            )?;
             at = at.saturating_add(rec_len);
         }
-        Ok(())
+        Some(())
     }
 }
 
@@ -304,7 +296,7 @@ pub(super) fn move_behind_dots(
     from: &[u8],
     start: usize,
     to: &mut [u8],
-) -> Result<(), BadEntry> {
+) -> Result<(), Flaw> {
     format.clear(to);
     let end = format.end(to);
     let mut last: Option<(usize, usize)> = None;

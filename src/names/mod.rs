@@ -15,7 +15,6 @@
 //! | `leaf` | what is done to one block of entries |
 //! | `tree` | the way through a tree, and its growth |
 //! | `readdir` | listing, with positions that survive changes |
-//! | `sort` | sorting without a panic path |
 //!
 //! # A bad index
 //!
@@ -41,35 +40,31 @@
 mod access;
 mod leaf;
 mod readdir;
-mod sort;
 mod tree;
 
 pub use access::{Directory, Known, Params};
-pub use readdir::{readdir, Cursor, Listed, Progress};
+pub use readdir::{readdir, Cursor, Listed, Listing};
 
 use crate::disk::dirent::{put_entry, rec_len_for, set_target, Dots, NAME_LEN};
-use crate::disk::dx::{DxFormat, Part};
+use crate::disk::dx::{DxFormat, IndexPart};
 use crate::disk::hash::HashVersion;
-use crate::disk::{Ino, LogicalBlock};
-use crate::store::{Block, Credits, Store, Transaction};
+use crate::disk::{FileType, Flaw, Ino, LogicalBlock};
+use crate::store::{About, Block, Credits, Store, Transaction};
 use access::{
-    bad_entry, bad_index, check_whole, dx_format, has_good_tree, has_tree, index_failed,
-    leaf_format, need_leaf, pass_over, read_index, Fault, Scan,
+    bad_dir, bad_leaf, check_whole, dx_format, has_good_tree, has_tree, index_failed, leaf_format,
+    need_leaf, pass_over, read_index, Fault, Scan,
 };
 use kernel::error::{code::*, Error, Result};
-use kernel::prelude::fmt;
-use leaf::{NewEntry, Room};
+use leaf::{NewEntry, RoomSearch};
 use tree::Located;
-
-pub use crate::disk::dirent::FileType;
 
 /// What a name leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct NameTarget {
     /// The inode.
     pub ino: Ino,
     /// Its type as the entry says; only a hint.
-    pub file_type: FileType,
+    pub file_type: Option<FileType>,
 }
 
 /// Credits for [`insert`], where `append` covers one [`Directory::append`]; the directory's inode comes on top.
@@ -109,7 +104,7 @@ fn check_name(name: &[u8]) -> Result {
 /// # Errors
 ///
 /// `ENAMETOOLONG`; `EUCLEAN` where a block that may have the name is bad or missing; `EIO`.
-pub fn lookup<S: Store>(dir: &impl Directory<S>, name: &[u8]) -> Result<Option<Entry>> {
+pub fn lookup<S: Store>(dir: &impl Directory<S>, name: &[u8]) -> Result<Option<NameTarget>> {
     if name.len() > NAME_LEN {
         return Err(ENAMETOOLONG);
     }
@@ -118,10 +113,10 @@ pub fn lookup<S: Store>(dir: &impl Directory<S>, name: &[u8]) -> Result<Option<E
             b"." => dir.ino(),
             _ => dots(dir)?.parent,
         };
-        let file_type = dir.params().file_type(FileType::Directory);
-        return Ok(Some(Entry { ino, file_type }));
+        let file_type = dir.params().file_type(Some(FileType::Directory));
+        return Ok(Some(NameTarget { ino, file_type }));
     }
-    let found = find(dir, name)?.map(|(_, found)| Entry {
+    let found = find(dir, name)?.map(|(_, found)| NameTarget {
         ino: found.ino,
         file_type: dir.params().file_type(found.file_type),
     });
@@ -143,7 +138,7 @@ fn find<S: Store>(dir: &impl Directory<S>, name: &[u8]) -> Result<Option<Located
             let format = *block.format();
             match block.with(|bytes| leaf::find(&format, bytes, name)) {
                 Ok(found) => Ok(found.map(|found| (block, found))),
-                Err(bad) => Err(bad_entry(dir, block.nr(), bad)),
+                Err(flaw) => Err(bad_leaf(dir, &block, flaw)),
             }
         });
         match found {
@@ -154,7 +149,7 @@ fn find<S: Store>(dir: &impl Directory<S>, name: &[u8]) -> Result<Option<Located
     }
     // It may be in what is missing.
     match dir.known().has(Known::INCOMPLETE) {
-        true => Err(EUCLEAN),
+        true => Err(dir.store().reported()),
         false => Ok(None),
     }
 }
@@ -184,14 +179,14 @@ fn read_ahead<S: Store>(dir: &impl Directory<S>, at: u32) {
 /// `.` and `..`.
 fn dots<S: Store>(dir: &impl Directory<S>) -> Result<Dots> {
     let find = |bytes: &[u8]| Dots::find(bytes, dir.ino(), dir.params().inodes_count);
-    let (nr, dots) = if has_good_tree(dir) {
+    let (about, dots) = if has_good_tree(dir) {
         let block = read_index(dir, LogicalBlock::ZERO)?;
-        (block.nr(), block.with(find))
+        (About::block(block.nr(), block.format()), block.with(find))
     } else {
         let block = need_leaf(dir, LogicalBlock::ZERO, has_tree(dir))?;
-        (block.nr(), block.with(find))
+        (About::block(block.nr(), block.format()), block.with(find))
     };
-    dots.map_err(|bad| bad_entry(dir, nr, bad))
+    dots.map_err(|flaw| dir.store().flawed(about, flaw))
 }
 
 /// Inserts `name`, which the caller has looked up and not found under the same lock.
@@ -216,7 +211,7 @@ pub fn insert<S: Store, D: Directory<S>>(
     let new = NewEntry {
         name,
         ino,
-        file_type: params.file_type(file_type),
+        file_type: params.file_type(Some(file_type)),
     };
     let mut may_convert = params.new_tree();
     if has_tree(dir) {
@@ -230,7 +225,7 @@ pub fn insert<S: Store, D: Directory<S>>(
             Err(Fault::Index) => dir.note(Known::INDEX_FAILED),
         }
         if dir.seed().is_some() {
-            return Err(EUCLEAN);
+            return Err(dir.store().reported());
         }
         dir.set_indexed(false);
         may_convert = None;
@@ -253,21 +248,21 @@ fn insert_linear<S: Store, D: Directory<S>>(
         let block = block?;
         let format = *block.format();
         match block.with(|bytes| leaf::room(&format, bytes, new.name)) {
-            Ok(Room::At(slot)) => {
+            Ok(RoomSearch::At(slot)) => {
                 return tx
                     .edit(&block, |bytes| leaf::insert_at(bytes, slot, &new))?
                     .ok_or_else(|| changed(dir));
             }
-            Ok(Room::Exists) => return Err(EEXIST),
-            Ok(Room::Full) => {}
-            Err(bad) => return Err(bad_entry(dir, block.nr(), bad)),
+            Ok(RoomSearch::Exists) => return Err(EEXIST),
+            Ok(RoomSearch::Full) => {}
+            Err(flaw) => return Err(bad_leaf(dir, &block, flaw)),
         }
         if let (1, Some(version)) = (blocks, may_convert) {
             tree::convert(dir, tx, &block, version)?;
             return match tree::insert(dir, tx, new) {
                 Ok(()) => Ok(()),
                 Err(Fault::Other(error)) => Err(error),
-                Err(Fault::Index) => Err(EUCLEAN),
+                Err(Fault::Index) => Err(dir.store().reported()),
             };
         }
     }
@@ -284,14 +279,7 @@ fn insert_linear<S: Store, D: Directory<S>>(
 /// A block is not as it was a moment before, although nobody else changes the directory: it is another one's, too.
 #[track_caller]
 fn changed<S: Store>(dir: &impl Directory<S>) -> Error {
-    let ino = dir.ino();
-    dir.store().corrupt(
-        ino,
-        fmt!(
-            "directory inode {}: a block of it is another one's, too",
-            ino.get()
-        ),
-    )
+    bad_dir(dir, Flaw::DirChanged)
 }
 
 /// A name does not fit into a new block.
@@ -321,7 +309,7 @@ pub fn remove<S: Store, D: Directory<S>>(
     match tx.edit(&block, |bytes| leaf::remove(&format, bytes, found.at))? {
         Ok(true) => Ok(()),
         Ok(false) => Err(ENOENT),
-        Err(bad) => Err(bad_entry(dir, block.nr(), bad)),
+        Err(flaw) => Err(bad_leaf(dir, &block, flaw)),
     }
 }
 
@@ -339,7 +327,7 @@ pub fn replace<S: Store, D: Directory<S>>(
 ) -> Result {
     check_name(name)?;
     let (block, found) = find(dir, name)?.ok_or(ENOENT)?;
-    let file_type = dir.params().file_type(file_type);
+    let file_type = dir.params().file_type(Some(file_type));
     tx.edit(&block, |bytes| set_target(bytes, found.at, ino, file_type))?
         .ok_or_else(|| changed(dir))
 }
@@ -354,7 +342,7 @@ pub fn is_empty<S: Store>(dir: &impl Directory<S>) -> Result<bool> {
     let first = need_leaf(dir, LogicalBlock::ZERO, has_tree(dir))?;
     let dots = first
         .with(|bytes| Dots::find(bytes, dir.ino(), dir.params().inodes_count))
-        .map_err(|bad| bad_entry(dir, first.nr(), bad))?;
+        .map_err(|flaw| bad_leaf(dir, &first, flaw))?;
     let mut scan = Scan::new(dir, 0);
     while let Some((at, block)) = scan.next(dir)? {
         let block = block?;
@@ -366,7 +354,7 @@ pub fn is_empty<S: Store>(dir: &impl Directory<S>) -> Result<bool> {
         match block.with(|bytes| leaf::has_names(&format, bytes, from)) {
             Ok(false) => {}
             Ok(true) => return Ok(false),
-            Err(bad) => return Err(bad_entry(dir, block.nr(), bad)),
+            Err(flaw) => return Err(bad_leaf(dir, &block, flaw)),
         }
     }
     Ok(true)
@@ -388,7 +376,7 @@ pub fn make_empty<S: Store, D: Directory<S>>(
     }
     let (_, nr) = dir.append(tx)?;
     let format = leaf_format(dir, false);
-    let file_type = dir.params().file_type(FileType::Directory);
+    let file_type = dir.params().file_type(Some(FileType::Directory));
     let ino = dir.ino();
     let dots = |bytes: &mut [u8]| {
         format.clear(bytes);
@@ -420,7 +408,7 @@ fn root_with_dots<S: Store>(dir: &impl Directory<S>) -> Result<Block<S, DxFormat
     match read_index(dir, LogicalBlock::ZERO) {
         Err(error) if error == EUCLEAN && dir.seed().is_none() => {
             let block = need_leaf(dir, LogicalBlock::ZERO, true)?;
-            Ok(block.retyped(dx_format(dir, Part::Root)))
+            Ok(block.retyped(dx_format(dir, IndexPart::Root)))
         }
         read => read,
     }
@@ -437,12 +425,12 @@ pub fn set_dotdot<S: Store, D: Directory<S>>(
     parent: Ino,
 ) -> Result {
     let at = dots(dir)?.parent_at;
-    let file_type = dir.params().file_type(FileType::Directory);
+    let file_type = dir.params().file_type(Some(FileType::Directory));
     let set = |bytes: &mut [u8]| set_target(bytes, at, parent, file_type);
     let done = if !has_tree(dir) {
         tx.edit(&need_leaf(dir, LogicalBlock::ZERO, false)?, set)?
     } else {
         tx.edit(&root_with_dots(dir)?, set)?
     };
-    done.ok_or_else(|| bad_index(dir, "'..' is missing"))
+    done.ok_or_else(|| changed(dir))
 }

@@ -15,18 +15,18 @@
 
 mod gather;
 
-use self::gather::{Gathered, Rest};
+use self::gather::{Gathered, Unlisted};
 use super::access::{
-    bad_entry, has_good_tree, has_tree, missing, pass_over, read_leaf, Directory, Fault, Known,
-    Scan,
+    bad_leaf, has_good_tree, has_tree, missing, pass_over, read_leaf, Directory, Fault, Known, Scan,
 };
 use super::dots;
-use super::tree::{copy_of, Next, Path};
-use crate::disk::dirent::{DirLeafFormat, FileType, NAME_LEN};
+use super::tree::{copy_of, IndexPath, Next};
+use crate::disk::bytes::copy;
+use crate::disk::dirent::{DirLeafFormat, NAME_LEN};
 use crate::disk::hash::{NameHash, NameHasher};
-use crate::disk::{Ino, LogicalBlock};
+use crate::disk::{FileType, Ino, LogicalBlock};
 use crate::store::{Block, Store};
-use kernel::error::{code::*, Result};
+use kernel::error::Result;
 
 /// Hash that `.` counts as.
 const DOT: NameHash = NameHash { major: 0, minor: 0 };
@@ -36,9 +36,9 @@ const DOTDOT: NameHash = NameHash { major: 2, minor: 0 };
 
 /// How far a listing is.
 pub struct Cursor {
-    place: Place,
+    place: Position,
     order: Order,
-    rest: Option<Rest>,
+    rest: Option<Unlisted>,
     /// Whether it was said that names are missing, since the begin.
     told: bool,
     /// Whether a name was listed since the last [`Cursor::seek`].
@@ -59,7 +59,7 @@ enum Order {
 
 /// Where a listing goes on.
 #[derive(Clone)]
-struct Place {
+struct Position {
     /// The position, as in `f_pos`.
     pos: u64,
     /// Positions have 32 bits: those of hashed directories are the major hash only.
@@ -79,14 +79,14 @@ pub struct Listed<'a> {
     /// What it leads to.
     pub ino: Ino,
     /// The type that the entry says.
-    pub file_type: FileType,
+    pub file_type: Option<FileType>,
     /// Its own position: where a listing begins with it.
     pub pos: u64,
 }
 
 /// What a call of [`readdir()`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub enum Listing {
     /// There may be more: call again.
     More,
     /// The receiver had no room for a name. It comes first the next time.
@@ -104,7 +104,7 @@ impl Cursor {
 
     /// At the begin. `narrow` for users that take positions of 32 bits only.
     pub const fn new(narrow: bool) -> Self {
-        let place = Place {
+        let place = Position {
             pos: 0,
             narrow,
             minor: 0,
@@ -151,7 +151,7 @@ impl Cursor {
     }
 }
 
-impl Place {
+impl Position {
     fn set(&mut self, pos: u64) {
         self.pos = pos;
         self.minor = match self.narrow {
@@ -195,14 +195,12 @@ impl Place {
         self.pos = self.pos_of(hash);
         self.minor = hash.minor;
         self.name_len = name.len() as u8;
-        for (to, from) in self.name.iter_mut().zip(name) {
-            *to = *from;
-        }
+        copy(&mut self.name, name);
     }
 }
 
 /// Lists what comes next: at most the names of one block, or of the leaves that share a hash. The caller goes on
-/// while this gives [`Progress::More`].
+/// while this gives [`Listing::More`].
 ///
 /// `emit` gets each name, outside of all locks but the caller's, and says whether it took it.
 ///
@@ -214,7 +212,7 @@ pub fn readdir<S: Store>(
     dir: &impl Directory<S>,
     cursor: &mut Cursor,
     mut emit: impl FnMut(Listed<'_>) -> bool,
-) -> Result<Progress> {
+) -> Result<Listing> {
     let params = dir.params();
     let mut given = false;
     let progress = list(dir, cursor, &mut |listed: Listed<'_>| {
@@ -228,9 +226,9 @@ pub fn readdir<S: Store>(
     cursor.given |= given;
     let incomplete = || dir.known().has(Known::INCOMPLETE);
     // The user sees no error of a call that gives him names: it waits for the next one.
-    if progress == Progress::End && !cursor.given && !cursor.told && incomplete() {
+    if progress == Listing::End && !cursor.given && !cursor.told && incomplete() {
         cursor.told = true;
-        return Err(EUCLEAN);
+        return Err(dir.store().reported());
     }
     Ok(progress)
 }
@@ -240,7 +238,7 @@ fn list<S: Store>(
     dir: &impl Directory<S>,
     cursor: &mut Cursor,
     emit: &mut impl FnMut(Listed<'_>) -> bool,
-) -> Result<Progress> {
+) -> Result<Listing> {
     let params = dir.params();
     if has_good_tree(dir) {
         match list_tree(dir, cursor, emit) {
@@ -252,10 +250,10 @@ fn list<S: Store>(
         return list_block(dir, cursor, params.hasher(version), emit);
     }
     if cursor.order == Order::Hashes && cursor.place.pos == cursor.place.end() {
-        return Ok(Progress::End);
+        return Ok(Listing::End);
     }
     if !cursor.can_list_blocks(has_tree(dir)) {
-        return Err(EUCLEAN);
+        return Err(dir.store().reported());
     }
     cursor.order = Order::Blocks;
     list_linear(dir, &mut cursor.place, emit)
@@ -266,14 +264,14 @@ fn list_rest<S: Store, D: Directory<S>, E>(
     dir: &D,
     cursor: &mut Cursor,
     emit: &mut impl FnMut(Listed<'_>) -> bool,
-    gather: impl FnOnce(&Place) -> Result<Rest, E>,
-) -> Result<Progress, E> {
+    gather: impl FnOnce(&Position) -> Result<Unlisted, E>,
+) -> Result<Listing, E> {
     let Cursor {
         place, order, rest, ..
     } = cursor;
     *order = Order::Hashes;
     if place.pos == place.end() {
-        return Ok(Progress::End);
+        return Ok(Listing::End);
     }
     let kept = rest.take().filter(|rest| rest.version == dir.version());
     let mut names = match kept {
@@ -281,7 +279,7 @@ fn list_rest<S: Store, D: Directory<S>, E>(
         None => gather(place)?,
     };
     let progress = names.emit(place, emit);
-    if progress == Progress::Stopped {
+    if progress == Listing::Stopped {
         *rest = Some(names);
     }
     Ok(progress)
@@ -292,16 +290,16 @@ fn list_tree<S: Store>(
     dir: &impl Directory<S>,
     cursor: &mut Cursor,
     emit: &mut impl FnMut(Listed<'_>) -> bool,
-) -> Result<Progress, Fault> {
+) -> Result<Listing, Fault> {
     list_rest(dir, cursor, emit, |place| {
         let bound = place.bound();
-        let path = Path::find(dir, |_| bound.0.major);
+        let path = IndexPath::find(dir, |_| bound.0.major);
         let mut path = path.map_err(Fault::in_index)?;
         path.read_ahead(dir);
         let mut gathered = Gathered::new(path.hasher, bound);
         if bound.0 <= DOTDOT {
             let (own, parent) = (dir.ino(), dots(dir)?.parent);
-            let file_type = dir.params().file_type(FileType::Directory);
+            let file_type = dir.params().file_type(Some(FileType::Directory));
             gathered.add_dots(DOT, b".", own, file_type)?;
             gathered.add_dots(DOTDOT, b"..", parent, file_type)?;
         }
@@ -345,7 +343,7 @@ fn list_block<S: Store>(
     cursor: &mut Cursor,
     hasher: NameHasher,
     emit: &mut impl FnMut(Listed<'_>) -> bool,
-) -> Result<Progress> {
+) -> Result<Listing> {
     list_rest(dir, cursor, emit, |place| {
         let mut gathered = Gathered::new(hasher, place.bound());
         gather(dir, &mut gathered, LogicalBlock::ZERO)?;
@@ -356,31 +354,31 @@ fn list_block<S: Store>(
 /// Lists the block at the place of a directory that is not hashed, or whose index is bad.
 fn list_linear<S: Store>(
     dir: &impl Directory<S>,
-    place: &mut Place,
+    place: &mut Position,
     emit: &mut impl FnMut(Listed<'_>) -> bool,
-) -> Result<Progress> {
+) -> Result<Listing> {
     let bits = dir.params().block_size.bits();
     let Ok(at) = u32::try_from(place.pos >> bits) else {
-        return Ok(Progress::End);
+        return Ok(Listing::End);
     };
     let Some((at, block)) = Scan::new(dir, at).next(dir)? else {
-        return Ok(Progress::End);
+        return Ok(Listing::End);
     };
     let start = u64::from(at.get()) << bits;
     match block.and_then(|block| list_entries(dir, place, &block, start, emit)) {
         Ok(true) => {}
-        Ok(false) => return Ok(Progress::Stopped),
+        Ok(false) => return Ok(Listing::Stopped),
         Err(error) => pass_over(dir, error)?,
     }
     place.set(start.saturating_add(1 << bits));
-    Ok(Progress::More)
+    Ok(Listing::More)
 }
 
 /// Lists the names of a block that begins at position `start`, from the place on. Returns whether all of them were
 /// taken; else the place is that of the first that was not.
 fn list_entries<S: Store>(
     dir: &impl Directory<S>,
-    place: &mut Place,
+    place: &mut Position,
     block: &Block<S, DirLeafFormat>,
     start: u64,
     emit: &mut impl FnMut(Listed<'_>) -> bool,
@@ -408,12 +406,12 @@ fn list_entries<S: Store>(
             return Ok(true);
         }
         let dots = dots(dir)?;
-        let file_type = dir.params().file_type(FileType::Directory);
+        let file_type = dir.params().file_type(Some(FileType::Directory));
         return Ok(give(0, b".".as_slice(), dir.ino(), file_type)
             && give(dots.parent_at, b"..".as_slice(), dots.parent, file_type));
     }
     for entry in format.entries(&copy) {
-        let entry = entry.map_err(|bad| bad_entry(dir, block.nr(), bad))?;
+        let entry = entry.map_err(|flaw| bad_leaf(dir, block, flaw))?;
         let Some(ino) = entry.ino else { continue };
         if !give(entry.at, entry.name, ino, entry.file_type) {
             return Ok(false);

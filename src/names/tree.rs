@@ -8,23 +8,24 @@
 //! valid tree behind, all names in it. Where one of them fails for lack of space, those before it stay.
 
 use super::access::{
-    bad_entry, bad_index, dx_format, leaf_format, need_leaf, read_index, Directory, Fault,
+    bad_dir, bad_leaf, dx_format, leaf_format, need_leaf, read_index, Directory, Fault,
 };
-use super::leaf::{self, Found, NewEntry, Room, SortError, Sorted};
+use super::leaf::{self, FoundName, NewEntry, RoomSearch, SortError, Sorted};
 use super::READAHEAD;
-use crate::disk::dirent::{BadEntry, DirLeafFormat, Dots, FileType};
-use crate::disk::dx::{DxFormat, Part, Step, LEVELS};
+use crate::disk::bytes::copy;
+use crate::disk::dirent::{DirLeafFormat, Dots};
+use crate::disk::dx::{DxFormat, IndexEntry, IndexPart, LEVELS};
 use crate::disk::hash::{HashVersion, NameHasher};
-use crate::disk::LogicalBlock;
+use crate::disk::{FileType, Flaw, LogicalBlock};
 use crate::store::{Block, Store, Transaction};
 use kernel::alloc::flags::GFP_KERNEL;
 use kernel::alloc::KVec;
-use kernel::error::{code::*, Error, Result};
+use kernel::error::{code::*, Result};
 
 /// An index block on the way to a leaf.
 struct Frame<S: Store> {
     block: Block<S, DxFormat>,
-    step: Step,
+    step: IndexEntry,
 }
 
 impl<S: Store> Frame<S> {
@@ -38,12 +39,12 @@ impl<S: Store> Frame<S> {
         let format = *block.format();
         let step = block
             .with(|bytes| format.search(bytes, hash))
-            .ok_or_else(|| bad_index(dir, "index block has no entries"))?;
+            .ok_or_else(|| bad_dir(dir, Flaw::IndexChanged))?;
         Ok(Self { block, step })
     }
 
     /// The entry behind the one followed, and its hash.
-    fn peek(&self) -> Option<(u32, Step)> {
+    fn peek(&self) -> Option<(u32, IndexEntry)> {
         let format = self.block.format();
         let at = self.step.at.checked_add(1)?;
         self.block
@@ -57,7 +58,7 @@ impl<S: Store> Frame<S> {
 }
 
 /// The way from the root to a leaf.
-pub(super) struct Path<S: Store> {
+pub(super) struct IndexPath<S: Store> {
     root: Frame<S>,
     node: Option<Frame<S>>,
     /// Leaves that may still be visited: a tree has no more than the directory has blocks.
@@ -67,7 +68,7 @@ pub(super) struct Path<S: Store> {
     pub(super) hasher: NameHasher,
 }
 
-/// Where [`Path::next`] came to.
+/// Where [`IndexPath::next`] came to.
 pub(super) enum Next {
     /// The leaf was the last.
     End,
@@ -77,7 +78,7 @@ pub(super) enum Next {
     Moved,
 }
 
-impl<S: Store> Path<S> {
+impl<S: Store> IndexPath<S> {
     /// The way to the leaf for the hash that `hash` gives.
     pub(super) fn find(
         dir: &impl Directory<S>,
@@ -87,7 +88,7 @@ impl<S: Store> Path<S> {
         let format = *block.format();
         let info = block
             .with(|bytes| format.info(bytes))
-            .map_err(|flaw| bad_index(dir, flaw.0))?;
+            .map_err(|flaw| bad_dir(dir, flaw))?;
         let hasher = dir.params().hasher(info.version);
         let hash = hash(&hasher);
         let root = Frame::enter(dir, block, hash)?;
@@ -146,7 +147,7 @@ impl<S: Store> Path<S> {
         // let a listing end.
         let low = self.low;
         let wanted = |hash| match hash < low {
-            true => Err(bad_index(dir, "index is not in the order of hashes")),
+            true => Err(bad_dir(dir, Flaw::IndexLeafOrder { hash })),
             false => Ok(want(hash)),
         };
         let parent = self.node.as_mut().unwrap_or(&mut self.root);
@@ -171,22 +172,22 @@ impl<S: Store> Path<S> {
         }
         self.left = match self.left.checked_sub(1) {
             Some(left) => left,
-            None => return Err(bad_index(dir, "index leads to more leaves than there are")),
+            None => return Err(bad_dir(dir, Flaw::IndexLeaves)),
         };
         Ok(Next::Moved)
     }
 }
 
 /// The block below an entry, which is not the root.
-fn child<S: Store>(dir: &impl Directory<S>, step: Step) -> Result<LogicalBlock> {
+fn child<S: Store>(dir: &impl Directory<S>, step: IndexEntry) -> Result<LogicalBlock> {
     match step.block {
-        LogicalBlock::ZERO => Err(bad_index(dir, "index leads back to its root")),
+        LogicalBlock::ZERO => Err(bad_dir(dir, Flaw::IndexLoop)),
         block => Ok(block),
     }
 }
 
 /// A leaf, and where in it a name was found.
-pub(super) type Located<S> = (Block<S, DirLeafFormat>, Found);
+pub(super) type Located<S> = (Block<S, DirLeafFormat>, FoundName);
 
 /// Looks for `name`.
 pub(super) fn find<S: Store>(
@@ -194,7 +195,7 @@ pub(super) fn find<S: Store>(
     name: &[u8],
 ) -> Result<Option<Located<S>>, Fault> {
     let mut hash = 0;
-    let path = Path::find(dir, |hasher| {
+    let path = IndexPath::find(dir, |hasher| {
         hash = hasher.hash(name).major;
         hash
     });
@@ -206,7 +207,7 @@ pub(super) fn find<S: Store>(
         match block.with(|bytes| leaf::find(&format, bytes, name)) {
             Ok(Some(found)) => return Ok(Some((block, found))),
             Ok(None) => {}
-            Err(bad) => return Err(bad_entry(dir, block.nr(), bad).into()),
+            Err(flaw) => return Err(bad_leaf(dir, &block, flaw).into()),
         }
         match path.next(dir, |start| start & !1 == hash) {
             Ok(Next::Moved) => {}
@@ -224,26 +225,26 @@ pub(super) fn insert<S: Store, D: Directory<S>>(
 ) -> Result<(), Fault> {
     // Each round but the last makes room for an entry in one index block more.
     for _ in 0..=LEVELS {
-        let path = Path::find(dir, |hasher| hasher.hash(new.name).major);
+        let path = IndexPath::find(dir, |hasher| hasher.hash(new.name).major);
         let path = path.map_err(Fault::in_index)?;
         let at = path.leaf(dir).map_err(Fault::in_index)?;
         let block = need_leaf(dir, at, false)?;
         let format = *block.format();
         match block.with(|bytes| leaf::room(&format, bytes, new.name)) {
-            Ok(Room::At(slot)) => {
+            Ok(RoomSearch::At(slot)) => {
                 let put = tx.edit(&block, |bytes| leaf::insert_at(bytes, slot, &new))?;
                 return put.ok_or_else(|| super::changed(dir).into());
             }
-            Ok(Room::Exists) => return Err(EEXIST.into()),
-            Ok(Room::Full) => {}
-            Err(bad) => return Err(bad_entry(dir, block.nr(), bad).into()),
+            Ok(RoomSearch::Exists) => return Err(EEXIST.into()),
+            Ok(RoomSearch::Full) => {}
+            Err(flaw) => return Err(bad_leaf(dir, &block, flaw).into()),
         }
         if !path.parent().is_full() {
             return Ok(divide_leaf(dir, tx, &path, &block, new)?);
         }
         make_room(dir, tx, &path)?;
     }
-    Err(bad_index(dir, "index cannot be divided").into())
+    Err(bad_dir(dir, Flaw::IndexChanged).into())
 }
 
 /// A copy of a block, for what takes longer than a buffer may be locked.
@@ -255,12 +256,6 @@ pub(super) fn copy_of<S: Store, F: crate::store::Format>(block: &Block<S, F>) ->
     Ok(copy)
 }
 
-fn copy_to(to: &mut [u8], from: &[u8]) {
-    for (to, from) in to.iter_mut().zip(from) {
-        *to = *from;
-    }
-}
-
 /// Inserts a name into a full leaf by dividing it.
 ///
 /// Also where the leaf is only full of gaps: packing such leaves instead was tried, and a directory whose names
@@ -268,7 +263,7 @@ fn copy_to(to: &mut [u8], from: &[u8]) {
 fn divide_leaf<S: Store, D: Directory<S>>(
     dir: &mut D,
     tx: &mut S::Tx<'_>,
-    path: &Path<S>,
+    path: &IndexPath<S>,
     block: &Block<S, DirLeafFormat>,
     new: NewEntry<'_>,
 ) -> Result {
@@ -277,17 +272,19 @@ fn divide_leaf<S: Store, D: Directory<S>>(
     let sorted = match Sorted::new(format, &old, new, &path.hasher) {
         Ok(sorted) => sorted,
         Err(SortError::Memory(error)) => return Err(error),
-        Err(SortError::Bad(bad)) => return Err(bad_entry(dir, block.nr(), bad)),
+        Err(SortError::Bad(flaw)) => return Err(bad_leaf(dir, block, flaw)),
     };
     let mut lower = KVec::from_elem(0, old.len(), GFP_KERNEL)?;
     let mut upper = KVec::from_elem(0, old.len(), GFP_KERNEL)?;
     let Some(division) = sorted.divide() else {
-        return Err(bad_index(dir, "leaf cannot be divided"));
+        return Err(bad_dir(dir, Flaw::IndexLeafFull));
     };
-    sorted.write_divided(&division, &mut lower, &mut upper)?;
+    sorted
+        .write_divided(&division, &mut lower, &mut upper)
+        .ok_or_else(|| dir.store().bug("records that were read cannot be written"))?;
     let (at, nr) = dir.append(tx)?;
-    tx.create(nr, format, |bytes| copy_to(bytes, &upper))?;
-    tx.edit(block, |bytes| copy_to(bytes, &lower))?;
+    tx.create(nr, format, |bytes| copy(bytes, &upper))?;
+    tx.edit(block, |bytes| copy(bytes, &lower))?;
     add_child(dir, tx, path.parent(), division.hash, at)
 }
 
@@ -304,7 +301,7 @@ fn add_child<S: Store, D: Directory<S>>(
     tx.edit(&frame.block, |bytes| {
         format.insert_after(bytes, behind, hash, at)
     })?
-    .ok_or_else(|| bad_index(dir, "index block is full"))
+    .ok_or_else(|| bad_dir(dir, Flaw::IndexChanged))
 }
 
 /// Makes room for an entry above the leaf: divides a full node, or moves the root's entries to a new one.
@@ -312,26 +309,28 @@ fn add_child<S: Store, D: Directory<S>>(
 /// # Errors
 ///
 /// `ENOSPC` where the tree is as large as it gets, or no block is free.
-fn make_room<S: Store, D: Directory<S>>(dir: &mut D, tx: &mut S::Tx<'_>, path: &Path<S>) -> Result {
-    let node_format = dx_format(dir, Part::Node);
+fn make_room<S: Store, D: Directory<S>>(
+    dir: &mut D,
+    tx: &mut S::Tx<'_>,
+    path: &IndexPath<S>,
+) -> Result {
+    let node_format = dx_format(dir, IndexPart::Node);
     let root = &path.root;
     let root_format = *root.block.format();
-    let bad = |dir: &D| bad_index(dir, "index block cannot be divided");
+    let bad = |dir: &D| bad_dir(dir, Flaw::IndexChanged);
 
     let mut entries = KVec::with_capacity(dir.params().block_size.bytes() as usize, GFP_KERNEL)?;
     // Within the capacity: does not allocate.
     let mut take = |frame: &Frame<S>, from| {
         let format = frame.block.format();
-        frame.block.with(|bytes| match format.entries(bytes, from) {
-            Some(moved) => entries
-                .extend_from_slice(moved, GFP_KERNEL)
-                .map_err(Error::from),
-            None => Err(EUCLEAN),
+        frame.block.with(|bytes| {
+            let moved = format.entries(bytes, from)?;
+            entries.extend_from_slice(moved, GFP_KERNEL).ok()
         })
     };
     match &path.node {
         None => {
-            take(root, 0)?;
+            take(root, 0).ok_or_else(|| bad(dir))?;
             let (at, nr) = dir.append(tx)?;
             tx.create(nr, node_format, |bytes| {
                 node_format.make_node(bytes, &entries)
@@ -349,7 +348,7 @@ fn make_room<S: Store, D: Directory<S>>(dir: &mut D, tx: &mut S::Tx<'_>, path: &
             let half = node.step.count / 2;
             let hash = node.block.with(|bytes| node_format.hash(bytes, half));
             let hash = hash.ok_or_else(|| bad(dir))?;
-            take(node, half)?;
+            take(node, half).ok_or_else(|| bad(dir))?;
             let (at, nr) = dir.append(tx)?;
             tx.create(nr, node_format, |bytes| {
                 node_format.make_node(bytes, &entries)
@@ -374,22 +373,25 @@ pub(super) fn convert<S: Store, D: Directory<S>>(
     let mut names = KVec::from_elem(0, old.len(), GFP_KERNEL)?;
     let params = dir.params();
     let format = leaf_format(dir, false);
-    let moved = |names: &mut [u8]| -> Result<Dots, BadEntry> {
+    let moved = |names: &mut [u8]| -> Result<Dots, Flaw> {
         let dots = Dots::find(&old, dir.ino(), params.inodes_count)?;
         leaf::move_behind_dots(&format, &old, dots.end, names)?;
         Ok(dots)
     };
-    let dots = moved(&mut names).map_err(|bad| bad_entry(dir, block.nr(), bad))?;
+    let dots = moved(&mut names).map_err(|flaw| bad_leaf(dir, block, flaw))?;
 
     let (at, nr) = dir.append(tx)?;
-    tx.create(nr, format, |bytes| copy_to(bytes, &names))?;
-    let root_format = dx_format(dir, Part::Root);
-    let file_type = params.file_type(FileType::Directory);
+    tx.create(nr, format, |bytes| copy(bytes, &names))?;
+    let root_format = dx_format(dir, IndexPart::Root);
+    let file_type = params.file_type(Some(FileType::Directory));
     let ino = dir.ino();
     tx.edit(&block.retyped(root_format), |bytes| {
         root_format.make_root(bytes, ino, dots.parent, file_type, version, at)
     })?
-    .ok_or_else(|| bad_index(dir, "index cannot be made"))?;
+    .ok_or_else(|| {
+        dir.store()
+            .bug("the root of a directory index does not fit into a block")
+    })?;
     dir.set_indexed(true);
     Ok(())
 }

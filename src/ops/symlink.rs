@@ -7,10 +7,10 @@
 use super::{Fs, Node};
 use crate::change::Live;
 use crate::disk::symlink::{self, TargetFormat};
-use crate::disk::LogicalBlock;
+use crate::disk::{Flaw, LogicalBlock};
 use crate::linux::inode_ops::SymlinkOperations;
 use crate::map::State;
-use crate::store::{Flaw, Store};
+use crate::store::Store;
 use kernel::prelude::*;
 
 /// The operations of links whose target is in a block.
@@ -22,15 +22,10 @@ impl SymlinkOperations for Slow {
     fn read_link(node: &Node) -> Result<KVec<u8>> {
         let data = node.data();
         let volume = data.volume();
-        let bad = |what| {
-            let number = node.number();
-            volume
-                .store
-                .corrupt(node.ino(), fmt!("inode {number}: symbolic link: {what}"))
-        };
+        let bad = |flaw| volume.store.flawed(node.ino(), flaw);
         let mapping = data.map_lock().map.lookup(volume, LogicalBlock::ZERO, 1)?;
         let (Some(nr), State::Written) = (mapping.phys, mapping.state) else {
-            return Err(bad("no block"));
+            return Err(bad(Flaw::SymlinkNoBlock));
         };
         let block = volume.store.read(nr, TargetFormat)?;
         let size = usize::try_from(node.size()).map_err(|_| EFBIG)?;
@@ -41,7 +36,7 @@ impl SymlinkOperations for Slow {
                 let found = symlink::target(bytes, node.size())?;
                 Ok(target.extend_from_slice(found, GFP_NOWAIT))
             })
-            .map_err(|Flaw(what)| bad(what))??;
+            .map_err(bad)??;
         Ok(target)
     }
 }

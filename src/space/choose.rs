@@ -16,7 +16,7 @@
 //! time do not get each other's blocks in between. From then on it follows its own last block.
 
 use super::groups::GroupInfo;
-use super::index::{Extent, Found, FreeIndex};
+use super::index::{FoundSpan, FreeIndex, Span};
 use super::{Claim, Goal, Run, Space};
 use crate::disk::{Group, PhysBlock};
 use crate::store::Store;
@@ -93,9 +93,9 @@ impl<S: Store> Space<S> {
 
     /// Gives chosen blocks back that were not marked as used. Never fails, allocates or sleeps.
     pub fn unchoose(&self, run: Run) {
-        for (group, extent) in self.parts(run) {
-            if self.give_chosen(group, extent) {
-                self.counters.returned(extent.len);
+        for (group, span) in self.parts(run) {
+            if self.free_chosen(group, span) {
+                self.counters.returned(span.len);
             }
         }
     }
@@ -103,13 +103,13 @@ impl<S: Store> Space<S> {
     /// As [`Self::unchoose`], but as many blocks stay reserved. Returns how many: none in a group that is bad.
     pub fn unchoose_reserved(&self, run: Run) -> u32 {
         self.parts(run)
-            .filter(|(group, extent)| self.give_chosen(*group, *extent))
-            .fold(0, |n: u32, (_, extent)| n.saturating_add(extent.len))
+            .filter(|(group, span)| self.free_chosen(*group, *span))
+            .fold(0, |n: u32, (_, span)| n.saturating_add(span.len))
     }
 
-    fn give_chosen(&self, group: Group, extent: Extent) -> bool {
-        self.give(group, extent, |index| {
-            index.stream_ends(extent);
+    fn free_chosen(&self, group: Group, span: Span) -> bool {
+        self.free_in_memory(group, span, |index| {
+            index.stream_ends(span);
             &mut index.chosen
         })
     }
@@ -122,7 +122,7 @@ impl<S: Store> Space<S> {
             stream: goal.stream && begins,
             ..goal
         };
-        if let Some(run) = self.take_near(store, goal, want)? {
+        if let Some(run) = self.choose_near(store, goal, want)? {
             return Ok(run);
         }
         let room = if goal.stream {
@@ -185,14 +185,14 @@ impl<S: Store> Space<S> {
     }
 
     /// Step 1: the block `goal.near` and those behind it.
-    fn take_near(&self, store: Option<&S>, goal: Goal, want: u32) -> Result<Option<Run>> {
+    fn choose_near(&self, store: Option<&S>, goal: Goal, want: u32) -> Result<Option<Run>> {
         let Some((group, bit)) = goal.near.and_then(|near| self.layout.group_of(near)) else {
             return Ok(None);
         };
         let look = || {
             self.with_usable(group, |info, index| match index.run_at(bit, want) {
                 0 => Look::Nothing,
-                len => self.take(group, info, index, Extent { start: bit, len }, goal.stream),
+                len => self.choose_span(group, info, index, Span { start: bit, len }, goal.stream),
             })
         };
         let mut seen = look();
@@ -283,61 +283,61 @@ impl<S: Store> Space<S> {
     /// Looks for a run of `need` blocks in one group, and takes what is wanted of it.
     fn look(&self, group: Group, from: u32, need: u32, ask: Ask) -> Look {
         self.with_usable(group, |info, index| match index.find(from, need) {
-            Found::Enough(extent) => {
+            FoundSpan::Enough(span) => {
                 let start = match ask.stream {
-                    true => index.stream_start(extent.start, ask.want),
-                    false => extent.start,
+                    true => index.stream_start(span.start, ask.want),
+                    false => span.start,
                 };
                 let len = index.run_at(start, ask.want);
-                self.take(group, info, index, Extent { start, len }, ask.stream)
+                self.choose_span(group, info, index, Span { start, len }, ask.stream)
             }
-            Found::Longest(extent) => {
-                self.groups.searched(info, extent.len);
+            FoundSpan::Longest(span) => {
+                self.groups.searched(info, span.len);
                 Look::Nothing
             }
         })
     }
 
-    /// Takes free blocks; under the index lock.
-    fn take(
+    /// Chooses free blocks; under the index lock.
+    fn choose_span(
         &self,
         group: Group,
         info: &GroupInfo,
         index: &mut FreeIndex,
-        extent: Extent,
+        span: Span,
         stream: bool,
     ) -> Look {
-        let Some(start) = self.block_of(group, extent.start) else {
+        let Some(start) = self.block_of(group, span.start) else {
             return Look::Nothing;
         };
-        index.take(extent);
-        index.chosen = index.chosen.saturating_add(extent.len);
+        index.set_used(span);
+        index.chosen = index.chosen.saturating_add(span.len);
         if stream {
-            index.stream_at(extent);
+            index.stream_at(span);
         }
-        self.groups.taken(info, extent.len);
+        self.groups.note_used(info, span.len);
         Look::Taken(Run {
             start,
-            len: extent.len,
+            len: span.len,
         })
     }
 
     /// Makes blocks free in memory that were chosen or pending, whichever `count` counts. `false` where the group is
     /// bad, and nobody gets them.
-    pub(super) fn give(
+    pub(super) fn free_in_memory(
         &self,
         group: Group,
-        extent: Extent,
+        span: Span,
         count: impl FnOnce(&mut FreeIndex) -> &mut u32,
     ) -> bool {
         let given = self.groups.with_index(group, |info, slot| {
             let Some(index) = slot else {
                 return false;
             };
-            index.give(extent);
+            index.set_free(span);
             let count = count(index);
-            *count = count.saturating_sub(extent.len);
-            self.groups.given(info, index, extent)
+            *count = count.saturating_sub(span.len);
+            self.groups.note_free(info, index, span)
         });
         given == Some(true)
     }

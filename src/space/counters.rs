@@ -65,7 +65,7 @@ impl Counters {
     }
 
     /// Takes up to `want` blocks, at least `least`, from what is available.
-    fn take(&self, least: u64, want: u64, share: Share) -> Result<u64> {
+    fn claim_some(&self, least: u64, want: u64, share: Share) -> Result<u64> {
         let keep = match share {
             Share::Common => self.not_common.load(Relaxed),
             Share::Reserve => self.only_all,
@@ -90,7 +90,7 @@ impl Counters {
 
     /// Reserves `n` blocks, or `ENOSPC`.
     pub(super) fn reserve(&self, n: u64, share: Share) -> Result {
-        self.take(n, n, share).map(drop)
+        self.claim_some(n, n, share).map(drop)
     }
 
     /// Gives reserved or claimed blocks back.
@@ -104,7 +104,7 @@ impl Counters {
             Claim::Reserved => return Ok(want),
             Claim::Free(share) => share,
         };
-        let got = self.take(1, u64::from(want), share)?;
+        let got = self.claim_some(1, u64::from(want), share)?;
         Ok(u32::try_from(got).unwrap_or(want))
     }
 

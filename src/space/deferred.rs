@@ -28,7 +28,7 @@ use kernel::sync::{new_mutex, Mutex};
 const MAX_BATCHES: usize = 8;
 
 /// What one transaction freed, perhaps also earlier ones.
-struct Batch {
+struct FreedRuns {
     tid: Tid,
     runs: KVVec<Run>,
     /// Entries for which there is room in `runs`, promised to handles.
@@ -36,16 +36,16 @@ struct Batch {
 }
 
 /// The list of a volume.
-pub(super) struct Deferred(Pin<KBox<Mutex<KVec<Batch>>>>);
+pub(super) struct Deferred(Pin<KBox<Mutex<KVec<FreedRuns>>>>);
 
 /// The batch for what `tid` frees.
-fn find(batches: &mut [Batch], tid: Tid) -> Option<&mut Batch> {
+fn find(batches: &mut [FreedRuns], tid: Tid) -> Option<&mut FreedRuns> {
     batches.iter_mut().find(|batch| tid_geq(batch.tid, tid))
 }
 
 impl Deferred {
     pub(super) fn new() -> Result<Self> {
-        let batches: KVec<Batch> = KVec::with_capacity(MAX_BATCHES, GFP_KERNEL)?;
+        let batches: KVec<FreedRuns> = KVec::with_capacity(MAX_BATCHES, GFP_KERNEL)?;
         let lock = new_mutex!(batches, "iomapfs_deferred");
         Ok(Self(KBox::pin_init(lock, GFP_KERNEL)?))
     }
@@ -55,7 +55,7 @@ impl Deferred {
     pub(super) fn prepare(&self, tid: Tid) -> Result {
         let mut batches = self.0.lock();
         if find(&mut batches, tid).is_none() {
-            let new = Batch {
+            let new = FreedRuns {
                 tid,
                 runs: KVVec::new(),
                 promised: 0,
@@ -97,7 +97,7 @@ impl Deferred {
     }
 
     /// Takes what transaction `tid` and those before it freed, batch by batch.
-    pub(super) fn take(&self, tid: Tid) -> Option<KVVec<Run>> {
+    pub(super) fn remove(&self, tid: Tid) -> Option<KVVec<Run>> {
         let mut batches = self.0.lock();
         let at = batches.iter().position(|b| tid_geq(tid, b.tid))?;
         batches.remove(at).ok().map(|batch| batch.runs)

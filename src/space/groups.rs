@@ -20,12 +20,12 @@
 //! numbers are equal modulo a power of two; nobody ever holds two disk locks or two index locks. Buffer locks
 //! are taken inside disk locks, never inside index locks.
 
-use super::index::{Extent, FreeIndex};
+use super::index::{FreeIndex, Span};
 use crate::disk::group_desc::GroupDesc;
 use crate::disk::{Group, PhysBlock};
 use core::pin::Pin;
 use kernel::alloc::{flags::GFP_KERNEL, KBox, KVVec, KVec};
-use kernel::error::{code::*, Result};
+use kernel::error::Result;
 use kernel::prelude::*;
 use kernel::sync::atomic::{Acquire, Atomic, Full, Relaxed};
 use kernel::sync::{new_mutex, new_spinlock, Mutex, SpinLock};
@@ -144,12 +144,10 @@ impl Groups {
 
     /// The lock for the group's metadata on the device.
     ///
-    /// # Errors
-    ///
-    /// `EUCLEAN` if there is no such group.
-    pub(super) fn disk_lock(&self, group: Group) -> Result<&Mutex<()>> {
+    /// `None` if there is no such group.
+    pub(super) fn disk_lock(&self, group: Group) -> Option<&Mutex<()>> {
         let stripe = (group.get() & self.mask) as usize;
-        self.disk.get(stripe).map(|lock| &**lock).ok_or(EUCLEAN)
+        self.disk.get(stripe).map(|lock| &**lock)
     }
 
     /// Runs `f` with the group's slot for an index, under the index lock. `None` if there is no such group.
@@ -197,13 +195,13 @@ impl Groups {
     }
 
     /// `n` blocks of the group were marked as used in the index. Under the index lock.
-    pub(super) fn taken(&self, info: &GroupInfo, n: u32) {
+    pub(super) fn note_used(&self, info: &GroupInfo, n: u32) {
         info.free.fetch_sub(n, Full);
     }
 
     /// `run` was marked as free in the index. Under the index lock. `false` for a bad group, which gets
     /// nothing back.
-    pub(super) fn given(&self, info: &GroupInfo, index: &FreeIndex, run: Extent) -> bool {
+    pub(super) fn note_free(&self, info: &GroupInfo, index: &FreeIndex, run: Span) -> bool {
         if info.is_bad() {
             return false;
         }

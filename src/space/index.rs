@@ -38,18 +38,18 @@ const NO_HEAD: u32 = u32::MAX;
 
 /// Free blocks `start..start + len` of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Extent {
+pub(super) struct Span {
     pub(super) start: u32,
     pub(super) len: u32,
 }
 
 /// What a search found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum FoundSpan {
     /// As many blocks as were wanted.
-    Enough(Extent),
+    Enough(Span),
     /// The group was searched through, and this is its longest free run; shorter than wanted, perhaps empty.
-    Longest(Extent),
+    Longest(Span),
 }
 
 const BITS: u32 = u64::BITS;
@@ -86,7 +86,7 @@ impl FreeIndex {
     }
 
     /// Marks as used what `bitmap` has.
-    pub(super) fn fill(&mut self, bitmap: &[u8]) {
+    pub(super) fn add_bitmap(&mut self, bitmap: &[u8]) {
         for (word, bytes) in self.words.iter_mut().zip(bitmap.chunks_exact(8)) {
             *word |= bytes.try_into().map_or(0, u64::from_le_bytes);
         }
@@ -136,15 +136,15 @@ impl FreeIndex {
     }
 
     /// Whether any block of a run is free.
-    pub(super) fn has_free(&self, run: Extent) -> bool {
+    pub(super) fn has_free(&self, run: Span) -> bool {
         let limit = run.start.saturating_add(run.len);
         self.next(run.start, limit, false) < limit.min(self.blocks)
     }
 
     /// Searches for `want` contiguous blocks: from `from` to the end, then from the beginning to `from`. The
     /// first run that is long enough is taken.
-    pub(super) fn find(&mut self, from: u32, want: u32) -> Found {
-        let mut best = Extent { start: 0, len: 0 };
+    pub(super) fn find(&mut self, from: u32, want: u32) -> FoundSpan {
+        let mut best = Span { start: 0, len: 0 };
         let from = if from < self.blocks { from } else { 0 };
         let low = self.first.saturating_mul(BITS);
         for (start, stop) in [(from.max(low), self.blocks), (low, from)] {
@@ -160,19 +160,19 @@ impl FreeIndex {
                 // A long run is measured to its end only where it would not do.
                 let len = self.run_at(free, want);
                 if len >= want {
-                    return Found::Enough(Extent { start: free, len });
+                    return FoundSpan::Enough(Span { start: free, len });
                 }
                 if len > best.len {
-                    best = Extent { start: free, len };
+                    best = Span { start: free, len };
                 }
                 // The block behind the run is used.
                 at = free.saturating_add(len).saturating_add(1);
             }
         }
-        Found::Longest(best)
+        FoundSpan::Longest(best)
     }
 
-    fn change(&mut self, run: Extent, f: impl Fn(&mut u64, u64)) {
+    fn change(&mut self, run: Span, f: impl Fn(&mut u64, u64)) {
         let mut at = run.start;
         let end = run.start.saturating_add(run.len).min(self.blocks);
         let (first, _) = place(at);
@@ -203,7 +203,7 @@ impl FreeIndex {
     }
 
     /// A stream chose `run`.
-    pub(super) fn stream_at(&mut self, run: Extent) {
+    pub(super) fn stream_at(&mut self, run: Span) {
         let end = run.start.saturating_add(run.len);
         match self.heads.iter_mut().find(|head| **head == run.start) {
             Some(head) => *head = end,
@@ -215,7 +215,7 @@ impl FreeIndex {
     }
 
     /// `run` was chosen by a stream, perhaps, and is given back: what ends there is no stream any more.
-    pub(super) fn stream_ends(&mut self, run: Extent) {
+    pub(super) fn stream_ends(&mut self, run: Span) {
         let end = run.start.saturating_add(run.len);
         if let Some(head) = self.heads.iter_mut().find(|head| **head == end) {
             *head = NO_HEAD;
@@ -223,12 +223,12 @@ impl FreeIndex {
     }
 
     /// Marks a free run as used.
-    pub(super) fn take(&mut self, run: Extent) {
+    pub(super) fn set_used(&mut self, run: Span) {
         self.change(run, |word, mask| *word |= mask);
     }
 
     /// Marks a used run as free.
-    pub(super) fn give(&mut self, run: Extent) {
+    pub(super) fn set_free(&mut self, run: Span) {
         self.change(run, |word, mask| *word &= !mask);
         self.first = self.first.min(run.start / BITS);
     }

@@ -15,12 +15,22 @@ use super::Space;
 use crate::disk::bitmap::{self, InodeBitmapFormat};
 use crate::disk::group_desc::{GroupDesc, GroupFlags};
 use crate::disk::inode::InodeTableFormat;
-use crate::disk::{Group, Ino, PhysBlock};
-use crate::store::{About, Store, Transaction};
+use crate::disk::{Flaw, Group, Ino, PhysBlock};
+use crate::store::{Block, Store, Transaction};
 use crate::volume::Volume;
 use kernel::error::{code::*, Result};
-use kernel::prelude::*;
 use kernel::sync::atomic::Relaxed;
+
+/// An inode that can be taken.
+struct FreeInode<S: Store> {
+    ino: Ino,
+    /// Its bit in the bitmap.
+    bit: u32,
+    /// Inodes of the group that were ever used lie before this one.
+    used: u32,
+    /// The inode bitmap; `None` where the group has none yet.
+    bitmap: Option<Block<S, InodeBitmapFormat>>,
+}
 
 impl<S: Store> Space<S> {
     /// Allocates an inode for a directory or another file in directory `parent`.
@@ -70,19 +80,17 @@ impl<S: Store> Space<S> {
         is_dir: bool,
     ) -> Result {
         let store = &vol.store;
-        let bad = || store.corrupt(ino, fmt!("inode {}: cannot be freed", ino.get()));
-        let Some(slot) = self.layout.inode_slot(ino) else {
-            return Err(bad());
+        let free_already = || store.flawed(ino, Flaw::InodeAlreadyFree);
+        let slot = self.layout.inode_slot(ino);
+        let Some(slot) = slot.filter(|_| ino.get() >= self.layout.first_ino()) else {
+            return Err(store.flawed(ino, Flaw::InodeNumber));
         };
         let (group, bit) = (slot.group, slot.index);
-        if ino.get() < self.layout.first_ino() {
-            return Err(bad());
-        }
-        let _disk = self.groups.disk_lock(group)?.lock();
-        let mut desc = self.desc(group)?;
+        let _disk = self.lock_disk(store, group)?;
+        let mut desc = self.desc(store, group)?;
         let free = desc.free_inodes.saturating_add(1);
         if self.uninit(&desc, GroupFlags::INODE_UNINIT) || free > self.layout.inodes_per_group() {
-            return Err(bad());
+            return Err(free_already());
         }
         let block = store.read(desc.inode_bitmap, self.inode_bitmap_format(&desc))?;
         let old = desc.inode_bitmap_csum;
@@ -93,12 +101,12 @@ impl<S: Store> Space<S> {
             })
         })?;
         let Some(sum) = sum else {
-            return Err(bad());
+            return Err(free_already());
         };
         desc.free_inodes = free;
         desc.used_dirs = desc.used_dirs.saturating_sub(u32::from(is_dir));
         desc.inode_bitmap_csum = sum.unwrap_or(desc.inode_bitmap_csum);
-        self.write_desc(tx, group, &desc)?;
+        self.write_desc(store, tx, group, &desc)?;
         if let Some(info) = self.groups.get(group) {
             info.free_inodes.store(desc.free_inodes, Relaxed);
             info.dirs.store(desc.used_dirs, Relaxed);
@@ -119,8 +127,8 @@ impl<S: Store> Space<S> {
         let Some(slot) = self.layout.inode_slot(ino) else {
             return Ok(false);
         };
-        let _disk = self.groups.disk_lock(slot.group)?.lock();
-        let desc = self.desc(slot.group)?;
+        let _disk = self.lock_disk(&vol.store, slot.group)?;
+        let desc = self.desc(&vol.store, slot.group)?;
         if self.uninit(&desc, GroupFlags::INODE_UNINIT) {
             return Ok(false);
         }
@@ -138,111 +146,18 @@ impl<S: Store> Space<S> {
         group: Group,
         is_dir: bool,
     ) -> Result<Option<Ino>> {
-        let _disk = self.groups.disk_lock(group)?.lock();
-        let mut desc = self.desc(group)?;
-        let per_group = self.layout.inodes_per_group();
-        let uninit = self.uninit(&desc, GroupFlags::INODE_UNINIT);
-        // Inodes that were ever used lie before this one.
-        let used = match self.desc_csum.is_some() {
-            true => per_group.saturating_sub(desc.itable_unused),
-            false => per_group,
-        };
-
-        // Which one.
-        let reserved = if group.get() == 0 {
-            self.layout.first_ino().saturating_sub(1)
-        } else {
-            0
-        };
-        let bitmap = if uninit {
-            None
-        } else {
-            match store.read(desc.inode_bitmap, self.inode_bitmap_format(&desc)) {
-                Ok(block) => Some(block),
-                Err(e) if e == ENOMEM => return Err(e),
-                Err(_) => return Ok(self.spoil_inodes(group)),
-            }
-        };
-        let first = match &bitmap {
-            Some(block) => block.with(|bytes| bitmap::first_clear(bytes, reserved)),
-            None => Some(reserved),
-        };
-        let Some(bit) = first.filter(|bit| *bit < per_group) else {
-            // All are used, although the descriptor counts free ones: reserved inodes that are marked as
-            // free.
+        let _disk = self.lock_disk(store, group)?;
+        let mut desc = self.desc(store, group)?;
+        let Some(free) = self.find_inode(store, group, &desc)? else {
             return Ok(None);
         };
-        let flaw = if bit > used {
-            Some("an inode is in use that was never used")
-        } else if uninit && (desc.free_inodes != per_group || used != 0 || group.get() == 0) {
-            Some("inodes are in use without a bitmap")
-        } else {
-            None
-        };
-        let (Some(ino), None) = (self.layout.ino_of(group, bit), flaw) else {
-            store.corrupt(
-                About::NONE,
-                fmt!("group {}: {}", group.get(), flaw.unwrap_or("no such inode")),
-            );
-            return Ok(self.spoil_inodes(group));
-        };
-
-        // Once there is a bitmap, nobody compares the count with what is in use.
-        let bitmapless = self.uninit(&desc, GroupFlags::BLOCK_UNINIT);
-        if bitmapless {
-            match self.uninit_index(store, group, &desc) {
-                Ok(_) => {}
-                Err(e) if e == ENOMEM => return Err(e),
-                Err(_) => return Ok(self.spoil_inodes(group)),
-            }
+        if !self.init_for_inode(store, tx, group, &mut desc, &free)? {
+            return Ok(None);
         }
-
-        // The inode's block of the table, if it holds none that was ever used.
-        if let Some(block) = self.fresh_table_block(&desc, bit, used) {
-            tx.create(block, InodeTableFormat, |_| ())?;
-        }
-
-        // The block bitmap of a group that has inodes is never left out.
-        if bitmapless {
-            let format = self.block_bitmap_format(group, &desc);
-            let (_, sum) = tx.create(desc.block_bitmap, format, |bytes| {
-                self.fill_uninit(group, bytes)
-            })?;
-            desc.block_bitmap_csum = sum.unwrap_or(desc.block_bitmap_csum);
-            desc.flags = desc.flags.without(GroupFlags::BLOCK_UNINIT);
-        }
-
-        let sum = match bitmap {
-            Some(block) => {
-                let old = desc.inode_bitmap_csum;
-                tx.edit(&block, |bytes| {
-                    bitmap::set(bytes, bit, 1).then(|| {
-                        let sum = self.inode_sum?;
-                        Some(sum.after(old, &self.powers, bit, 1, bytes))
-                    })
-                })?
-            }
-            None => {
-                let format = self.inode_bitmap_format(&desc);
-                let (_, sum) = tx.create(desc.inode_bitmap, format, |bytes| {
-                    bitmap::pad(bytes, per_group);
-                    bitmap::set(bytes, bit, 1).then(|| self.inode_sum.map(|sum| sum.of(bytes)))
-                })?;
-                sum
-            }
-        };
-        // The bit was seen to be clear, under the disk lock.
-        let Some(sum) = sum else {
-            return Err(store.bug("an inode that was free is in use"));
-        };
-        desc.inode_bitmap_csum = sum.unwrap_or(desc.inode_bitmap_csum);
+        self.mark_inode(store, tx, &mut desc, &free)?;
         desc.free_inodes = desc.free_inodes.saturating_sub(1);
         desc.used_dirs = desc.used_dirs.saturating_add(u32::from(is_dir));
-        desc.flags = desc.flags.without(GroupFlags::INODE_UNINIT);
-        if bit >= used {
-            desc.itable_unused = per_group.saturating_sub(bit).saturating_sub(1);
-        }
-        self.write_desc(tx, group, &desc)?;
+        self.write_desc(store, tx, group, &desc)?;
         if let Some(info) = self.groups.get(group) {
             info.free_inodes.store(desc.free_inodes, Relaxed);
             info.dirs.store(desc.used_dirs, Relaxed);
@@ -251,7 +166,130 @@ impl<S: Store> Space<S> {
         if is_dir {
             self.counters.dirs.add(1, Relaxed);
         }
-        Ok(Some(ino))
+        Ok(Some(free.ino))
+    }
+
+    /// The first free inode of a group; `None` as in [`Space::take_inode`]. Changes nothing.
+    fn find_inode(
+        &self,
+        store: &S,
+        group: Group,
+        desc: &GroupDesc,
+    ) -> Result<Option<FreeInode<S>>> {
+        let per_group = self.layout.inodes_per_group();
+        let uninit = self.uninit(desc, GroupFlags::INODE_UNINIT);
+        let used = match self.desc_csum.is_some() {
+            true => per_group.saturating_sub(desc.itable_unused),
+            false => per_group,
+        };
+        let reserved = match group.get() {
+            0 => self.layout.first_ino().saturating_sub(1),
+            _ => 0,
+        };
+        let (bitmap, first) = if uninit {
+            (None, Some(reserved))
+        } else {
+            let read = store.read(desc.inode_bitmap, self.inode_bitmap_format(desc));
+            let Some(block) = self.or_spoil_inodes(group, read)? else {
+                return Ok(None);
+            };
+            let first = block.with(|bytes| bitmap::first_clear(bytes, reserved));
+            (Some(block), first)
+        };
+        let Some(bit) = first.filter(|bit| *bit < per_group) else {
+            // All are used, although the descriptor counts free ones: reserved inodes that are marked as
+            // free.
+            return Ok(None);
+        };
+        let flaw = if bit > used {
+            Some(Flaw::InodesBeyondUnused { bit })
+        } else if uninit && (desc.free_inodes != per_group || used != 0 || group.get() == 0) {
+            Some(Flaw::InodesWithoutBitmap)
+        } else {
+            None
+        };
+        if let Some(flaw) = flaw {
+            return self.or_spoil_inodes(group, Err(store.flawed(group, flaw)));
+        }
+        let ino = self.layout.ino_of(group, bit);
+        Ok(Some(FreeInode {
+            ino: ino.ok_or_else(|| store.bug("an inode has no number"))?,
+            bit,
+            used,
+            bitmap,
+        }))
+    }
+
+    /// Makes what an inode needs in its group and was never written: its block of the table, the block bitmap. `false`
+    /// for a group that is bad; nothing is changed then.
+    fn init_for_inode(
+        &self,
+        store: &S,
+        tx: &mut S::Tx<'_>,
+        group: Group,
+        desc: &mut GroupDesc,
+        free: &FreeInode<S>,
+    ) -> Result<bool> {
+        let bitmapless = self.uninit(desc, GroupFlags::BLOCK_UNINIT);
+        if bitmapless {
+            // Once there is a bitmap, nobody compares the count with what is in use.
+            let index = self.uninit_index(store, group, desc);
+            if self.or_spoil_inodes(group, index)?.is_none() {
+                return Ok(false);
+            }
+        }
+        if let Some(block) = self.fresh_table_block(desc, free.bit, free.used) {
+            tx.create(block, InodeTableFormat, |_| ())?;
+        }
+        // The block bitmap of a group that has inodes is never left out.
+        if bitmapless {
+            let format = self.block_bitmap_format(group, desc);
+            let (_, sum) = tx.create(desc.block_bitmap, format, |bytes| {
+                self.init_bitmap(group, bytes)
+            })?;
+            desc.block_bitmap_csum = sum.unwrap_or(desc.block_bitmap_csum);
+            desc.flags = desc.flags.without(GroupFlags::BLOCK_UNINIT);
+        }
+        Ok(true)
+    }
+
+    /// Sets the bit of an inode in its bitmap, and what the descriptor says of that.
+    fn mark_inode(
+        &self,
+        store: &S,
+        tx: &mut S::Tx<'_>,
+        desc: &mut GroupDesc,
+        free: &FreeInode<S>,
+    ) -> Result {
+        let per_group = self.layout.inodes_per_group();
+        let bit = free.bit;
+        let sum = match &free.bitmap {
+            Some(block) => {
+                let old = desc.inode_bitmap_csum;
+                tx.edit(block, |bytes| {
+                    bitmap::set(bytes, bit, 1).then(|| {
+                        let sum = self.inode_sum?;
+                        Some(sum.after(old, &self.powers, bit, 1, bytes))
+                    })
+                })?
+            }
+            None => {
+                let format = self.inode_bitmap_format(desc);
+                let (_, sum) = tx.create(desc.inode_bitmap, format, |bytes| {
+                    bitmap::pad(bytes, per_group);
+                    bitmap::set(bytes, bit, 1).then(|| self.inode_sum.map(|sum| sum.of(bytes)))
+                })?;
+                sum
+            }
+        };
+        // The bit was seen to be clear, under the disk lock.
+        let sum = sum.ok_or_else(|| store.bug("an inode whose bit was clear is in use"))?;
+        desc.inode_bitmap_csum = sum.unwrap_or(desc.inode_bitmap_csum);
+        desc.flags = desc.flags.without(GroupFlags::INODE_UNINIT);
+        if bit >= free.used {
+            desc.itable_unused = per_group.saturating_sub(bit).saturating_sub(1);
+        }
+        Ok(())
     }
 
     /// The block of the table with inode `bit` of the group, where that and all others in the block were
@@ -273,11 +311,21 @@ impl<S: Store> Space<S> {
         InodeBitmapFormat::new(sum, self.layout.inodes_per_group(), desc.free_inodes)
     }
 
-    /// No more inodes from this group.
-    fn spoil_inodes(&self, group: Group) -> Option<Ino> {
-        if let Some(info) = self.groups.get(group) {
-            info.bad_inodes.store(true, Relaxed);
+    /// `None` for an error, which was reported: no more inodes from this group.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, for which the group is not to blame.
+    fn or_spoil_inodes<R>(&self, group: Group, result: Result<R>) -> Result<Option<R>> {
+        match result {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error == ENOMEM => Err(error),
+            Err(_) => {
+                if let Some(info) = self.groups.get(group) {
+                    info.bad_inodes.store(true, Relaxed);
+                }
+                Ok(None)
+            }
         }
-        None
     }
 }

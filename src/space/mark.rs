@@ -8,20 +8,19 @@
 //! One group's disk lock at a time. [`Transaction::edit`] is called under it and may wait until the journal
 //! has written an older version of the buffer; that cannot deadlock, as no commit takes a disk lock.
 
-use super::index::{Extent, FreeIndex};
-use super::zone::Range;
+use super::index::{FreeIndex, Span};
+use super::zone::BlockRange;
 use super::{Run, Space};
 use crate::disk::bitmap::{self, BlockBitmapFormat};
 use crate::disk::group_desc::{GroupDesc, GroupFlags};
-use crate::disk::Group;
+use crate::disk::{Flaw, Group};
 use crate::store::{About, Store, Tid, Transaction};
 use crate::volume::Volume;
 use kernel::error::{code::*, Error, Result};
-use kernel::prelude::*;
 
 /// Whether bits are being set or cleared.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Change {
+enum BitChange {
     Use,
     Free,
 }
@@ -38,12 +37,12 @@ impl<S: Store> Space<S> {
     /// says.
     pub fn mark_used(&self, vol: &Volume<S>, tx: &mut S::Tx<'_>, run: Run) -> Result {
         self.check_run(&vol.store, run)?;
-        for (group, extent) in self.parts(run) {
-            self.change(&vol.store, tx, group, extent, Change::Use)?;
-            self.counters.marked(extent.len);
+        for (group, span) in self.parts(run) {
+            self.change(&vol.store, tx, group, span, BitChange::Use)?;
+            self.counters.marked(span.len);
             self.groups.with_index(group, |_, slot| {
                 if let Some(index) = slot {
-                    index.chosen = index.chosen.saturating_sub(extent.len);
+                    index.chosen = index.chosen.saturating_sub(span.len);
                 }
             });
         }
@@ -58,12 +57,12 @@ impl<S: Store> Space<S> {
     /// Errors of the journal.
     pub fn unmark(&self, vol: &Volume<S>, tx: &mut S::Tx<'_>, run: Run) -> Result {
         let store = &vol.store;
-        for (group, extent) in self.parts(run) {
-            let done = self.clear(store, tx, group, extent, |index| &mut index.chosen)?;
+        for (group, span) in self.parts(run) {
+            let done = self.clear(store, tx, group, span, |index| &mut index.chosen)?;
             if !done {
-                return Err(EUCLEAN);
+                return Err(store.reported());
             }
-            self.counters.unmarked(extent.len);
+            self.counters.unmarked(span.len);
         }
         Ok(())
     }
@@ -82,37 +81,32 @@ impl<S: Store> Space<S> {
     /// blocks any more, so they would be lost.
     pub fn free(&self, vol: &Volume<S>, tx: &mut S::Tx<'_>, run: Run) -> Result {
         self.check_run(&vol.store, run)?;
-        if self.zone.overlaps(Range::new(run.start, run.len)) {
-            return Err(vol.store.corrupt(
-                run.start,
-                fmt!(
-                    "freeing {} blocks from {}: metadata of the file system",
-                    run.len,
-                    run.start.get()
-                ),
-            ));
+        if self.zone.overlaps(BlockRange::new(run.start, run.len)) {
+            let (block, len) = (run.start.get(), run.len);
+            let flaw = Flaw::BlockOfSystem { block, len };
+            return Err(vol.store.flawed(About::NONE, flaw));
         }
-        for (group, extent) in self.parts(run) {
+        for (group, span) in self.parts(run) {
             vol.store
-                .insist(|| self.free_part(&vol.store, tx, group, extent))?;
+                .insist(|| self.free_part(&vol.store, tx, group, span))?;
         }
         Ok(())
     }
 
     /// Changes nothing where it fails.
-    fn free_part(&self, store: &S, tx: &mut S::Tx<'_>, group: Group, extent: Extent) -> Result {
-        let Some(start) = self.block_of(group, extent.start) else {
-            return Err(store.bug("a block of no group is freed"));
+    fn free_part(&self, store: &S, tx: &mut S::Tx<'_>, group: Group, span: Span) -> Result {
+        let Some(start) = self.block_of(group, span.start) else {
+            return Err(store.bug("a block is freed that is in no group"));
         };
         let tid = tx.tid();
         self.deferred.prepare(tid)?;
-        let freed = self.clear(store, tx, group, extent, |index| &mut index.pending);
+        let freed = self.clear(store, tx, group, span, |index| &mut index.pending);
         if freed != Ok(true) {
             self.deferred.withdraw(tid);
             return freed.map(drop);
         }
-        self.counters.freed(extent.len);
-        let len = extent.len;
+        self.counters.freed(span.len);
+        let len = span.len;
         self.deferred.add(tid, Run { start, len });
         Ok(())
     }
@@ -124,7 +118,7 @@ impl<S: Store> Space<S> {
         store: &S,
         tx: &mut S::Tx<'_>,
         group: Group,
-        extent: Extent,
+        span: Span,
         count: fn(&mut FreeIndex) -> &mut u32,
     ) -> Result<bool> {
         let counted = |f: &dyn Fn(u32) -> u32| {
@@ -139,14 +133,14 @@ impl<S: Store> Space<S> {
             counted == Some(true)
         };
         // Before the bitmap changes: from here on the index differs from it and has to stay.
-        while !counted(&|n| n.saturating_add(extent.len)) {
+        while !counted(&|n| n.saturating_add(span.len)) {
             if !self.ensure_index(store, group)? {
                 return Ok(false);
             }
         }
-        self.change(store, tx, group, extent, Change::Free)
+        self.change(store, tx, group, span, BitChange::Free)
             .inspect_err(|_| {
-                counted(&|n| n.saturating_sub(extent.len));
+                counted(&|n| n.saturating_sub(span.len));
             })?;
         Ok(true)
     }
@@ -156,14 +150,14 @@ impl<S: Store> Space<S> {
     ///
     /// For the commit callback; never fails or allocates. Sleeps for a mutex.
     pub fn committed(&self, tid: Tid, mut on_free: impl FnMut(Run)) {
-        while let Some(runs) = self.deferred.take(tid) {
+        while let Some(runs) = self.deferred.remove(tid) {
             for run in runs.iter() {
                 on_free(*run);
-                for (group, extent) in self.parts(*run) {
-                    if self.give(group, extent, |index| &mut index.pending) {
-                        self.counters.returned(extent.len);
+                for (group, span) in self.parts(*run) {
+                    if self.free_in_memory(group, span, |index| &mut index.pending) {
+                        self.counters.returned(span.len);
                     }
-                    self.counters.committed(extent.len);
+                    self.counters.committed(span.len);
                 }
             }
         }
@@ -175,27 +169,27 @@ impl<S: Store> Space<S> {
         store: &S,
         tx: &mut S::Tx<'_>,
         group: Group,
-        extent: Extent,
-        what: Change,
+        span: Span,
+        what: BitChange,
     ) -> Result {
-        let _disk = self.groups.disk_lock(group)?.lock();
-        let mut desc = self.desc(group)?;
+        let _disk = self.lock_disk(store, group)?;
+        let mut desc = self.desc(store, group)?;
         let free = match what {
-            Change::Use => desc.free_blocks.checked_sub(extent.len),
-            Change::Free => desc.free_blocks.checked_add(extent.len),
+            BitChange::Use => desc.free_blocks.checked_sub(span.len),
+            BitChange::Free => desc.free_blocks.checked_add(span.len),
         };
         let Some(free) = free.filter(|free| *free <= self.layout.blocks_in_group(group)) else {
-            return Err(self.spoiled(store, group, extent, what));
+            return Err(self.spoiled(store, group, span, what));
         };
-        let (start, len) = (extent.start, extent.len);
+        let (start, len) = (span.start, span.len);
         let edit = |bytes: &mut [u8]| match what {
-            Change::Use => bitmap::set(bytes, start, len),
-            Change::Free => bitmap::clear(bytes, start, len),
+            BitChange::Use => bitmap::set(bytes, start, len),
+            BitChange::Free => bitmap::clear(bytes, start, len),
         };
         let sum = if self.uninit(&desc, GroupFlags::BLOCK_UNINIT) {
             let format = self.block_bitmap_format(group, &desc);
             let (_, sum) = tx.create(desc.block_bitmap, format, |bytes| {
-                self.fill_uninit(group, bytes);
+                self.init_bitmap(group, bytes);
                 edit(bytes).then(|| self.block_sum.map(|sum| sum.of(bytes)))
             })?;
             sum
@@ -210,39 +204,33 @@ impl<S: Store> Space<S> {
             })?
         };
         let Some(sum) = sum else {
-            return Err(self.spoiled(store, group, extent, what));
+            return Err(self.spoiled(store, group, span, what));
         };
         desc.free_blocks = free;
         desc.flags = desc.flags.without(GroupFlags::BLOCK_UNINIT);
         desc.block_bitmap_csum = sum.unwrap_or(desc.block_bitmap_csum);
-        self.write_desc(tx, group, &desc)
+        self.write_desc(store, tx, group, &desc)
     }
 
     /// The bitmap does not have the blocks as it must: reports it, and allocates nothing more from the group.
     #[track_caller]
-    fn spoiled(&self, store: &S, group: Group, extent: Extent, what: Change) -> Error {
+    fn spoiled(&self, store: &S, group: Group, span: Span, what: BitChange) -> Error {
         self.spoil(group);
-        store.corrupt(
-            About::NONE,
-            fmt!(
-                "group {}: blocks {} to {} of the group: {}",
-                group.get(),
-                extent.start,
-                extent.start.saturating_add(extent.len).saturating_sub(1),
-                match what {
-                    Change::Use => "already in use",
-                    Change::Free => "already free",
-                }
-            ),
-        )
+        let first = span.start;
+        let last = first.saturating_add(span.len).saturating_sub(1);
+        let flaw = match what {
+            BitChange::Use => Flaw::BlocksUsed { first, last },
+            BitChange::Free => Flaw::BlocksFree { first, last },
+        };
+        store.flawed(group, flaw)
     }
 
     /// Writes the first bitmap of a group that has had none: its metadata and the padding are in use. Gives
     /// its checksum. The block is zero before.
-    pub(super) fn fill_uninit(&self, group: Group, bytes: &mut [u8]) -> Option<u32> {
-        for extent in self.zone_of(group) {
+    pub(super) fn init_bitmap(&self, group: Group, bytes: &mut [u8]) -> Option<u32> {
+        for span in self.zone_of(group) {
             // Parts of the zone do not overlap, so none of the bits is set yet.
-            let _ = bitmap::set(bytes, extent.start, extent.len);
+            let _ = bitmap::set(bytes, span.start, span.len);
         }
         bitmap::pad(bytes, self.layout.blocks_in_group(group));
         self.block_sum.map(|sum| sum.of(bytes))
@@ -259,12 +247,12 @@ impl<S: Store> Space<S> {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; `EUCLEAN` if there is no such group.
+    /// `ENOMEM`.
     pub(super) fn ensure_index(&self, store: &S, group: Group) -> Result<bool> {
         let state = || {
             self.groups
                 .with_index(group, |info, slot| (info.is_bad(), slot.is_some()))
-                .ok_or_else(|| store.bug("there is no such group"))
+                .ok_or_else(|| store.bug("blocks of a group are wanted that does not exist"))
         };
         let settled = |(bad, loaded): (bool, bool)| {
             if bad {
@@ -276,7 +264,7 @@ impl<S: Store> Space<S> {
         if let Some(usable) = settled(state()?) {
             return Ok(usable);
         }
-        let _disk = self.groups.disk_lock(group)?.lock();
+        let _disk = self.lock_disk(store, group)?;
         if let Some(usable) = settled(state()?) {
             return Ok(usable);
         }
@@ -295,23 +283,17 @@ impl<S: Store> Space<S> {
 
     /// Makes the index of a group from what the device has. Under the disk lock.
     fn read_index(&self, store: &S, group: Group) -> Result<FreeIndex> {
-        let desc = self.desc(group)?;
+        let desc = self.desc(store, group)?;
         if self.uninit(&desc, GroupFlags::BLOCK_UNINIT) {
             return self.uninit_index(store, group, &desc);
         }
         let mut index = FreeIndex::new(self.layout.blocks_in_group(group))?;
         self.read_ahead(store, group);
         let block = store.read(desc.block_bitmap, self.block_bitmap_format(group, &desc))?;
-        block.with(|bytes| index.fill(bytes));
-        if let Some(extent) = self.zone_of(group).find(|extent| index.has_free(*extent)) {
-            return Err(store.corrupt(
-                block.nr(),
-                fmt!(
-                    "group {}: block {} of the group is metadata but not marked as used",
-                    group.get(),
-                    extent.start
-                ),
-            ));
+        block.with(|bytes| index.add_bitmap(bytes));
+        if let Some(span) = self.zone_of(group).find(|span| index.has_free(*span)) {
+            let bit = span.start;
+            return Err(store.flawed(group, Flaw::BlockUnmarked { bit }));
         }
         Ok(index)
     }
@@ -328,17 +310,10 @@ impl<S: Store> Space<S> {
         desc: &GroupDesc,
     ) -> Result<FreeIndex> {
         let mut index = FreeIndex::new(self.layout.blocks_in_group(group))?;
-        self.zone_of(group).for_each(|extent| index.take(extent));
-        if index.count_free() != desc.free_blocks {
-            return Err(store.corrupt(
-                About::NONE,
-                fmt!(
-                    "group {}: {} blocks free in the descriptor, {} without a bitmap",
-                    group.get(),
-                    desc.free_blocks,
-                    index.count_free()
-                ),
-            ));
+        self.zone_of(group).for_each(|span| index.set_used(span));
+        let (found, expected) = (desc.free_blocks, index.count_free());
+        if found != expected {
+            return Err(store.flawed(group, Flaw::GroupWithoutBitmap { found, expected }));
         }
         Ok(index)
     }

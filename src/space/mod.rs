@@ -40,17 +40,17 @@ mod zone;
 
 use crate::disk::bitmap_sum::{Powers, Sum};
 use crate::disk::group_desc::{DescCsum, GroupDesc, GroupDescFormat, GroupFlags};
-use crate::disk::{Group, Layout, PhysBlock};
-use crate::store::{Block, Credits, Store, Transaction};
+use crate::disk::{Flaw, Group, Layout, PhysBlock};
+use crate::store::{About, Block, Credits, Store, Transaction};
 use counters::Counters;
 use deferred::Deferred;
 use groups::{GroupInfo, Groups};
-use index::Extent;
+use index::Span;
 use kernel::alloc::{flags::GFP_KERNEL, KVVec};
-use kernel::error::{code::*, Result};
-use kernel::prelude::*;
+use kernel::error::Result;
 use kernel::sync::atomic::{Atomic, Relaxed};
-use zone::{Range, Zone};
+use kernel::sync::MutexGuard;
+use zone::{BlockRange, Zone};
 
 /// Contiguous blocks of the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,17 +178,25 @@ impl<S: Store> Space<S> {
             for n in 0..format.count {
                 let group = Group::new(first.saturating_add(n));
                 let desc = block.with(|bytes| format.slot(n, bytes).and_then(GroupDesc::parse));
-                let desc = desc.ok_or_else(|| store.bug("a descriptor beyond its block"))?;
+                let desc =
+                    desc.ok_or_else(|| store.bug("a group descriptor is not in its block"))?;
                 if let Some(flaw) = check_desc(layout, group, &desc) {
-                    return Err(store.corrupt(block.nr(), fmt!("group {}: {flaw}", group.get())));
+                    let about = About {
+                        group: Some(group),
+                        ..About::block(block.nr(), &format)
+                    };
+                    return Err(store.flawed(about, flaw));
                 }
                 let base = layout
                     .base_meta_blocks(group)
                     .min(layout.blocks_in_group(group));
-                zone.add(Range::new(layout.group_first_block(group), base))?;
-                zone.add(Range::new(desc.block_bitmap, 1))?;
-                zone.add(Range::new(desc.inode_bitmap, 1))?;
-                zone.add(Range::new(desc.inode_table, layout.inode_table_blocks()))?;
+                zone.add(BlockRange::new(layout.group_first_block(group), base))?;
+                zone.add(BlockRange::new(desc.block_bitmap, 1))?;
+                zone.add(BlockRange::new(desc.inode_bitmap, 1))?;
+                zone.add(BlockRange::new(
+                    desc.inode_table,
+                    layout.inode_table_blocks(),
+                ))?;
                 free_blocks = free_blocks.saturating_add(desc.free_blocks.into());
                 free_inodes = free_inodes.saturating_add(desc.free_inodes.into());
                 dirs = dirs.saturating_add(desc.used_dirs.into());
@@ -197,13 +205,8 @@ impl<S: Store> Space<S> {
             gdt.push_within_capacity(block)?;
         }
         let zone = zone.build()?.map_err(|block| {
-            store.corrupt(
-                block,
-                fmt!(
-                    "group descriptors: two pieces of metadata share block {}",
-                    block.get()
-                ),
-            )
+            let shared = Flaw::GroupShared { block: block.get() };
+            store.flawed(About::NONE, shared)
         })?;
         let bits = match layout.csum_seed() {
             Some(_) => layout.clusters_per_group().max(layout.inodes_per_group()),
@@ -229,16 +232,20 @@ impl<S: Store> Space<S> {
     /// bitmaps, inode tables, what was added by [`Space::add_system`]), so that no inode may map it. Takes no
     /// lock.
     pub fn is_system(&self, start: PhysBlock, len: u32) -> bool {
-        self.zone.overlaps(Range::new(start, len))
+        self.zone.overlaps(BlockRange::new(start, len))
     }
 
     /// Adds blocks to those that no inode may map: the journal's, at mount.
     ///
     /// # Errors
     ///
-    /// `EUCLEAN` where one of them is there already; `ENOMEM`.
-    pub fn add_system(&mut self, start: PhysBlock, len: u32) -> Result {
-        self.zone.insert(Range::new(start, len))
+    /// `EUCLEAN`, reported, where one of them is there already; `ENOMEM`.
+    pub fn add_system(&mut self, store: &S, start: PhysBlock, len: u32) -> Result {
+        if self.zone.insert(BlockRange::new(start, len))? {
+            return Ok(());
+        }
+        let block = start.get();
+        Err(store.flawed(About::NONE, Flaw::JournalOverSystem { block, len }))
     }
 
     /// Where the inode table of a group begins. Takes no lock.
@@ -320,7 +327,7 @@ impl<S: Store> Space<S> {
 
     /// How many blocks of `run` are in the group that it begins in.
     pub fn in_one_group(&self, run: Run) -> u32 {
-        self.parts(run).next().map_or(0, |(_, extent)| extent.len)
+        self.parts(run).next().map_or(0, |(_, span)| span.len)
     }
 
     /// Blocks that change at most when `runs` runs that [`Space::choose`] gave are marked as used.
@@ -358,7 +365,7 @@ impl<S: Store> Space<S> {
     }
 
     /// The parts of a run in the groups that it touches, as far as the file system has it.
-    fn parts(&self, run: Run) -> impl Iterator<Item = (Group, Extent)> + '_ {
+    fn parts(&self, run: Run) -> impl Iterator<Item = (Group, Span)> + '_ {
         let (mut at, mut left) = (run.start, run.len);
         core::iter::from_fn(move || {
             if left == 0 {
@@ -372,7 +379,7 @@ impl<S: Store> Space<S> {
                 .min(left);
             left = left.checked_sub(len)?;
             at = at.checked_add(len.into())?;
-            Some((group, Extent { start, len }))
+            Some((group, Span { start, len }))
         })
     }
 
@@ -382,18 +389,16 @@ impl<S: Store> Space<S> {
         if run.len > 0 && self.layout.contains(run.start, run.len) {
             return Ok(());
         }
-        Err(store.corrupt(
-            run.start,
-            fmt!("no such blocks: {} from {}", run.len, run.start.get()),
-        ))
+        let (block, len) = (run.start.get(), run.len);
+        Err(store.flawed(About::NONE, Flaw::BlockOutside { block, len }))
     }
 
     /// The metadata in a group.
-    fn zone_of(&self, group: Group) -> impl Iterator<Item = Extent> + '_ {
+    fn zone_of(&self, group: Group) -> impl Iterator<Item = Span> + '_ {
         let first = self.layout.group_first_block(group);
-        let range = Range::new(first, self.layout.blocks_in_group(group));
+        let range = BlockRange::new(first, self.layout.blocks_in_group(group));
         self.zone.parts(range).filter_map(move |part| {
-            Some(Extent {
+            Some(Span {
                 start: u32::try_from(part.start.checked_sub(first.get())?).ok()?,
                 len: u32::try_from(part.end.checked_sub(part.start)?).ok()?,
             })
@@ -407,24 +412,35 @@ impl<S: Store> Space<S> {
     }
 
     /// The block of the descriptor table with a group's descriptor, and the index of that.
-    fn desc_slot(&self, group: Group) -> Result<(&Block<S, GroupDescFormat>, u32)> {
+    fn desc_slot(&self, group: Group) -> Option<(&Block<S, GroupDescFormat>, u32)> {
         let per_block = self.layout.descs_per_block();
-        let nr = group.get().checked_div(per_block).ok_or(EUCLEAN)?;
-        let n = group.get().checked_rem(per_block).ok_or(EUCLEAN)?;
-        Ok((self.gdt.get(nr as usize).ok_or(EUCLEAN)?, n))
+        let nr = group.get().checked_div(per_block)?;
+        let n = group.get().checked_rem(per_block)?;
+        Some((self.gdt.get(nr as usize)?, n))
+    }
+
+    /// Takes a group's disk lock.
+    fn lock_disk(&self, store: &S, group: Group) -> Result<MutexGuard<'_, ()>> {
+        match self.groups.disk_lock(group) {
+            Some(lock) => Ok(lock.lock()),
+            None => Err(store.bug("a group has no disk lock")),
+        }
     }
 
     /// A group's descriptor as it is now; it changes under the group's disk lock.
-    fn desc(&self, group: Group) -> Result<GroupDesc> {
-        let (block, n) = self.desc_slot(group)?;
-        block
-            .with(|bytes| block.format().slot(n, bytes).and_then(GroupDesc::parse))
-            .ok_or(EUCLEAN)
+    fn desc(&self, store: &S, group: Group) -> Result<GroupDesc> {
+        self.desc_slot(group)
+            .and_then(|(block, n)| {
+                block.with(|bytes| block.format().slot(n, bytes).and_then(GroupDesc::parse))
+            })
+            .ok_or_else(|| store.bug("a group has no descriptor"))
     }
 
     /// Writes a group's descriptor. Under the group's disk lock.
-    fn write_desc(&self, tx: &mut S::Tx<'_>, group: Group, desc: &GroupDesc) -> Result {
-        let (block, n) = self.desc_slot(group)?;
+    fn write_desc(&self, store: &S, tx: &mut S::Tx<'_>, group: Group, desc: &GroupDesc) -> Result {
+        let (block, n) = self
+            .desc_slot(group)
+            .ok_or_else(|| store.bug("a group has no descriptor"))?;
         tx.edit(block, |bytes| {
             if let Some(slot) = block.format().slot_mut(n, bytes) {
                 desc.store(&self.desc_csum, group, slot);
@@ -439,7 +455,7 @@ impl<S: Store> Space<S> {
 }
 
 /// What is wrong with a descriptor whose checksum is right.
-fn check_desc(layout: &Layout, group: Group, desc: &GroupDesc) -> Option<&'static str> {
+fn check_desc(layout: &Layout, group: Group, desc: &GroupDesc) -> Option<Flaw> {
     let table = layout.inode_table_blocks();
     // Without flex groups all lies in the group itself.
     let within = |start: PhysBlock, len: u32| {
@@ -451,17 +467,26 @@ fn check_desc(layout: &Layout, group: Group, desc: &GroupDesc) -> Option<&'stati
     };
     let inodes = layout.inodes_per_group();
     if !within(desc.block_bitmap, 1) {
-        Some("the block bitmap lies outside")
+        let block = desc.block_bitmap.get();
+        Some(Flaw::GroupBlockBitmap { block })
     } else if !within(desc.inode_bitmap, 1) {
-        Some("the inode bitmap lies outside")
+        let block = desc.inode_bitmap.get();
+        Some(Flaw::GroupInodeBitmap { block })
     } else if !within(desc.inode_table, table) {
-        Some("the inode table lies outside")
+        let block = desc.inode_table.get();
+        Some(Flaw::GroupInodeTable { block })
     } else if desc.free_blocks > layout.blocks_in_group(group) {
-        Some("more free blocks than blocks")
-    } else if desc.free_inodes > inodes || desc.itable_unused > inodes {
-        Some("more free inodes than inodes")
+        let count = desc.free_blocks;
+        Some(Flaw::GroupFreeBlocks { count })
+    } else if desc.free_inodes > inodes {
+        let count = desc.free_inodes;
+        Some(Flaw::GroupFreeInodes { count })
+    } else if desc.itable_unused > inodes {
+        let count = desc.itable_unused;
+        Some(Flaw::GroupUnusedInodes { count })
     } else if desc.used_dirs > inodes.saturating_sub(desc.free_inodes) {
-        Some("more directories than inodes in use")
+        let count = desc.used_dirs;
+        Some(Flaw::GroupDirs { count })
     } else {
         None
     }

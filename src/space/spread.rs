@@ -18,13 +18,13 @@ use kernel::sync::atomic::Relaxed;
 
 /// What a flex group has.
 #[derive(Clone, Copy, Default)]
-struct Room {
+struct FlexRoom {
     inodes: u64,
     blocks: u64,
     dirs: u64,
 }
 
-impl Room {
+impl FlexRoom {
     fn add(self, info: &GroupInfo) -> Self {
         Self {
             inodes: self
@@ -50,7 +50,7 @@ impl<S: Store> Space<S> {
         let flexes = self.layout.flex_group_of(last).saturating_add(1);
         let counts = self.counts();
         let share = |n: u64| n.checked_div(flexes.into()).unwrap_or(0);
-        let average = Room {
+        let average = FlexRoom {
             inodes: share(counts.free_inodes),
             blocks: share(counts.free_blocks),
             dirs: share(counts.dirs),
@@ -67,16 +67,16 @@ impl<S: Store> Space<S> {
     }
 
     /// Room of flex group number `flex`.
-    fn flex_room(&self, flex: u32) -> Room {
+    fn flex_room(&self, flex: u32) -> FlexRoom {
         let first = flex.saturating_mul(self.flex_groups());
         (first..first.saturating_add(self.flex_groups()))
             .map_while(|nr| self.groups.get(Group::new(nr)))
-            .fold(Room::default(), Room::add)
+            .fold(FlexRoom::default(), FlexRoom::add)
     }
 
     /// For a directory in the root: from a place that moves on with each, the flex group with the fewest
     /// directories among those with hardly less room than the average.
-    fn spread_flex(&self, flexes: u32, average: Room) -> Option<u32> {
+    fn spread_flex(&self, flexes: u32, average: FlexRoom) -> Option<u32> {
         // A step that is odd and large visits everything, far apart.
         let turn = self.spread.fetch_add(1, Relaxed).wrapping_mul(0x9e37_79b1);
         let start = ((u64::from(turn) * u64::from(flexes)) >> 32) as u32;
@@ -97,7 +97,7 @@ impl<S: Store> Space<S> {
 
     /// For other directories: the parent's flex group or the next one that has some room left and not much
     /// more directories than the others.
-    fn near_flex(&self, home: u32, flexes: u32, average: Room) -> Option<u32> {
+    fn near_flex(&self, home: u32, flexes: u32, average: FlexRoom) -> Option<u32> {
         let per_flex =
             u64::from(self.layout.inodes_per_group()).saturating_mul(self.flex_groups().into());
         let most_dirs = average.dirs.saturating_add(per_flex >> 4);

@@ -158,7 +158,7 @@ done
 mkimg -O ^extent,^64bit img
 log_mark
 expect_mount_errno EINVAL img
-[ "$(log_lines | grep -c 'iomapfs (loop[0-9]*): needs the feature extent')" = 1 ] || fail "the feature extent is not asked for once"
+[ "$(log_lines | grep -c 'iomapfs (loop[0-9]*): the file system needs the feature extent')" = 1 ] || fail "the feature extent is not asked for once"
 head -c 1M /dev/zero >zeros
 log_mark
 expect_mount_errno EINVAL zeros

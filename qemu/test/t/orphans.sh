@@ -110,7 +110,7 @@ mount_fs left
 mount -o remount,ro "$MNT"
 log_mark
 mount -o remount,rw "$MNT"
-log_since 'iomapfs.*: orphan inode [0-9]+: is of a kind that is not supported'
+log_since 'iomapfs.*: orphan inode [0-9]+: the inode has a form that is not supported'
 exec 5>"$MNT/ours"
 text 300000 >&5
 rm "$MNT/ours"

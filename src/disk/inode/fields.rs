@@ -1,40 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What fields of an inode mean: type, flags, points in time (Documentation/filesystems/ext4/inodes.rst).
-
-/// The type of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum FileKind {
-    Fifo,
-    CharDevice,
-    Directory,
-    BlockDevice,
-    Regular,
-    Symlink,
-    Socket,
-}
-
-impl FileKind {
-    /// From `i_mode`; `None` where it has no type that there is.
-    pub fn from_mode(mode: u16) -> Option<Self> {
-        Some(match mode & 0xf000 {
-            0x1000 => Self::Fifo,
-            0x2000 => Self::CharDevice,
-            0x4000 => Self::Directory,
-            0x6000 => Self::BlockDevice,
-            0x8000 => Self::Regular,
-            0xa000 => Self::Symlink,
-            0xc000 => Self::Socket,
-            _ => return None,
-        })
-    }
-
-    /// Whether `i_block` holds a device number.
-    pub fn is_device(self) -> bool {
-        matches!(self, Self::CharDevice | Self::BlockDevice)
-    }
-}
+//! What fields of an inode mean: flags, points in time (Documentation/filesystems/ext4/inodes.rst).
 
 /// `i_flags`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,14 +62,14 @@ impl InodeFlags {
 
 /// A point in time: seconds since 1970, and nanoseconds after that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Time {
+pub struct DiskTime {
     /// Seconds; before 1970 negative.
     pub sec: i64,
     /// Nanoseconds, below 10^9.
     pub nsec: u32,
 }
 
-impl Time {
+impl DiskTime {
     /// First second that an inode can hold.
     pub const MIN_SEC: i64 = i32::MIN as i64;
     /// Last second that an inode of more than 128 bytes can hold.

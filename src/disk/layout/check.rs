@@ -59,14 +59,19 @@ impl fmt::Display for Refusal {
         match self {
             Self::NoMagic => f.write_str("no ext4 file system found"),
             Self::Checksum => f.write_str("the super block has a wrong checksum"),
-            Self::ChecksumType(nr) => write!(f, "unknown checksum type {nr}"),
+            Self::ChecksumType(nr) => write!(
+                f,
+                "super block: s_checksum_type is {nr}: not a known type of checksum"
+            ),
             Self::Features(set) => {
                 f.write_str("unsupported features: ")?;
                 fmt::Display::fmt(set, f)
             }
-            Self::MissingFeature(name) => write!(f, "needs the feature {name}"),
+            Self::MissingFeature(name) => write!(f, "the file system needs the feature {name}"),
             Self::FeaturesForWriting(set) => {
-                f.write_str("can only be mounted read-only because of the features: ")?;
+                f.write_str(
+                    "the file system can only be mounted read-only because of the features: ",
+                )?;
                 fmt::Display::fmt(set, f)
             }
             Self::Field(name, value, what) => write!(f, "super block: {name} is {value}: {what}"),
@@ -79,18 +84,37 @@ fn div_ceil(n: u64, d: NonZeroU64) -> u64 {
     (n / d).saturating_add(u64::from(n % d != 0))
 }
 
-fn field<T>(
+/// Refuses field `name`, which has this value, unless it is `ok`.
+fn require(
     ok: bool,
     name: &'static str,
     value: impl Into<u64>,
     what: &'static str,
-    then: T,
-) -> Result<T, Refusal> {
-    if ok {
-        Ok(then)
-    } else {
-        Err(Refusal::Field(name, value.into(), what))
+) -> Result<(), Refusal> {
+    match ok {
+        true => Ok(()),
+        false => Err(Refusal::Field(name, value.into(), what)),
     }
+}
+
+/// What the super block says of inodes.
+struct Inodes {
+    size: u16,
+    first: u32,
+    want_extra_isize: u16,
+    per_block: NonZeroU32,
+    per_group: NonZeroU32,
+}
+
+/// What the super block says of groups.
+struct Groups {
+    desc_size: u16,
+    cluster_bits: u8,
+    blocks_per_group: NonZeroU32,
+    blocks_count: u64,
+    first_data_block: u32,
+    count: u32,
+    gdt_blocks: u32,
 }
 
 impl Layout {
@@ -120,8 +144,49 @@ impl Layout {
     /// The first thing found for which the file system cannot be mounted, for writing unless `read_only`.
     pub fn new(raw: &RawSuper, device_blocks: u64, read_only: bool) -> Result<Self, Refusal> {
         let block_size = Self::probe_block_size(raw)?;
-        let bits_per_block = block_size.bytes().saturating_mul(8);
+        Self::check_features(raw, read_only)?;
+        let inodes = Self::check_inodes(raw, block_size)?;
+        let groups = Self::check_groups(raw, block_size, device_blocks)?;
+        let inodes_count = Self::check_inodes_count(raw, &inodes, &groups)?;
+        let (journal_ino, orphan_file_ino) = Self::check_named_inodes(raw)?;
 
+        Ok(Self {
+            features: raw.features(),
+            uuid: raw.uuid,
+            csum_seed: raw.csum_seed(),
+            block_size,
+            blocks_count: groups.blocks_count,
+            first_data_block: groups.first_data_block,
+            blocks_per_group: groups.blocks_per_group,
+            cluster_bits: groups.cluster_bits,
+            recorded_overhead: raw.overhead_clusters.get(),
+            groups: groups.count,
+            inodes_per_group: inodes.per_group,
+            inodes_per_block: inodes.per_block,
+            inodes_count,
+            first_ino: inodes.first,
+            inode_size: inodes.size,
+            want_extra_isize: inodes.want_extra_isize,
+            desc_size: groups.desc_size,
+            gdt_blocks: groups.gdt_blocks,
+            reserved_gdt_blocks: raw.reserved_gdt_blocks.get(),
+            flex_bits: Self::flex_bits_of(raw),
+            backup_groups: raw.backup_bgs.map(|nr| nr.get()),
+            reserved_blocks: raw.reserved_blocks_count().min(groups.blocks_count),
+            reserve_owner: raw.reserve_owner(),
+            hash: HashParams {
+                seed: raw.hash_seed.map(|word| word.get()),
+                version: raw.def_hash_version,
+                unsigned: raw.flags.get() & FLAG_SIGNED_HASH == 0,
+            },
+            journal_ino,
+            orphan_file_ino,
+            creator_is_linux: raw.creator_os.get() == OS_LINUX,
+        })
+    }
+
+    /// Features, and what of the super block can be trusted: its maker and its checksum.
+    fn check_features(raw: &RawSuper, read_only: bool) -> Result<(), Refusal> {
         let features = raw.features();
         if let Some(set) = features.unsupported() {
             return Err(Refusal::Features(set));
@@ -133,136 +198,95 @@ impl Layout {
             return Err(Refusal::FeaturesForWriting(set));
         }
         let creator = raw.creator_os.get();
-        field(
+        require(
             creator != OS_HURD,
             "s_creator_os",
             creator,
             "inodes of the Hurd are not supported",
-            (),
         )?;
-        let csum_seed = raw.csum_seed();
-        if csum_seed.is_some() && raw.checksum_type != 1 {
+        if raw.csum_seed().is_some() && raw.checksum_type != 1 {
             return Err(Refusal::ChecksumType(raw.checksum_type));
         }
-        if !raw.checksum_ok() {
-            return Err(Refusal::Checksum);
+        match raw.checksum_ok() {
+            true => Ok(()),
+            false => Err(Refusal::Checksum),
         }
+    }
 
-        let revision_0 = raw.rev_level.get() == GOOD_OLD_REV;
-        let (inode_size, first_ino) = if revision_0 {
-            (GOOD_OLD_INODE_SIZE, GOOD_OLD_FIRST_INO)
-        } else {
-            (raw.inode_size.get(), raw.first_ino.get())
+    /// Sizes and numbers of inodes.
+    fn check_inodes(raw: &RawSuper, block_size: BlockSize) -> Result<Inodes, Refusal> {
+        let (size, first) = match raw.rev_level.get() == GOOD_OLD_REV {
+            true => (GOOD_OLD_INODE_SIZE, GOOD_OLD_FIRST_INO),
+            false => (raw.inode_size.get(), raw.first_ino.get()),
         };
-        field(
-            inode_size >= GOOD_OLD_INODE_SIZE
-                && inode_size.is_power_of_two()
-                && u32::from(inode_size) <= block_size.bytes(),
-            "s_inode_size",
-            inode_size,
-            "not an inode size",
-            (),
-        )?;
-        field(
-            first_ino >= GOOD_OLD_FIRST_INO,
-            "s_first_ino",
-            first_ino,
-            "below the reserved inodes",
-            (),
-        )?;
-        let want_extra_isize = Self::check_extra_isize(raw, inode_size)?;
-
-        let desc_size = if features.has_incompat(incompat::SIXTY_FOUR_BIT) {
-            let size = raw.desc_size.get();
-            field(
-                (DESC_SIZE_64BIT..=1024).contains(&size)
-                    && size.is_power_of_two()
-                    && u32::from(size) <= block_size.bytes(),
-                "s_desc_size",
-                size,
-                "not the size of a group descriptor",
-                size,
-            )?
-        } else {
-            DESC_SIZE_32BIT
-        };
-
-        let cluster_bits = Self::check_cluster_size(raw)?;
-        let per_group = raw.blocks_per_group.get();
-        let clusters_per_group = per_group.wrapping_shr(cluster_bits.into());
-        // Whole bytes of a bitmap with a bit for each cluster.
-        let unit_bits = u32::from(cluster_bits).saturating_add(3);
-        let blocks_per_group = NonZeroU32::new(per_group)
-            .filter(|n| clusters_per_group <= bits_per_block && n.trailing_zeros() >= unit_bits)
+        let per_block = NonZeroU32::new(block_size.bytes() / u32::from(size).max(1))
+            .filter(|_| size >= GOOD_OLD_INODE_SIZE && size.is_power_of_two())
             .ok_or(Refusal::Field(
-                "s_blocks_per_group",
-                per_group.into(),
-                "not what a bitmap can hold",
+                "s_inode_size",
+                size.into(),
+                "not an inode size",
             ))?;
-        field(
-            raw.clusters_per_group.get() == clusters_per_group,
-            "s_clusters_per_group",
-            raw.clusters_per_group.get(),
-            "not the clusters of a group",
-            (),
+        require(
+            first >= GOOD_OLD_FIRST_INO,
+            "s_first_ino",
+            first,
+            "an inode that is reserved",
         )?;
-
-        let per_block = block_size.bytes() / u32::from(inode_size);
-        let inodes_per_block = NonZeroU32::new(per_block).ok_or(Refusal::Field(
-            "s_inode_size",
-            inode_size.into(),
-            "larger than a block",
-        ))?;
+        let want_extra_isize = Self::check_extra_isize(raw, size)?;
         let per_group = raw.inodes_per_group.get();
-        let inodes_per_group = NonZeroU32::new(per_group)
+        let per_group = NonZeroU32::new(per_group)
             .filter(|n| {
-                n.get() >= per_block
-                    && n.get() <= bits_per_block
+                n.get() >= per_block.get()
+                    && n.get() <= block_size.bytes().saturating_mul(8)
                     && n.get() % 8 == 0
-                    && n.get() % inodes_per_block == 0
+                    && n.get() % per_block == 0
             })
             .ok_or(Refusal::Field(
                 "s_inodes_per_group",
                 per_group.into(),
-                "not what a bitmap can hold, or no whole blocks of inodes",
+                "more than a bitmap can hold, or not whole blocks of inodes",
             ))?;
+        Ok(Inodes {
+            size,
+            first,
+            want_extra_isize,
+            per_block,
+            per_group,
+        })
+    }
 
+    /// Blocks, the groups that they make, and the descriptors of these.
+    fn check_groups(
+        raw: &RawSuper,
+        block_size: BlockSize,
+        device_blocks: u64,
+    ) -> Result<Groups, Refusal> {
+        let desc_size = Self::check_desc_size(raw, block_size)?;
+        let cluster_bits = Self::check_cluster_size(raw)?;
+        let blocks_per_group = Self::check_group_size(raw, block_size, cluster_bits)?;
         let blocks_count = raw.blocks_count();
-        field(
-            blocks_count <= PhysBlock::MAX,
-            "s_blocks_count",
-            blocks_count,
-            "more than extents can reach",
-            (),
-        )?;
-        field(
-            blocks_count <= device_blocks,
-            "s_blocks_count",
-            blocks_count,
-            "more than the device has",
-            (),
-        )?;
         let first_data_block = raw.first_data_block.get();
-        field(
+        let of_blocks = |ok, what| require(ok, "s_blocks_count", blocks_count, what);
+        of_blocks(
+            blocks_count <= PhysBlock::MAX,
+            "more than extents can reach",
+        )?;
+        of_blocks(blocks_count <= device_blocks, "more than the device has")?;
+        require(
             u64::from(first_data_block) == SUPER_OFFSET.wrapping_shr(block_size.bits())
                 // With clusters the groups begin with block 0, whatever the block size.
                 || first_data_block == 0 && cluster_bits > 0,
             "s_first_data_block",
             first_data_block,
             "not the block with the super block",
-            (),
         )?;
-        field(
+        of_blocks(
             u64::from(first_data_block) < blocks_count,
-            "s_blocks_count",
-            blocks_count,
-            "ends before the first group",
-            (),
+            "the file system ends before its first group",
         )?;
         let in_groups = blocks_count.saturating_sub(first_data_block.into());
-        let groups = div_ceil(in_groups, blocks_per_group.into());
-        let descs_per_block = block_size.bytes() / u32::from(desc_size);
-        let groups = u32::try_from(groups)
+        let descs_per_block = block_size.bytes() / u32::from(desc_size).max(1);
+        let count = u32::try_from(div_ceil(in_groups, blocks_per_group.into()))
             .ok()
             .filter(|n| n.checked_add(descs_per_block).is_some())
             .ok_or(Refusal::Field(
@@ -271,109 +295,128 @@ impl Layout {
                 "too many groups",
             ))?;
 
-        let inodes_count = raw.inodes_count.get();
-        field(
-            u64::from(groups).checked_mul(inodes_per_group.get().into())
-                == Some(inodes_count.into()),
-            "s_inodes_count",
-            inodes_count,
-            "not the inodes of all groups",
-            (),
-        )?;
-        field(
-            first_ino <= inodes_count,
-            "s_first_ino",
-            first_ino,
-            "past the last inode",
-            (),
-        )?;
-
-        let reserved_gdt_blocks = raw.reserved_gdt_blocks.get();
-        field(
-            u32::from(reserved_gdt_blocks) <= block_size.bytes() / 4,
-            "s_reserved_gdt_blocks",
-            reserved_gdt_blocks,
+        let reserved = raw.reserved_gdt_blocks.get();
+        let of_reserved = |ok, what| require(ok, "s_reserved_gdt_blocks", reserved, what);
+        of_reserved(
+            u32::from(reserved) <= block_size.bytes() / 4,
             "more than the resize inode can map",
-            (),
         )?;
         let per_block = NonZeroU64::new(descs_per_block.into()).unwrap_or(NonZeroU64::MIN);
-        let gdt_blocks = div_ceil(groups.into(), per_block) as u32;
-        let base_meta = u64::from(gdt_blocks) + u64::from(reserved_gdt_blocks) + 1;
-        field(
+        let gdt_blocks = div_ceil(count.into(), per_block) as u32;
+        let base_meta = u64::from(gdt_blocks) + u64::from(reserved) + 1;
+        of_reserved(
             base_meta < u64::from(blocks_per_group.get()) && base_meta < in_groups,
-            "s_reserved_gdt_blocks",
-            reserved_gdt_blocks,
             "the group descriptors do not fit into a group",
-            (),
         )?;
+        Ok(Groups {
+            desc_size,
+            cluster_bits,
+            blocks_per_group,
+            blocks_count,
+            first_data_block,
+            count,
+            gdt_blocks,
+        })
+    }
 
-        let flex_bits = if features.has_incompat(incompat::FLEX_BG) {
-            // As ext4 does: a size that makes no sense is no flex_bg.
-            match raw.log_groups_per_flex {
-                bits @ 1..=31 => bits,
-                _ => 0,
+    /// Bytes of a group descriptor.
+    fn check_desc_size(raw: &RawSuper, block_size: BlockSize) -> Result<u16, Refusal> {
+        if !raw.features().has_incompat(incompat::SIXTY_FOUR_BIT) {
+            return Ok(DESC_SIZE_32BIT);
+        }
+        let size = raw.desc_size.get();
+        require(
+            (DESC_SIZE_64BIT..=1024).contains(&size)
+                && size.is_power_of_two()
+                && u32::from(size) <= block_size.bytes(),
+            "s_desc_size",
+            size,
+            "not the size of a group descriptor",
+        )?;
+        Ok(size)
+    }
+
+    /// Blocks of a group: whole bytes of a bitmap with a bit for each cluster.
+    fn check_group_size(
+        raw: &RawSuper,
+        block_size: BlockSize,
+        cluster_bits: u8,
+    ) -> Result<NonZeroU32, Refusal> {
+        let blocks = raw.blocks_per_group.get();
+        let clusters = blocks.wrapping_shr(cluster_bits.into());
+        let unit_bits = u32::from(cluster_bits).saturating_add(3);
+        let size = NonZeroU32::new(blocks)
+            .filter(|n| {
+                clusters <= block_size.bytes().saturating_mul(8) && n.trailing_zeros() >= unit_bits
+            })
+            .ok_or(Refusal::Field(
+                "s_blocks_per_group",
+                blocks.into(),
+                "not whole bytes of a bitmap that fits into a block",
+            ))?;
+        require(
+            raw.clusters_per_group.get() == clusters,
+            "s_clusters_per_group",
+            raw.clusters_per_group.get(),
+            "not s_blocks_per_group in clusters",
+        )?;
+        Ok(size)
+    }
+
+    /// The inodes of all groups.
+    fn check_inodes_count(
+        raw: &RawSuper,
+        inodes: &Inodes,
+        groups: &Groups,
+    ) -> Result<u32, Refusal> {
+        let count = raw.inodes_count.get();
+        let expected = u64::from(groups.count).checked_mul(inodes.per_group.get().into());
+        require(
+            expected == Some(count.into()),
+            "s_inodes_count",
+            count,
+            "not s_inodes_per_group for each group",
+        )?;
+        require(
+            inodes.first <= count,
+            "s_first_ino",
+            inodes.first,
+            "past the last inode",
+        )?;
+        Ok(count)
+    }
+
+    /// How many groups a flex group has, as a base-two logarithm. As ext4 has it, a size that makes no sense is none.
+    fn flex_bits_of(raw: &RawSuper) -> u8 {
+        match raw.log_groups_per_flex {
+            bits @ 1..=31 if raw.features().has_incompat(incompat::FLEX_BG) => bits,
+            _ => 0,
+        }
+    }
+
+    /// The inodes of the journal and of the orphan file. A journal without an inode is on another device.
+    fn check_named_inodes(raw: &RawSuper) -> Result<(Option<Ino>, Option<Ino>), Refusal> {
+        let named = |feature, name, nr: u32| {
+            if !raw.features().has_compat(feature) {
+                return Ok(None);
             }
-        } else {
-            0
+            require(nr <= raw.inodes_count.get(), name, nr, "no such inode")?;
+            Ok(Ino::new(nr))
         };
-
-        let named_inode = |present: bool, name, nr: u32| match Ino::new(nr) {
-            Some(ino) if present && nr <= inodes_count => Ok(Some(ino)),
-            None if present => Ok(None),
-            _ if present => Err(Refusal::Field(name, nr.into(), "no such inode")),
-            _ => Ok(None),
-        };
-        let journal_ino = named_inode(
-            features.has_compat(compat::HAS_JOURNAL),
+        let journal = named(
+            compat::HAS_JOURNAL,
             "s_journal_inum",
             raw.journal_inum.get(),
         )?;
-        let orphan_file_ino = named_inode(
-            features.has_compat(compat::ORPHAN_FILE),
+        let nr = raw.orphan_file_inum.get();
+        let orphan_file = named(compat::ORPHAN_FILE, "s_orphan_file_inum", nr)?;
+        require(
+            orphan_file.is_some() || !raw.features().has_compat(compat::ORPHAN_FILE),
             "s_orphan_file_inum",
-            raw.orphan_file_inum.get(),
-        )?;
-        field(
-            orphan_file_ino.is_some() || !features.has_compat(compat::ORPHAN_FILE),
-            "s_orphan_file_inum",
-            raw.orphan_file_inum.get(),
+            nr,
             "no such inode",
-            (),
         )?;
-
-        Ok(Self {
-            features,
-            uuid: raw.uuid,
-            csum_seed,
-            block_size,
-            blocks_count,
-            first_data_block,
-            blocks_per_group,
-            cluster_bits,
-            recorded_overhead: raw.overhead_clusters.get(),
-            groups,
-            inodes_per_group,
-            inodes_per_block,
-            inodes_count,
-            first_ino,
-            inode_size,
-            want_extra_isize,
-            desc_size,
-            gdt_blocks,
-            reserved_gdt_blocks,
-            flex_bits,
-            backup_groups: raw.backup_bgs.map(|nr| nr.get()),
-            reserved_blocks: raw.reserved_blocks_count().min(blocks_count),
-            reserve_owner: raw.reserve_owner(),
-            hash: HashParams {
-                seed: raw.hash_seed.map(|word| word.get()),
-                version: raw.def_hash_version,
-                unsigned: raw.flags.get() & FLAG_SIGNED_HASH == 0,
-            },
-            journal_ino,
-            orphan_file_ino,
-            creator_is_linux: creator == OS_LINUX,
-        })
+        Ok((journal, orphan_file))
     }
 
     /// How many times larger than a block a cluster is, as a base-two logarithm: 0 without the feature `bigalloc`.
@@ -408,13 +451,8 @@ impl Layout {
                 ("s_want_extra_isize", raw.want_extra_isize.get()),
                 ("s_min_extra_isize", raw.min_extra_isize.get()),
             ] {
-                field(
-                    size <= room && size % 4 == 0,
-                    name,
-                    size,
-                    "does not fit the inodes",
-                    (),
-                )?;
+                let ok = size <= room && size % 4 == 0;
+                require(ok, name, size, "does not fit s_inode_size")?;
                 want = want.max(size);
             }
         }

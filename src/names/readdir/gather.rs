@@ -2,12 +2,12 @@
 
 //! Names that were read, in the order of their hashes, until they are listed.
 
-use super::{Listed, Place, Progress, DOT, DOTDOT};
-use crate::disk::dirent::{DirLeafFormat, FileType};
+use super::{Listed, Listing, Position, DOT, DOTDOT};
+use crate::disk::dirent::DirLeafFormat;
 use crate::disk::hash::{NameHash, NameHasher};
-use crate::disk::Ino;
-use crate::names::access::{bad_entry, Directory};
-use crate::names::sort::sort_by;
+use crate::disk::{FileType, Ino};
+use crate::names::access::{bad_leaf, Directory};
+use crate::sort::sort_by;
 use crate::store::{Block, Store};
 use kernel::alloc::flags::GFP_KERNEL;
 use kernel::alloc::KVec;
@@ -19,16 +19,16 @@ const GATHER_MAX: usize = 16 * 1024;
 
 /// A name among those gathered.
 #[derive(Clone, Copy)]
-struct Item {
+struct GatheredName {
     hash: NameHash,
     ino: Ino,
-    file_type: FileType,
+    file_type: Option<FileType>,
     /// Where the name is among those gathered.
     at: u32,
     len: u8,
 }
 
-impl Item {
+impl GatheredName {
     fn name<'a>(&self, names: &'a [u8]) -> &'a [u8] {
         let name = names.get(self.at as usize..);
         name.and_then(|name| name.get(..self.len as usize))
@@ -37,11 +37,11 @@ impl Item {
 }
 
 /// Names that were read and not listed yet.
-pub(super) struct Rest {
+pub(super) struct Unlisted {
     /// What the names are in: whole blocks, for the most part.
     bytes: KVec<u8>,
     /// In order.
-    items: KVec<Item>,
+    items: KVec<GatheredName>,
     /// How many of them were listed.
     listed: usize,
     /// Where to go on behind them: a position, or behind the last of them.
@@ -50,14 +50,14 @@ pub(super) struct Rest {
     pub(super) version: u64,
 }
 
-impl Rest {
+impl Unlisted {
     /// Gives the names to `emit` and moves `place`: behind them, or to the first that was not taken.
     pub(super) fn emit(
         &mut self,
-        place: &mut Place,
+        place: &mut Position,
         emit: &mut impl FnMut(Listed<'_>) -> bool,
-    ) -> Progress {
-        let mut last: Option<&Item> = None;
+    ) -> Listing {
+        let mut last: Option<&GatheredName> = None;
         for item in self.items.iter().skip(self.listed) {
             let pos = place.pos_of(item.hash);
             let listed = Listed {
@@ -75,7 +75,7 @@ impl Rest {
                     None if place.pos == pos => {}
                     _ => place.set(pos),
                 }
-                return Progress::Stopped;
+                return Listing::Stopped;
             }
             last = Some(item);
             self.listed = self.listed.saturating_add(1);
@@ -86,7 +86,7 @@ impl Rest {
             // There was nothing.
             (None, None) => {}
         }
-        Progress::More
+        Listing::More
     }
 }
 
@@ -94,7 +94,7 @@ impl Rest {
 struct Chosen<'a> {
     /// They come behind this.
     bound: (NameHash, &'a [u8]),
-    items: KVec<Item>,
+    items: KVec<GatheredName>,
     /// Whether names that come late in the order were left out: all but those of `items` when that was
     /// decided, and those that sort before the last of them.
     cut: bool,
@@ -102,7 +102,7 @@ struct Chosen<'a> {
 
 impl Chosen<'_> {
     /// Takes a name in if it is in the range. `bytes` is what the names are in.
-    fn add(&mut self, bytes: &[u8], item: Item) -> Result {
+    fn add(&mut self, bytes: &[u8], item: GatheredName) -> Result {
         let key = (item.hash, item.name(bytes));
         let behind = match self.items.last() {
             Some(last) if self.cut => key > (last.hash, last.name(bytes)),
@@ -129,7 +129,7 @@ impl Chosen<'_> {
     }
 }
 
-/// Names of one or more blocks, for a [`Rest`].
+/// Names of one or more blocks, for an [`Unlisted`].
 pub(super) struct Gathered<'a> {
     hasher: NameHasher,
     /// The blocks.
@@ -156,9 +156,9 @@ impl<'a> Gathered<'a> {
         hash: NameHash,
         name: &[u8],
         ino: Ino,
-        file_type: FileType,
+        file_type: Option<FileType>,
     ) -> Result {
-        let item = Item {
+        let item = GatheredName {
             hash,
             ino,
             file_type,
@@ -182,14 +182,14 @@ impl<'a> Gathered<'a> {
         block.with(|bytes| self.bytes.extend_from_slice(bytes, GFP_KERNEL))?;
         let copy = self.bytes.get(start..).unwrap_or(&[]);
         for entry in block.format().entries(copy) {
-            let entry = entry.map_err(|bad| bad_entry(dir, block.nr(), bad))?;
+            let entry = entry.map_err(|flaw| bad_leaf(dir, block, flaw))?;
             let Some(ino) = entry.ino else { continue };
             let hash = match entry.name {
                 b"." => DOT,
                 b".." => DOTDOT,
                 name => self.hasher.hash(name),
             };
-            let item = Item {
+            let item = GatheredName {
                 hash,
                 ino,
                 file_type: entry.file_type,
@@ -222,9 +222,9 @@ impl<'a> Gathered<'a> {
     }
 
     /// All of them in order. Behind them it goes on at `next`, if none was left out.
-    pub(super) fn finish(mut self, next: u64, version: u64) -> Result<Rest> {
+    pub(super) fn finish(mut self, next: u64, version: u64) -> Result<Unlisted> {
         self.chosen.sort(&self.bytes)?;
-        Ok(Rest {
+        Ok(Unlisted {
             bytes: self.bytes,
             items: self.chosen.items,
             listed: 0,

@@ -9,9 +9,10 @@
 
 use super::Directory;
 use crate::change::Dir;
+use crate::disk::FileType;
 use crate::linux::dir::{self, Emitter, EntryKind};
 use crate::linux::task;
-use crate::names::{self, Cursor, FileType, Listed, Progress};
+use crate::names::{self, Cursor, Listed, Listing};
 use crate::ops::{durable, Fs, Node};
 use core::pin::Pin;
 use kernel::prelude::*;
@@ -49,10 +50,10 @@ impl dir::Operations for Directory {
             // The names before a bad block were given: the next call must not begin with the last of them again.
             .inspect_err(|_| to.set_pos(cursor.pos()))?;
             match progress {
-                Progress::More => {}
+                Listing::More => {}
                 // The position is that of the name which was not taken.
-                Progress::Stopped => return Ok(()),
-                Progress::End => {
+                Listing::Stopped => return Ok(()),
+                Listing::End => {
                     to.set_pos(cursor.pos());
                     return Ok(());
                 }
@@ -67,15 +68,15 @@ impl dir::Operations for Directory {
 }
 
 /// What `readdir(3)` calls a type.
-fn entry_kind(file_type: FileType) -> EntryKind {
+fn entry_kind(file_type: Option<FileType>) -> EntryKind {
     match file_type {
-        FileType::Unknown => EntryKind::Unknown,
-        FileType::Regular => EntryKind::Regular,
-        FileType::Directory => EntryKind::Directory,
-        FileType::CharDevice => EntryKind::CharDevice,
-        FileType::BlockDevice => EntryKind::BlockDevice,
-        FileType::Fifo => EntryKind::Fifo,
-        FileType::Socket => EntryKind::Socket,
-        FileType::Symlink => EntryKind::Symlink,
+        None => EntryKind::Unknown,
+        Some(FileType::Regular) => EntryKind::Regular,
+        Some(FileType::Directory) => EntryKind::Directory,
+        Some(FileType::CharDevice) => EntryKind::CharDevice,
+        Some(FileType::BlockDevice) => EntryKind::BlockDevice,
+        Some(FileType::Fifo) => EntryKind::Fifo,
+        Some(FileType::Socket) => EntryKind::Socket,
+        Some(FileType::Symlink) => EntryKind::Symlink,
     }
 }

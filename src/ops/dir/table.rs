@@ -10,7 +10,7 @@ use super::Directory;
 use crate::change::create::{self, What};
 use crate::change::rename::{self, Side};
 use crate::change::{link, Dir, Live};
-use crate::disk::inode::FileKind;
+use crate::disk::{FileType, Flaw};
 use crate::linux::attr::Idmap;
 use crate::linux::dentry::Entry;
 use crate::linux::inode::{InodeRef, Ready};
@@ -32,19 +32,16 @@ impl DirectoryOperations for Directory {
             return Ok(None);
         };
         let volume = dir.data().volume();
-        let bad = |what| {
-            let (number, ino) = (dir.number(), found.ino.get());
-            volume.store.corrupt(
-                dir.ino(),
-                fmt!("directory {number}: a name leads to {what}, {ino}"),
-            )
-        };
+        let bad = |flaw| volume.store.flawed(dir.ino(), flaw);
         if found.ino == dir.ino() {
-            return Err(bad("itself"));
+            return Err(bad(Flaw::DirEntrySelf));
         }
         match read::get(dir.super_block(), found.ino) {
             Ok(node) => Ok(Some(node)),
-            Err(error) if error == ESTALE => Err(bad("an inode that is not in use")),
+            Err(error) if error == ESTALE => {
+                let ino = found.ino.get();
+                Err(bad(Flaw::DirEntryUnused { ino }))
+            }
             Err(error) => Err(error),
         }
     }
@@ -60,8 +57,8 @@ impl DirectoryOperations for Directory {
         mode: u16,
         device: u32,
     ) -> Result<Ready<'a, Fs>> {
-        let what = match FileKind::from_mode(mode) {
-            Some(FileKind::Regular) => What::Plain,
+        let what = match FileType::from_mode(mode) {
+            Some(FileType::Regular) => What::Plain,
             _ => What::Special,
         };
         make(idmap, dir, name, mode, 1, device, what)

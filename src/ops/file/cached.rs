@@ -26,7 +26,7 @@ fn write_once(iocb: &mut Kiocb<'_, Fs>, from: &mut IterSource<'_>) -> Result<usi
         let (lock, count) = prepare(iocb, from, need)?;
         let Held::Exclusive(lock) = lock else {
             let store = &node.data().volume().store;
-            return Err(store.bug("a write is not alone that asked to be"));
+            return Err(store.bug("a write that asked for the inode lock alone shares it"));
         };
         if count == 0 {
             return Ok(0);

@@ -9,7 +9,7 @@
 
 use super::iomap_ops::discard_delayed;
 use super::lookup::{lookup_locked, to_map, unchanged, with_core, Blocks, MAX_RUN};
-use crate::change::publish::{publish, Written};
+use crate::change::publish::{publish, WrittenData};
 use crate::change::Live;
 use crate::linux::iomap::dio;
 use crate::linux::iomap::ioend::{Batch, Writer};
@@ -53,7 +53,7 @@ impl dio::Write for DirectWrite {
     }
 
     fn end_io(node: &Node, written: &dio::Written) -> Result {
-        let written = Written {
+        let written = WrittenData {
             pos: written.pos,
             end: written.pos.saturating_add(written.len),
             unwritten: written.unwritten,
@@ -74,7 +74,7 @@ pub(crate) fn complete_writes(node: &Node, batch: &mut Batch<'_>) {
     // Nobody would write it again: for want of memory it would be lost. It is not waited for within a transaction,
     // the commit of which may be what gives some back.
     batch.each(|range| {
-        let written = Written {
+        let written = WrittenData {
             pos: range.pos,
             end: range.end(),
             unwritten: range.unwritten,

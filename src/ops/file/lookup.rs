@@ -64,7 +64,11 @@ pub(crate) fn to_map(volume: &Volume, mapping: &Mapping, flags: MapFlags) -> Res
     let (start, len) = byte_range(volume, mapping);
     let place = || {
         let phys = mapping.phys.map(|phys| phys.get() << bits);
-        phys.ok_or_else(|| volume.store.bug("a mapping has blocks that are nowhere"))
+        phys.ok_or_else(|| {
+            volume
+                .store
+                .bug("a mapping with blocks has no device block")
+        })
     };
     let extent = match mapping.state {
         State::Hole => Extent::Hole,

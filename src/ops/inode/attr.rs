@@ -3,8 +3,9 @@
 //! Attributes of inodes, whatever their type of file: how they are told and changed.
 
 use super::convert::{from_disk, vfs_flags};
-use crate::change::{self, reservation, Live, Part};
-use crate::disk::inode::{FileKind, InodeFlags};
+use crate::change::{self, reservation, InodePart, Live};
+use crate::disk::inode::InodeFlags;
+use crate::disk::FileType;
 use crate::linux::attr::{attributes, Attr, Idmap, Stat, Wanted};
 use crate::linux::fileattr::FileAttr;
 use crate::linux::inode_ops::Attributes;
@@ -86,15 +87,15 @@ const VISIBLE_FLAGS: u32 = 0x705b_dfff;
 
 /// Flags that `chattr` can change here on a file of this kind: those that we act upon, and those that are for others
 /// to act upon.
-fn changeable_flags(kind: FileKind) -> InodeFlags {
+fn changeable_flags(kind: FileType) -> InodeFlags {
     let any = InodeFlags::NODUMP.with(InodeFlags::NOATIME);
     let data = any
         .with(InodeFlags::SYNC)
         .with(InodeFlags::IMMUTABLE)
         .with(InodeFlags::APPEND);
     match kind {
-        FileKind::Regular => data,
-        FileKind::Directory => data.with(InodeFlags::DIRSYNC).with(InodeFlags::TOPDIR),
+        FileType::Regular => data,
+        FileType::Directory => data.with(InodeFlags::DIRSYNC).with(InodeFlags::TOPDIR),
         _ => any,
     }
 }
@@ -121,7 +122,7 @@ fn set_flags(node: &Node, wanted: &FileAttr) -> Result {
     core.flags = InodeFlags::from_bits((core.flags.bits() & !mask) | (wanted.flags() & mask));
     node.set_flags(vfs_flags(core.flags));
     node.changed();
-    change::write(node, &core, &mut tx, Part::Data)?;
+    change::write(node, &core, &mut tx, InodePart::Data)?;
     drop(core);
     drop(tx);
     durable::attributes(node)

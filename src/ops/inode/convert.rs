@@ -2,7 +2,7 @@
 
 //! The format's form of what the VFS has in its own.
 
-use crate::disk::inode::{InodeFlags, Time as DiskTime};
+use crate::disk::inode::{DiskTime, InodeFlags};
 use crate::linux::inode::flags;
 use crate::linux::time::Timestamp;
 

@@ -11,8 +11,8 @@
 //!
 //! The map lock ([`Data::map_lock`]) guards [`Core`]. It is taken inside a handle, never the other way round.
 
-use crate::disk::inode::{FileKind, InodeFlags, Time as DiskTime};
-use crate::disk::{CsumSeed, Group, Ino};
+use crate::disk::inode::{DiskTime, InodeFlags};
+use crate::disk::{CsumSeed, FileType, Group, Ino};
 use crate::inode::Checked;
 use crate::linux::memalloc::NofsScope;
 use crate::map::Snapshot;
@@ -37,7 +37,7 @@ pub(crate) struct Data {
     /// The number.
     pub(super) ino: Ino,
     /// The type.
-    pub(super) kind: FileKind,
+    pub(super) kind: FileType,
     /// When the file was created.
     pub(super) created: DiskTime,
     /// The inode's checksum seed.
@@ -63,7 +63,7 @@ pub(crate) struct Data {
 /// What [`Data`] keeps beside the map lock of what is behind it.
 struct Origin {
     ino: Ino,
-    kind: FileKind,
+    kind: FileType,
     seed: Option<CsumSeed>,
     size: u64,
     flags: InodeFlags,
@@ -106,7 +106,7 @@ impl Data {
     pub(crate) fn new(
         volume: Arc<Volume>,
         core: Core,
-        kind: FileKind,
+        kind: FileType,
         created: DiskTime,
     ) -> impl PinInit<Self, Error> {
         let origin = Origin {
@@ -156,7 +156,7 @@ impl Data {
             seed: origin.seed,
             group: match volume.layout.inode_slot(origin.ino) {
                 Some(slot) => slot.group,
-                None => return Err(volume.store.bug("an inode is in no group")),
+                None => return Err(volume.store.bug("an inode has no group")),
             },
             core <- new_mutex!(core, "iomapfs_map"),
             volume,

@@ -26,7 +26,10 @@ pub(crate) fn evict(node: &Node) {
         volume.store.fail(
             error,
             node.ino(),
-            fmt!("inode {}: is deleted, but not freed", node.number()),
+            fmt!(
+                "inode {}: the inode is deleted, but not freed",
+                node.number()
+            ),
         );
     }
 }

@@ -6,9 +6,9 @@ use super::convert::{to_disk, vfs_flags};
 use super::data::MapLock;
 use super::read::body;
 use super::Data;
-use crate::change::{Live, Newborn, Part};
-use crate::disk::inode::{FileKind, InodeFlags, Time as DiskTime};
-use crate::disk::{CsumSeed, Group, Ino};
+use crate::change::{InodePart, Live, Newborn};
+use crate::disk::inode::{DiskTime, InodeFlags};
+use crate::disk::{CsumSeed, FileType, Group, Ino};
 use crate::inode::Attrs;
 use crate::linux::attr::Idmap;
 use crate::linux::inode::{Common, New, Ready, Time};
@@ -47,7 +47,7 @@ impl Live<JournalStore> for Node {
         self.data().ino
     }
 
-    fn kind(&self) -> FileKind {
+    fn kind(&self) -> FileType {
         self.data().kind
     }
 
@@ -126,10 +126,10 @@ impl Live<JournalStore> for Node {
         }
     }
 
-    fn note_transaction(&self, tid: Tid, part: Part) {
+    fn note_transaction(&self, tid: Tid, part: InodePart) {
         let data = self.data();
         data.sync_tid.store(tid, Relaxed);
-        if part == Part::Data {
+        if part == InodePart::Data {
             data.data_tid.store(tid, Relaxed);
         }
     }
@@ -143,7 +143,7 @@ impl Live<JournalStore> for Node {
 pub(crate) struct NewNode<'a, 't> {
     new: New<'a, Fs>,
     dir: &'a Node,
-    kind: FileKind,
+    kind: FileType,
     created: DiskTime,
     generation: u32,
     device: u32,
@@ -169,7 +169,7 @@ impl<'a, 't> NewNode<'a, 't> {
         new.set_no_acl();
         new.set_owner(idmap, dir, mode)?;
         new.set_links(links);
-        let kind = FileKind::from_mode(new.mode()).ok_or(EINVAL)?;
+        let kind = FileType::from_mode(new.mode()).ok_or(EINVAL)?;
         let created = to_disk(new.set_times_now());
         let generation = random::number();
         new.set_generation(generation);

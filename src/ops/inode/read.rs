@@ -4,8 +4,7 @@
 
 use super::convert::{from_disk, vfs_flags};
 use super::Data;
-use crate::disk::inode::FileKind;
-use crate::disk::Ino;
+use crate::disk::{FileType, Ino};
 use crate::inode::Checked;
 use crate::linux::inode::{InodeRef, New, Ready, Time};
 use crate::linux::kinds::Body;
@@ -53,10 +52,10 @@ fn set_up<'a>(sb: &SuperBlock, new: New<'a, Fs>, checked: &Checked) -> Result<Re
 }
 
 /// What goes with a type of file: `target` is that of a short symbolic link, `device` the number of a device.
-pub(super) fn body(kind: FileKind, target: Option<&[u8]>, device: u32) -> Body<'_> {
+pub(super) fn body(kind: FileType, target: Option<&[u8]>, device: u32) -> Body<'_> {
     match (kind, target) {
-        (FileKind::Symlink, Some(target)) => Body::Link(target),
-        (FileKind::Regular | FileKind::Directory | FileKind::Symlink, _) => Body::Plain,
+        (FileType::Symlink, Some(target)) => Body::Link(target),
+        (FileType::Regular | FileType::Directory | FileType::Symlink, _) => Body::Plain,
         _ => Body::Special(device),
     }
 }

@@ -19,7 +19,10 @@ pub(crate) fn dirtied(node: &Node) {
             store.fail(
                 error,
                 node.ino(),
-                fmt!("inode {}: attributes are not written", node.number()),
+                fmt!(
+                    "inode {}: changed attributes could not be written",
+                    node.number()
+                ),
             );
         }
     }

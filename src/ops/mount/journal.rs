@@ -68,7 +68,7 @@ fn set_up(
     if !journal.can_have(on) {
         errors.log(
             Level::Error,
-            fmt!("the journal cannot have the features it needs"),
+            fmt!("the journal cannot have the features that iomapfs needs"),
         );
         return Err(EINVAL);
     }

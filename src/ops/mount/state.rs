@@ -22,7 +22,7 @@ use super::store::{Client, JournalStore};
 use super::superblock::{self, Written};
 use crate::change::mount::{self, plan, Plan, Wish};
 use crate::disk::superblock::{RawSuper, STATE_ERROR, STATE_VALID, SUPER_MAGIC};
-use crate::disk::Layout;
+use crate::disk::{Flaw, Layout};
 use crate::inode::JournalMap;
 use crate::linux::buffer::BufferCache;
 use crate::linux::jbd2::Journal;
@@ -123,8 +123,8 @@ impl Mounted {
         let block_size = layout.block_size();
         let layout = check(store.errors(), store.cache(), &now, options.read_only)?;
         if layout.block_size() != block_size {
-            let what = fmt!("the journal changes the block size");
-            return Err(store.corrupt(About::NONE, what));
+            let (size, expected) = (layout.block_size().bytes(), block_size.bytes());
+            return Err(store.flawed(About::NONE, Flaw::SuperBlockSize { size, expected }));
         }
         note_errors(&store, &super_block, raw)?;
 
@@ -189,19 +189,24 @@ impl Mounted {
         if raw.state.get() & STATE_VALID == 0 {
             store.log(
                 Level::Warning,
-                fmt!("was not checked after it was made or mounted: run e2fsck"),
+                fmt!("the file system was not checked after it was made or mounted: run e2fsck"),
             );
         } else if raw.state.get() & STATE_ERROR != 0 {
-            store.log(Level::Warning, fmt!("has errors: run e2fsck"));
+            store.log(
+                Level::Warning,
+                fmt!("the file system has errors: run e2fsck"),
+            );
         } else if raw.was_mounted_often() {
             store.log(
                 Level::Warning,
-                fmt!("was mounted as often as it may be without a check: run e2fsck"),
+                fmt!(
+                    "the file system was mounted as often as it may be without a check: run e2fsck"
+                ),
             );
         } else if raw.is_check_due(printk::unix_time()) {
             store.log(
                 Level::Warning,
-                fmt!("was not checked for as long as it may be: run e2fsck"),
+                fmt!("the file system was not checked for as long as it may be: run e2fsck"),
             );
         }
         mount::begin_writing(&self.volume, |raw| {
@@ -259,13 +264,13 @@ impl Mounted {
             return Ok(());
         }
         if let Some(features) = self.volume.layout.features().unsupported_for_writing() {
-            return refuse(fmt!("features {features}"));
+            return refuse(fmt!("unsupported features {features}"));
         }
         if store.cache().device().is_read_only() {
             return refuse(fmt!("the device is read-only"));
         }
         match store.journal() {
-            None => return refuse(fmt!("it was mounted without its journal")),
+            None => return refuse(fmt!("the file system was mounted without its journal")),
             Some(journal) if journal.is_aborted() => {
                 return refuse(fmt!("the journal was aborted; unmount and run e2fsck"));
             }
@@ -404,7 +409,9 @@ impl Mounted {
         if self.make_read_only().is_err() {
             store.log(
                 Level::Error,
-                fmt!("could not be unmounted cleanly; the journal must be replayed"),
+                fmt!(
+                    "the file system could not be unmounted cleanly: the journal must be replayed"
+                ),
             );
         }
         // The super block of a read-only mount may have errors to come.
@@ -417,7 +424,7 @@ impl Mounted {
             store.log(
                 Level::Error,
                 fmt!(
-                    "BUG: {} blocks are free, {} in memory",
+                    "BUG: the bitmaps have {} free blocks, memory has {}",
                     counts.free_blocks_on_disk,
                     counts.free_blocks
                 ),
@@ -462,16 +469,16 @@ fn journal_blocks(volume: &Volume<JournalStore>) -> u64 {
     match (store.journal(), layout.journal_ino()) {
         (Some(journal), _) => journal.blocks().into(),
         (None, Some(ino)) => {
-            JournalMap::size_in_blocks(store, layout, ino).unwrap_or_else(|error| {
-                store.log(
-                    Level::Warning,
-                    fmt!(
-                        "the size of the journal is not known: error {}",
-                        error.to_errno()
-                    ),
-                );
+            let unknown = |why: fmt::Arguments<'_>| {
+                let what = fmt!("the size of the journal is not known: {why}");
+                store.log(Level::Warning, what);
                 0
-            })
+            };
+            match JournalMap::size_in_blocks(store, layout, ino) {
+                Ok(Ok(blocks)) => blocks,
+                Ok(Err(flaw)) => unknown(fmt!("inode {}: {flaw}", ino.get())),
+                Err(error) => unknown(fmt!("error {}", error.to_errno())),
+            }
         }
         (None, None) => 0,
     }

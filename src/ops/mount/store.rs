@@ -5,7 +5,7 @@
 //!
 //! # Invariants
 //!
-//! * The tag of a buffer is the kind that its contents were last checked or sealed as ([`Kind`], 0 for none), or
+//! * The tag of a buffer is the kind that its contents were last checked or sealed as ([`BlockKind`], 0 for none), or
 //!   [`BAD`] where a check has failed, which has been reported.
 //!   Before the journal was replayed nothing is tagged, as replay changes blocks.
 //! * A handle can be had only while the mount is writable and no error has stopped it.
@@ -19,12 +19,12 @@ use super::client::JournalClient;
 use super::errors::Errors;
 use crate::disk::layout::ReserveOwner;
 use crate::disk::superblock::ErrorPolicy;
-use crate::disk::PhysBlock;
+use crate::disk::{Flaw, PhysBlock};
 use crate::linux::buffer::{BufferCache, BufferHead};
 use crate::linux::jbd2::{Handle, Journal};
 use crate::linux::printk::{self, Level};
 use crate::linux::{memalloc, task};
-use crate::store::{About, Block, Credits, Format, Kind, RawBlock, Store, Tid, Transaction};
+use crate::store::{About, Block, BlockKind, Credits, Format, RawBlock, Store, Tid, Transaction};
 use crate::volume::Volume;
 use kernel::error::{code::*, Error, Result};
 
@@ -36,7 +36,7 @@ use kernel::sync::Arc;
 /// The tag of a block that was found to be bad.
 const BAD: u8 = 15;
 
-const _: () = assert!((Kind::Unchecked as u8) < BAD);
+const _: () = assert!((BlockKind::Unchecked as u8) < BAD);
 
 /// What the journal asks and tells.
 pub(crate) type Client = JournalClient<Volume<JournalStore>>;
@@ -181,7 +181,7 @@ impl JournalStore {
     pub(crate) fn shut_down(&self) {
         self.log(
             Level::Critical,
-            fmt!("the device is gone: nothing can be changed any more"),
+            fmt!("the device is gone: the file system can be changed no more"),
         );
         self.errors.device_gone();
         if let Some(journal) = self.journal() {
@@ -244,23 +244,9 @@ impl JournalStore {
 
         verified.map_err(|flaw| {
             if told {
-                return EUCLEAN;
+                return self.reported();
             }
-            let (kind, what) = (kind_name(F::KIND), flaw.0);
-            let about = About {
-                ino: format.owner(),
-                block: Some(nr),
-            };
-            let nr = nr.get();
-
-            match about.ino {
-                Some(ino) => self.flawed(
-                    flaw,
-                    about,
-                    fmt!("inode {}: block {nr} ({kind}): {what}", ino.get()),
-                ),
-                None => self.flawed(flaw, about, fmt!("block {nr} ({kind}): {what}")),
-            }
+            self.flawed(About::block(nr, format), flaw)
         })
     }
 }
@@ -271,26 +257,14 @@ impl Store for JournalStore {
 
     fn read<F: Format>(&self, nr: PhysBlock, format: F) -> Result<Block<Self, F>> {
         let buffer = self.cache().read(nr.get()).map_err(|error| {
-            let kind = kind_name(F::KIND);
-            let about = About {
-                ino: format.owner(),
-                block: Some(nr),
-            };
-
+            let about = About::block(nr, &format);
             let blocks = self.cache().blocks();
 
             // A device that is gone has no blocks at all.
             if nr.get() >= blocks && blocks != 0 {
-                self.corrupt(
-                    about,
-                    fmt!("block {} ({kind}) is past the device's end", nr.get()),
-                )
+                self.flawed(about, Flaw::BlockNotOnDevice)
             } else if error == EIO {
-                self.fail(
-                    EIO,
-                    about,
-                    fmt!("block {} ({kind}) could not be read", nr.get()),
-                )
+                self.fail(EIO, about, fmt!("{about}the block could not be read"))
             } else {
                 error
             }
@@ -328,7 +302,7 @@ impl Store for JournalStore {
                 fmt!(
                     "block {} ({}) could not be written: error {}",
                     nr.get(),
-                    kind_name(F::KIND),
+                    F::KIND.name(),
                     error.to_errno()
                 ),
             );
@@ -372,9 +346,11 @@ impl Store for JournalStore {
         self.errors.record(error, about.into(), what);
         match self.errors.policy() {
             ErrorPolicy::Continue => {}
-            ErrorPolicy::ReadOnly => self.stop(error, fmt!("an error was found")),
+            ErrorPolicy::ReadOnly => {
+                self.stop(error, fmt!("an error of the file system was found"))
+            }
             ErrorPolicy::Panic => {
-                self.stop(error, fmt!("an error was found"));
+                self.stop(error, fmt!("an error of the file system was found"));
                 self.panic();
             }
         }
@@ -438,23 +414,5 @@ impl Transaction<JournalStore> for Tx<'_> {
         }
         self.handle.restart(blocks, revokes)?;
         Ok(true)
-    }
-}
-
-/// What a block is called in a log line.
-fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Super => "super block",
-        Kind::GroupDesc => "group descriptors",
-        Kind::BlockBitmap => "block bitmap",
-        Kind::InodeBitmap => "inode bitmap",
-        Kind::InodeTable => "inode table",
-        Kind::ExtentNode => "extent node",
-        Kind::DirLeaf => "directory leaf",
-        Kind::DirIndex => "directory index",
-        Kind::Xattr => "extended attributes",
-        Kind::Symlink => "symbolic link",
-        Kind::Orphan => "orphan file",
-        Kind::Unchecked => "on the way to the journal",
     }
 }

@@ -9,9 +9,9 @@ use super::errors;
 use super::options::{self, Options, PARAMETERS};
 use super::state::{self, Mounted};
 use crate::change::recover;
-use crate::disk::inode::Time as DiskTime;
+use crate::disk::inode::DiskTime;
 use crate::disk::superblock::SUPER_MAGIC;
-use crate::disk::{Ino, Layout};
+use crate::disk::{Flaw, Ino, Layout};
 use crate::linux::buffer::BufferCache;
 use crate::linux::fs::{self, FileSystem, Wait};
 use crate::linux::fs_context::{FsContext, Parameter, Value};
@@ -141,20 +141,18 @@ impl FileSystem for Fs {
         let data = sb.data();
         let store = &data.mounted.volume.store;
         let root = read::get(sb, Ino::ROOT).map_err(|error| match error {
-            error if error == ESTALE => {
-                store.corrupt(Ino::ROOT, fmt!("the root inode is not in use"))
-            }
+            error if error == ESTALE => store.flawed(Ino::ROOT, Flaw::RootUnused),
             error if error == EOPNOTSUPP => {
                 store.log(
                     Level::Error,
-                    fmt!("the root directory is of a form that is not supported, as is that of block lists"),
+                    fmt!("the root directory is not mapped by extents, which is not supported"),
                 );
                 error
             }
             error => error,
         })?;
         if !root.is_directory() || root.size() == 0 {
-            return Err(store.corrupt(Ino::ROOT, fmt!("the root inode is no directory")));
+            return Err(store.flawed(Ino::ROOT, Flaw::RootType));
         }
         if !data.options.lock().read_only {
             finish_orphans(sb)?;

@@ -14,12 +14,12 @@ pub use mount::{load, mount, Mounted, Published, Refused};
 pub use node::{MapLock, NewNode, Node, Ready};
 pub use store::{Commit, HostStore, Raw, Restart, Tx};
 
-use crate::disk::inode::Time;
+use crate::disk::inode::DiskTime;
 use crate::inode::Attrs;
 
 /// The attributes of a new inode of this type and mode, of an ordinary user, with all times the same.
 pub fn new_attrs(mode: u16, nlink: u32) -> Attrs {
-    let now = Time {
+    let now = DiskTime {
         sec: 1_700_000_000,
         nsec: 5,
     };

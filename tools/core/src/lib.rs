@@ -15,6 +15,8 @@ pub mod inode;
 pub mod map;
 #[path = "../../../src/names/mod.rs"]
 pub mod names;
+#[path = "../../../src/sort.rs"]
+pub mod sort;
 #[path = "../../../src/space/mod.rs"]
 pub mod space;
 #[path = "../../../src/store.rs"]

@@ -9,7 +9,7 @@ use iomapfs_core::change::rename::{rename, Side};
 use iomapfs_core::change::{Dir, Live};
 use iomapfs_core::disk::Ino;
 use iomapfs_core::host::{new_attrs, HostStore, Image, Mkfs, Mounted, NewNode, Node};
-use iomapfs_core::names::{self, Cursor, Directory, Progress};
+use iomapfs_core::names::{self, Cursor, Directory, Listing};
 use kernel::error::{code::*, Result};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -45,7 +45,7 @@ fn list(node: &Node) -> BTreeMap<Vec<u8>, Ino> {
         true
     })
     .unwrap()
-        != Progress::End
+        != Listing::End
     {}
     all
 }

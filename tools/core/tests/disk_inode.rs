@@ -4,9 +4,9 @@
 //! `e2fsck` read, and no bytes make it panic.
 
 use iomapfs_core::disk::inode::{
-    decode_rdev, encode_rdev, DiskInode, FileKind, InodeFlags, InodeTableFormat, Time, I_BLOCK_SIZE,
+    decode_rdev, encode_rdev, DiskInode, DiskTime, InodeFlags, InodeTableFormat, I_BLOCK_SIZE,
 };
-use iomapfs_core::disk::{Ino, Layout, PhysBlock};
+use iomapfs_core::disk::{FileType, Flaw, Ino, Layout, PhysBlock};
 use iomapfs_core::host::{HostStore, Image, Mkfs};
 use iomapfs_core::store::{Credits, Store, Transaction};
 use proptest::prelude::*;
@@ -92,10 +92,10 @@ fn hex(s: &str) -> u32 {
 }
 
 /// A time from what debugfs prints: `seconds:extra`, both hexadecimal, or only the seconds.
-fn time(s: &str) -> Time {
+fn time(s: &str) -> DiskTime {
     let (sec, extra) = s.split_once(':').map_or((s, None), |(a, b)| (a, Some(b)));
     let extra = extra.map_or(0, hex);
-    Time {
+    DiskTime {
         sec: i64::from(hex(sec) as i32) + (i64::from(extra & 3) << 32),
         nsec: extra >> 2,
     }
@@ -205,7 +205,7 @@ fn inodes_are_those_of_debugfs() {
             same(name, &m.layout, &ours.unwrap(), &values(theirs));
         }
         let raw = m.read(file);
-        assert_eq!(FileKind::from_mode(raw.mode), Some(FileKind::Regular));
+        assert_eq!(FileType::from_mode(raw.mode), Some(FileType::Regular));
         assert_eq!((raw.uid, raw.gid), (74565, 3_000_000_000), "{name}");
         assert!(raw
             .flags
@@ -215,7 +215,7 @@ fn inodes_are_those_of_debugfs() {
             assert_eq!(raw.mtime.nsec, 1, "{name}");
             assert_eq!(
                 raw.atime,
-                Time {
+                DiskTime {
                     sec: -5,
                     nsec: 999_999_999
                 },
@@ -226,10 +226,10 @@ fn inodes_are_those_of_debugfs() {
         let fast = m.read(named(&m.image, "fast"));
         assert_eq!(&fast.block[..7], b"target\0", "{name}");
         let root = m.read(Ino::ROOT);
-        assert_eq!(FileKind::from_mode(root.mode), Some(FileKind::Directory));
+        assert_eq!(FileType::from_mode(root.mode), Some(FileType::Directory));
         for (file, rdev) in [("char", 12 << 20 | 34), ("block", 8 << 20 | 255)] {
             let raw = m.read(named(&m.image, file));
-            assert!(FileKind::from_mode(raw.mode).unwrap().is_device());
+            assert!(FileType::from_mode(raw.mode).unwrap().is_device());
             assert_eq!(decode_rdev(&raw.block), rdev, "{name}");
         }
     }
@@ -244,9 +244,9 @@ fn written_inodes_are_read_by_others() {
         let pipe = named(&m.image, "pipe");
         let time = |sec, nsec| {
             if large {
-                Time { sec, nsec }
+                DiskTime { sec, nsec }
             } else {
-                Time { sec, nsec: 0 }
+                DiskTime { sec, nsec: 0 }
             }
         };
         let file_now = DiskInode {
@@ -264,16 +264,16 @@ fn written_inodes_are_read_by_others() {
             mtime: time(if large { 0x1_2345_6789 } else { 5 }, 999_999_999),
             ctime: time(
                 if large {
-                    Time::MAX_SEC
+                    DiskTime::MAX_SEC
                 } else {
-                    Time::MAX_SEC_SMALL
+                    DiskTime::MAX_SEC_SMALL
                 },
                 1,
             ),
             crtime: if large {
                 time(i64::from(i32::MIN), 4)
             } else {
-                Time::default()
+                DiskTime::default()
             },
             version: if large { 0x1234_5678_9abc_def0 } else { 9 },
             generation: 0xdead_beef,
@@ -327,7 +327,7 @@ fn short_bodies() {
     let m = Mounted::new(populate(&Mkfs::new(20 << 20, 4096)));
     let file = named(&m.image, "file");
     for extra_isize in [0, 4, 12, 16, 24, 28] {
-        let now = Time {
+        let now = DiskTime {
             sec: 0x1_0000_0001,
             nsec: 77,
         };
@@ -347,7 +347,7 @@ fn short_bodies() {
         let end = 128 + usize::from(extra_isize).max(2);
         assert!(bytes[end..].iter().all(|b| *b == 0), "{extra_isize}");
         let read = DiskInode::decode(&m.layout, file, &bytes).unwrap();
-        let cut = Time {
+        let cut = DiskTime {
             sec: i32::MAX.into(),
             nsec: 0,
         };
@@ -431,7 +431,7 @@ fn huge_files() {
         raw.encode(&m.layout, file, &mut bytes)?;
         assert_eq!(DiskInode::decode(&m.layout, file, &bytes), Ok(raw));
         // i_flags
-        Ok::<bool, iomapfs_core::store::Flaw>(bytes[0x22] & 4 != 0)
+        Ok::<bool, Flaw>(bytes[0x22] & 4 != 0)
     };
     assert_eq!(write(&m, u64::from(u32::MAX)), Ok(false));
     assert_eq!(write(&m, 1 << 32), Ok(false));
@@ -489,9 +489,9 @@ proptest! {
 
     /// Times come back as they were, as far as the format reaches.
     #[test]
-    fn times_come_back(sec in Time::MIN_SEC..=Time::MAX_SEC, nsec in 0..1_000_000_000u32) {
+    fn times_come_back(sec in DiskTime::MIN_SEC..=DiskTime::MAX_SEC, nsec in 0..1_000_000_000u32) {
         let (layout, ino, good) = &*GOOD;
-        let now = Time { sec, nsec };
+        let now = DiskTime { sec, nsec };
         let raw = DiskInode { mtime: now, crtime: now, ..DiskInode::decode(layout, *ino, good).unwrap() };
         let mut bytes = good.clone();
         raw.encode(layout, *ino, &mut bytes).unwrap();
@@ -502,12 +502,12 @@ proptest! {
     #[test]
     fn times_are_clamped(sec: i64) {
         let (layout, ino, good) = &*GOOD;
-        let mtime = Time { sec, nsec: 0 };
+        let mtime = DiskTime { sec, nsec: 0 };
         let raw = DiskInode { mtime, ..DiskInode::decode(layout, *ino, good).unwrap() };
         let mut bytes = good.clone();
         raw.encode(layout, *ino, &mut bytes).unwrap();
         let read = DiskInode::decode(layout, *ino, &bytes).unwrap();
-        prop_assert_eq!(read.mtime.sec, sec.clamp(Time::MIN_SEC, Time::MAX_SEC));
+        prop_assert_eq!(read.mtime.sec, sec.clamp(DiskTime::MIN_SEC, DiskTime::MAX_SEC));
     }
 
     /// Device numbers come back as they were, in either form.

@@ -2,8 +2,8 @@
 
 //! Inodes of a volume: read, made and written so that others agree, refused where ext4 refuses them.
 
-use iomapfs_core::disk::inode::{FileKind, InodeFlags, InodeTableFormat, Time};
-use iomapfs_core::disk::{Ino, LogicalBlock, PhysBlock};
+use iomapfs_core::disk::inode::{DiskTime, InodeFlags, InodeTableFormat};
+use iomapfs_core::disk::{FileType, Flaw, Ino, LogicalBlock, PhysBlock};
 use iomapfs_core::host::{mount, new_attrs, HostStore, Image, Mkfs};
 use iomapfs_core::inode::{dtime, set_dtime, wipe, Content, Inode, JournalMap};
 use iomapfs_core::store::{Credits, Store, Transaction};
@@ -61,7 +61,7 @@ fn new_inodes_are_read_by_others() {
                 attrs.rdev = 300 << 20 | 70000;
             }
             if vol.layout.inode_size() == 128 {
-                attrs.crtime = Time::default();
+                attrs.crtime = DiskTime::default();
                 for time in [&mut attrs.atime, &mut attrs.mtime, &mut attrs.ctime] {
                     time.nsec = 0;
                 }
@@ -208,36 +208,37 @@ impl Case {
         name: &str,
         changes: &[&str],
         read: impl FnOnce(&Volume<HostStore>, Ino) -> Result<R, Error>,
-    ) -> (Result<R, Error>, Vec<String>) {
+    ) -> (Result<R, Error>, Vec<Flaw>) {
         let image = self.image.copy();
         let ino = named(&image, name);
         let commands: Vec<_> = changes.iter().map(|c| format!("sif {name} {c}")).collect();
         image.debugfs(&commands);
         let vol = mount(&image);
         let result = read(&vol, ino);
-        (result, vol.store.take_reports())
+        let reports = vol.store.reports();
+        assert!(reports.iter().all(|line| line.starts_with("inode ")));
+        (result, vol.store.take_flaws())
     }
 
-    /// Corrupt, and reported once with the inode's number.
+    /// Corrupt, and reported once.
     #[track_caller]
-    fn corrupt(&self, name: &str, changes: &[&str]) {
-        let (result, reports) = self.read_with(name, changes, Inode::read);
+    fn corrupt(&self, name: &str, changes: &[&str], flaw: Flaw) {
+        let (result, flaws) = self.read_with(name, changes, Inode::read);
         assert_eq!(result.err(), Some(EUCLEAN), "{changes:?}");
-        assert_eq!(reports.len(), 1, "{reports:?}");
-        assert!(reports[0].starts_with("inode "), "{reports:?}");
+        assert_eq!(flaws, [flaw], "{changes:?}");
     }
 
     #[track_caller]
     fn refused(&self, name: &str, changes: &[&str], error: Error) {
-        let (result, reports) = self.read_with(name, changes, Inode::read);
+        let (result, flaws) = self.read_with(name, changes, Inode::read);
         assert_eq!(result.err(), Some(error), "{changes:?}");
-        assert_eq!(reports, [""; 0]);
+        assert_eq!(flaws, []);
     }
 
     #[track_caller]
     fn accepted(&self, name: &str, changes: &[&str]) -> Inode {
-        let (result, reports) = self.read_with(name, changes, Inode::read);
-        assert_eq!(reports, [""; 0]);
+        let (result, flaws) = self.read_with(name, changes, Inode::read);
+        assert_eq!(flaws, []);
         result.unwrap_or_else(|e| panic!("{changes:?}: {e:?}")).0
     }
 }
@@ -246,28 +247,72 @@ impl Case {
 fn corrupt_inodes_are_refused() {
     let case = Case::new("^metadata_csum");
     case.accepted("file", &[]);
-    case.corrupt("file", &["mode 0"]);
-    case.corrupt("file", &["mode 0170644"]);
-    case.corrupt("file", &["flags 0x80800"]);
-    case.corrupt("file", &["flags 0x10000000"]);
-    case.corrupt("file", &["flags 0x280000"]);
-    case.corrupt("dir", &["flags 0x40080000"]);
-    case.corrupt("file", &["size 0x7fffffffffffffff"]);
-    case.corrupt("file", &["size 0x100000000000"]);
-    case.corrupt("file", &["file_acl 1"]);
-    case.corrupt("file", &["file_acl 6144"]);
-    case.corrupt("file", &["extra_isize 200"]);
-    case.corrupt("dir", &["size 4095"]);
-    case.corrupt("dir", &["size 0"]);
-    case.corrupt("fast", &["size 0"]);
-    case.corrupt("fast", &["size 5"]);
-    case.corrupt("fast", &["size 7"]);
-    case.corrupt("fast", &["size 60"]);
-    case.corrupt("fast", &["flags 0x10"]);
-    case.corrupt("fast", &["flags 0x20"]);
-    case.corrupt("slow", &["size 4096"]);
-    case.corrupt("slow", &["size 0"]);
-    case.corrupt("pipe", &["file_acl 0xffffffff"]);
+    case.corrupt("file", &["mode 0"], Flaw::InodeMode { mode: 0 });
+    case.corrupt(
+        "file",
+        &["mode 0170644"],
+        Flaw::InodeMode { mode: 0o170644 },
+    );
+    case.corrupt(
+        "file",
+        &["flags 0x80800"],
+        Flaw::InodeFlags { flags: 0x80800 },
+    );
+    case.corrupt(
+        "file",
+        &["flags 0x10000000"],
+        Flaw::InodeFlags { flags: 0x10000000 },
+    );
+    case.corrupt(
+        "file",
+        &["flags 0x280000"],
+        Flaw::InodeFlags { flags: 0x280000 },
+    );
+    case.corrupt(
+        "dir",
+        &["flags 0x40080000"],
+        Flaw::InodeFlags { flags: 0x40080000 },
+    );
+    case.corrupt(
+        "file",
+        &["size 0x7fffffffffffffff"],
+        Flaw::InodeSize {
+            size: 0x7fffffffffffffff,
+        },
+    );
+    case.corrupt(
+        "file",
+        &["size 0x100000000000"],
+        Flaw::InodeSize {
+            size: 0x100000000000,
+        },
+    );
+    case.corrupt("file", &["file_acl 1"], Flaw::InodeXattrBlock { block: 1 });
+    case.corrupt(
+        "file",
+        &["file_acl 6144"],
+        Flaw::InodeXattrBlock { block: 6144 },
+    );
+    case.corrupt(
+        "file",
+        &["extra_isize 200"],
+        Flaw::InodeExtraSize { size: 200 },
+    );
+    case.corrupt("dir", &["size 4095"], Flaw::DirSize { size: 4095 });
+    case.corrupt("dir", &["size 0"], Flaw::DirSize { size: 0 });
+    case.corrupt("fast", &["size 0"], Flaw::SymlinkTarget { size: 0 });
+    case.corrupt("fast", &["size 5"], Flaw::SymlinkTarget { size: 5 });
+    case.corrupt("fast", &["size 7"], Flaw::SymlinkTarget { size: 7 });
+    case.corrupt("fast", &["size 60"], Flaw::SymlinkTarget { size: 60 });
+    case.corrupt("fast", &["flags 0x10"], Flaw::SymlinkFlags);
+    case.corrupt("fast", &["flags 0x20"], Flaw::SymlinkFlags);
+    case.corrupt("slow", &["size 4096"], Flaw::SymlinkTarget { size: 4096 });
+    case.corrupt("slow", &["size 0"], Flaw::SymlinkTarget { size: 0 });
+    case.corrupt(
+        "pipe",
+        &["file_acl 0xffffffff"],
+        Flaw::InodeXattrBlock { block: 0xffffffff },
+    );
 
     case.refused("file", &["links_count 0"], ESTALE);
     case.refused("file", &["mode 0", "links_count 0"], ESTALE);
@@ -302,12 +347,12 @@ fn empty_block_map_becomes_an_extent_tree() {
 fn checksum_and_index_are_checked() {
     let case = Case::new("^dir_index");
     case.accepted("dir", &[]);
-    case.corrupt("dir", &["flags 0x81000"]);
+    case.corrupt("dir", &["flags 0x81000"], Flaw::InodeIndexFlag);
     let case = Case::new("^dir_index,^metadata_csum");
     case.accepted("dir", &["flags 0x81000"]);
 
     let case = Case::new("metadata_csum");
-    let (result, reports) = case.read_with("file", &[], |vol, ino| {
+    let (result, flaws) = case.read_with("file", &[], |vol, ino| {
         let table = vol
             .space
             .inode_table(vol.layout.inode_slot(ino).unwrap().group);
@@ -319,7 +364,7 @@ fn checksum_and_index_are_checked() {
         Inode::read(vol, ino)
     });
     assert_eq!(result.err(), Some(EUCLEAN));
-    assert!(reports[0].ends_with("wrong checksum"), "{reports:?}");
+    assert_eq!(flaws, [Flaw::Checksum]);
 }
 
 #[test]
@@ -328,7 +373,7 @@ fn reserved_inodes() {
     let vol = mount(&image);
     let journal = vol.layout.journal_ino().unwrap();
     let (inode, attrs) = Inode::read_system(&vol, journal).unwrap();
-    assert_eq!(attrs.kind(), FileKind::Regular);
+    assert_eq!(attrs.kind(), FileType::Regular);
     assert_eq!(inode.map.sectors() * 512, inode.disk_size);
     let map = JournalMap::find(&vol.store, &vol.layout, journal).unwrap();
     assert_eq!(u64::from(map.blocks()) << 12, inode.disk_size);

@@ -5,7 +5,7 @@
 
 mod map_common;
 
-use iomapfs_core::disk::{Ino, LogicalBlock, PhysBlock};
+use iomapfs_core::disk::{Flaw, Ino, LogicalBlock, PhysBlock};
 use iomapfs_core::host::{Image, Mkfs};
 use iomapfs_core::map::State;
 use iomapfs_core::space::Share;
@@ -90,17 +90,14 @@ impl Case {
 
     /// Every way to read and change the file finds the damage, and reports it in one line each.
     #[track_caller]
-    fn expect_bad(mut self, what: &str) {
-        assert_eq!(self.walk(), Err(EUCLEAN), "{what}");
+    fn expect_bad(mut self, flaw: Flaw) {
+        assert_eq!(self.walk(), Err(EUCLEAN), "{flaw}");
+        assert_eq!(self.vol.store.take_flaws(), [flaw]);
+        assert_eq!(self.walk(), Err(EUCLEAN), "{flaw}");
         let reports = self.vol.store.take_reports();
-        assert_eq!(reports.len(), 1, "{what}: {reports:?}");
-        assert!(reports[0].contains("inode 12"), "{what}: {reports:?}");
-        assert!(reports[0].contains(what), "{what}: {reports:?}");
-        assert_eq!(
-            self.file.remove(&self.vol, 0, u32::MAX),
-            Err(EUCLEAN),
-            "{what}"
-        );
+        assert!(reports[0].starts_with("inode 12: "), "{reports:?}");
+        let removed = self.file.remove(&self.vol, 0, u32::MAX);
+        assert_eq!(removed, Err(EUCLEAN), "{flaw}");
     }
 }
 
@@ -125,41 +122,88 @@ fn template_is_good() {
 #[test]
 fn every_check_of_a_node() {
     type Change = fn(&mut [u8]);
-    let leaf: [(&str, Change); 10] = [
-        ("magic", |b| put16(b, 0, 0xf30b)),
-        ("more extent entries than", |b| put16(b, 2, 85)),
-        ("wrong maximum", |b| put16(b, 4, 83)),
-        ("too deep", |b| put16(b, 6, 6)),
-        ("empty", |b| put16(b, 2, 0)),
-        ("no length", |b| put16(b, 12 + 4, 0)),
-        ("overlap", |b| put16(b, 12 + 4, 3)),
-        ("outside the device", |b| put32(b, 12 + 8, 0x7fff_ffff)),
-        ("outside the device", |b| put16(b, 12 + 6, 1)),
-        ("first key", |b| {
+    let leaf: [(Flaw, Change); 10] = [
+        (Flaw::ExtentMagic { magic: 0xf30b }, |b| put16(b, 0, 0xf30b)),
+        (
+            Flaw::ExtentEntries {
+                entries: 85,
+                max: 84,
+            },
+            |b| put16(b, 2, 85),
+        ),
+        (
+            Flaw::ExtentMax {
+                max: 83,
+                expected: 84,
+            },
+            |b| put16(b, 4, 83),
+        ),
+        (Flaw::ExtentDepth { depth: 6 }, |b| put16(b, 6, 6)),
+        (Flaw::ExtentEmpty, |b| put16(b, 2, 0)),
+        (Flaw::ExtentLength { index: 0 }, |b| put16(b, 12 + 4, 0)),
+        (Flaw::ExtentOrder { index: 1 }, |b| put16(b, 12 + 4, 3)),
+        (
+            Flaw::ExtentOutside {
+                index: 0,
+                block: 0x7fff_ffff,
+            },
+            |b| put32(b, 12 + 8, 0x7fff_ffff),
+        ),
+        (
+            Flaw::ExtentOutside {
+                index: 0,
+                block: 1 << 32,
+            },
+            |b| {
+                put32(b, 12 + 8, 0);
+                put16(b, 12 + 6, 1)
+            },
+        ),
+        (Flaw::ExtentChildStart { expected: 432 }, |b| {
             let key = u32::from_le_bytes(b[12..16].try_into().unwrap());
             put32(b, 12, key - 1);
         }),
     ];
-    for (what, change) in leaf {
+    for (flaw, change) in leaf {
         let case = Case::new();
         case.change(case.leaves[2], change);
-        case.expect_bad(what);
+        case.expect_bad(flaw);
     }
-    let index: [(&str, Change); 6] = [
-        ("out of order", |b| put32(b, 24, 0)),
-        ("outside the device", |b| put32(b, 12 + 4, 0x7fff_ffff)),
-        ("outside the device", |b| put32(b, 12 + 4, 0)),
-        ("beyond its parent", |b| put32(b, 24, FIRST + 1)),
-        ("first key", |b| {
+    let index: [(Flaw, Change); 6] = [
+        (Flaw::ExtentOrder { index: 1 }, |b| put32(b, 24, 0)),
+        (
+            Flaw::ExtentOutside {
+                index: 0,
+                block: 0x7fff_ffff,
+            },
+            |b| put32(b, 12 + 4, 0x7fff_ffff),
+        ),
+        (Flaw::ExtentOutside { index: 0, block: 0 }, |b| {
+            put32(b, 12 + 4, 0)
+        }),
+        (
+            Flaw::ExtentChildEnd {
+                end: 265,
+                limit: FIRST + 1,
+            },
+            |b| put32(b, 24, FIRST + 1),
+        ),
+        (Flaw::ExtentChildStart { expected: 267 }, |b| {
             let key = u32::from_le_bytes(b[24..28].try_into().unwrap());
             put32(b, 24, key + 1);
         }),
-        ("depth", |b| put16(b, 6, 2)),
+        (
+            Flaw::ExtentChildDepth {
+                depth: 2,
+                expected: 1,
+            },
+            |b| put16(b, 6, 2),
+        ),
     ];
-    for (what, change) in index {
+    for (flaw, change) in index {
         let case = Case::new();
         case.change(case.index, change);
-        case.expect_bad(what);
+        case.expect_bad(flaw);
     }
 }
 
@@ -170,7 +214,7 @@ fn wrong_checksum() {
     let mut bytes = case.vol.store.read_data(nr).to_vec();
     bytes[12 + 8] ^= 1;
     case.vol.store.write_data(nr, &bytes);
-    case.expect_bad("checksum");
+    case.expect_bad(Flaw::Checksum);
 }
 
 /// A leaf whose last extent reaches into the range of the next leaf.
@@ -181,7 +225,10 @@ fn leaf_beyond_its_range() {
         let last = 12 * usize::from(b[2]);
         put16(b, last + 4, 40);
     });
-    case.expect_bad("beyond its parent");
+    case.expect_bad(Flaw::ExtentChildEnd {
+        end: 470,
+        limit: 432,
+    });
 }
 
 /// Nodes that are their own children, or children of two parents, do not make a descent endless.
@@ -190,12 +237,15 @@ fn loops() {
     let case = Case::new();
     let index = case.index as u32;
     case.change(case.index, |b| put32(b, 12 + 4, index));
-    case.expect_bad("depth");
+    case.expect_bad(Flaw::ExtentChildDepth {
+        depth: 1,
+        expected: 0,
+    });
 
     let case = Case::new();
     let leaf = case.leaves[0] as u32;
     case.change(case.index, |b| put32(b, 24 + 4, leaf));
-    case.expect_bad("first key");
+    case.expect_bad(Flaw::ExtentChildStart { expected: 266 });
 }
 
 /// Blocks that hold metadata of the file system are neither data nor nodes of a file.
@@ -203,11 +253,11 @@ fn loops() {
 fn metadata_is_not_mapped() {
     let case = Case::new();
     case.change(case.leaves[0], |b| put32(b, 12 + 8, 3));
-    case.expect_bad("over the file system's own metadata");
+    case.expect_bad(Flaw::ExtentOverSystem { block: 3 });
 
     let case = Case::new();
     case.change(case.index, |b| put32(b, 12 + 4, 3));
-    case.expect_bad("block of the file system's own metadata");
+    case.expect_bad(Flaw::ExtentNodeInSystem { block: 3 });
 }
 
 /// A leaf that maps now what was a hole when blocks were chosen for it.
@@ -231,8 +281,8 @@ fn mapped_behind_the_back() {
             }
         });
         assert_eq!(case.file.commit(&case.vol, FIRST + 1, 1), Err(EUCLEAN));
-        let reports = case.vol.store.take_reports();
-        assert!(reports[0].contains("mapped already"), "{reports:?}");
+        let block = FIRST + 1;
+        assert_eq!(case.vol.store.take_flaws(), [Flaw::ExtentMapped { block }]);
     }
 }
 
@@ -275,20 +325,25 @@ fn bad_roots() {
     let ino = Ino::new(INO).unwrap();
     let good = *File::open(&vol, ino).map().root();
     type Change = fn(&mut [u8; 60]);
-    let changes: [(&str, Change); 5] = [
-        ("magic", |b| b[0] = 0),
-        ("maximum", |b| b[4] = 5),
-        ("entries", |b| b[2] = 5),
-        ("empty", |b| b[2] = 0),
-        ("too deep", |b| b[6] = 6),
+    let changes: [(Flaw, Change); 5] = [
+        (Flaw::ExtentMagic { magic: 0xf300 }, |b| b[0] = 0),
+        (
+            Flaw::ExtentMax {
+                max: 5,
+                expected: 4,
+            },
+            |b| b[4] = 5,
+        ),
+        (Flaw::ExtentEntries { entries: 5, max: 4 }, |b| b[2] = 5),
+        (Flaw::ExtentEmpty, |b| b[2] = 0),
+        (Flaw::ExtentDepth { depth: 6 }, |b| b[6] = 6),
     ];
-    for (what, change) in changes {
+    for (flaw, change) in changes {
         let mut root = good;
         change(&mut root);
         let checked = iomapfs_core::map::FileMap::check_root(&vol, ino, None, &root);
-        assert_eq!(checked, Err(EUCLEAN), "{what}");
-        let reports = vol.store.take_reports();
-        assert!(reports[0].contains(what), "{reports:?}");
+        assert_eq!(checked, Err(EUCLEAN), "{flaw}");
+        assert_eq!(vol.store.take_flaws(), [flaw]);
     }
 }
 

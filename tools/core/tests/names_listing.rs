@@ -8,7 +8,7 @@ use iomapfs_core::disk::hash::{HashVersion, NameHasher};
 use iomapfs_core::disk::layout::HashParams;
 use iomapfs_core::disk::PhysBlock;
 use iomapfs_core::host::{HostStore, Mkfs};
-use iomapfs_core::names::{self, Cursor, Directory, Progress};
+use iomapfs_core::names::{self, Cursor, Directory, Listing};
 use names_common::*;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -102,7 +102,7 @@ proptest! {
         }
         let all = loop {
             let (progress, _, all) = list(&dir, &mut cursor, 100);
-            if progress == Progress::End {
+            if progress == Listing::End {
                 break all;
             }
         };
@@ -162,7 +162,7 @@ fn offsets_survive_removals() {
             }
             assert!(seen.insert(name));
         }
-        if progress == Progress::End {
+        if progress == Listing::End {
             break;
         }
     }
@@ -292,7 +292,7 @@ fn positions_are_those_of_ext4() {
             true
         })
         .unwrap()
-            != Progress::End
+            != Listing::End
         {}
         assert_eq!(count, 202);
         let end = if narrow { (1 << 31) - 1 } else { (1 << 63) - 1 };

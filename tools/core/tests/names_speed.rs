@@ -4,9 +4,9 @@
 
 mod names_common;
 
-use iomapfs_core::disk::PhysBlock;
+use iomapfs_core::disk::{FileType, PhysBlock};
 use iomapfs_core::host::Mkfs;
-use iomapfs_core::names::{self, Cursor, FileType, Progress};
+use iomapfs_core::names::{self, Cursor, Listing};
 use iomapfs_core::store::{Credits, Store};
 use names_common::*;
 use std::hint::black_box;
@@ -64,7 +64,7 @@ fn names_per_second() {
             while names::readdir(&dir, &mut cursor, |listed| {
                 black_box(listed);
                 true
-            }) != Ok(Progress::End)
+            }) != Ok(Listing::End)
             {}
         });
 

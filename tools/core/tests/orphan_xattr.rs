@@ -4,9 +4,9 @@
 
 use iomapfs_core::disk::orphan::{self, OrphanFormat};
 use iomapfs_core::disk::xattr::{XattrFormat, XattrHeader};
-use iomapfs_core::disk::{Ino, PhysBlock};
+use iomapfs_core::disk::{Flaw, Ino, PhysBlock};
 use iomapfs_core::host::{HostStore, Image, Mkfs};
-use iomapfs_core::store::{Credits, Flaw, Format, Store, Transaction};
+use iomapfs_core::store::{Credits, Format, Store, Transaction};
 use kernel::error::code::*;
 
 /// The device block behind a block of a file, as debugfs says.
@@ -64,10 +64,13 @@ fn orphan_block_without_mark() {
     let format = OrphanFormat { seed: None };
     let nr = PhysBlock::new(1);
     let mut bytes = [0; 1024];
-    assert_eq!(format.verify(nr, &bytes), Err(Flaw("wrong magic number")));
+    assert_eq!(
+        format.verify(nr, &bytes),
+        Err(Flaw::OrphanMagic { magic: 0 })
+    );
     format.seal(nr, &mut bytes);
     assert_eq!(format.verify(nr, &bytes), Ok(()));
-    assert_eq!(format.verify(nr, &[0; 7]), Err(Flaw("block too short")));
+    assert_eq!(format.verify(nr, &[0; 7]), Err(Flaw::TooShort));
     assert_eq!(orphan::orphans(&[1; 7]).count(), 0);
     assert_eq!(orphan::insert(&mut [0; 9], Ino::ROOT), None);
 }

@@ -3,9 +3,9 @@
 //! The store on the host keeps the journal's promises and holds its callers to theirs: the other tests lean on
 //! this.
 
-use iomapfs_core::disk::PhysBlock;
+use iomapfs_core::disk::{Flaw, PhysBlock};
 use iomapfs_core::host::{HostStore, Mkfs, Restart};
-use iomapfs_core::store::{Credits, Flaw, Format, Kind, Store, Transaction};
+use iomapfs_core::store::{BlockKind, Credits, Format, Store, Transaction};
 use kernel::error::code::*;
 
 /// A block that begins with 0xab, and counts its changes in the second byte.
@@ -13,10 +13,10 @@ use kernel::error::code::*;
 struct Counted;
 
 impl Format for Counted {
-    const KIND: Kind = Kind::Symlink;
+    const KIND: BlockKind = BlockKind::Symlink;
 
     fn verify(&self, _nr: PhysBlock, bytes: &[u8]) -> Result<(), Flaw> {
-        (bytes[0] == 0xab).then_some(()).ok_or(Flaw("no mark"))
+        (bytes[0] == 0xab).then_some(()).ok_or(Flaw::TooShort)
     }
 
     fn seal(&self, _nr: PhysBlock, bytes: &mut [u8]) {
@@ -43,7 +43,10 @@ fn create(store: &HostStore, nr: PhysBlock, value: u8) {
 fn checks_once_and_reports() {
     let store = store();
     assert_eq!(store.read(A, Counted).err(), Some(EUCLEAN));
-    assert_eq!(store.take_reports(), ["block 1000: Symlink: no mark"]);
+    assert_eq!(
+        store.take_reports(),
+        ["block 1000 (symbolic link): the structure does not fit into its block"]
+    );
     assert!(store.read_cached(A, Counted).is_none());
     create(&store, A, 7);
     assert_eq!(store.read_cached(A, Counted).unwrap().with(|b| b[2]), 7);

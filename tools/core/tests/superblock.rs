@@ -415,7 +415,7 @@ fn unsupported_features_are_refused_by_name() {
     let refusal = Layout::new(&raw, blocks, false).unwrap_err();
     assert_eq!(
         refusal.to_string(),
-        "can only be mounted read-only because of the features: quota, verity"
+        "the file system can only be mounted read-only because of the features: quota, verity"
     );
     assert_eq!(refusal.error(), EROFS);
     assert!(Layout::new(&raw, blocks, true).is_ok());

@@ -11,7 +11,7 @@ mod names;
 mod volume;
 
 use arbitrary::{Result, Unstructured};
-use iomapfs_core::disk::dx::Part;
+use iomapfs_core::disk::dx::IndexPart;
 use iomapfs_core::disk::superblock::RawSuper;
 use iomapfs_core::disk::{CsumSeed, Ino, Layout, PhysBlock};
 use iomapfs_core::host::Mkfs;
@@ -29,8 +29,12 @@ pub const TARGETS: [(&str, Target); 13] = [
     ("extent_node", |data| over(extent::extent_node(data))),
     ("extent_change", |data| over(extent::extent_change(data))),
     ("dir_leaf", |data| over(names::dir_leaf(data))),
-    ("dir_root", |data| over(names::dir_index(data, Part::Root))),
-    ("dir_node", |data| over(names::dir_index(data, Part::Node))),
+    ("dir_root", |data| {
+        over(names::dir_index(data, IndexPart::Root))
+    }),
+    ("dir_node", |data| {
+        over(names::dir_index(data, IndexPart::Node))
+    }),
     ("hash", |data| over(names::hash(data))),
     ("orphan", |data| over(inode::orphan(data))),
     ("xattr", |data| over(inode::xattr(data))),

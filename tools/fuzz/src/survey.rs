@@ -8,9 +8,9 @@
 use crate::image::{Edit, Image};
 use anyhow::{anyhow, Context, Result};
 use iomapfs_core::disk::group_desc::GroupDesc;
-use iomapfs_core::disk::inode::{DiskInode, FileKind, InodeFlags};
+use iomapfs_core::disk::inode::{DiskInode, InodeFlags};
 use iomapfs_core::disk::superblock::{RawSuper, SUPER_OFFSET, SUPER_SIZE};
-use iomapfs_core::disk::{Group, Ino, Layout, PhysBlock};
+use iomapfs_core::disk::{FileType, Group, Ino, Layout, PhysBlock};
 use std::collections::BTreeMap;
 use zerocopy::FromBytes;
 
@@ -170,13 +170,13 @@ impl<'i> Survey<'i> {
     /// What an inode has.
     fn content(&mut self, edit: &Edit<'_>, ino: Ino, bytes: &[u8]) -> Result<()> {
         let inode =
-            DiskInode::decode(&self.layout, ino, bytes).map_err(|flaw| anyhow!("{}", flaw.0))?;
+            DiskInode::decode(&self.layout, ino, bytes).map_err(|flaw| anyhow!("{flaw}"))?;
         if let Some(block) = inode.file_acl {
             self.add_block(Kind::Xattr, block.get(), ino.get(), 0);
         }
-        let kind = FileKind::from_mode(inode.mode);
-        let mapped = matches!(kind, Some(FileKind::Directory | FileKind::Regular))
-            || kind == Some(FileKind::Symlink) && inode.size >= 60;
+        let kind = FileType::from_mode(inode.mode);
+        let mapped = matches!(kind, Some(FileType::Directory | FileType::Regular))
+            || kind == Some(FileType::Symlink) && inode.size >= 60;
         if !mapped || !inode.flags.has(InodeFlags::EXTENTS) {
             return Ok(());
         }
@@ -190,16 +190,16 @@ impl<'i> Survey<'i> {
         for (i, block) in data.iter().enumerate() {
             let at = block * self.block_size() as u64;
             let kind = match kind {
-                Some(FileKind::Directory) if !inode.flags.has(InodeFlags::INDEX) => Kind::DirLeaf,
-                Some(FileKind::Directory) if i == 0 => Kind::DirRoot,
+                Some(FileType::Directory) if !inode.flags.has(InodeFlags::INDEX) => Kind::DirLeaf,
+                Some(FileType::Directory) if i == 0 => Kind::DirRoot,
                 // A node begins with one free record as long as the block.
-                Some(FileKind::Directory)
+                Some(FileType::Directory)
                     if edit.get(at, 4) == 0 && edit.get(at + 4, 2) == self.block_size() as u64 =>
                 {
                     Kind::DirNode
                 }
-                Some(FileKind::Directory) => Kind::DirLeaf,
-                Some(FileKind::Symlink) => Kind::Symlink,
+                Some(FileType::Directory) => Kind::DirLeaf,
+                Some(FileType::Symlink) => Kind::Symlink,
                 _ if Some(ino) == self.layout.orphan_file_ino() => Kind::Orphan,
                 _ => continue,
             };

@@ -6,8 +6,7 @@ use crate::model;
 use crate::mount::Shared;
 use crate::sim::Sim;
 use iomapfs_core::change::{mount, Live};
-use iomapfs_core::disk::inode::FileKind;
-use iomapfs_core::disk::LogicalBlock;
+use iomapfs_core::disk::{FileType, LogicalBlock};
 use iomapfs_core::map::State;
 use iomapfs_core::space::Counts;
 use std::rc::Rc;
@@ -17,7 +16,7 @@ impl Sim {
     pub fn sync(&mut self) {
         let all: Vec<Shared> = self.nodes.values().cloned().collect();
         for node in &all {
-            if node.kind() == FileKind::Regular {
+            if node.kind() == FileType::Regular {
                 self.write_and_wait(node, 0, u32::MAX);
             }
         }

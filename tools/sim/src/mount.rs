@@ -6,8 +6,7 @@ use crate::broken::Broken;
 use crate::journal::Place;
 use crate::world::World;
 use iomapfs_core::change::{free, recover, resize, Live};
-use iomapfs_core::disk::inode::FileKind;
-use iomapfs_core::disk::{Ino, LogicalBlock, PhysBlock};
+use iomapfs_core::disk::{FileType, Ino, LogicalBlock, PhysBlock};
 use iomapfs_core::host::{Device, HostStore, Mounted, Node};
 use iomapfs_core::map::State;
 use iomapfs_core::volume::Volume;
@@ -117,7 +116,7 @@ impl recover::Keeper<HostStore> for Keeper<'_> {
     }
 
     fn cut_off(&mut self, node: &Node) -> Result {
-        if node.kind() != FileKind::Regular {
+        if node.kind() != FileType::Regular {
             return Ok(());
         }
         let end = self.end_of(node)?;

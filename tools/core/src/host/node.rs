@@ -6,9 +6,9 @@
 //! it is held.
 
 use super::{HostStore, Mounted, Published};
-use crate::change::{Live, Newborn, Part};
-use crate::disk::inode::{FileKind, InodeFlags, Time};
-use crate::disk::{CsumSeed, Group, Ino, LogicalBlock};
+use crate::change::{InodePart, Live, Newborn};
+use crate::disk::inode::{DiskTime, InodeFlags};
+use crate::disk::{CsumSeed, FileType, Group, Ino, LogicalBlock};
 use crate::inode::{Attrs, Inode, Orphans};
 use crate::map::Snapshot;
 use crate::names::{Known, Params};
@@ -175,7 +175,7 @@ impl Live<HostStore> for Node {
         self.ino
     }
 
-    fn kind(&self) -> FileKind {
+    fn kind(&self) -> FileType {
         self.attrs.get().kind()
     }
 
@@ -225,7 +225,7 @@ impl Live<HostStore> for Node {
         let attrs = self.attrs.get();
         self.attrs.set(Attrs {
             version: attrs.version + 1,
-            ctime: Time {
+            ctime: DiskTime {
                 sec: attrs.ctime.sec + 1,
                 ..attrs.ctime
             },
@@ -250,9 +250,9 @@ impl Live<HostStore> for Node {
         self.known.set(self.known.get().with(what));
     }
 
-    fn note_transaction(&self, tid: Tid, part: Part) {
+    fn note_transaction(&self, tid: Tid, part: InodePart) {
         self.sync_tid.set(tid);
-        if part == Part::Data {
+        if part == InodePart::Data {
             self.data_tid.set(tid);
         }
     }

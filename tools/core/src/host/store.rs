@@ -25,8 +25,8 @@ pub use tx::Tx;
 use super::Device;
 use crate::disk::layout::ReserveOwner;
 use crate::disk::superblock::RawSuper;
-use crate::disk::{BlockSize, PhysBlock};
-use crate::store::{About, Block, Credits, Flaw, Format, RawBlock, Rule, Store, Tid};
+use crate::disk::{BlockSize, Flaw, PhysBlock};
+use crate::store::{About, Block, Credits, Format, RawBlock, Rule, Store, Tid};
 use kernel::error::{code::*, Error, Result};
 use kernel::host::{might_sleep, Spinning};
 use std::cell::Cell;
@@ -53,7 +53,7 @@ fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
 struct Buffer {
     nr: u64,
     bytes: Mutex<Vec<u8>>,
-    /// [`crate::store::Kind`] that the contents were checked as; zero for none.
+    /// [`crate::store::BlockKind`] that the contents were checked as; zero for none.
     checked: AtomicU8,
 }
 
@@ -135,6 +135,7 @@ struct State {
     /// What was written past the journal: blocks, with their contents.
     written_through: Vec<(u64, Arc<[u8]>)>,
     reports: Vec<String>,
+    flaws: Vec<Flaw>,
     warnings: Vec<String>,
 }
 
@@ -181,6 +182,7 @@ impl HostStore {
                 good_reads: None,
                 written_through: Vec::new(),
                 reports: Vec::new(),
+                flaws: Vec::new(),
                 warnings: Vec::new(),
             }),
             changed: Condvar::new(),
@@ -262,7 +264,21 @@ impl HostStore {
 
     /// The errors reported so far, which are then forgotten.
     pub fn take_reports(&self) -> Vec<String> {
-        std::mem::take(&mut lock(&self.state).reports)
+        let mut state = lock(&self.state);
+        state.flaws.clear();
+        std::mem::take(&mut state.reports)
+    }
+
+    /// What [`Self::take_reports`] would give.
+    pub fn reports(&self) -> Vec<String> {
+        lock(&self.state).reports.clone()
+    }
+
+    /// Of the errors that [`Self::take_reports`] would give, those that are flaws of the disk.
+    pub fn take_flaws(&self) -> Vec<Flaw> {
+        let mut state = lock(&self.state);
+        state.reports.clear();
+        std::mem::take(&mut state.flaws)
     }
 
     /// The warnings logged so far, which are then forgotten.
@@ -452,26 +468,12 @@ impl Store for HostStore {
     fn read<F: Format>(&self, nr: PhysBlock, format: F) -> Result<Block<Self, F>> {
         might_sleep();
         if nr.get() >= self.blocks {
-            return Err(self.corrupt(
-                nr,
-                format_args!(
-                    "block {}: {:?}: the device has no such block",
-                    nr.get(),
-                    F::KIND
-                ),
-            ));
+            return Err(self.flawed(About::block(nr, &format), Flaw::BlockNotOnDevice));
         }
         let buffer = self.load(nr)?;
         if buffer.checked.load(Ordering::SeqCst) != F::KIND as u8 {
-            if let Err(Flaw(what)) = buffer.locked(|b| format.verify(nr, b)) {
-                let kind = F::KIND;
-                return Err(match format.owner() {
-                    Some(ino) => self.corrupt(
-                        ino,
-                        format_args!("inode {}: block {}: {kind:?}: {what}", ino.get(), nr.get()),
-                    ),
-                    None => self.corrupt(nr, format_args!("block {}: {kind:?}: {what}", nr.get())),
-                });
+            if let Err(flaw) = buffer.locked(|b| format.verify(nr, b)) {
+                return Err(self.flawed(About::block(nr, &format), flaw));
             }
             buffer.checked.store(F::KIND as u8, Ordering::SeqCst);
         }
@@ -577,6 +579,13 @@ impl Store for HostStore {
 
     fn warn(&self, what: kernel::fmt::Arguments<'_>) {
         lock(&self.state).warnings.push(what.to_string());
+    }
+
+    fn flawed(&self, about: impl Into<About>, flaw: Flaw) -> Error {
+        let about = about.into();
+        lock(&self.state).flaws.push(flaw);
+        self.fail(flaw.error(), about, format_args!("{about}{flaw}"));
+        self.reported()
     }
 
     fn fail(

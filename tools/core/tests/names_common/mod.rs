@@ -6,9 +6,9 @@
 #![allow(dead_code)]
 
 use iomapfs_core::disk::superblock::RawSuper;
-use iomapfs_core::disk::{CsumSeed, Ino, Layout, LogicalBlock, PhysBlock};
+use iomapfs_core::disk::{CsumSeed, FileType, Ino, Layout, LogicalBlock, PhysBlock};
 use iomapfs_core::host::{HostStore, Image, Mkfs, Tx};
-use iomapfs_core::names::{self, Cursor, Directory, FileType, Known, Listed, Params, Progress};
+use iomapfs_core::names::{self, Cursor, Directory, Known, Listed, Listing, Params};
 use iomapfs_core::store::{Credits, Store};
 use kernel::error::{code::*, Result};
 use std::cell::Cell;
@@ -209,7 +209,7 @@ impl<'s> FlatDir<'s> {
                 Ok(done) => done,
                 Err(error) => return (names, Err(error)),
             };
-            if progress == Progress::End && part.is_empty() {
+            if progress == Listing::End && part.is_empty() {
                 return (names, Ok(()));
             }
             for (name, ino) in part {
@@ -220,7 +220,7 @@ impl<'s> FlatDir<'s> {
     }
 
     /// The next names, at most `room`.
-    pub fn list_part(&self, cursor: &mut Cursor, room: usize) -> Result<(Progress, Names)> {
+    pub fn list_part(&self, cursor: &mut Cursor, room: usize) -> Result<(Listing, Names)> {
         let mut part = Names::new();
         loop {
             let mut last = cursor.pos();
@@ -234,12 +234,12 @@ impl<'s> FlatDir<'s> {
                 true
             })?;
             match progress {
-                Progress::More => {}
-                Progress::Stopped => {
+                Listing::More => {}
+                Listing::Stopped => {
                     assert_eq!(cursor.pos(), last, "stopped elsewhere");
                     return Ok((progress, part));
                 }
-                Progress::End => return Ok((progress, part)),
+                Listing::End => return Ok((progress, part)),
             }
         }
     }

@@ -5,7 +5,7 @@
 use super::{block, ino, layout, seed, NR};
 use arbitrary::{Result, Unstructured};
 use iomapfs_core::disk::extent::{
-    Extent, ExtentNodeFormat, Index, Node, NodeMut, MAX_DEPTH, ROOT_BYTES,
+    Extent, ExtentNode, ExtentNodeFormat, ExtentNodeMut, Index, MAX_DEPTH, ROOT_BYTES,
 };
 use iomapfs_core::disk::{Layout, LogicalBlock, PhysBlock};
 use iomapfs_core::store::Format;
@@ -25,7 +25,7 @@ pub(super) fn extent_node(data: &[u8]) -> Result<()> {
             fix_node(&mut root, 4);
         }
         if format.verify_root(&root).is_ok() {
-            check_node(&Node::parse(&root).expect("it was accepted"), layout);
+            check_node(&ExtentNode::parse(&root).expect("it was accepted"), layout);
         }
         return Ok(());
     }
@@ -34,12 +34,12 @@ pub(super) fn extent_node(data: &[u8]) -> Result<()> {
         fix_node(&mut bytes, format.entries_per_block());
     }
     format.seal(NR, &mut bytes);
-    if let Ok(node) = Node::parse(&bytes) {
+    if let Ok(node) = ExtentNode::parse(&bytes) {
         let _ = node.fits(0, LogicalBlock::ZERO, LogicalBlock::LIMIT);
         let _ = node.find(LogicalBlock::new(5));
     }
     if format.verify(NR, &bytes).is_ok() {
-        let node = Node::parse(&bytes).expect("it was accepted");
+        let node = ExtentNode::parse(&bytes).expect("it was accepted");
         assert!(!node.is_empty() && node.depth() < MAX_DEPTH);
         check_node(&node, layout);
     }
@@ -55,7 +55,7 @@ fn fix_node(bytes: &mut [u8], max: u16) {
     bytes[7] = 0;
 }
 
-fn check_node(node: &Node<'_>, layout: &Layout) {
+fn check_node(node: &ExtentNode<'_>, layout: &Layout) {
     assert_eq!(node.slots().len(), node.len());
     let mut end = 0;
     for i in 0..node.len() {
@@ -88,14 +88,14 @@ pub(super) fn extent_change(data: &[u8]) -> Result<()> {
     let len = *u.choose(&[ROOT_BYTES, 1024])?;
     let mut bytes = vec![0; len];
     let depth = u.int_in_range(0..=MAX_DEPTH)?;
-    NodeMut::init(&mut bytes, depth).expect("there is room");
+    ExtentNodeMut::init(&mut bytes, depth).expect("there is room");
     let mut model: Vec<(u32, u64)> = Vec::new();
     while !u.is_empty() {
         let (at, count) = (u.int_in_range(0..=90)?, u.int_in_range(0..=5)?);
         let new: Vec<(u32, u64)> = (0..u.int_in_range(0..=5)?)
             .map(|_| Ok((u.arbitrary()?, u.arbitrary::<u64>()? & PhysBlock::MAX)))
             .collect::<Result<_>>()?;
-        let mut node = NodeMut::parse(&mut bytes).expect("a good node");
+        let mut node = ExtentNodeMut::parse(&mut bytes).expect("a good node");
         let room = (len - 12) / 12;
         let fits = at + count <= model.len() && model.len() - count + new.len() <= room;
         let done = if depth == 0 {
@@ -123,7 +123,7 @@ pub(super) fn extent_change(data: &[u8]) -> Result<()> {
         if fits {
             model.splice(at..at + count, new);
         }
-        let node = Node::parse(&bytes).expect("a good node");
+        let node = ExtentNode::parse(&bytes).expect("a good node");
         assert_eq!(node.len(), model.len());
         for (i, (key, phys)) in model.iter().enumerate() {
             assert_eq!(node.key(i).map(LogicalBlock::get), Some(*key));

@@ -34,7 +34,7 @@ pub(super) fn inode(data: &[u8]) -> Result<()> {
         assert!(time.nsec < 1_000_000_000);
     }
     if good_size && read.encode(layout, ino, &mut bytes).is_ok() {
-        let again = DiskInode::decode(layout, ino, &bytes).map_err(|flaw| flaw.0);
+        let again = DiskInode::decode(layout, ino, &bytes).map_err(|flaw| flaw.to_string());
         assert_eq!(again, Ok(read));
     }
     Ok(())

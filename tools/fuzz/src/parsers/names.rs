@@ -4,10 +4,10 @@
 
 use super::{block, ino, seed, NR};
 use arbitrary::{Result, Unstructured};
-use iomapfs_core::disk::dirent::{DirLeafFormat, Dots, FileType};
-use iomapfs_core::disk::dx::{DxFormat, Part};
+use iomapfs_core::disk::dirent::{DirLeafFormat, Dots};
+use iomapfs_core::disk::dx::{DxFormat, IndexPart};
 use iomapfs_core::disk::hash::{HashVersion, NameHasher};
-use iomapfs_core::disk::LogicalBlock;
+use iomapfs_core::disk::{FileType, LogicalBlock};
 use iomapfs_core::store::Format;
 
 /// A block of names: what is accepted is a chain of records to its end, none of them beyond it.
@@ -50,12 +50,12 @@ pub(super) fn dir_leaf(data: &[u8]) -> Result<()> {
             assert!(matches!(found, Ok(Some(_))), "a name is not found");
         }
     }
-    let _ = FileType::from_disk(name[0]);
+    let _ = FileType::from_entry(name[0]);
     Ok(())
 }
 
 /// An index block: its entries are in the block, and a search ends at the right one.
-pub(super) fn dir_index(data: &[u8], part: Part) -> Result<()> {
+pub(super) fn dir_index(data: &[u8], part: IndexPart) -> Result<()> {
     let u = &mut Unstructured::new(data);
     let format = DxFormat {
         ino: ino(u)?,
@@ -98,7 +98,7 @@ pub(super) fn dir_index(data: &[u8], part: Part) -> Result<()> {
 
 fn fix_index(format: &DxFormat, bytes: &mut [u8]) {
     let array = match format.part {
-        Part::Root => {
+        IndexPart::Root => {
             let rest = (bytes.len() - 12) as u16;
             bytes[..12].copy_from_slice(&[2, 0, 0, 0, 12, 0, 1, 2, b'.', 0, 0, 0]);
             bytes[12..24].copy_from_slice(&[2, 0, 0, 0, 0, 0, 2, 2, b'.', b'.', 0, 0]);
@@ -109,7 +109,7 @@ fn fix_index(format: &DxFormat, bytes: &mut [u8]) {
             bytes[30] %= 4;
             0x20
         }
-        Part::Node => {
+        IndexPart::Node => {
             let len = bytes.len() as u16;
             bytes[..8].fill(0);
             bytes[4..6].copy_from_slice(&len.to_le_bytes());

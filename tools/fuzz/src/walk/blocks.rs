@@ -3,10 +3,9 @@
 //! Files get blocks and lose them, and what was changed is committed.
 
 use super::visit::Visit;
-use iomapfs_core::change::publish::{publish, Written};
+use iomapfs_core::change::publish::{publish, WrittenData};
 use iomapfs_core::change::{resize, Live};
-use iomapfs_core::disk::inode::FileKind;
-use iomapfs_core::disk::LogicalBlock;
+use iomapfs_core::disk::{FileType, LogicalBlock};
 use iomapfs_core::host::Node;
 use iomapfs_core::space::Share;
 use kernel::error::Result;
@@ -36,7 +35,7 @@ impl Visit<'_> {
 
     /// Writes: blocks are chosen, and then the file shows them.
     pub(super) fn write(&mut self) -> Result {
-        let Some(node) = self.some(|kind| kind == FileKind::Regular) else {
+        let Some(node) = self.some(|kind| kind == FileType::Regular) else {
             return Ok(());
         };
         let at = self.some_block(&node);
@@ -65,7 +64,7 @@ impl Visit<'_> {
             next = chosen.end();
         }
         let size = vol.layout.block_size();
-        let written = Written {
+        let written = WrittenData {
             pos: at.first_byte(size),
             end: end.first_byte(size).min(vol.layout.max_file_size()),
             unwritten: true,
@@ -75,7 +74,7 @@ impl Visit<'_> {
     }
 
     pub(super) fn truncate(&mut self) -> Result {
-        let Some(node) = self.some(|kind| kind == FileKind::Regular) else {
+        let Some(node) = self.some(|kind| kind == FileType::Regular) else {
             return Ok(());
         };
         let layout = &self.fs.vol.layout;

@@ -4,10 +4,9 @@
 
 use super::visit::{Seen, Visit};
 use iomapfs_core::change::{Dir, Live};
-use iomapfs_core::disk::inode::FileKind;
 use iomapfs_core::disk::symlink::{self, TargetFormat};
 use iomapfs_core::disk::xattr::XattrFormat;
-use iomapfs_core::disk::{Ino, LogicalBlock};
+use iomapfs_core::disk::{FileType, Ino, LogicalBlock};
 use iomapfs_core::host::Node;
 use iomapfs_core::inode::{dtime, Inode};
 use iomapfs_core::map::State;
@@ -38,7 +37,7 @@ impl Visit<'_> {
             self.note(looked);
             let looked = self.look_at_attributes(&node);
             self.note(looked);
-            if node.kind() == FileKind::Directory {
+            if node.kind() == FileType::Directory {
                 let first = self.seen.len();
                 let listed = self.list(ino, &node);
                 self.note(listed);
@@ -59,7 +58,7 @@ impl Visit<'_> {
         dtime(&self.fs.vol, inode.ino)?;
         if let Some(target) = inode.fast_target() {
             assert!(target.len() <= Inode::MAX_FAST_TARGET);
-        } else if node.kind() == FileKind::Symlink {
+        } else if node.kind() == FileType::Symlink {
             let found = inode.map.lookup(&self.fs.vol, LogicalBlock::ZERO, 1)?;
             if let (Some(nr), State::Written) = (found.phys, found.state) {
                 let size = inode.disk_size;
@@ -134,7 +133,7 @@ impl Visit<'_> {
             calls += 1;
             assert!(calls < 100_000, "a directory without end");
             match progress {
-                Ok(names::Progress::End) => break,
+                Ok(names::Listing::End) => break,
                 Ok(_) if found.len() < MOST_NAMES => {}
                 Ok(_) => break,
                 Err(error) => {

@@ -8,8 +8,7 @@ use iomapfs_core::change::free::free;
 use iomapfs_core::change::link::{link, unlink};
 use iomapfs_core::change::rename::{exchange, rename, Side};
 use iomapfs_core::change::{Dir, Live};
-use iomapfs_core::disk::inode::FileKind;
-use iomapfs_core::disk::Ino;
+use iomapfs_core::disk::{FileType, Ino};
 use iomapfs_core::host::{new_attrs, NewNode, Node};
 use iomapfs_core::names;
 use kernel::error::{code::*, Result};
@@ -170,7 +169,7 @@ impl Visit<'_> {
     }
 
     pub(super) fn link(&mut self) -> Result {
-        let file = self.some(|kind| kind == FileKind::Regular);
+        let file = self.some(|kind| kind == FileType::Regular);
         let (Some(dir), Some(file)) = (self.some_dir(), file) else {
             return Ok(());
         };

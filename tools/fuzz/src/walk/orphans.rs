@@ -6,8 +6,7 @@ use super::visit::{Visit, NOW};
 use crate::corpus::MOST_BYTES;
 use iomapfs_core::change::recover::{self, recover};
 use iomapfs_core::change::{free, resize, Live};
-use iomapfs_core::disk::inode::FileKind;
-use iomapfs_core::disk::Ino;
+use iomapfs_core::disk::{FileType, Ino};
 use iomapfs_core::host::{HostStore, Mounted, Node};
 use iomapfs_core::store::Store;
 use kernel::error::Result;
@@ -29,7 +28,7 @@ impl recover::Keeper<HostStore> for Keeper<'_> {
 
     fn cut_off(&mut self, node: &Node) -> Result {
         match node.kind() {
-            FileKind::Regular => resize::cut(node, node.size()),
+            FileType::Regular => resize::cut(node, node.size()),
             _ => Ok(()),
         }
     }

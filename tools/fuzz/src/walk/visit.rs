@@ -5,8 +5,7 @@
 use super::names::New;
 use arbitrary::Unstructured;
 use iomapfs_core::change::Live;
-use iomapfs_core::disk::inode::FileKind;
-use iomapfs_core::disk::Ino;
+use iomapfs_core::disk::{FileType, Ino};
 use iomapfs_core::host::{Mounted, Node};
 use kernel::error::{code::*, Result};
 use std::collections::BTreeMap;
@@ -139,10 +138,10 @@ impl<'d> Visit<'d> {
 
     /// A directory among the inodes that are held.
     pub(super) fn some_dir(&mut self) -> Option<Rc<Node>> {
-        self.some(|kind| kind == FileKind::Directory)
+        self.some(|kind| kind == FileType::Directory)
     }
 
-    pub(super) fn some(&mut self, wanted: impl Fn(FileKind) -> bool) -> Option<Rc<Node>> {
+    pub(super) fn some(&mut self, wanted: impl Fn(FileType) -> bool) -> Option<Rc<Node>> {
         let nodes = self.nodes.values();
         // What has no links could not be freed, and is nothing that a user can reach.
         let all: Vec<Rc<Node>> = nodes

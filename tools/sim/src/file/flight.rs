@@ -5,7 +5,7 @@
 use crate::broken::Rule;
 use crate::mount::Shared;
 use crate::sim::Sim;
-use iomapfs_core::change::publish::{publish, Written};
+use iomapfs_core::change::publish::{publish, WrittenData};
 use iomapfs_core::change::resize;
 use iomapfs_core::map::State;
 
@@ -58,8 +58,8 @@ impl Flight {
         !matches!(self.way, Way::Cache { .. })
     }
 
-    fn written(&self) -> Written {
-        Written {
+    fn written(&self) -> WrittenData {
+        WrittenData {
             pos: self.pos,
             end: self.end,
             unwritten: self.unwritten,
@@ -84,7 +84,7 @@ impl Sim {
     }
 
     /// The file shows what is on the device, in as few transactions as possible.
-    fn complete(&mut self, node: &Shared, written: &[Written]) {
+    fn complete(&mut self, node: &Shared, written: &[WrittenData]) {
         let mut handle = None;
         for written in written {
             publish(&**node, &mut handle, written).expect("a completion does not fail");
@@ -103,7 +103,7 @@ impl Sim {
                 self.world.data_done(flight.ino, *at, *id);
             }
         }
-        let mut batch: Vec<Written> = Vec::new();
+        let mut batch: Vec<WrittenData> = Vec::new();
         let told =
             |flight: &&Flight| matches!(flight.way, Way::Cache { told: true } | Way::Batched);
         batch.extend(flights.iter().filter(told).map(Flight::written));

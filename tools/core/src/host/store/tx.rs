@@ -3,8 +3,8 @@
 //! A handle of the store on the host.
 
 use super::{lock, Buffer, HostStore, Raw, Restart, IN_HANDLE};
-use crate::disk::PhysBlock;
-use crate::store::{Block, Credits, Format, Store, Tid, Transaction};
+use crate::disk::{Flaw, PhysBlock};
+use crate::store::{About, Block, Credits, Format, Store, Tid, Transaction};
 use kernel::error::{code::*, Result};
 use kernel::host::might_sleep;
 use std::collections::BTreeSet;
@@ -114,14 +114,8 @@ impl Transaction<HostStore> for Tx<'_> {
     ) -> Result<(Block<HostStore, F>, R)> {
         might_sleep();
         if nr.get() >= self.store.blocks {
-            return Err(self.store.corrupt(
-                nr,
-                format_args!(
-                    "block {}: {:?}: the device has no such block",
-                    nr.get(),
-                    F::KIND
-                ),
-            ));
+            let about = About::block(nr, &format);
+            return Err(self.store.flawed(about, Flaw::BlockNotOnDevice));
         }
         self.pay(nr.get(), &format!("new {:?}", F::KIND));
         if self.store.aborted.load(Ordering::SeqCst) {

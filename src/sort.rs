@@ -1,26 +1,43 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Sorting without a panic path: `core`'s sorts panic when they find that an order is none.
+//! Sorting without a panic path: the sorts of `core` panic where a comparison is not a total order.
 
 use kernel::alloc::flags::GFP_KERNEL;
 use kernel::alloc::KVec;
 use kernel::error::Result;
 
-/// Sorts `items` so that none is less than the one before it. Merge sort: no recursion, and as much memory again.
+/// Sorts `items` so that none is less than the one before it.
 ///
 /// # Errors
 ///
 /// `ENOMEM`; the order is as it was.
-pub(super) fn sort_by<T: Copy>(items: &mut KVec<T>, less: impl Fn(&T, &T) -> bool) -> Result {
+pub fn sort_by<T: Copy>(items: &mut KVec<T>, less: impl Fn(&T, &T) -> bool) -> Result {
     let mut other = KVec::with_capacity(items.len(), GFP_KERNEL)?;
     other.extend_from_slice(items, GFP_KERNEL)?;
-    let mut run = 1;
-    while run < items.len() {
-        merge_runs(items, &mut other, run, &less);
+    if merge_sort(items, &mut other, less) {
         core::mem::swap(items, &mut other);
-        run = run.saturating_mul(2);
     }
     Ok(())
+}
+
+/// Sorts `items` with the help of `other`, which is as long. Returns whether the sorted ones are in `other`. Merge
+/// sort: no recursion.
+#[must_use]
+pub fn merge_sort<T: Copy>(
+    items: &mut [T],
+    other: &mut [T],
+    less: impl Fn(&T, &T) -> bool,
+) -> bool {
+    let (mut from, mut to) = (items, other);
+    let mut swapped = false;
+    let mut run = 1;
+    while run < from.len() {
+        merge_runs(from, to, run, &less);
+        core::mem::swap(&mut from, &mut to);
+        swapped = !swapped;
+        run = run.saturating_mul(2);
+    }
+    swapped
 }
 
 /// Merges runs of `run` items, which are sorted, into ones of twice as many.
