@@ -63,8 +63,8 @@ const INHERITED: InodeFlags = InodeFlags::SYNC
 const INHERITED_BY_OTHERS: InodeFlags = InodeFlags::NODUMP.with(InodeFlags::NOATIME);
 
 /// The flags of a new inode of this type in a directory with flags `dir`.
-fn inherited(dir: InodeFlags, kind: FileType) -> InodeFlags {
-    let mask = match kind {
+fn inherited(dir: InodeFlags, file_type: FileType) -> InodeFlags {
+    let mask = match file_type {
         FileType::Directory => INHERITED,
         FileType::Regular => INHERITED.without(InodeFlags::DIRSYNC),
         _ => INHERITED_BY_OTHERS,
@@ -86,7 +86,7 @@ where
     N: Newborn<S, Live = L>,
 {
     let volume = dir.volume();
-    let is_dir = newborn.attrs().kind() == FileType::Directory;
+    let is_dir = newborn.attrs().file_type() == FileType::Directory;
     if is_dir {
         check_dir_links(dir)?;
     }
@@ -148,15 +148,15 @@ where
 {
     let volume = dir.volume();
     let attrs = newborn.attrs();
-    let kind = attrs.kind();
-    let is_dir = kind == FileType::Directory;
+    let file_type = attrs.file_type();
+    let is_dir = file_type == FileType::Directory;
     let ino = volume.space.alloc_inode(volume, tx, dir.ino(), is_dir)?;
     // One that is being freed in many steps would be waited for, which waits for this handle in turn.
     if dir.orphans().contains(ino) || newborn.insert(ino).is_err() {
         // Then it must not be freed, either.
         return Err(volume.store.flawed(ino, Flaw::InodeStillUsed));
     }
-    let flags = inherited(dir.flags(), kind);
+    let flags = inherited(dir.flags(), file_type);
     let generation = newborn.generation();
     let content = what.content();
     // On an error the newborn has gone before somebody else gets its number, who must not meet it.

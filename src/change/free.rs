@@ -40,7 +40,7 @@ fn free_blocks<S: Store, L: Live<S>>(live: &L) -> Result {
     if live.map_lock().map.is_empty() {
         // No transaction is needed for that.
         Ok(())
-    } else if live.kind() == FileType::Regular {
+    } else if live.file_type() == FileType::Regular {
         resize::cut(live, 0)
     } else {
         free_metadata_blocks(live)

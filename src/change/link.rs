@@ -90,7 +90,7 @@ pub(super) fn insert<S: Store, L: Live<S>>(
     name: &[u8],
     node: &L,
 ) -> Result {
-    names::insert(&mut Dir::new(dir), tx, name, node.ino(), node.kind())?;
+    names::insert(&mut Dir::new(dir), tx, name, node.ino(), node.file_type())?;
     dir.contents_changed();
     Ok(())
 }

@@ -52,7 +52,7 @@ pub trait Live<S: Store> {
     fn ino(&self) -> Ino;
 
     /// The type.
-    fn kind(&self) -> FileType;
+    fn file_type(&self) -> FileType;
 
     /// What the checksums of the inode's own structures begin with; `None` where metadata has none.
     fn seed(&self) -> Option<CsumSeed>;
@@ -109,7 +109,7 @@ pub trait Live<S: Store> {
 
     /// Whether it is a directory.
     fn is_dir(&self) -> bool {
-        self.kind() == FileType::Directory
+        self.file_type() == FileType::Directory
     }
 
     /// Where blocks are best, if no other block of the file says so. `stream` where the file is being appended to.

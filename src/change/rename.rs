@@ -156,7 +156,7 @@ fn lead<S: Store, L: Live<S>>(side: &Side<'_, L>, node: &L, tx: &mut S::Tx<'_>) 
         tx,
         side.name,
         node.ino(),
-        node.kind(),
+        node.file_type(),
     )
 }
 

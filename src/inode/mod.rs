@@ -71,7 +71,7 @@ pub struct Attrs {
 
 impl Attrs {
     /// The type of the file; that of a regular file where the mode has none.
-    pub fn kind(&self) -> FileType {
+    pub fn file_type(&self) -> FileType {
         FileType::from_mode(self.mode).unwrap_or(FileType::Regular)
     }
 }
@@ -146,7 +146,7 @@ impl Inode {
                 copy(&mut block, target);
                 (Some(block), flags, target.len() as u64)
             }
-            Content::Special if attrs.kind().is_device() => {
+            Content::Special if attrs.file_type().is_device() => {
                 (Some(encode_rdev(attrs.rdev)), flags, 0)
             }
             Content::Special => (Some([0; I_BLOCK_SIZE]), flags, 0),

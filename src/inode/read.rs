@@ -45,7 +45,7 @@ enum IBlock {
 pub struct Checked {
     ino: Ino,
     raw: DiskInode,
-    kind: FileType,
+    file_type: FileType,
     seed: Option<CsumSeed>,
     block: IBlock,
 }
@@ -96,13 +96,13 @@ impl Checked {
                 _ => return Err(ESTALE),
             }
         }
-        let kind =
+        let file_type =
             FileType::from_mode(raw.mode).ok_or_else(|| bad(Flaw::InodeMode { mode: raw.mode }))?;
-        check(vol, ino, &raw, kind, purpose)?;
+        check(vol, ino, &raw, file_type, purpose)?;
 
         let seed = vol.layout.csum_seed();
         let seed = seed.map(|seed| seed.for_inode(ino, raw.generation));
-        let mapped = match kind {
+        let mapped = match file_type {
             FileType::Regular | FileType::Directory => true,
             FileType::Symlink => !is_fast_symlink(vol, &raw),
             _ => false,
@@ -120,15 +120,15 @@ impl Checked {
         Ok(Self {
             ino,
             raw,
-            kind,
+            file_type,
             seed,
             block,
         })
     }
 
     /// The type of the file.
-    pub fn kind(&self) -> FileType {
-        self.kind
+    pub fn file_type(&self) -> FileType {
+        self.file_type
     }
 
     /// The number.
@@ -181,7 +181,7 @@ impl Checked {
             uid: raw.uid,
             gid: raw.gid,
             nlink: raw.links.into(),
-            rdev: match self.kind.is_device() {
+            rdev: match self.file_type.is_device() {
                 true => decode_rdev(&raw.block),
                 false => 0,
             },
@@ -263,7 +263,7 @@ fn check<S: Store>(
     vol: &Volume<S>,
     ino: Ino,
     raw: &DiskInode,
-    kind: FileType,
+    file_type: FileType,
     purpose: Purpose,
 ) -> Result {
     let layout = &vol.layout;
@@ -285,7 +285,7 @@ fn check<S: Store>(
             return bad(Flaw::InodeXattrBlock { block });
         }
     }
-    match kind {
+    match file_type {
         FileType::Directory => {
             if raw.flags.has(InodeFlags::INDEX)
                 && layout.csum_seed().is_some()

@@ -87,13 +87,13 @@ const VISIBLE_FLAGS: u32 = 0x705b_dfff;
 
 /// Flags that `chattr` can change here on a file of this kind: those that we act upon, and those that are for others
 /// to act upon.
-fn changeable_flags(kind: FileType) -> InodeFlags {
+fn changeable_flags(file_type: FileType) -> InodeFlags {
     let any = InodeFlags::NODUMP.with(InodeFlags::NOATIME);
     let data = any
         .with(InodeFlags::SYNC)
         .with(InodeFlags::IMMUTABLE)
         .with(InodeFlags::APPEND);
-    match kind {
+    match file_type {
         FileType::Regular => data,
         FileType::Directory => data.with(InodeFlags::DIRSYNC).with(InodeFlags::TOPDIR),
         _ => any,
@@ -107,7 +107,7 @@ fn changeable_flags(kind: FileType) -> InodeFlags {
 /// `EOPNOTSUPP` for a flag that this kind of file does not have or that cannot be changed.
 fn set_flags(node: &Node, wanted: &FileAttr) -> Result {
     let data = node.data();
-    let mask = changeable_flags(node.kind()).bits();
+    let mask = changeable_flags(node.file_type()).bits();
     let changed = data.flags().bits() & VISIBLE_FLAGS ^ wanted.flags();
     if wanted.has_more() || changed & !mask != 0 {
         return Err(EOPNOTSUPP);

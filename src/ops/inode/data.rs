@@ -37,7 +37,7 @@ pub(crate) struct Data {
     /// The number.
     pub(super) ino: Ino,
     /// The type.
-    pub(super) kind: FileType,
+    pub(super) file_type: FileType,
     /// When the file was created.
     pub(super) created: DiskTime,
     /// The inode's checksum seed.
@@ -63,7 +63,7 @@ pub(crate) struct Data {
 /// What [`Data`] keeps beside the map lock of what is behind it.
 struct Origin {
     ino: Ino,
-    kind: FileType,
+    file_type: FileType,
     seed: Option<CsumSeed>,
     size: u64,
     flags: InodeFlags,
@@ -106,12 +106,12 @@ impl Data {
     pub(crate) fn new(
         volume: Arc<Volume>,
         core: Core,
-        kind: FileType,
+        file_type: FileType,
         created: DiskTime,
     ) -> impl PinInit<Self, Error> {
         let origin = Origin {
             ino: core.ino,
-            kind,
+            file_type,
             seed: core.seed,
             size: core.disk_size,
             flags: core.flags,
@@ -130,7 +130,7 @@ impl Data {
         let snapshot = Snapshot::new()?;
         let origin = Origin {
             ino: checked.ino(),
-            kind: checked.kind(),
+            file_type: checked.file_type(),
             seed: checked.seed(),
             size: checked.size(),
             flags: checked.flags(),
@@ -161,7 +161,7 @@ impl Data {
             core <- new_mutex!(core, "iomapfs_map"),
             volume,
             ino: origin.ino,
-            kind: origin.kind,
+            file_type: origin.file_type,
             created: origin.created,
             sync_tid: Atomic::new(tid),
             data_tid: Atomic::new(tid),

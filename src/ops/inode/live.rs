@@ -47,8 +47,8 @@ impl Live<JournalStore> for Node {
         self.data().ino
     }
 
-    fn kind(&self) -> FileType {
-        self.data().kind
+    fn file_type(&self) -> FileType {
+        self.data().file_type
     }
 
     fn seed(&self) -> Option<CsumSeed> {
@@ -143,7 +143,7 @@ impl Live<JournalStore> for Node {
 pub(crate) struct NewNode<'a, 't> {
     new: New<'a, Fs>,
     dir: &'a Node,
-    kind: FileType,
+    file_type: FileType,
     created: DiskTime,
     generation: u32,
     device: u32,
@@ -169,7 +169,7 @@ impl<'a, 't> NewNode<'a, 't> {
         new.set_no_acl();
         new.set_owner(idmap, dir, mode)?;
         new.set_links(links);
-        let kind = FileType::from_mode(new.mode()).ok_or(EINVAL)?;
+        let file_type = FileType::from_mode(new.mode()).ok_or(EINVAL)?;
         let created = to_disk(new.set_times_now());
         let generation = random::number();
         new.set_generation(generation);
@@ -177,7 +177,7 @@ impl<'a, 't> NewNode<'a, 't> {
         Ok(Self {
             new,
             dir,
-            kind,
+            file_type,
             created,
             generation,
             device,
@@ -218,8 +218,8 @@ impl<'a> Newborn<JournalStore> for NewNode<'a, '_> {
         new.set_flags(vfs_flags(inode.flags));
         new.set_size(inode.disk_size);
         let target = inode.fast_target().and(Some(self.target));
-        let body = body(self.kind, target, self.device);
+        let body = body(self.file_type, target, self.device);
         let volume = self.dir.data().volume_arc();
-        new.init(body, Data::new(volume, inode, self.kind, self.created))
+        new.init(body, Data::new(volume, inode, self.file_type, self.created))
     }
 }

@@ -46,14 +46,14 @@ fn set_up<'a>(sb: &SuperBlock, new: New<'a, Fs>, checked: &Checked) -> Result<Re
     new.set_generation(checked.generation());
     new.set_version(attrs.version);
     new.set_flags(vfs_flags(checked.flags()));
-    let body = body(checked.kind(), checked.fast_target(), attrs.rdev);
+    let body = body(checked.file_type(), checked.fast_target(), attrs.rdev);
     let volume = sb.data().mounted.volume.clone();
     new.init(body, Data::of_checked(volume, checked, attrs.crtime)?)
 }
 
 /// What goes with a type of file: `target` is that of a short symbolic link, `device` the number of a device.
-pub(super) fn body(kind: FileType, target: Option<&[u8]>, device: u32) -> Body<'_> {
-    match (kind, target) {
+pub(super) fn body(file_type: FileType, target: Option<&[u8]>, device: u32) -> Body<'_> {
+    match (file_type, target) {
         (FileType::Symlink, Some(target)) => Body::Link(target),
         (FileType::Regular | FileType::Directory | FileType::Symlink, _) => Body::Plain,
         _ => Body::Special(device),

@@ -57,7 +57,7 @@ fn new_inodes_are_read_by_others() {
             let ino = vol.space.alloc_inode(&vol, &mut tx, Ino::ROOT, false);
             let ino = ino.unwrap();
             let mut attrs = new_attrs(mode, 1);
-            if attrs.kind().is_device() {
+            if attrs.file_type().is_device() {
                 attrs.rdev = 300 << 20 | 70000;
             }
             if vol.layout.inode_size() == 128 {
@@ -373,7 +373,7 @@ fn reserved_inodes() {
     let vol = mount(&image);
     let journal = vol.layout.journal_ino().unwrap();
     let (inode, attrs) = Inode::read_system(&vol, journal).unwrap();
-    assert_eq!(attrs.kind(), FileType::Regular);
+    assert_eq!(attrs.file_type(), FileType::Regular);
     assert_eq!(inode.map.sectors() * 512, inode.disk_size);
     let map = JournalMap::find(&vol.store, &vol.layout, journal).unwrap();
     assert_eq!(u64::from(map.blocks()) << 12, inode.disk_size);

@@ -16,7 +16,7 @@ impl Sim {
     pub fn sync(&mut self) {
         let all: Vec<Shared> = self.nodes.values().cloned().collect();
         for node in &all {
-            if node.kind() == FileType::Regular {
+            if node.file_type() == FileType::Regular {
                 self.write_and_wait(node, 0, u32::MAX);
             }
         }

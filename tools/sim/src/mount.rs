@@ -116,7 +116,7 @@ impl recover::Keeper<HostStore> for Keeper<'_> {
     }
 
     fn cut_off(&mut self, node: &Node) -> Result {
-        if node.kind() != FileType::Regular {
+        if node.file_type() != FileType::Regular {
             return Ok(());
         }
         let end = self.end_of(node)?;

@@ -175,8 +175,8 @@ impl Live<HostStore> for Node {
         self.ino
     }
 
-    fn kind(&self) -> FileType {
-        self.attrs.get().kind()
+    fn file_type(&self) -> FileType {
+        self.attrs.get().file_type()
     }
 
     fn seed(&self) -> Option<CsumSeed> {

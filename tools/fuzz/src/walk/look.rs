@@ -37,7 +37,7 @@ impl Visit<'_> {
             self.note(looked);
             let looked = self.look_at_attributes(&node);
             self.note(looked);
-            if node.kind() == FileType::Directory {
+            if node.file_type() == FileType::Directory {
                 let first = self.seen.len();
                 let listed = self.list(ino, &node);
                 self.note(listed);
@@ -58,7 +58,7 @@ impl Visit<'_> {
         dtime(&self.fs.vol, inode.ino)?;
         if let Some(target) = inode.fast_target() {
             assert!(target.len() <= Inode::MAX_FAST_TARGET);
-        } else if node.kind() == FileType::Symlink {
+        } else if node.file_type() == FileType::Symlink {
             let found = inode.map.lookup(&self.fs.vol, LogicalBlock::ZERO, 1)?;
             if let (Some(nr), State::Written) = (found.phys, found.state) {
                 let size = inode.disk_size;

@@ -27,7 +27,7 @@ impl recover::Keeper<HostStore> for Keeper<'_> {
     }
 
     fn cut_off(&mut self, node: &Node) -> Result {
-        match node.kind() {
+        match node.file_type() {
             FileType::Regular => resize::cut(node, node.size()),
             _ => Ok(()),
         }

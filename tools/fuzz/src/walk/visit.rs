@@ -145,7 +145,7 @@ impl<'d> Visit<'d> {
         let nodes = self.nodes.values();
         // What has no links could not be freed, and is nothing that a user can reach.
         let all: Vec<Rc<Node>> = nodes
-            .filter(|node| wanted(node.kind()) && node.links() > 0)
+            .filter(|node| wanted(node.file_type()) && node.links() > 0)
             .cloned()
             .collect();
         let nr = self.number(all.len().checked_sub(1)? as u32);
