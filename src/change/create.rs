@@ -150,7 +150,9 @@ where
     let attrs = newborn.attrs();
     let file_type = attrs.file_type();
     let is_dir = file_type == FileType::Directory;
-    let ino = volume.space.alloc_inode(volume, tx, dir.ino(), is_dir)?;
+    let ino = volume
+        .space
+        .alloc_inode(&volume.store, tx, dir.ino(), is_dir)?;
     // One that is being freed in many steps would be waited for, which waits for this handle in turn.
     if dir.orphans().contains(ino) || newborn.insert(ino).is_err() {
         // Then it must not be freed, either.
@@ -165,7 +167,7 @@ where
         .inspect_err(|_| {
             // What this fails with is reported; the error that led here tells more.
             let _ = wipe(volume, tx, ino)
-                .and_then(|()| volume.space.free_inode(volume, tx, ino, is_dir));
+                .and_then(|()| volume.space.free_inode(&volume.store, tx, ino, is_dir));
         })
 }
 

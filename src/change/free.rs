@@ -32,7 +32,9 @@ pub fn free<S: Store, L: Live<S>>(live: &L, now: u32) -> Result {
     }
     unmark_orphan(live, &mut tx)?;
     set_dtime(volume, &mut tx, ino, now)?;
-    volume.space.free_inode(volume, &mut tx, ino, live.is_dir())
+    volume
+        .space
+        .free_inode(&volume.store, &mut tx, ino, live.is_dir())
 }
 
 /// Frees all blocks but that of attributes. May be called again after an error: what is done stays done.

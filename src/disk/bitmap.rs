@@ -12,8 +12,7 @@
 //! * The bits behind the last block or inode of the group are set in a bitmap that was verified.
 
 use crate::disk::bitmap_sum::Sum;
-use crate::disk::{Flaw, PhysBlock};
-use crate::store::{BlockKind, Format};
+use crate::disk::{BlockKind, Flaw, Format, PhysBlock};
 
 /// The bytes that a range of bits touches: a first one in part, whole ones, a last one in part.
 struct ByteSpan {

@@ -18,7 +18,7 @@ use super::bytes::copy;
 use super::checksum::CsumSeed;
 use super::types::{Ino, PhysBlock};
 use super::{FileType, Flaw};
-use crate::store::{BlockKind, Format};
+use crate::disk::{BlockKind, Format};
 
 /// Longest name, in bytes (`EXT4_NAME_LEN`).
 pub const NAME_LEN: usize = 255;

@@ -21,7 +21,7 @@ use super::dirent::{is_index_node, is_index_root, put_entry, rec_len_for};
 use super::hash::HashVersion;
 use super::types::{Ino, LogicalBlock, PhysBlock};
 use super::{FileType, Flaw};
-use crate::store::{BlockKind, Format};
+use crate::disk::{BlockKind, Format};
 
 /// Bytes of an entry of the array.
 const ENTRY_LEN: usize = 8;

@@ -19,7 +19,7 @@ mod entry;
 pub use entry::{Extent, Index};
 
 use super::{BlockSize, CsumSeed, Flaw, Ino, Layout, LogicalBlock, PhysBlock};
-use crate::store::{BlockKind, Format};
+use crate::disk::{BlockKind, Format};
 use core::cell::Cell;
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, IntoBytes};

@@ -12,8 +12,7 @@
 //! * [`GroupDesc::store`] keeps the fields that this code does not know.
 
 use crate::disk::checksum::crc16;
-use crate::disk::{CsumSeed, Flaw, Group, PhysBlock};
-use crate::store::{BlockKind, Format};
+use crate::disk::{BlockKind, CsumSeed, Flaw, Format, Group, PhysBlock};
 use zerocopy::byteorder::little_endian::{U16, U32};
 use zerocopy::FromBytes;
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};

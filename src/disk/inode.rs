@@ -15,7 +15,7 @@ pub use fields::{DiskTime, InodeFlags};
 
 use super::bytes::{get16, get32, set16, set32};
 use super::{CsumSeed, FileType, Flaw, Ino, Layout, PhysBlock};
-use crate::store::{BlockKind, Format};
+use crate::disk::{BlockKind, Format};
 use core::mem::{offset_of, size_of};
 use zerocopy::byteorder::little_endian::{U16, U32};
 use zerocopy::FromBytes;

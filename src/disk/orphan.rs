@@ -4,7 +4,7 @@
 //! free one, and a tail with a magic number and a checksum.
 
 use super::{CsumSeed, Flaw, Ino, PhysBlock};
-use crate::store::{BlockKind, Format};
+use crate::disk::{BlockKind, Format};
 
 /// `ob_magic`.
 const MAGIC: u32 = 0x0b10_ca04;

@@ -9,7 +9,7 @@ use super::features::{compat, incompat, ro_compat, Features};
 use super::layout::ReserveOwner;
 use super::{CsumSeed, Flaw, PhysBlock};
 use crate::crc32c;
-use crate::store::{BlockKind, Format};
+use crate::disk::{BlockKind, Format};
 use core::mem::{offset_of, size_of};
 use kernel::error::Error;
 use zerocopy::byteorder::little_endian::{U16, U32, U64};

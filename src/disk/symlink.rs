@@ -5,7 +5,7 @@
 //! The block has no checksum (Documentation/filesystems/ext4/ifork.rst).
 
 use super::{Flaw, PhysBlock};
-use crate::store::{BlockKind, Format};
+use crate::disk::{BlockKind, Format};
 
 /// A block with the target of a link.
 #[derive(Clone, Copy)]

@@ -5,7 +5,7 @@
 //! same form as those in the inode and are not looked at here.
 
 use super::{CsumSeed, Flaw, PhysBlock};
-use crate::store::{BlockKind, Format};
+use crate::disk::{BlockKind, Format};
 use core::mem::{offset_of, size_of};
 use zerocopy::byteorder::little_endian::U32;
 use zerocopy::FromBytes;

@@ -13,8 +13,8 @@
 use crate::disk::extent::{Extent, ExtentNode, ExtentNodeFormat, Index};
 use crate::disk::group_desc::GroupDesc;
 use crate::disk::inode::{DiskInode, InodeFlags};
-use crate::disk::{FileType, Flaw, Ino, Layout, LogicalBlock, PhysBlock};
-use crate::store::{BlockKind, Format, Store};
+use crate::disk::{BlockKind, FileType, Flaw, Format, Ino, Layout, LogicalBlock, PhysBlock};
+use crate::store::Store;
 use kernel::error::{code::*, Error, Result};
 use kernel::prelude::*;
 

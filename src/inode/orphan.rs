@@ -294,7 +294,7 @@ impl<S: Store> Orphans<S> {
         if self.contains(ino) || ino == Ino::ROOT || !vol.layout.is_user_ino(ino) {
             return Ok(false);
         }
-        match vol.space.inode_in_use(vol, ino) {
+        match vol.space.inode_in_use(&vol.store, ino) {
             Err(error) if error == ENOMEM => Err(error),
             // It could not be freed.
             Err(_) => Ok(false),

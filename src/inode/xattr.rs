@@ -53,7 +53,7 @@ impl Inode {
             XattrRest::Shared => Ok(()),
             XattrRest::Unused => {
                 tx.forget(nr)?;
-                vol.space.free(vol, tx, Run { start: nr, len: 1 })
+                vol.space.free(&vol.store, tx, Run { start: nr, len: 1 })
             }
             XattrRest::Bad(count) => {
                 let about = About::block(nr, block.format());

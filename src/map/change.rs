@@ -182,7 +182,7 @@ impl Tree {
         for slot in nodes.blocks.iter_mut().take(count as usize) {
             let rest = pool.checked_sub(1);
             let claim = rest.map_or(beyond, |_| Claim::Reserved);
-            match vol.space.choose(vol, goal, 1, claim) {
+            match vol.space.choose(&vol.store, goal, 1, claim) {
                 Ok(run) => {
                     *pool = rest.unwrap_or(0);
                     *slot = Some(run.start);
@@ -198,7 +198,7 @@ impl Tree {
             let Some(start) = *slot else { continue };
             let run = Run { start, len: 1 };
             if failed.is_none() {
-                match vol.space.mark_used(vol, tx, run) {
+                match vol.space.mark_used(&vol.store, tx, run) {
                     Ok(()) => {
                         self.sectors = self
                             .sectors
@@ -232,7 +232,7 @@ impl Tree {
                 .saturating_sub(vol.layout.block_size().sectors());
             let run = Run { start, len: 1 };
             // With a bitmap that is bad it is lost until the next check, and that was reported.
-            if vol.space.unmark(vol, tx, run).is_ok() {
+            if vol.space.unmark(&vol.store, tx, run).is_ok() {
                 unchoose(vol, run, pool, nodes.pool);
             }
         }
@@ -359,7 +359,7 @@ impl Tree {
             .sectors
             .saturating_sub(vol.layout.block_size().sectors());
         tx.forget(nr)?;
-        vol.space.free(vol, tx, Run { start: nr, len: 1 })
+        vol.space.free(&vol.store, tx, Run { start: nr, len: 1 })
     }
 
     /// Node `i` of the path starts at `key` now: says so in the nodes above.

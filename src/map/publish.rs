@@ -216,7 +216,7 @@ impl FileMap {
         let dense = self.may_be_dense(vol, &cost, extent.len);
         let mut nodes = self.alloc_nodes(vol, tx, &cost, extent.phys)?;
         if let Some(run) = run {
-            if let Err(error) = vol.space.mark_used(vol, tx, run) {
+            if let Err(error) = vol.space.mark_used(&vol.store, tx, run) {
                 self.tree.free_nodes(vol, tx, nodes, &mut self.pool);
                 return Err(error);
             }

@@ -164,7 +164,7 @@ fn search<S: Store>(
     wait: bool,
 ) -> Result<Run> {
     if wait {
-        vol.space.choose(vol, goal, want, claim)
+        vol.space.choose(&vol.store, goal, want, claim)
     } else {
         vol.space.choose_now(goal, want, claim)
     }

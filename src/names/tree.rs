@@ -248,7 +248,7 @@ pub(super) fn insert<S: Store, D: Directory<S>>(
 }
 
 /// A copy of a block, for what takes longer than a buffer may be locked.
-pub(super) fn copy_of<S: Store, F: crate::store::Format>(block: &Block<S, F>) -> Result<KVec<u8>> {
+pub(super) fn copy_of<S: Store, F: crate::disk::Format>(block: &Block<S, F>) -> Result<KVec<u8>> {
     let len = block.with(|bytes| bytes.len());
     let mut copy = KVec::with_capacity(len, GFP_KERNEL)?;
     // Does not allocate.

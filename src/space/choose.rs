@@ -20,7 +20,6 @@ use super::index::{FoundSpan, FreeIndex, Span};
 use super::{Claim, Goal, Run, Space};
 use crate::disk::{Group, PhysBlock};
 use crate::store::Store;
-use crate::volume::Volume;
 use kernel::error::{code::*, Error, Result};
 use kernel::sync::atomic::Relaxed;
 
@@ -69,8 +68,8 @@ impl<S: Store> Space<S> {
     /// # Errors
     ///
     /// `ENOSPC` (not for reserved blocks, unless a group with free blocks turned out to be bad), `ENOMEM`.
-    pub fn choose(&self, vol: &Volume<S>, goal: Goal, want: u32, from: Claim) -> Result<Run> {
-        self.choose_with(Some(&vol.store), goal, want, from)
+    pub fn choose(&self, store: &S, goal: Goal, want: u32, from: Claim) -> Result<Run> {
+        self.choose_with(Some(store), goal, want, from)
     }
 
     /// As [`Space::choose`], but never reads a bitmap, so it never waits for the device.

@@ -17,7 +17,6 @@ use crate::disk::group_desc::{GroupDesc, GroupFlags};
 use crate::disk::inode::InodeTableFormat;
 use crate::disk::{Flaw, Group, Ino, PhysBlock};
 use crate::store::{Block, Store, Transaction};
-use crate::volume::Volume;
 use kernel::error::{code::*, Result};
 use kernel::sync::atomic::Relaxed;
 
@@ -45,7 +44,7 @@ impl<S: Store> Space<S> {
     /// passed over.
     pub fn alloc_inode(
         &self,
-        vol: &Volume<S>,
+        store: &S,
         tx: &mut S::Tx<'_>,
         parent: Ino,
         is_dir: bool,
@@ -58,7 +57,7 @@ impl<S: Store> Space<S> {
             if empty {
                 continue;
             }
-            if let Some(ino) = self.take_inode(&vol.store, tx, group, is_dir)? {
+            if let Some(ino) = self.take_inode(store, tx, group, is_dir)? {
                 return Ok(ino);
             }
         }
@@ -72,14 +71,7 @@ impl<S: Store> Space<S> {
     ///
     /// `EUCLEAN` for an inode that is free already, or one of the file system's own; `EIO`, and what the
     /// journal says.
-    pub fn free_inode(
-        &self,
-        vol: &Volume<S>,
-        tx: &mut S::Tx<'_>,
-        ino: Ino,
-        is_dir: bool,
-    ) -> Result {
-        let store = &vol.store;
+    pub fn free_inode(&self, store: &S, tx: &mut S::Tx<'_>, ino: Ino, is_dir: bool) -> Result {
         let free_already = || store.flawed(ino, Flaw::InodeAlreadyFree);
         let slot = self.layout.inode_slot(ino);
         let Some(slot) = slot.filter(|_| ino.get() >= self.layout.first_ino()) else {
@@ -123,17 +115,17 @@ impl<S: Store> Space<S> {
     /// # Errors
     ///
     /// `EIO`, `ENOMEM`; `EUCLEAN`, reported, where the bitmap is bad.
-    pub fn inode_in_use(&self, vol: &Volume<S>, ino: Ino) -> Result<bool> {
+    pub fn inode_in_use(&self, store: &S, ino: Ino) -> Result<bool> {
         let Some(slot) = self.layout.inode_slot(ino) else {
             return Ok(false);
         };
-        let _disk = self.lock_disk(&vol.store, slot.group)?;
-        let desc = self.desc(&vol.store, slot.group)?;
+        let _disk = self.lock_disk(store, slot.group)?;
+        let desc = self.desc(store, slot.group)?;
         if self.uninit(&desc, GroupFlags::INODE_UNINIT) {
             return Ok(false);
         }
         let format = self.inode_bitmap_format(&desc);
-        let block = vol.store.read(desc.inode_bitmap, format)?;
+        let block = store.read(desc.inode_bitmap, format)?;
         Ok(block.with(|bytes| bitmap::first_clear(bytes, slot.index) != Some(slot.index)))
     }
 

@@ -15,7 +15,6 @@ use crate::disk::bitmap::{self, BlockBitmapFormat};
 use crate::disk::group_desc::{GroupDesc, GroupFlags};
 use crate::disk::{Flaw, Group};
 use crate::store::{About, Store, Tid, Transaction};
-use crate::volume::Volume;
 use kernel::error::{code::*, Error, Result};
 
 /// Whether bits are being set or cleared.
@@ -35,10 +34,10 @@ impl<S: Store> Space<S> {
     ///
     /// `EUCLEAN` where the bitmap has one of them as used already; `EIO`, `ENOMEM`, and what the journal
     /// says.
-    pub fn mark_used(&self, vol: &Volume<S>, tx: &mut S::Tx<'_>, run: Run) -> Result {
-        self.check_run(&vol.store, run)?;
+    pub fn mark_used(&self, store: &S, tx: &mut S::Tx<'_>, run: Run) -> Result {
+        self.check_run(store, run)?;
         for (group, span) in self.parts(run) {
-            self.change(&vol.store, tx, group, span, BitChange::Use)?;
+            self.change(store, tx, group, span, BitChange::Use)?;
             self.counters.marked(span.len);
             self.groups.with_index(group, |_, slot| {
                 if let Some(index) = slot {
@@ -55,8 +54,7 @@ impl<S: Store> Space<S> {
     ///
     /// `EUCLEAN` where the group has turned out to be bad: then they stay in use until the file system is checked.
     /// Errors of the journal.
-    pub fn unmark(&self, vol: &Volume<S>, tx: &mut S::Tx<'_>, run: Run) -> Result {
-        let store = &vol.store;
+    pub fn unmark(&self, store: &S, tx: &mut S::Tx<'_>, run: Run) -> Result {
         for (group, span) in self.parts(run) {
             let done = self.clear(store, tx, group, span, |index| &mut index.chosen)?;
             if !done {
@@ -79,16 +77,15 @@ impl<S: Store> Space<S> {
     /// `EUCLEAN` where the bitmap has one of them as free already, or where one of them holds the file
     /// system's own metadata; `EIO`, and what the journal says. Where there is no memory it waits: nothing maps the
     /// blocks any more, so they would be lost.
-    pub fn free(&self, vol: &Volume<S>, tx: &mut S::Tx<'_>, run: Run) -> Result {
-        self.check_run(&vol.store, run)?;
+    pub fn free(&self, store: &S, tx: &mut S::Tx<'_>, run: Run) -> Result {
+        self.check_run(store, run)?;
         if self.zone.overlaps(BlockRange::new(run.start, run.len)) {
             let (block, len) = (run.start.get(), run.len);
             let flaw = Flaw::BlockOfSystem { block, len };
-            return Err(vol.store.flawed(About::NONE, flaw));
+            return Err(store.flawed(About::NONE, flaw));
         }
         for (group, span) in self.parts(run) {
-            vol.store
-                .insist(|| self.free_part(&vol.store, tx, group, span))?;
+            store.insist(|| self.free_part(store, tx, group, span))?;
         }
         Ok(())
     }

@@ -19,12 +19,12 @@ use super::client::JournalClient;
 use super::errors::Errors;
 use crate::disk::layout::ReserveOwner;
 use crate::disk::superblock::ErrorPolicy;
-use crate::disk::{Flaw, PhysBlock};
+use crate::disk::{BlockKind, Flaw, Format, PhysBlock};
 use crate::linux::buffer::{BufferCache, BufferHead};
 use crate::linux::jbd2::{Handle, Journal};
 use crate::linux::printk::{self, Level};
 use crate::linux::{memalloc, task};
-use crate::store::{About, Block, BlockKind, Credits, Format, RawBlock, Store, Tid, Transaction};
+use crate::store::{About, Block, Credits, RawBlock, Store, Tid, Transaction};
 use crate::volume::Volume;
 use kernel::error::{code::*, Error, Result};
 

@@ -43,7 +43,7 @@ fn goal(near: Option<u64>) -> Goal {
 
 fn choose(vol: &Vol, goal: Goal, want: u32) -> Run {
     vol.space
-        .choose(vol, goal, want, Claim::Free(Share::Common))
+        .choose(&vol.store, goal, want, Claim::Free(Share::Common))
         .unwrap()
 }
 
@@ -82,7 +82,7 @@ fn main() {
         vol.space = fresh.space;
         while let Ok(run) = vol
             .space
-            .choose(&vol, goal(None), 32768, Claim::Free(Share::All))
+            .choose(&vol.store, goal(None), 32768, Claim::Free(Share::All))
         {
             for nr in (run.start.get()..run.end().get().saturating_sub(64)).step_by(64) {
                 vol.space.unchoose(Run {
@@ -100,7 +100,7 @@ fn main() {
         time("  fragmented: choose 4096, get 63, unchoose", 2_000, || {
             let run = vol
                 .space
-                .choose(&vol, goal(None), 4096, Claim::Free(Share::All))
+                .choose(&vol.store, goal(None), 4096, Claim::Free(Share::All))
                 .unwrap();
             vol.space.unchoose(run);
         });
@@ -109,8 +109,8 @@ fn main() {
         let run = choose(&vol, goal(None), 8);
         time("  mark 8 used, free them", 400, || {
             let mut tx = vol.store.begin(Credits::new(4, 0)).unwrap();
-            vol.space.mark_used(&vol, &mut tx, run).unwrap();
-            vol.space.free(&vol, &mut tx, run).unwrap();
+            vol.space.mark_used(&vol.store, &mut tx, run).unwrap();
+            vol.space.free(&vol.store, &mut tx, run).unwrap();
         });
         let bits = vec![0x5a_u8; 4096];
         time("  (checksum of a bitmap)", 400, || {

@@ -2,9 +2,8 @@
 
 //! Bits of bitmaps and their checksums, against the plainest way to do it.
 
-use iomapfs_core::disk::bitmap;
 use iomapfs_core::disk::bitmap_sum::{Powers, Sum};
-use iomapfs_core::disk::CsumSeed;
+use iomapfs_core::disk::{bitmap, CsumSeed};
 use proptest::prelude::*;
 
 fn bits(bytes: &[u8]) -> Vec<bool> {

@@ -54,7 +54,7 @@ fn new_inodes_are_read_by_others() {
         for (i, (mode, content)) in kinds.into_iter().enumerate() {
             let credits = vol.space.credits_alloc_inode().blocks + Inode::WRITE_CREDITS.blocks;
             let mut tx = vol.store.begin(Credits::new(credits, 0)).unwrap();
-            let ino = vol.space.alloc_inode(&vol, &mut tx, Ino::ROOT, false);
+            let ino = vol.space.alloc_inode(&vol.store, &mut tx, Ino::ROOT, false);
             let ino = ino.unwrap();
             let mut attrs = new_attrs(mode, 1);
             if attrs.file_type().is_device() {
@@ -98,13 +98,15 @@ fn wiped_inode_is_unused() {
         let vol = mount(&image);
         let credits = vol.space.credits_alloc_inode().blocks + Inode::WRITE_CREDITS.blocks + 1;
         let mut tx = vol.store.begin(Credits::new(credits, 0)).unwrap();
-        let ino = vol.space.alloc_inode(&vol, &mut tx, Ino::ROOT, false);
+        let ino = vol.space.alloc_inode(&vol.store, &mut tx, Ino::ROOT, false);
         let ino = ino.unwrap();
         let attrs = new_attrs(0o100_644, 1);
         let flags = InodeFlags::NODUMP;
         Inode::create(&vol, &mut tx, ino, &attrs, flags, 7, Content::Mapped).unwrap();
         wipe(&vol, &mut tx, ino).unwrap();
-        vol.space.free_inode(&vol, &mut tx, ino, false).unwrap();
+        vol.space
+            .free_inode(&vol.store, &mut tx, ino, false)
+            .unwrap();
         drop(tx);
         link_and_check(&vol, &image, name, &[]);
     }

@@ -77,7 +77,7 @@ fn chooses_without_waiting_what_it_would_have_chosen() {
         // The bitmap of the group is read here. (What is written in order would begin in another one.)
         vol.space
             .choose(
-                &vol,
+                &vol.store,
                 goal(),
                 1,
                 iomapfs_core::space::Claim::Free(Share::Common),

@@ -42,7 +42,10 @@ fn one_leaf(count: u32) -> (Image, Vol, File) {
 fn exhaust(vol: &Vol) -> Vec<Run> {
     commit_journal(vol);
     let mut taken = Vec::new();
-    while let Ok(run) = vol.space.choose(vol, goal(), 1000, Claim::Free(Share::All)) {
+    while let Ok(run) = vol
+        .space
+        .choose(&vol.store, goal(), 1000, Claim::Free(Share::All))
+    {
         taken.push(run);
     }
     taken

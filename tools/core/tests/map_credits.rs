@@ -42,7 +42,7 @@ impl Bench {
         let vol = mount(&image);
         while let Ok(run) = vol
             .space
-            .choose(&vol, goal(), 1024, Claim::Free(Share::All))
+            .choose(&vol.store, goal(), 1024, Claim::Free(Share::All))
         {
             // Never again; the last of each forty stays free.
             for (i, start) in (run.start.get()..).take(run.len as usize).enumerate() {
@@ -172,7 +172,10 @@ impl Bench {
         let vol = &self.vol;
         let around = |nr| vol.layout.group_of(nr).unwrap().0.get() / vol.layout.descs_per_block();
         let mut taken = Vec::new();
-        while let Ok(run) = vol.space.choose(vol, goal(), 1, Claim::Free(Share::All)) {
+        while let Ok(run) = vol
+            .space
+            .choose(&vol.store, goal(), 1, Claim::Free(Share::All))
+        {
             taken.push(run);
         }
         taken.retain(|run| {

@@ -235,7 +235,7 @@ fn promised_on_a_full_device() {
         let take = || -> u32 {
             let one = || {
                 vol.space
-                    .choose(&vol, goal(), 10_000, Claim::Free(Share::All))
+                    .choose(&vol.store, goal(), 10_000, Claim::Free(Share::All))
             };
             std::iter::from_fn(|| one().ok()).map(|run| run.len).sum()
         };
@@ -302,7 +302,7 @@ fn bad_bitmap_of_the_data() {
     let mut taken = Vec::new();
     while let Ok(run) = vol
         .space
-        .choose(&vol, goal, 10_000, Claim::Free(Share::All))
+        .choose(&vol.store, goal, 10_000, Claim::Free(Share::All))
     {
         let (here, _) = vol.layout.group_of(run.start).unwrap();
         taken.push((here == group, run));
@@ -366,7 +366,7 @@ fn remove_without_space() {
         let mut taken = Vec::new();
         while let Ok(run) = vol
             .space
-            .choose(&vol, goal(), 10_000, Claim::Free(Share::All))
+            .choose(&vol.store, goal(), 10_000, Claim::Free(Share::All))
         {
             taken.push(run);
         }
@@ -589,7 +589,7 @@ fn very_many_extents() {
     commit_journal(&vol);
     while let Ok(run) = vol
         .space
-        .choose(&vol, goal(), 10_000, Claim::Free(Share::All))
+        .choose(&vol.store, goal(), 10_000, Claim::Free(Share::All))
     {
         taken.push(run);
     }

@@ -307,7 +307,7 @@ impl Bench {
                 while let Ok(run) =
                     self.vol
                         .space
-                        .choose(&self.vol, goal(), 1000, Claim::Free(Share::All))
+                        .choose(&self.vol.store, goal(), 1000, Claim::Free(Share::All))
                 {
                     taken.push(run);
                 }

@@ -6,10 +6,10 @@ mod names_common;
 
 use iomapfs_core::disk::dirent::DirLeafFormat;
 use iomapfs_core::disk::dx::{DxFormat, IndexPart};
-use iomapfs_core::disk::{Flaw, Ino, LogicalBlock, PhysBlock};
+use iomapfs_core::disk::{BlockKind, Flaw, Format, Ino, LogicalBlock, PhysBlock};
 use iomapfs_core::host::{HostStore, Image, Mkfs};
 use iomapfs_core::names::{self, Cursor, Directory, Known, Listing};
-use iomapfs_core::store::{BlockKind, Credits, Format, Store, Transaction};
+use iomapfs_core::store::{Credits, Store, Transaction};
 use kernel::error::code::*;
 use names_common::*;
 use proptest::prelude::*;

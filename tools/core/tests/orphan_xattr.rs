@@ -4,9 +4,9 @@
 
 use iomapfs_core::disk::orphan::{self, OrphanFormat};
 use iomapfs_core::disk::xattr::{XattrFormat, XattrHeader};
-use iomapfs_core::disk::{Flaw, Ino, PhysBlock};
+use iomapfs_core::disk::{Flaw, Format, Ino, PhysBlock};
 use iomapfs_core::host::{HostStore, Image, Mkfs};
-use iomapfs_core::store::{Credits, Format, Store, Transaction};
+use iomapfs_core::store::{Credits, Store, Transaction};
 use kernel::error::code::*;
 
 /// The device block behind a block of a file, as debugfs says.

@@ -20,7 +20,7 @@ fn found_again() {
             let orphans = Orphans::load(&vol).unwrap();
             for _ in 0..3 {
                 let mut tx = vol.store.begin(Credits::new(16, 0)).unwrap();
-                let ino = vol.space.alloc_inode(&vol, &mut tx, Ino::ROOT, false);
+                let ino = vol.space.alloc_inode(&vol.store, &mut tx, Ino::ROOT, false);
                 let ino = ino.unwrap();
                 inodes.push(ino);
                 assert_eq!(orphans.add(&vol, &mut tx, ino), Ok(true));
@@ -62,7 +62,7 @@ fn a_free_inode_is_none() {
         let vol = mount(&image);
         let orphans = Orphans::load(&vol).unwrap();
         let mut tx = vol.store.begin(Credits::new(16, 0)).unwrap();
-        let used = vol.space.alloc_inode(&vol, &mut tx, Ino::ROOT, false);
+        let used = vol.space.alloc_inode(&vol.store, &mut tx, Ino::ROOT, false);
         let used = used.unwrap();
         for ino in [free, used] {
             assert_eq!(orphans.add(&vol, &mut tx, ino), Ok(true));

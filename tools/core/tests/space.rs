@@ -102,7 +102,7 @@ fn freed_blocks_wait_for_their_commit() {
     free(&vol, first).unwrap();
     let choose = || {
         vol.space
-            .choose(&vol, anywhere(), 10, Claim::Free(Share::All))
+            .choose(&vol.store, anywhere(), 10, Claim::Free(Share::All))
     };
     assert_eq!(choose(), Err(ENOSPC));
     assert_eq!(vol.space.pending_free(), 10);
@@ -130,7 +130,7 @@ fn many_commits_before_blocks_are_given_back() {
     let vol = mount(&image);
     let got = vol
         .space
-        .choose(&vol, anywhere(), 300, Claim::Free(Share::Common))
+        .choose(&vol.store, anywhere(), 300, Claim::Free(Share::Common))
         .unwrap();
     assert_eq!(got.len, 300);
     mark(&vol, got).unwrap();
@@ -162,7 +162,7 @@ fn what_is_not_as_it_must_be_is_an_error() {
     let goal = near(2 * 8192 + 5000);
     let got = vol
         .space
-        .choose(&vol, goal, 8, Claim::Free(Share::Common))
+        .choose(&vol.store, goal, 8, Claim::Free(Share::Common))
         .unwrap();
     assert_eq!(got, run(2 * 8192 + 5000, 8));
     mark(&vol, got).unwrap();
@@ -260,7 +260,7 @@ fn a_bad_bitmap_costs_one_group() {
             let goal = near(u64::from(bits) / 2);
             let got = vol
                 .space
-                .choose(&vol, goal, 4, Claim::Free(Share::Common))
+                .choose(&vol.store, goal, 4, Claim::Free(Share::Common))
                 .unwrap();
             assert!(got.start.get() > u64::from(bits), "{name}, {damage}");
             let lines = usize::from(damage != "unreadable");
@@ -358,7 +358,7 @@ fn no_space_is_exact() {
     assert_eq!(vol.space.reserve(common, 1, Share::Common), Err(ENOSPC));
     vol.space.reserve(common - 7, 7, Share::Common).unwrap();
     assert_eq!(vol.space.reserve(1, 0, Share::Common), Err(ENOSPC));
-    let choose = |claim| vol.space.choose(&vol, anywhere(), 1000, claim);
+    let choose = |claim| vol.space.choose(&vol.store, anywhere(), 1000, claim);
     assert_eq!(choose(Claim::Free(Share::Common)), Err(ENOSPC));
     // Those whom the reserve is for get that, and no more; what must not fail gets the rest.
     for (share, has) in [(Share::Reserve, reserve), (Share::All, kept)] {
@@ -374,7 +374,7 @@ fn no_space_is_exact() {
     while left > 0 {
         let run = vol
             .space
-            .choose(&vol, anywhere(), left.min(333), Claim::Reserved)
+            .choose(&vol.store, anywhere(), left.min(333), Claim::Reserved)
             .unwrap();
         left -= run.len;
     }
@@ -401,7 +401,7 @@ fn streams_do_not_interleave() {
                 };
                 let got = vol
                     .space
-                    .choose(&vol, goal, 16, Claim::Free(Share::Common))
+                    .choose(&vol.store, goal, 16, Claim::Free(Share::Common))
                     .unwrap();
                 match file.last_mut() {
                     Some(last) if last.end() == got.start => last.len += got.len,
@@ -441,7 +441,7 @@ fn small_new_files_stay_with_their_directory() {
     let runs: Vec<Run> = (0..100)
         .map(|_| {
             vol.space
-                .choose(&vol, goal, 4, Claim::Free(Share::Common))
+                .choose(&vol.store, goal, 4, Claim::Free(Share::Common))
                 .unwrap()
         })
         .collect();
@@ -460,7 +460,7 @@ fn large_requests_get_the_best_place() {
     let give = |start: u64, len: u32| vol.space.unchoose(run(start, len));
     let choose = |goal, want| {
         vol.space
-            .choose(&vol, goal, want, Claim::Free(Share::All))
+            .choose(&vol.store, goal, want, Claim::Free(Share::All))
             .unwrap()
     };
     assert!(runs
@@ -492,7 +492,7 @@ fn no_memory_is_an_error_and_no_more() {
     for n in 0..20 {
         fail_allocation(Some(n));
         let got = vol.space.choose(
-            &vol,
+            &vol.store,
             near(30000 - 8192 * (n % 3)),
             10,
             Claim::Free(Share::Common),

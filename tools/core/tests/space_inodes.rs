@@ -15,13 +15,13 @@ use std::collections::{BTreeMap, BTreeSet};
 #[track_caller]
 fn alloc(vol: &Vol, parent: Ino, is_dir: bool) -> Result<Ino> {
     let mut tx = vol.store.begin(vol.space.credits_alloc_inode())?;
-    vol.space.alloc_inode(vol, &mut tx, parent, is_dir)
+    vol.space.alloc_inode(&vol.store, &mut tx, parent, is_dir)
 }
 
 #[track_caller]
 fn free(vol: &Vol, ino: Ino, is_dir: bool) -> Result {
     let mut tx = vol.store.begin(vol.space.credits_free_inode())?;
-    vol.space.free_inode(vol, &mut tx, ino, is_dir)
+    vol.space.free_inode(&vol.store, &mut tx, ino, is_dir)
 }
 
 fn group_of(vol: &Vol, ino: Ino) -> u32 {

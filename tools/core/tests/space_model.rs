@@ -193,7 +193,7 @@ fn play(mkfs: Mkfs, ops: &[Op]) {
                 };
                 // One search reads so many bitmaps, and makes do then with what it has seen.
                 let all_seen = groups - vol.space.cached() <= 4;
-                let got = vol.space.choose(&vol, goal, want, claim);
+                let got = vol.space.choose(&vol.store, goal, want, claim);
                 if most == 0 {
                     assert_eq!(got, Err(ENOSPC));
                     continue;

@@ -81,7 +81,7 @@ fn blocks() {
                     } else {
                         Claim::Free(Share::Common)
                     };
-                    match vol.space.choose(&vol, goal, want, claim) {
+                    match vol.space.choose(&vol.store, goal, want, claim) {
                         Ok(run) => {
                             owners.change(run, 0, me);
                             chosen.push(run);
@@ -171,7 +171,7 @@ fn inodes() {
             if random.below(5) < 3 {
                 let dir = random.below(2) == 0;
                 let mut tx = vol.store.begin(vol.space.credits_alloc_inode()).unwrap();
-                match vol.space.alloc_inode(&vol, &mut tx, Ino::ROOT, dir) {
+                match vol.space.alloc_inode(&vol.store, &mut tx, Ino::ROOT, dir) {
                     Ok(ino) => {
                         assert!(alive.lock().unwrap().insert(ino), "{ino:?} twice");
                         mine.push((ino, dir));
@@ -181,13 +181,13 @@ fn inodes() {
             } else if let Some((ino, dir)) = mine.pop() {
                 assert!(alive.lock().unwrap().remove(&ino));
                 let mut tx = vol.store.begin(vol.space.credits_free_inode()).unwrap();
-                vol.space.free_inode(&vol, &mut tx, ino, dir).unwrap();
+                vol.space.free_inode(&vol.store, &mut tx, ino, dir).unwrap();
             }
         }
         for (ino, dir) in mine {
             assert!(alive.lock().unwrap().remove(&ino));
             let mut tx = vol.store.begin(vol.space.credits_free_inode()).unwrap();
-            vol.space.free_inode(&vol, &mut tx, ino, dir).unwrap();
+            vol.space.free_inode(&vol.store, &mut tx, ino, dir).unwrap();
         }
     };
     std::thread::scope(|scope| {

@@ -3,9 +3,9 @@
 //! The store on the host keeps the journal's promises and holds its callers to theirs: the other tests lean on
 //! this.
 
-use iomapfs_core::disk::{Flaw, PhysBlock};
+use iomapfs_core::disk::{BlockKind, Flaw, Format, PhysBlock};
 use iomapfs_core::host::{HostStore, Mkfs, Restart};
-use iomapfs_core::store::{BlockKind, Credits, Format, Store, Transaction};
+use iomapfs_core::store::{Credits, Store, Transaction};
 use kernel::error::code::*;
 
 /// A block that begins with 0xab, and counts its changes in the second byte.

@@ -14,8 +14,7 @@ use iomapfs_core::disk::group_desc::{DescCsum, GroupDesc, GroupFlags};
 use iomapfs_core::disk::orphan::OrphanFormat;
 use iomapfs_core::disk::superblock::{RawSuper, SUPER_SIZE};
 use iomapfs_core::disk::xattr::XattrFormat;
-use iomapfs_core::disk::{inode, CsumSeed, Group, Ino};
-use iomapfs_core::store::Format;
+use iomapfs_core::disk::{inode, CsumSeed, Format, Group, Ino};
 use zerocopy::{FromBytes, IntoBytes};
 
 /// Offset of `i_generation` in an inode.

@@ -25,8 +25,8 @@ pub use tx::Tx;
 use super::Device;
 use crate::disk::layout::ReserveOwner;
 use crate::disk::superblock::RawSuper;
-use crate::disk::{BlockSize, Flaw, PhysBlock};
-use crate::store::{About, Block, Credits, Format, RawBlock, Rule, Store, Tid};
+use crate::disk::{BlockSize, Flaw, Format, PhysBlock};
+use crate::store::{About, Block, Credits, RawBlock, Rule, Store, Tid};
 use kernel::error::{code::*, Error, Result};
 use kernel::host::{might_sleep, Spinning};
 use std::cell::Cell;
@@ -53,7 +53,7 @@ fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
 struct Buffer {
     nr: u64,
     bytes: Mutex<Vec<u8>>,
-    /// [`crate::store::BlockKind`] that the contents were checked as; zero for none.
+    /// [`crate::disk::BlockKind`] that the contents were checked as; zero for none.
     checked: AtomicU8,
 }
 

@@ -92,14 +92,14 @@ pub fn near(block: u64) -> Goal {
 #[track_caller]
 pub fn mark(vol: &Vol, run: Run) -> Result {
     let mut tx = vol.store.begin(vol.space.credits_run(run))?;
-    vol.space.mark_used(vol, &mut tx, run)
+    vol.space.mark_used(&vol.store, &mut tx, run)
 }
 
 /// Frees a run in a handle of its own, with the credits that it must do with.
 #[track_caller]
 pub fn free(vol: &Vol, run: Run) -> Result {
     let mut tx = vol.store.begin(vol.space.credits_run(run))?;
-    vol.space.free(vol, &mut tx, run)
+    vol.space.free(&vol.store, &mut tx, run)
 }
 
 /// Commits, and tells the allocator.
@@ -115,7 +115,7 @@ pub fn choose_all(vol: &Vol) -> Vec<Run> {
     let mut runs = Vec::new();
     while let Ok(run) = vol
         .space
-        .choose(vol, anywhere(), 100_000, Claim::Free(Share::All))
+        .choose(&vol.store, anywhere(), 100_000, Claim::Free(Share::All))
     {
         runs.push(run);
     }

@@ -7,8 +7,7 @@ use arbitrary::{Result, Unstructured};
 use iomapfs_core::disk::extent::{
     Extent, ExtentNode, ExtentNodeFormat, ExtentNodeMut, Index, MAX_DEPTH, ROOT_BYTES,
 };
-use iomapfs_core::disk::{Layout, LogicalBlock, PhysBlock};
-use iomapfs_core::store::Format;
+use iomapfs_core::disk::{Format, Layout, LogicalBlock, PhysBlock};
 
 /// A node of an extent tree: what is accepted is in order, without overlaps, on the device.
 pub(super) fn extent_node(data: &[u8]) -> Result<()> {

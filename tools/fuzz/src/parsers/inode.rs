@@ -7,7 +7,7 @@ use arbitrary::{Result, Unstructured};
 use iomapfs_core::disk::inode::{self, DiskInode};
 use iomapfs_core::disk::orphan::{self, OrphanFormat};
 use iomapfs_core::disk::xattr::{XattrFormat, XattrHeader, MAX_REFCOUNT};
-use iomapfs_core::store::Format;
+use iomapfs_core::disk::Format;
 
 /// An inode: what is read can be written, and is the same when it is read again.
 pub(super) fn inode(data: &[u8]) -> Result<()> {

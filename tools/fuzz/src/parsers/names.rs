@@ -7,8 +7,7 @@ use arbitrary::{Result, Unstructured};
 use iomapfs_core::disk::dirent::{DirLeafFormat, Dots};
 use iomapfs_core::disk::dx::{DxFormat, IndexPart};
 use iomapfs_core::disk::hash::{HashVersion, NameHasher};
-use iomapfs_core::disk::{FileType, LogicalBlock};
-use iomapfs_core::store::Format;
+use iomapfs_core::disk::{FileType, Format, LogicalBlock};
 
 /// A block of names: what is accepted is a chain of records to its end, none of them beyond it.
 pub(super) fn dir_leaf(data: &[u8]) -> Result<()> {

@@ -3,8 +3,8 @@
 //! A handle of the store on the host.
 
 use super::{lock, Buffer, HostStore, Raw, Restart, IN_HANDLE};
-use crate::disk::{Flaw, PhysBlock};
-use crate::store::{About, Block, Credits, Format, Store, Tid, Transaction};
+use crate::disk::{Flaw, Format, PhysBlock};
+use crate::store::{About, Block, Credits, Store, Tid, Transaction};
 use kernel::error::{code::*, Result};
 use kernel::host::might_sleep;
 use std::collections::BTreeSet;
