@@ -296,7 +296,8 @@ pub trait Store: Sized + 'static {
     ///
     /// # Errors
     ///
-    /// `EIO` from the device, logged; `ENOMEM`.
+    /// `EIO` from the device, logged: the block in memory is changed then. `EBUSY` where a transaction holds the block,
+    /// and `ENOMEM`: it is not.
     fn write_through<F: Format>(&self, block: &Block<Self, F>, f: impl FnOnce(&mut [u8]))
         -> Result;
 

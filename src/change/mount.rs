@@ -92,15 +92,11 @@ pub fn note_errors<S: Store>(
 ///
 /// Those of [`SuperBlock::change_past_journal`].
 pub fn begin_writing<S: Store>(volume: &Volume<S>, news: impl FnOnce(&mut RawSuper)) -> Result {
-    let orphan_file = volume.layout.orphan_file_ino().is_some();
     let in_use = !volume.store.breaks(Rule::InUseFirst);
     change(volume, |raw| {
         news(raw);
         if in_use {
-            raw.set_needs_recovery(true);
-        }
-        if orphan_file {
-            raw.set_orphan_present(true);
+            mark_in_use(volume, raw);
         }
     })
 }
@@ -110,7 +106,8 @@ pub fn begin_writing<S: Store>(volume: &Volume<S>, news: impl FnOnce(&mut RawSup
 ///
 /// # Errors
 ///
-/// Those of `empty_journal` and of [`SuperBlock::change_past_journal`].
+/// Those of `empty_journal` and of [`SuperBlock::change_past_journal`]. Then writing goes on, and the super block in
+/// memory says so.
 pub fn end_writing<S: Store>(
     volume: &Volume<S>,
     orphans: &Orphans<S>,
@@ -132,7 +129,20 @@ pub fn end_writing<S: Store>(
         return empty_journal();
     }
     empty_journal()?;
-    mark_clean()
+    mark_clean().inspect_err(|_| {
+        // In memory the super block says that it is clean, and the next transaction that changes it would say so, too.
+        let again = || change(volume, |raw| mark_in_use(volume, raw));
+        // Where the device fails again, it has no other super block.
+        let _ = volume.store.insist(again);
+    })
+}
+
+/// There may be something in the journal, and in the orphan file.
+fn mark_in_use<S: Store>(volume: &Volume<S>, raw: &mut RawSuper) {
+    raw.set_needs_recovery(true);
+    if volume.layout.orphan_file_ino().is_some() {
+        raw.set_orphan_present(true);
+    }
 }
 
 /// The journal of a mount that is read-only was replayed. Nothing else is brought up to date: the clock may be wrong

@@ -5,17 +5,27 @@
 //! While the journal is in use the super block is changed in transactions, as any other block. It is changed *past the
 //! journal* at the moments when no transaction can hold a change of it: before the first one, after the journal was
 //! emptied, and after it was aborted.
+//!
+//! # Locks
+//!
+//! A mutex, with which nothing is taken but the byte lock of the block and, by who changes it, spinning locks. It may
+//! be taken with the updates of the journal locked.
 
 use crate::disk::superblock::{RawSuper, SuperFormat};
 use crate::disk::Layout;
 use crate::store::{Block, Store, Transaction};
-use kernel::error::Result;
+use core::pin::Pin;
+use kernel::error::{Error, Result};
+use kernel::prelude::*;
+use kernel::sync::{new_mutex, Mutex};
 
 /// See the top of the file.
 pub struct SuperBlock<S: Store> {
     block: Block<S, SuperFormat>,
     /// Where it begins in its block, in bytes.
     offset: usize,
+    /// Held by who changes it past the journal, from the copy to the device.
+    past_journal: Pin<KBox<Mutex<()>>>,
 }
 
 impl<S: Store> SuperBlock<S> {
@@ -23,11 +33,16 @@ impl<S: Store> SuperBlock<S> {
     ///
     /// # Errors
     ///
-    /// Those of [`Store::read`].
+    /// Those of [`Store::read`]; `ENOMEM`.
     pub fn read(store: &S, layout: &Layout) -> Result<Self> {
         let (nr, offset) = layout.super_location();
         let block = store.read(nr, SuperFormat::new(offset))?;
-        Ok(Self { block, offset })
+        let past_journal = KBox::pin_init(new_mutex!((), "iomapfs_super_block"), GFP_KERNEL)?;
+        Ok(Self {
+            block,
+            offset,
+            past_journal,
+        })
     }
 
     /// Gives `f` what the super block is now, under the byte lock of its block.
@@ -75,15 +90,22 @@ impl<S: Store> SuperBlock<S> {
     ///
     /// Those of [`Store::write_through`].
     pub fn change_past_journal(&self, store: &S, f: impl FnOnce(&mut RawSuper)) -> Result {
+        let _alone = self.past_journal.lock();
+        let mut changed = false;
         store.write_through(&self.block, |bytes| {
             if let Some(raw) = RawSuper::from_block_mut(bytes, self.offset) {
                 f(raw);
+                changed = true;
             }
-        })
+        })?;
+        match changed {
+            true => Ok(()),
+            false => Err(self.missing(store)),
+        }
     }
 
     #[track_caller]
-    fn missing(&self, store: &S) -> kernel::error::Error {
+    fn missing(&self, store: &S) -> Error {
         store.bug("the super block is not in its block")
     }
 }

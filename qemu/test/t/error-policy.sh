@@ -67,3 +67,19 @@ mount_fs img
 expect_errno EUCLEAN ls "$MNT/dir"
 expect_errno EROFS touch "$MNT/new"
 unmount
+
+# Found while the volume is frozen: recorded all the same, when it is not any more.
+for policy in continue remount-ro; do
+	damaged
+	mount_fs img "errors=$policy"
+	fsfreeze -f "$MNT"
+	snapshot img frozen
+	no_fsck frozen
+	expect_errno EUCLEAN ls "$MNT/dir"
+	sleep 1
+	# The end of a journal, of which remount-ro makes one, is told to the device at once.
+	[ "$policy" = remount-ro ] || cmp img frozen || fail "the device changed while frozen"
+	fsfreeze -u "$MNT"
+	unmount
+	recorded First
+done

@@ -4,7 +4,7 @@
 
 use crate::disk::features::incompat;
 use crate::disk::superblock::RawSuper;
-use crate::disk::Layout;
+use crate::disk::{Ino, Layout};
 use kernel::error::{code::*, Error};
 
 /// How the volume is to be mounted, and what the device allows.
@@ -25,6 +25,8 @@ pub enum Plan {
     Without,
     /// Use it, after a replay if need be.
     Load {
+        /// Its inode.
+        journal: Ino,
         /// It must be replayed.
         replay: bool,
     },
@@ -34,7 +36,8 @@ pub enum Plan {
 #[derive(Clone, Copy)]
 enum Journal {
     None,
-    Inside,
+    /// In this inode.
+    Inside(Ino),
     /// On a device of its own.
     Outside,
 }
@@ -46,10 +49,10 @@ enum Journal {
 /// What cannot be done, with the line for the log.
 pub fn plan(layout: &Layout, raw: &RawSuper, wish: Wish) -> Result<Plan, (Error, &'static str)> {
     let replay = layout.features().has_incompat(incompat::RECOVER);
-    let journal = match layout.has_journal() {
-        false => Journal::None,
-        true if layout.journal_ino().is_none() || raw.journal_dev.get() != 0 => Journal::Outside,
-        true => Journal::Inside,
+    let journal = match (layout.has_journal(), layout.journal_ino()) {
+        (false, _) => Journal::None,
+        (true, Some(ino)) if raw.journal_dev.get() == 0 => Journal::Inside(ino),
+        (true, _) => Journal::Outside,
     };
     let Wish {
         read_only,
@@ -81,15 +84,15 @@ pub fn plan(layout: &Layout, raw: &RawSuper, wish: Wish) -> Result<Plan, (Error,
             "the journal is on another device, which is not supported: mount with -o ro",
         )),
         (Journal::None | Journal::Outside, true, false) => Ok(Plan::Without),
-        (Journal::Inside, _, true) if noload => Err((
+        (Journal::Inside(_), _, true) if noload => Err((
             EINVAL,
             "the journal must be replayed: noload only goes with -o ro",
         )),
-        (Journal::Inside, _, true) if device_read_only => Err((
+        (Journal::Inside(_), _, true) if device_read_only => Err((
             EROFS,
             "the journal must be replayed, but the device is read-only: mount with -o ro,noload",
         )),
-        (Journal::Inside, _, false) if device_read_only => Ok(Plan::Without),
-        (Journal::Inside, _, replay) => Ok(Plan::Load { replay }),
+        (Journal::Inside(_), _, false) if device_read_only => Ok(Plan::Without),
+        (Journal::Inside(journal), _, replay) => Ok(Plan::Load { journal, replay }),
     }
 }

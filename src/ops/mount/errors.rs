@@ -47,9 +47,16 @@ struct Records {
     last: Option<Found>,
     /// Errors that were found after `first` and before `last`.
     between: u32,
+    /// Errors that were found since the mount, modulo 2^32.
+    total: u32,
     period_start: i64,
     lines: u32,
     suppressed: u32,
+}
+
+/// How many of the errors of a mount [`Errors::write`] has written.
+pub(crate) struct Noted {
+    total: u32,
 }
 
 /// The errors of one mount.
@@ -113,6 +120,7 @@ impl Errors {
         let (log, suppressed) = {
             let mut records = self.records.lock();
 
+            records.total = records.total.wrapping_add(1);
             if records.first.is_none() {
                 records.first = Some(found);
             } else if records.last.replace(found).is_some() {
@@ -165,13 +173,19 @@ impl Errors {
         }
     }
 
-    /// Writes to the super block what it does not have yet.
-    pub(crate) fn write(&self, raw: &mut RawSuper) {
-        let (first, last, between) = {
-            let mut records = self.records.lock();
-            let between = core::mem::take(&mut records.between);
+    /// Whether there is anything that the super block does not have yet.
+    pub(crate) fn are_pending(&self) -> bool {
+        self.records.lock().first.is_some()
+    }
 
-            (records.first.take(), records.last.take(), between)
+    /// Writes to the super block what it does not have yet. When it is known to have that, [`Self::forget`] takes what
+    /// this returns.
+    #[must_use]
+    pub(crate) fn write(&self, raw: &mut RawSuper) -> Noted {
+        let (first, last, between, total) = {
+            let records = self.records.lock();
+
+            (records.first, records.last, records.between, records.total)
         };
 
         for found in [first, last].into_iter().flatten() {
@@ -186,6 +200,17 @@ impl Errors {
         }
         raw.error_count
             .set(raw.error_count.get().saturating_add(between));
+        Noted { total }
+    }
+
+    /// The super block has what was written to it. What was found meanwhile it does not have yet.
+    pub(crate) fn forget(&self, noted: Noted) {
+        let mut records = self.records.lock();
+        let new = records.total.wrapping_sub(noted.total);
+        let newest = records.last.take().or(records.first);
+
+        records.first = newest.filter(|_| new != 0);
+        records.between = new.saturating_sub(1);
     }
 }
 

@@ -10,7 +10,7 @@ use super::client::JournalClient;
 use super::errors::Errors;
 use super::options::Options;
 use super::store::{Client, JournalStore};
-use crate::disk::Layout;
+use crate::disk::{Ino, Layout};
 use crate::inode::JournalMap;
 use crate::linux::buffer::{BufferCache, Run};
 use crate::linux::jbd2::{Features, Journal, Unloaded};
@@ -18,14 +18,15 @@ use crate::linux::printk::Level;
 use kernel::error::{code::*, Result};
 use kernel::prelude::*;
 
-/// Finds the journal, opens it, replays it if need be, and sets it up: `store` uses it from now on.
+/// Finds the journal, inode `ino`, opens it, replays it if need be, and sets it up: `store` uses it from now on.
 pub(crate) fn load(
     store: JournalStore,
     layout: &Layout,
+    ino: Ino,
     options: &Options,
     replay: bool,
 ) -> Result<JournalStore> {
-    let map = find(&store, layout)?;
+    let map = find(&store, layout, ino)?;
 
     store.settle_with(|cache, errors, background| {
         let client = JournalClient::new(map, background.clone());
@@ -92,14 +93,13 @@ fn set_up(
     Ok(journal)
 }
 
-/// Finds the journal.
+/// Finds the journal, inode `ino`.
 ///
 /// # Errors
 ///
 /// All reported. `EUCLEAN` where inode or tree are not valid; `EOPNOTSUPP` where they are of an old kind; `EIO`,
 /// `ENOMEM`.
-fn find(store: &JournalStore, layout: &Layout) -> Result<JournalMap> {
-    let ino = layout.journal_ino().ok_or(EINVAL)?;
+fn find(store: &JournalStore, layout: &Layout, ino: Ino) -> Result<JournalMap> {
     JournalMap::find(store, layout, ino).inspect_err(|error| {
         if *error == EOPNOTSUPP {
             store.log(

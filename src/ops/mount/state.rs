@@ -15,13 +15,13 @@
 //! except that an error may stop it at any time.
 
 use super::background::Background;
-use super::errors::{self, Errors};
+use super::errors::Errors;
 use super::journal::load;
 use super::options::Options;
 use super::store::{Client, JournalStore};
 use super::superblock::{self, Written};
 use crate::change::mount::{self, plan, Plan, Wish};
-use crate::disk::superblock::{RawSuper, STATE_ERROR, STATE_VALID, SUPER_MAGIC};
+use crate::disk::superblock::{RawSuper, STATE_ERROR, STATE_VALID, SUPER_MAGIC, SUPER_OFFSET};
 use crate::disk::{Flaw, Layout};
 use crate::inode::JournalMap;
 use crate::linux::buffer::BufferCache;
@@ -49,34 +49,22 @@ pub(crate) struct Mounted {
     overhead: u64,
 }
 
-/// Reads the super block of a device, with whatever block size it is set to. Only the magic number was checked.
+/// Reads the super block of a device, with whatever block size it is set to. Only the magic number was checked; `None`
+/// where it is another one.
 ///
 /// # Errors
 ///
-/// `EINVAL`, reported unless `silent`, where the device has no such file system; `EIO`.
-pub(crate) fn probe(cache: &BufferCache, name: &CStr, silent: bool) -> Result<KBox<RawSuper>> {
+/// `EIO`, `ENOMEM`.
+pub(crate) fn probe(cache: &BufferCache) -> Result<Option<KBox<RawSuper>>> {
     let size = u64::from(cache.block_size().max(1));
-    let raw = cache
-        .read(crate::disk::superblock::SUPER_OFFSET / size)?
-        .with(|bytes| {
-            let offset = (crate::disk::superblock::SUPER_OFFSET % size) as usize;
-            RawSuper::from_block(bytes, offset).cloned()
-        })
-        .filter(|raw| raw.magic.get() == SUPER_MAGIC);
+    let raw = cache.read(SUPER_OFFSET / size)?.with(|bytes| {
+        let offset = (SUPER_OFFSET % size) as usize;
+        RawSuper::from_block(bytes, offset).cloned()
+    });
 
-    match raw {
-        Some(raw) => Ok(KBox::new(raw, GFP_KERNEL)?),
-        None => {
-            if !silent {
-                printk::log(
-                    Level::Error,
-                    &errors::prefix(name)?,
-                    fmt!("no ext4 file system found\n"),
-                );
-            }
-            Err(EINVAL)
-        }
-    }
+    raw.filter(|raw| raw.magic.get() == SUPER_MAGIC)
+        .map(|raw| Ok(KBox::new(raw, GFP_KERNEL)?))
+        .transpose()
 }
 
 impl Mounted {
@@ -97,7 +85,13 @@ impl Mounted {
         let errors = Errors::new(name, policy)?;
 
         // Blocks that an earlier mount has checked may have been changed through the device's file since.
-        cache.device().write_back()?;
+        cache.device().write_back().inspect_err(|error| {
+            let error = error.to_errno();
+            errors.log(
+                Level::Error,
+                fmt!("what was written to the device before could not be written back: error {error}"),
+            );
+        })?;
         cache.device().invalidate();
 
         let layout = check(&errors, &cache, raw, options.read_only)?;
@@ -113,9 +107,9 @@ impl Mounted {
         })?;
         let store = match plan {
             Plan::Without => store.settle(),
-            Plan::Load { replay } => load(store, &layout, options, replay)?,
+            Plan::Load { journal, replay } => load(store, &layout, journal, options, replay)?,
         };
-        let replayed = matches!(plan, Plan::Load { replay: true });
+        let replayed = matches!(plan, Plan::Load { replay: true, .. });
 
         // Replay may have changed the super block.
         let super_block = SuperBlock::read(&store, &layout)?;
@@ -209,9 +203,14 @@ impl Mounted {
                 fmt!("the file system was not checked for as long as it may be: run e2fsck"),
             );
         }
-        mount::begin_writing(&self.volume, |raw| {
-            superblock::bring_up_to_date(store, &self.written, raw);
-            superblock::note_mount(raw, self.overhead);
+        // An error that was found before is written past the journal, too.
+        store.background().flush();
+        superblock::with_errors(store, |errors| {
+            mount::begin_writing(&self.volume, |raw| {
+                superblock::bring_up_to_date(store, &self.written, raw);
+                superblock::note_mount(raw, self.overhead);
+                errors(raw);
+            })
         })?;
         store.set_writable(true);
         Ok(())
@@ -220,15 +219,22 @@ impl Mounted {
     /// Empties the journal and marks the file system clean. No handle may be open in this task.
     fn write_all(&self) -> Result {
         let volume = &self.volume;
-        let journal = volume.store.journal().ok_or(EROFS)?;
+        let Some(journal) = volume.store.journal() else {
+            return Err(volume.store.bug("a volume is written to without a journal"));
+        };
 
         journal.with_updates_locked(|locked| {
-            mount::end_writing(
-                volume,
-                &self.orphans,
-                || locked.flush(),
-                |raw| superblock::bring_up_to_date(&volume.store, &self.written, raw),
-            )
+            superblock::with_errors(&volume.store, |errors| {
+                mount::end_writing(
+                    volume,
+                    &self.orphans,
+                    || locked.flush(),
+                    |raw| {
+                        superblock::bring_up_to_date(&volume.store, &self.written, raw);
+                        errors(raw);
+                    },
+                )
+            })
         })
     }
 
@@ -383,9 +389,10 @@ impl Mounted {
             return Ok(());
         }
         store.check_writable()?;
-        store.background().flush();
+        // From now on errors wait. Those that do not are written before the journal is emptied.
         store.set_frozen(true);
-        self.write_all().inspect_err(|_| store.set_frozen(false))
+        store.background().flush();
+        self.write_all().inspect_err(|_| self.end_freeze())
     }
 
     /// Ends [`Self::freeze`].
@@ -393,12 +400,25 @@ impl Mounted {
         let store = &self.volume.store;
 
         if store.was_writable() && !store.errors().is_stopped() {
-            mount::begin_writing(&self.volume, |raw| {
-                superblock::bring_up_to_date(store, &self.written, raw);
+            superblock::with_errors(store, |errors| {
+                mount::begin_writing(&self.volume, |raw| {
+                    superblock::bring_up_to_date(store, &self.written, raw);
+                    errors(raw);
+                })
             })?;
         }
-        store.set_frozen(false);
+        self.end_freeze();
         Ok(())
+    }
+
+    /// Errors wait no more to be written.
+    fn end_freeze(&self) {
+        let store = &self.volume.store;
+
+        store.set_frozen(false);
+        if store.errors().are_pending() {
+            store.record_errors();
+        }
     }
 
     /// Unmounts: all inodes are gone. What fails is reported and left for a replay.

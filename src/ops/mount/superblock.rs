@@ -42,11 +42,31 @@ impl Written {
     }
 }
 
-/// What every change past the journal brings up to date, beside what the core counts.
+/// What every begin and end of writing brings up to date, beside what the core counts and errors.
 pub(crate) fn bring_up_to_date(store: &JournalStore, written: &Written, raw: &mut RawSuper) {
     raw.set_wtime(printk::unix_time());
     raw.kbytes_written.set(written.now(store));
-    store.errors().write(raw);
+}
+
+/// Lets `write` change the super block past the journal, with what it is given: the errors that the super block does
+/// not have yet.
+///
+/// # Errors
+///
+/// Those of `write`.
+pub(crate) fn with_errors(
+    store: &JournalStore,
+    write: impl FnOnce(&mut dyn FnMut(&mut RawSuper)) -> Result,
+) -> Result {
+    let mut noted = None;
+    let result = write(&mut |raw| noted = Some(store.errors().write(raw)));
+
+    // Where only the device has failed, the super block in memory has them.
+    let has_them = result.map_or_else(|error| error == EIO, |()| true);
+    if let Some(noted) = noted.filter(|_| has_them) {
+        store.errors().forget(noted);
+    }
+    result
 }
 
 /// What the begin of a mount for writing tells the super block. `overhead`: blocks that `statfs` does not count.
@@ -71,22 +91,29 @@ pub(crate) fn note_mount_point(vol: &Volume<JournalStore>, path: &[u8]) -> Resul
 /// Writes the errors that the super block does not have yet: in a transaction, or past a journal that is aborted or not
 /// written to.
 fn write_errors(vol: &Volume<JournalStore>) {
-    if vol.store.is_frozen() {
+    let store = &vol.store;
+
+    if store.is_frozen() || !store.errors().are_pending() {
         // The end of the freeze writes them.
         return;
     }
-    let in_transaction = vol
-        .store
-        .begin(Credits::new(1, 0))
-        .and_then(|mut tx| vol.change_super(&mut tx, |raw| vol.store.errors().write(raw)));
+    let in_transaction = store.begin(Credits::new(1, 0)).and_then(|mut tx| {
+        let noted = vol.change_super(&mut tx, |raw| store.errors().write(raw))?;
+        // Before the handle ends, after which somebody else may write them.
+        store.errors().forget(noted);
+        Ok(())
+    });
 
     // A mount that is read-only has no transaction that could hold a change.
-    let none_open = vol.store.errors().is_stopped() || !vol.store.was_writable();
+    let none_open = store.errors().is_stopped() || !store.was_writable();
     if in_transaction.is_err() && none_open {
-        // Reported where it fails.
-        let _ = vol.super_block.change_past_journal(&vol.store, |raw| {
-            vol.store.errors().write(raw);
+        let done = with_errors(store, |errors| {
+            vol.super_block.change_past_journal(store, errors)
         });
+        if done == Err(EBUSY) {
+            // It has become writable meanwhile. All other errors were logged.
+            store.record_errors();
+        }
     }
 }
 

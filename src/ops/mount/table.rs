@@ -99,13 +99,23 @@ impl FileSystem for Fs {
     ) -> Result<Arc<Super>> {
         options.read_only = context.read_only();
         sb.set_min_block_size(&mut cache, 1024)?;
-        let raw = state::probe(&cache, sb.id(), context.is_silent())
-            .inspect_err(|_| context.error_told(fmt!("no ext4 file system found")))?;
         let refuse = |why: fmt::Arguments<'_>| {
             context.error_told(why);
             if let Ok(prefix) = errors::prefix(sb.id()) {
                 printk::log(Level::Error, &prefix, fmt!("{why}\n"));
             }
+        };
+        let raw = state::probe(&cache).inspect_err(|error| {
+            let error = error.to_errno();
+            refuse(fmt!("the super block could not be read: error {error}"));
+        })?;
+        let Some(raw) = raw else {
+            // Somebody who tries every type of file system does not want to know.
+            match context.is_silent() {
+                true => context.error_told(fmt!("no ext4 file system found")),
+                false => refuse(fmt!("no ext4 file system found")),
+            }
+            return Err(EINVAL);
         };
         let size = Layout::probe_block_size(&raw).map_err(|refusal| {
             refuse(fmt!("{refusal}"));

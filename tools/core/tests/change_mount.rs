@@ -21,7 +21,8 @@ fn plans() {
     let inside = Mkfs::new(20 << 20, 1024).make();
     let none = Mkfs::new(20 << 20, 1024).features("^has_journal").make();
     let without = Ok(Plan::Without);
-    let load = |replay| Ok(Plan::Load { replay });
+    let journal = inside.layout(false).unwrap().journal_ino().unwrap();
+    let load = |replay| Ok(Plan::Load { journal, replay });
     // By: a journal, on another device; to be replayed; read-only, noload, the device read-only.
     type Case = (bool, bool, bool, [bool; 3], Result<Plan, Error>);
     let table: [Case; 22] = [
@@ -70,18 +71,20 @@ fn plans() {
     }
 }
 
+/// Whether the device says that there may be something in the journal, and in the orphan file.
+fn flags(mounted: &Mounted) -> (bool, bool) {
+    let raw = mounted.vol.store.super_block().unwrap();
+    let features = raw.features();
+    (
+        features.has_incompat(incompat::RECOVER),
+        features.has_ro_compat(ro_compat::ORPHAN_PRESENT),
+    )
+}
+
 /// A mount that does not say that its journal is in use, or an unmount after which that, or orphans, are still said.
 #[test]
 fn in_use_and_clean() {
     let image = Mkfs::new(20 << 20, 1024).features("orphan_file").make();
-    let flags = |mounted: &Mounted| {
-        let raw = mounted.vol.store.super_block().unwrap();
-        let recover = raw.features().has_incompat(incompat::RECOVER);
-        (
-            recover,
-            raw.features().has_ro_compat(ro_compat::ORPHAN_PRESENT),
-        )
-    };
     let mounted = Mounted::open(store(&image), true).unwrap();
     assert_eq!(flags(&mounted), (false, false));
     let mounted = Mounted::open(store(&image), false).unwrap();
@@ -90,6 +93,27 @@ fn in_use_and_clean() {
     assert_eq!(flags(&mounted), (false, false));
     mounted.vol.store.save(image.path()).unwrap();
     image.fsck().unwrap();
+}
+
+/// A freeze or a remount that fails and leaves a super block in memory that says the journal is empty: the next
+/// transaction that changes it would tell the device.
+#[test]
+fn still_in_use_after_a_failure() {
+    let image = Mkfs::new(20 << 20, 1024).features("orphan_file").make();
+    for failures in [1, 2] {
+        let mounted = Mounted::open(store(&image), false).unwrap();
+        let vol = &mounted.vol;
+        vol.store.fail_write_through(failures);
+        assert_eq!(mounted.unmount(), Err(EIO));
+        let in_memory = vol.super_block.copy(&vol.store).unwrap();
+        for raw in [in_memory, vol.store.super_block().unwrap()] {
+            assert!(raw.features().has_incompat(incompat::RECOVER));
+            assert!(raw.features().has_ro_compat(ro_compat::ORPHAN_PRESENT));
+        }
+        vol.store.fail_write_through(0);
+        mounted.unmount().unwrap();
+        assert_eq!(flags(&mounted), (false, false));
+    }
 }
 
 /// Errors that were recorded past the journal and are gone after its replay; the journal's own that nobody knows of.

@@ -123,11 +123,8 @@ impl Mounted {
         let journal =
             match plan(&layout, &raw, wish).map_err(|(error, why)| Refused::new(error, why))? {
                 Plan::Without => None,
-                Plan::Load { .. } => {
-                    let ino = layout.journal_ino();
-                    let map = ino
-                        .ok_or(EINVAL)
-                        .and_then(|ino| JournalMap::find(&store, &layout, ino));
+                Plan::Load { journal, .. } => {
+                    let map = JournalMap::find(&store, &layout, journal);
                     Some(map.map_err(|error| Refused::by(&store, error))?)
                 }
             };

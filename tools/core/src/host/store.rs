@@ -132,6 +132,8 @@ struct State {
     bad_blocks: BTreeSet<u64>,
     /// How many reads succeed before one fails.
     good_reads: Option<u32>,
+    /// How many writes past the journal fail next.
+    bad_writes: u32,
     /// What was written past the journal: blocks, with their contents.
     written_through: Vec<(u64, Arc<[u8]>)>,
     reports: Vec<String>,
@@ -180,6 +182,7 @@ impl HostStore {
                 max_credits: 4096,
                 bad_blocks: BTreeSet::new(),
                 good_reads: None,
+                bad_writes: 0,
                 written_through: Vec::new(),
                 reports: Vec::new(),
                 flaws: Vec::new(),
@@ -255,6 +258,11 @@ impl HostStore {
     /// Makes one read fail after `nr` that do not, whether the block is in memory or not; `None`: none does.
     pub fn fail_read(&self, nr: Option<u32>) {
         lock(&self.state).good_reads = nr;
+    }
+
+    /// Makes the next so many writes past the journal fail.
+    pub fn fail_write_through(&self, writes: u32) {
+        lock(&self.state).bad_writes = writes;
     }
 
     /// Aborts the journal: no more handles, no more commits.
@@ -523,6 +531,10 @@ impl Store for HostStore {
             "block {} is changed by a transaction",
             nr.get()
         );
+        if state.bad_writes > 0 {
+            state.bad_writes -= 1;
+            return Err(EIO);
+        }
         let bytes: Arc<[u8]> = bytes.into();
         state.device.write(nr.get(), bytes.clone());
         state.written_through.push((nr.get(), bytes));
