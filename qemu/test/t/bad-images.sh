@@ -118,10 +118,10 @@ dbg 'sif /file block[0] 0x00011234'
 broken EUCLEAN 'magic' cat "$MNT/file"
 take sums
 dbg 'sif /file block[1] 0x00070004'
-broken EUCLEAN 'deep' cat "$MNT/file"
+broken EUCLEAN 'eh_depth' cat "$MNT/file"
 take sums
 dbg 'sif /file block[0] 0x0009f30a'
-broken EUCLEAN 'more extent entries' cat "$MNT/file"
+broken EUCLEAN 'eh_entries' cat "$MNT/file"
 take sums
 dbg 'sif /file block[5] 0x7fffff00'
 broken EUCLEAN 'outside' cat "$MNT/file"
@@ -130,7 +130,7 @@ dbg "sif /file block[5] $(bitmap_at Block)"
 broken EUCLEAN 'metadata' direct "$MNT/file"
 take sums
 dbg 'sif /file block[4] 0'
-broken EUCLEAN 'no length' cat "$MNT/file"
+broken EUCLEAN 'ee_len' cat "$MNT/file"
 # Blocks behind the end of the file, which nobody knows what they hold, are gone when the end moves over them.
 for how in truncate dd; do
 	take sums
@@ -185,7 +185,7 @@ poke $(($(block_of /dir) * BS + 16)) 0000
 broken EUCLEAN 'dir' ls "$MNT/dir"
 take plain
 poke $(($(block_of /dir) * BS + 24)) ffffff7f
-broken EUCLEAN 'inode number' ls "$MNT/dir"
+broken EUCLEAN 'leads to inode' ls "$MNT/dir"
 # Names before a bad block are listed, and then comes the error, and not the last of them again and again.
 for i in sums plain; do
 	take "$i"
