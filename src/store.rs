@@ -17,9 +17,9 @@
 //!
 //! # Locks
 //!
-//! [`Block::with`] and the closures of [`Transaction`] hold the buffer lock, the innermost of all, as a
-//! spinning lock: inside them no other block is touched, nothing sleeps or allocates with a flag that
-//! may sleep, and nothing panics.
+//! [`Block::with`] and the closures of [`Transaction`] hold the buffer lock, a spinning lock: inside them no
+//! other block is touched, no lock is taken but that of the error records, nothing sleeps or allocates with
+//! a flag that may sleep, and nothing panics.
 
 use crate::disk::layout::ReserveOwner;
 use crate::disk::{BlockKind, Flaw, Format, Group, Ino, PhysBlock};

@@ -4,7 +4,8 @@
 //!
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 //!
-//! A [`BlockDevice`] keeps the device open. While one is there, nobody else can mount the device.
+//! A [`BlockDevice`] keeps the device open. While one is there, nobody else can mount the device: who unmounts it waits
+//! until there is none, and only then gives it up.
 //!
 //! # Locks
 //!
@@ -22,14 +23,25 @@
 
 use super::bindings;
 use core::ptr::NonNull;
-use kernel::error::{
-    code::*,
-    to_result,
-    Result, //
+use kernel::{
+    error::{
+        code::*,
+        to_result,
+        Result, //
+    },
+    time::{
+        delay::fsleep,
+        Delta, //
+    },
 };
 
 /// Sectors are 512 bytes, whatever the device says.
 const SECTOR_SHIFT: u32 = 9;
+
+/// How often it is looked whether a device is still used.
+const WAIT: Delta = Delta::from_millis(20);
+/// After so many [`WAIT`]s something is wrong.
+const LONG: u32 = 500;
 
 /// A reference to an open block device.
 ///
@@ -60,6 +72,28 @@ impl BlockDevice {
         unsafe { bindings::get_file(file.as_ptr()) };
         // INVARIANT: `s_bdev_file` is an open block device, and we have just taken a reference.
         Ok(Self { file })
+    }
+
+    /// Waits until there is no [`BlockDevice`] of the super block any more. Says in the log if that takes long: it is
+    /// a bug of who has one, but to go on would give the device to others while it is used.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::of_super`], which must have succeeded and not be called any more.
+    pub(super) unsafe fn wait_until_unused(sb: *mut bindings::super_block) {
+        // SAFETY: By the function's requirements.
+        let file = unsafe { (*sb).s_bdev_file };
+        let mut waits = 0_u32;
+
+        // The super block has one reference, and only a `BlockDevice` has others: no descriptor leads to this file.
+        // SAFETY: By the function's requirements.
+        while unsafe { bindings::file_count(file) } > 1 {
+            if waits == LONG {
+                kernel::pr_err!("cannot unmount, as somebody still uses the block device\n");
+            }
+            waits = waits.saturating_add(1);
+            fsleep(WAIT);
+        }
     }
 
     /// The C structure, valid as long as `self`.

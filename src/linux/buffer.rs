@@ -24,7 +24,8 @@
 //!
 //! # Lock
 //!
-//! The byte lock is innermost: under it nothing sleeps, and no other byte lock is taken.
+//! Under the byte lock nothing sleeps, and no other byte lock is taken. The user of the cache may take spinning locks
+//! of its own under it, if no byte lock is taken under those.
 //!
 //! # Examples
 //!
@@ -226,12 +227,12 @@ impl BufferHead {
         f(unsafe { bytes.get_mut() })
     }
 
-    /// The tag, four bits for the user of the cache; 0 in a block that has just come into memory.
+    /// The tag: four bits for the user of the cache. It is 0 in a block that was just brought into memory.
     pub(crate) fn tag(&self) -> u8 {
         ((self.state().load(Acquire) & TAG_MASK) >> TAG_SHIFT) as u8
     }
 
-    /// Sets the tag, 0 to 15. Who sees it then, sees what was stored before.
+    /// Sets the tag, 0 to 15. Whoever reads the new tag also sees everything that this task stored before the call.
     pub(crate) fn set_tag(&self, tag: u8) {
         let tag = ((tag as usize) << TAG_SHIFT) & TAG_MASK;
         let mut old = self.state().load(Relaxed);
@@ -450,8 +451,9 @@ pub(crate) struct Run {
 
 /// The cache of a block device, in blocks of the size that the device was set to.
 ///
-/// There is one for each mount, which [`super::fs::FileSystem::fill_super`] gets. When it is dropped, a [`BufferHead`]
-/// that somebody has kept is of no use any more, and shares nothing with who uses the device next.
+/// There is one for each mount, which [`super::fs::FileSystem::fill_super`] gets. The device is not given up before it
+/// is dropped: unmounting waits for that. A [`BufferHead`] that somebody has kept is of no use any more then, and
+/// shares nothing with who uses the device next.
 ///
 /// # Invariants
 ///

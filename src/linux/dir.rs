@@ -27,7 +27,8 @@
 use super::{
     bindings,
     fs::FileSystem,
-    inode::INode, //
+    inode::INode,
+    task::check_no_handle, //
 };
 use core::marker::PhantomData;
 use kernel::{
@@ -89,8 +90,12 @@ impl Emitter<'_> {
     }
 
     /// Gives one name, whether inode and type (`DT_*`) are right or not is the caller's business. `false`
-    /// where it was not taken.
+    /// where it was not taken, as always with a journal handle open in this task: it goes to memory of a user.
     pub(crate) fn emit(&mut self, name: &[u8], inode: u64, kind: EntryKind) -> bool {
+        if check_no_handle().is_err() {
+            kernel::pr_err_once!("a directory cannot be listed with a journal handle open\n");
+            return false;
+        }
         let (Ok(len), Some(actor)) = (c_int::try_from(name.len()), self.context.actor) else {
             return false;
         };

@@ -34,7 +34,8 @@ use super::{
     mmap::{
         self,
         Mmap, //
-    }, //
+    },
+    task::check_no_handle, //
 };
 use core::{
     marker::PhantomData,
@@ -165,8 +166,10 @@ impl<'a, T: FileSystem> File<'a, T> {
 /// # Invariants
 ///
 /// Points to a live request on an open regular file of `T`, not yet completed. Nobody else changes it.
+/// It asks for at least `count` bytes.
 pub(crate) struct Kiocb<'a, T: FileSystem> {
     ptr: NonNull<bindings::kiocb>,
+    count: usize,
     _request: PhantomData<&'a mut INode<T>>,
 }
 
@@ -174,10 +177,11 @@ impl<'a, T: FileSystem> Kiocb<'a, T> {
     /// # Safety
     ///
     /// As the invariants say, for as long as the value is used.
-    pub(super) unsafe fn from_raw(ptr: *mut bindings::kiocb) -> Self {
+    pub(super) unsafe fn from_raw(ptr: *mut bindings::kiocb, count: usize) -> Self {
         Self {
             // SAFETY: A valid pointer is not null.
             ptr: unsafe { NonNull::new_unchecked(ptr) },
+            count,
             _request: PhantomData,
         }
     }
@@ -298,8 +302,11 @@ impl<'a, T: FileSystem> Kiocb<'a, T> {
     }
 
     /// Reads through the page cache (direct requests become such). That may end later: whoever has the request is told
-    /// to ask again.
+    /// to ask again. `EDEADLK` with a journal handle open in this task.
     pub(crate) fn read_buffered(mut self, to: &mut IterDest<'_>) -> Answer<'a> {
+        if let Err(error) = check_no_handle() {
+            return self.done(Err(error));
+        }
         self.clear_direct();
         // SAFETY: Both are live and ours.
         let ret = unsafe { bindings::generic_file_read_iter(self.as_raw(), to.as_raw()) };
@@ -308,13 +315,20 @@ impl<'a, T: FileSystem> Kiocb<'a, T> {
 
     /// The request is done, with this number of bytes or error.
     ///
-    /// `EIOCBQUEUED` says that a completion is still to come, which only who has queued the request can know: it
-    /// becomes `EIO`.
+    /// `EIOCBQUEUED` says that a completion is still to come, which only who has queued the request can know; and the
+    /// VFS gives up as much of the caller's memory as it is told was used. So `EIOCBQUEUED`, and more bytes than the
+    /// request asked for, become `EIO`.
     pub(crate) fn done(self, result: Result<usize>) -> Answer<'a> {
         let ret = match result {
-            Ok(bytes) => bytes as isize,
-            Err(error) if error == EIOCBQUEUED => EIO.to_errno() as isize,
-            Err(error) => error.to_errno() as isize,
+            Ok(bytes) if bytes <= self.count => isize::try_from(bytes).unwrap_or(isize::MAX),
+            Err(error) if error != EIOCBQUEUED => error.to_errno() as isize,
+            wrong => {
+                let count = self.count;
+                kernel::pr_err_once!(
+                    "a request for {count} bytes cannot have ended with {wrong:?}\n"
+                );
+                EIO.to_errno() as isize
+            }
         };
         Answer(ret, PhantomData)
     }
@@ -542,10 +556,10 @@ impl<O: FileOperations> Table<O> {
         iter: *mut bindings::iov_iter,
     ) -> isize {
         // SAFETY: By the function's requirements.
-        let iocb = unsafe { Kiocb::from_raw(iocb) };
+        let mut to = IterDest(unsafe { &mut *iter });
         // SAFETY: By the function's requirements.
-        let iter = unsafe { &mut *iter };
-        O::read_iter(iocb, &mut IterDest(iter)).0
+        let iocb = unsafe { Kiocb::from_raw(iocb, to.len()) };
+        O::read_iter(iocb, &mut to).0
     }
 
     /// `write_iter`.
@@ -559,11 +573,12 @@ impl<O: FileOperations> Table<O> {
         iter: *mut bindings::iov_iter,
     ) -> isize {
         // SAFETY: By the function's requirements.
-        let iocb = unsafe { Kiocb::from_raw(iocb) };
-        // SAFETY: By the function's requirements.
         let iter = unsafe { &mut *iter };
         // INVARIANT: Nothing was cut.
-        O::write_iter(iocb, &mut IterSource { iter, cut: 0 }).0
+        let mut from = IterSource { iter, cut: 0 };
+        // SAFETY: By the function's requirements.
+        let iocb = unsafe { Kiocb::from_raw(iocb, from.len()) };
+        O::write_iter(iocb, &mut from).0
     }
 
     /// `open`.

@@ -109,7 +109,8 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     /// The mount options as they are collected before a mount or remount.
     type Options: Send;
 
-    /// What belongs to a mounted super block.
+    /// What belongs to a mounted super block. Unmounting waits until whoever has it, too, has given it up, if the
+    /// [`BufferCache`] is in it or a block device.
     type SuperData: Send + Sync;
 
     /// What belongs to an inode in memory, beside `struct inode` and in the same allocation.
@@ -168,7 +169,7 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     /// How many objects the filesystem keeps in memory that could be had again from the device. Must not sleep.
     fn cached_objects(sb: &SuperBlock<Self>) -> usize;
 
-    /// Memory is short: gives up `wanted` of them. Returns how many it were.
+    /// Memory is short: gives up to `wanted` of them back. Returns the number of those that were given back.
     ///
     /// Whoever needs memory calls this, with whatever locks that `GFP_KERNEL` allows: nothing may be waited for.
     fn free_cached_objects(sb: &SuperBlock<Self>, wanted: usize) -> usize;
@@ -187,7 +188,8 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     /// may be held when this returns.
     fn complete_writes(inode: &INode<Self>, batch: &mut Batch<'_>);
 
-    /// The inode leaves memory; its page cache is empty already. If it has no links, it is freed here.
+    /// The inode leaves memory; its page cache is empty already, and what gets there in this call is dropped. If it has
+    /// no links, it is freed here.
     fn evict_inode(inode: &INode<Self>);
 }
 

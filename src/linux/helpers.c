@@ -165,6 +165,11 @@ bool iomapfs_helper_file_wants_narrow_positions(struct file *file)
 	return sizeof(long) == 4 || in_compat_syscall();
 }
 
+unsigned long iomapfs_helper_file_count(struct file *file)
+{
+	return file_count(file);
+}
+
 void iomapfs_helper_file_accessed(struct file *file)
 {
 	file_accessed(file);

@@ -17,7 +17,8 @@
 //! # Locks
 //!
 //! `i_rwsem` ([`super::lock`]) keeps changes apart that consist of more than one word. Single words of an inode that
-//! others know are set atomically, or under its `i_lock`, the innermost; whoever reads them gets the old or the new.
+//! others know are set atomically, or under its `i_lock`, under which no lock is taken; whoever reads them gets the old
+//! or the new.
 //!
 //! # Examples
 //!
@@ -274,7 +275,7 @@ impl<T: FileSystem> INode<T> {
     }
 }
 
-/// `i_lock`, the innermost: words of an inode that belong together are set.
+/// `i_lock`, under which no lock is taken: words of an inode that belong together are set.
 struct Fields<'a>(&'a Common, NotThreadSafe);
 
 impl Common {

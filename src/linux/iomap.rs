@@ -10,8 +10,9 @@
 //!
 //! # Invariants
 //!
-//! * Every mapping that reaches iomap covers the position that was asked for, fits `loff_t`, and is on the
-//!   device of the inode's own super block: [`Map`] cannot name another device, inline data or buffer heads.
+//! * Every mapping that reaches iomap consists of whole blocks, covers the position that was asked for, fits `loff_t`,
+//!   and is on the device of the inode's own super block: [`Map`] cannot name another device, inline data or buffer
+//!   heads.
 //! * Page cache operations run on regular files only; [`super::kinds`] gives every regular file
 //!   the iomap address space.
 //!
@@ -49,7 +50,8 @@ use super::{
     fiemap::ExtentInfo,
     fs::FileSystem,
     inode::INode,
-    lock::Invalidate, //
+    lock::Invalidate,
+    task::check_no_handle, //
 };
 use core::marker::PhantomData;
 use kernel::{
@@ -120,7 +122,7 @@ impl Op {
     }
 }
 
-/// A mapping: bytes `start..start + len` of the file are at `extent`.
+/// A mapping: bytes `start..start + len` of the file, which are whole blocks, are at `extent`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Map {
     /// First byte, in the file.
@@ -145,15 +147,21 @@ impl Map {
     ///
     /// # Errors
     ///
-    /// `EIO` where the mapping does not cover `pos` or does not fit `loff_t`.
+    /// `EIO`, with a line in the log, where the mapping does not cover `pos` or does not fit `loff_t`; or where it has
+    /// part of a block, as iomap keeps books of whole ones: it would show what was in memory before as data.
     fn store<T: FileSystem>(
         &self,
         inode: &INode<T>,
         pos: u64,
         out: &mut bindings::iomap,
     ) -> Result {
-        let end = self.start.checked_add(self.len).ok_or(EIO)?;
-        if !self.covers(pos) || end > i64::MAX as u64 {
+        let end = self.start.saturating_add(self.len);
+        // SAFETY: The inode is live; this does not change.
+        let bits = unsafe { (*inode.as_raw()).i_blkbits };
+        let below = 1_u64.wrapping_shl(bits.into()).wrapping_sub(1);
+        if !self.covers(pos) || end > i64::MAX as u64 || (self.start | end) & below != 0 {
+            let number = inode.number();
+            kernel::pr_err_once!("inode {number}: {self:?} is no mapping of byte {pos}\n");
             return Err(EIO);
         }
         let (kind, addr) = match self.extent {
@@ -398,8 +406,9 @@ fn regular<T: FileSystem>(inode: &INode<T>) -> Result<&INode<T>> {
     }
 }
 
-/// [`regular`], and refuses an inode that is not the one whose lock is held, `of`.
+/// [`regular`], and refuses an inode that is not the one whose lock is held, `of`, and a task with a journal handle.
 fn locked<T: FileSystem>(inode: &INode<T>, of: &INode<T>) -> Result {
+    check_no_handle()?;
     match core::ptr::eq(inode, of) {
         true => regular(inode).map(drop),
         false => Err(EINVAL),
@@ -441,13 +450,14 @@ pub(crate) fn seek_data<O: Ops>(inode: &INode<O::FileSystem>, pos: i64) -> Resul
     position(unsafe { bindings::iomap_seek_data(inode.as_raw(), pos, Table::<O>::OPS) })
 }
 
-/// Reports the extents of bytes `start..start + len`.
+/// Reports the extents of bytes `start..start + len`. `EDEADLK` with a journal handle open in this task.
 pub(crate) fn fiemap<O: Ops>(
     inode: &INode<O::FileSystem>,
     info: &mut ExtentInfo,
     start: u64,
     len: u64,
 ) -> Result {
+    check_no_handle()?;
     // SAFETY: The inode is live, the request is valid by its invariant, the table fits the filesystem.
     to_result(unsafe {
         bindings::iomap_fiemap(inode.as_raw(), info.as_raw(), start, len, Table::<O>::OPS)
@@ -457,13 +467,14 @@ pub(crate) fn fiemap<O: Ops>(
 /// Zeroes bytes `pos..pos + len` in the page cache, as far as there can be data: dirty folios that writeback
 /// will write. Returns whether there were any.
 ///
-/// The caller holds the inode's lock exclusively too, and no journal handle: folios are locked and writeback may be
-/// waited for.
+/// The caller holds the inode's lock exclusively too. `EDEADLK` with a journal handle open in this task: folios are
+/// locked and writeback may be waited for.
 pub(crate) fn zero_range<O: Ops>(
     lock: &Invalidate<'_, O::FileSystem>,
     pos: u64,
     len: u64,
 ) -> Result<bool> {
+    check_no_handle()?;
     let inode = regular(lock.inode())?;
     let (pos, len) = (loff(pos)?, loff(len)?);
     let mut did_zero = false;
@@ -488,6 +499,7 @@ pub(crate) fn truncate_page<O: Ops>(
     lock: &Invalidate<'_, O::FileSystem>,
     pos: u64,
 ) -> Result<bool> {
+    check_no_handle()?;
     let inode = regular(lock.inode())?;
     let pos = loff(pos)?;
     let mut did_zero = false;

@@ -34,7 +34,8 @@ use super::{
         BufferHead,
         Run, //
     },
-    memalloc::wait_for_memory, //
+    memalloc::wait_for_memory,
+    task::check_no_handle, //
 };
 use core::ptr::NonNull;
 use kernel::{
@@ -199,7 +200,11 @@ impl<C: Client> Unloaded<C> {
     /// # Errors
     ///
     /// `EUCLEAN` or `EINVAL` where there is no journal that jbd2 could use (it says why in the log), `EIO`, `ENOMEM`.
+    /// `EUCLEAN` also where a run has no blocks: jbd2 takes the start of the first for the journal's super block.
     pub(crate) fn open(mut cache: BufferCache, blocks: KVec<Run>, client: C) -> Result<Self> {
+        if blocks.iter().any(|run| run.len == 0) {
+            return Err(EUCLEAN);
+        }
         let first = blocks.first().ok_or(EUCLEAN)?.start;
         let count = blocks
             .iter()
@@ -352,15 +357,6 @@ impl<C: Client> Journal<C> {
         unsafe { is_aborted(self.0.as_raw()) }
     }
 
-    /// `EDEADLK` where the task has a handle: it would wait for itself.
-    fn check_no_handle(&self) -> Result {
-        // SAFETY: There is always a current task.
-        match unsafe { bindings::journal_current_handle().is_null() } {
-            true => Ok(()),
-            false => Err(EDEADLK),
-        }
-    }
-
     /// The running transaction, else the committing one, else the last one that committed.
     pub(crate) fn latest_tid(&self) -> u32 {
         // SAFETY: The journal is valid.
@@ -373,18 +369,31 @@ impl<C: Client> Journal<C> {
         unsafe { core::ptr::read_volatile(&raw const (*self.0.as_raw()).j_commit_sequence) }
     }
 
-    /// Commits transaction `tid` if it has not committed, and waits. `EDEADLK` with a handle open in this task.
+    /// Whether the journal has given out `tid`. Numbers are taken modulo 2^32: of those that are not in use, half are
+    /// taken for older ones, the others for ones to come.
+    fn gave_out(&self, tid: u32) -> bool {
+        // SAFETY: The journal is valid; a word is read at once. Who was given a number sees those that follow on it.
+        let next = unsafe {
+            core::ptr::read_volatile(&raw const (*self.0.as_raw()).j_transaction_sequence)
+        };
+
+        next.wrapping_sub(tid).wrapping_sub(1) <= i32::MAX as u32
+    }
+
+    /// Commits transaction `tid` if it has not committed, and waits. A number that is neither that of the running
+    /// transaction nor of the committing one is not waited for. `EDEADLK` with a handle open in this task.
     pub(crate) fn complete(&self, tid: u32) -> Result {
-        self.check_no_handle()?;
+        check_no_handle()?;
         // SAFETY: The journal is valid.
         to_result(unsafe { bindings::jbd2_complete_transaction(self.0.as_raw(), tid) })
     }
 
     /// Whether the commit of `tid` is still to flush the device's cache, and so makes data durable that was written
-    /// before this call.
-    ///
-    /// `tid` must be one that the journal gave out.
+    /// before this call. `false` for a `tid` that the journal has not given out.
     pub(crate) fn will_flush(&self, tid: u32) -> bool {
+        if !self.gave_out(tid) {
+            return false;
+        }
         // SAFETY: The journal is valid.
         unsafe { bindings::jbd2_trans_will_send_data_barrier(self.0.as_raw(), tid) != 0 }
     }
@@ -398,16 +407,25 @@ impl<C: Client> Journal<C> {
             .then_some(tid)
     }
 
-    /// Waits until `tid`, whose commit was started, has committed. `EDEADLK` with a handle open in this task.
+    /// Waits until `tid`, whose commit was started, has committed.
+    ///
+    /// # Errors
+    ///
+    /// `EDEADLK` with a handle open in this task; `EINVAL`, with a line in the log, where the journal has not given out
+    /// `tid`: it would be waited for until there is such a transaction. `EIO`.
     pub(crate) fn wait_commit(&self, tid: u32) -> Result {
-        self.check_no_handle()?;
+        check_no_handle()?;
+        if !self.gave_out(tid) {
+            kernel::pr_err_once!("there is no transaction {tid} that could be waited for\n");
+            return Err(EINVAL);
+        }
         // SAFETY: The journal is valid.
         to_result(unsafe { bindings::jbd2_log_wait_commit(self.0.as_raw(), tid) })
     }
 
     /// Commits all there is and waits. `EDEADLK` with a handle open in this task.
     pub(crate) fn force_commit(&self) -> Result {
-        self.check_no_handle()?;
+        check_no_handle()?;
         // SAFETY: The journal is valid.
         to_result(unsafe { bindings::jbd2_journal_force_commit(self.0.as_raw()) })
     }
@@ -418,7 +436,7 @@ impl<C: Client> Journal<C> {
         &self,
         f: impl FnOnce(&UpdatesLocked<'_, C>) -> Result<R>,
     ) -> Result<R> {
-        self.check_no_handle()?;
+        check_no_handle()?;
         // SAFETY: The journal is valid; the lock is given back below.
         unsafe { bindings::jbd2_journal_lock_updates(self.0.as_raw()) };
         let result = f(&UpdatesLocked(self));
@@ -436,7 +454,7 @@ impl<C: Client> Journal<C> {
     /// already.
     pub(crate) fn start(&self, credits: u32, revokes: u32) -> Result<Handle<'_, C>> {
         // jbd2 would nest the handle and give it no credits of its own; the handle of another journal would be a bug.
-        self.check_no_handle()?;
+        check_no_handle()?;
         let (Ok(credits), Ok(revokes)) = (i32::try_from(credits), i32::try_from(revokes)) else {
             return Err(ENOSPC);
         };

@@ -319,13 +319,25 @@ impl<T: FileSystem> New<'_, T> {
         unsafe { CStr::from_char_ptr((*self.0).s_id.as_ptr()) }
     }
 
+    /// A cache must be told when the block size of its device changes.
+    fn check_cache(&self, cache: &BufferCache) -> Result {
+        // SAFETY: Valid by the type's invariants, and not changed while it is mounted.
+        let device = unsafe { (*self.0).s_bdev };
+
+        match cache.device().as_raw() == device {
+            true => Ok(()),
+            false => Err(EINVAL),
+        }
+    }
+
     /// Sets the block size to `wanted` bytes or the least that the device can do. `cache` is the one of
     /// [`FileSystem::fill_super`]; a buffer of it that somebody has kept is of no use any more.
     ///
     /// # Errors
     ///
-    /// `EINVAL` where the kernel cannot do it.
+    /// `EINVAL` where the kernel cannot do it, or the cache is that of another mount.
     pub(crate) fn set_min_block_size(&self, cache: &mut BufferCache, wanted: u32) -> Result {
+        self.check_cache(cache)?;
         // SAFETY: Valid by the type's invariants, and nobody else uses the super block.
         let size = unsafe { bindings::sb_min_blocksize(self.0, wanted as i32) };
 
@@ -340,8 +352,9 @@ impl<T: FileSystem> New<'_, T> {
     ///
     /// # Errors
     ///
-    /// `EINVAL` where the device or the kernel cannot do it.
+    /// `EINVAL` where the device or the kernel cannot do it, or the cache is that of another mount.
     pub(crate) fn set_block_size(&self, cache: &mut BufferCache, bytes: u32) -> Result {
+        self.check_cache(cache)?;
         // SAFETY: Valid by the type's invariants, and nobody else uses the super block.
         let size = unsafe { bindings::sb_set_blocksize(self.0, bytes as i32) };
 
@@ -418,12 +431,15 @@ pub(super) unsafe fn fill<T: FileSystem>(
     unsafe { (*sb).s_op = &Table::<T>::OPERATIONS };
     // SAFETY: By the function's requirements.
     let device = unsafe { BlockDevice::of_super(sb)? };
-    // SAFETY: The mount has the device for itself, and this is called once for a mount; a cache of an earlier mount
-    // would have kept the device open and in use.
+    // SAFETY: The mount has claimed the device, and this is called once for a mount. Before an earlier one gave up its
+    // claim, it has waited until its cache was gone.
     let cache = unsafe { BufferCache::new(device) };
     // INVARIANT: By the function's requirements.
     let new = New(sb, PhantomData);
-    let data = T::fill_super(&new, cache, context, options)?;
+    let data = T::fill_super(&new, cache, context, options).inspect_err(|_| {
+        // SAFETY: The device is open as long as the super block is there, and nobody asks it for the device any more.
+        unsafe { BlockDevice::wait_until_unused(sb) }
+    })?;
     // SAFETY: Nobody else uses it yet.
     unsafe { (*sb).s_fs_info = data.into_foreign().cast() };
 
@@ -460,6 +476,9 @@ unsafe fn finish<T: FileSystem>(sb: *mut bindings::super_block) {
     let data = unsafe { mem::replace(&mut (*sb).s_fs_info, ptr::null_mut()) };
     // SAFETY: Nobody uses the super block as a `SuperBlock<T>` any more, so this reference can go.
     drop(unsafe { <Arc<T::SuperData> as ForeignOwnable>::from_foreign(data) });
+    // Somebody may have another one, and with it the cache. The VFS gives the device up next.
+    // SAFETY: The device is open as long as the super block is there, and nobody asks it for the device any more.
+    unsafe { BlockDevice::wait_until_unused(sb) };
 }
 
 /// `kill_sb` of filesystem `T`.

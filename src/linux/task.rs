@@ -23,6 +23,10 @@
 //! ```
 
 use super::bindings;
+use kernel::error::{
+    code::*,
+    Result, //
+};
 
 /// Whether the task may use resources that are kept for the administrator (`CAP_SYS_RESOURCE`).
 pub(crate) fn is_capable_of_resources() -> bool {
@@ -47,6 +51,17 @@ pub(crate) fn is_in_group(gid: u32) -> bool {
 pub(crate) fn is_dying() -> bool {
     // SAFETY: No conditions; it is about the task that calls.
     unsafe { bindings::current_fatal_signal_pending() }
+}
+
+/// `EDEADLK` where the task has a journal handle. One who waits for a commit would wait for itself. And memory of a
+/// user may be that of a file of another filesystem, which takes what the task has for a handle of its own.
+#[inline]
+pub(super) fn check_no_handle() -> Result {
+    // SAFETY: No conditions; it is about the task that calls.
+    match unsafe { bindings::journal_current_handle().is_null() } {
+        true => Ok(()),
+        false => Err(EDEADLK),
+    }
 }
 
 /// Lets other tasks run, if one waits for this CPU. For loops that may take long; no spinning lock may be held.

@@ -148,6 +148,9 @@ impl<T: FileSystem> INode<T> {
             // SAFETY: By the function's requirements. It may never have got its data.
             if let Some(this) = unsafe { Self::if_ready(inode) } {
                 T::evict_inode(this);
+                // It may have brought pages in again, say by zeroing; without any this is next to nothing.
+                // SAFETY: As above.
+                unsafe { bindings::truncate_inode_pages_final(&raw mut (*inode).i_data) };
             }
         }
         // SAFETY: The last that is done with the inode before it is destroyed; its pages are gone.

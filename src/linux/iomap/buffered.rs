@@ -4,8 +4,8 @@
 //!
 //! # Locks
 //!
-//! A write needs the inode's lock exclusively: iomap raises the size. Reads need none. iomap locks folios;
-//! no journal handle may be held by the caller.
+//! A write needs the inode's lock exclusively: iomap raises the size. Reads need none. iomap locks folios, so
+//! a task with a journal handle is refused.
 //!
 //! C header: [`include/linux/iomap.h`](srctree/include/linux/iomap.h)
 //!
@@ -40,7 +40,8 @@ use kernel::error::{
 ///
 /// # Errors
 ///
-/// `EINVAL` where the file is no regular one, or the lock another inode's; those of iomap.
+/// `EINVAL` where the file is no regular one, or the lock another inode's; `EDEADLK` with a journal handle open in this
+/// task; those of iomap.
 pub(crate) fn write<O: Ops>(
     iocb: &mut Kiocb<'_, O::FileSystem>,
     from: &mut IterSource<'_>,

@@ -9,7 +9,8 @@
 //!
 //! The caller holds the inode's lock in one mode or the other until the call returns; I/O that is still in
 //! flight then is counted by `i_dio_count` (`INode::dio_wait`). [`Write::end_io`] is always called in
-//! process context: in a sync request by the task that wrote, with its lock, else with none.
+//! process context: in a sync request by the task that wrote, with its lock, else with none. A task with a journal
+//! handle is refused (`EDEADLK`).
 //!
 //! C header: [`include/linux/iomap.h`](srctree/include/linux/iomap.h)
 //!
@@ -184,8 +185,8 @@ impl<W: Write> DioTable<W> {
         error: c_int,
         flags: c_uint,
     ) -> c_int {
-        // SAFETY: By the function's requirements.
-        let iocb = unsafe { Kiocb::<<W::Ops as Ops>::FileSystem>::from_raw(iocb) };
+        // SAFETY: By the function's requirements. What the VFS is told is iomap's business here.
+        let iocb = unsafe { Kiocb::<<W::Ops as Ops>::FileSystem>::from_raw(iocb, 0) };
         from_result(|| {
             to_result(error)?;
             Self::end::<BATCH>(&iocb, size, flags)?;

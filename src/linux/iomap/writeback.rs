@@ -66,7 +66,7 @@ pub(crate) trait Writeback: Sized + 'static {
     type FileSystem: FileSystem;
 
     /// Finds blocks for the dirty bytes `pos..pos + len`; the mapping covers `pos` and may go on beyond. A
-    /// hole makes iomap skip the range, a reservation must have become blocks.
+    /// hole makes iomap skip the range, a reservation must have become blocks (else `EIO`, with a line in the log).
     fn map(inode: &INode<Self::FileSystem>, pos: u64, len: u64) -> Result<Map>;
 
     /// Whether the file's map is still as it was when `cookie` was taken.
@@ -135,10 +135,12 @@ impl<W: Writeback> WritebackTable<W> {
             return Ok(());
         }
         let map = W::map(inode, pos, len)?;
-        match map.extent {
-            Extent::Delayed => Err(EIO),
-            _ => map.store(inode, pos, iomap),
+        if map.extent == Extent::Delayed {
+            let number = inode.number();
+            kernel::pr_err_once!("inode {number}: byte {pos} is written back and has no block\n");
+            return Err(EIO);
         }
+        map.store(inode, pos, iomap)
     }
 
     /// `writeback_submit`: sends an ioend on its way.

@@ -38,13 +38,16 @@ impl Ops for Read {
         let blocks = match Blocks::touched(volume, pos, len) {
             // Whole folios are read, and the last one may reach behind all that a file can have.
             Err(e) if e == EFBIG => {
+                let below = u64::from(volume.layout.block_size().bytes()).wrapping_sub(1);
+                let start = pos & !below;
+                let end = pos.saturating_add(len).saturating_add(below) & !below;
                 return Ok(Map {
-                    start: pos,
-                    len,
+                    start,
+                    len: end.saturating_sub(start),
                     extent: Extent::Hole,
                     flags: MapFlags::NONE,
                     cookie: 0,
-                })
+                });
             }
             blocks => blocks?,
         };

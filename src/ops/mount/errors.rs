@@ -8,7 +8,9 @@
 //!
 //! # Locks
 //!
-//! A spinning lock, innermost, guards the records; so an error can be reported wherever a line can be logged.
+//! A spinning lock guards the records. No lock is taken under it, and it may be taken under any other, as under the
+//! byte lock of the super block when the records are put there ([`Errors::write`]). So an error can be recorded
+//! wherever a line can be logged.
 
 use crate::disk::superblock::{ErrorPolicy, ErrorRecord, RawSuper};
 use crate::disk::{Ino, PhysBlock};
