@@ -387,14 +387,19 @@ pub trait Store: Sized + 'static {
         EUCLEAN
     }
 
-    /// Reports a state that cannot be, by what this code says of itself: [`Store::fail`], with the place of the call in
-    /// the log. Returns `EUCLEAN`.
+    /// [`Store::fail`], but the log gets only the first line of each place of a call.
+    #[track_caller]
+    fn fail_once(&self, error: Error, about: impl Into<About>, what: fmt::Arguments<'_>) -> Error;
+
+    /// Reports a state that cannot be, by what this code says of itself: [`Store::fail_once`], with the place of the
+    /// call in the log. Returns `EUCLEAN`.
     #[cold]
     #[track_caller]
-    fn bug(&self, what: &str) -> Error {
+    fn bug(&self, about: impl Into<About>, what: &str) -> Error {
+        let about = about.into();
         let place = Location::caller();
         let (file, line) = (place.file(), place.line());
-        self.fail(EUCLEAN, About::NONE, fmt!("BUG: {what} ({file}:{line})"))
+        self.fail_once(EUCLEAN, about, fmt!("BUG: {about}{what} ({file}:{line})"))
     }
 }
 

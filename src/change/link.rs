@@ -40,7 +40,7 @@ pub fn link<S: Store, L: Live<S>>(node: &L, dir: &L, name: &[u8]) -> Result {
 ///
 /// # Errors
 ///
-/// `ENOTEMPTY`; `ENOENT` where a damaged directory has no such name any more; `EUCLEAN`, reported; `EIO`, `ENOMEM`.
+/// `ENOTEMPTY`; `EUCLEAN`, reported; `EIO`, `ENOMEM`.
 pub fn unlink<S: Store, L: Live<S>>(dir: &L, name: &[u8], node: &L) -> Result {
     let is_dir = node.is_dir();
     if is_dir && !names::is_empty(&Dir::new(node))? {

@@ -132,7 +132,7 @@ fn half_done<S: Store, L: Live<S>>(live: &L, what: &str, error: Error) -> Error 
             error,
             ino,
             fmt!(
-                "inode {}: a change stopped halfway that was {what}",
+                "inode {}: a change failed halfway: it was {what}",
                 ino.get()
             ),
         );

@@ -57,7 +57,8 @@ impl<'a, L> Names<'a, L> {
 /// # Errors
 ///
 /// `ENOTEMPTY`; `EMLINK` for one directory too many; `ENOSPC` where there is no block for the name or the whiteout;
-/// `ENOENT` where a damaged directory has not that name any more; `EUCLEAN`, reported; `EIO`, `ENOMEM`.
+/// `ENOENT` where `old` was looked up and leads to nothing; `EUCLEAN`, reported, where a directory is not as it was
+/// looked up, or has another flaw; `EIO`, `ENOMEM`.
 pub fn rename<S, L, N>(
     old: Side<'_, L>,
     new: Side<'_, L>,
@@ -133,12 +134,13 @@ fn change_names<S: Store, L: Live<S>>(
     leave_name(names, node, left, tx).map_err(|error| half_done(node, "to rename the inode", error))
 }
 
-/// `ENOENT` where the name does not lead to `node`.
+/// `EUCLEAN`, reported, where the name, which was looked up, does not lead to `node`.
 fn check_name<S: Store, L: Live<S>>(side: &Side<'_, L>, node: &L) -> Result {
-    names::lookup(&Dir::new(side.dir), side.name)?
+    let dir = Dir::new(side.dir);
+    names::lookup(&dir, side.name)?
         .filter(|entry| entry.ino == node.ino())
         .map(drop)
-        .ok_or(ENOENT)
+        .ok_or_else(|| names::changed(&dir))
 }
 
 /// The directory `node` is in `parent` from now on.
@@ -218,8 +220,8 @@ fn leave_name<S: Store, L: Live<S>>(
 ///
 /// # Errors
 ///
-/// `ENOENT` where one of the names leads to nothing, or in a damaged directory to something else; `EMLINK` for one
-/// directory too many; `EUCLEAN`, reported; `EIO`, `ENOMEM`.
+/// `ENOENT` where one of the names was looked up and leads to nothing; `EMLINK` for one directory too many; `EUCLEAN`,
+/// reported, where a directory is not as it was looked up, or has another flaw; `EIO`, `ENOMEM`.
 pub fn exchange<S: Store, L: Live<S>>(one: Side<'_, L>, other: Side<'_, L>) -> Result {
     let names = Names::new(one, other);
     let (Some(old), Some(new)) = (one.inode, other.inode) else {

@@ -17,6 +17,7 @@
 //! | [`cut_metadata`] | as [`cut`], and the blocks are revoked |
 //! | [`free`](fn@free) | an inode twice, the block of its attributes, the inode bitmap; an orphan less |
 //! | [`ORPHAN`] | an orphan less |
+//! | [`SUPER`] | the super block |
 //!
 //! The functions of `space`, `map`, `names` and `inode` that change something say themselves what they cost; a row adds
 //! up what an operation calls. [`publish`](fn@publish) and [`cut`] are for one step: what does not fit goes on with new
@@ -34,6 +35,9 @@ pub const ATTRIBUTES: Credits = Inode::WRITE_CREDITS;
 
 /// An orphan less.
 pub const ORPHAN: Credits = ORPHAN_CREDITS;
+
+/// The super block is written.
+pub const SUPER: Credits = Credits::blocks(1);
 
 /// The most blocks of a directory that are freed, and revoked, in one transaction.
 pub(super) const METADATA_STEP: u32 = 64;

@@ -38,6 +38,9 @@ const MAX_FILE_BLOCKS: u64 = 512;
 /// Credits of [`Orphans::add`] and of [`Orphans::remove`]: the inode, and the super block or another inode.
 pub const ORPHAN_CREDITS: Credits = Credits::blocks(2);
 
+/// Credits of [`Orphans::cut_off`]: the super block or an inode.
+const CUT_OFF_CREDITS: Credits = Credits::blocks(1);
+
 /// Where an orphan is.
 #[derive(Clone, Copy)]
 enum OrphanPlace {
@@ -243,7 +246,8 @@ impl<S: Store> Orphans<S> {
         slot: usize,
     ) -> Result {
         let block = self.file.get(block);
-        let block = block.ok_or_else(|| vol.store.bug("an orphan is beyond the orphan file"))?;
+        let block =
+            block.ok_or_else(|| vol.store.bug(ino, "an orphan is beyond the orphan file"))?;
 
         if !tx.edit(&block.block, |bytes| format::remove(bytes, slot, ino))? {
             return Err(vol.store.flawed(ino, Flaw::OrphanGone));
@@ -339,7 +343,7 @@ impl<S: Store> Orphans<S> {
 
     /// The list goes wrong after `last`, or at its beginning: ends it there, in memory and on the device.
     fn cut_off(&self, vol: &Volume<S>, last: Option<Ino>) -> Result {
-        let mut tx = vol.store.begin(Credits::new(1, 0))?;
+        let mut tx = vol.store.begin(CUT_OFF_CREDITS)?;
         let mut known = self.known.lock();
 
         match last {

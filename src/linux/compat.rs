@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! All that differs between the kernels that this is built for. The other files are written for the newest of them,
-//! and what an older one lacks has a stand-in here.
+//! and what an older one lacks has a stand-in here. Only the root of the crate, `rust_iomapfs.rs`, knows more: there
+//! the stand-in for the `kernel` crate gets its name.
 //!
 //! `Kbuild` looks for each interface in the kernel's source and says `has_...` where it is there. With the last kernel
 //! that lacks an interface, its line in `Kbuild` and its stand-in go, and who calls it calls the kernel.

@@ -20,7 +20,7 @@
 
 use super::piece::{Piece, PieceKind};
 use crate::disk::LogicalBlock;
-use kernel::error::{code::*, Result};
+use kernel::error::Result;
 use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};
 
@@ -136,16 +136,14 @@ impl Overlay {
 
     /// Puts it into the chunk, and into the sums.
     ///
-    /// # Errors
-    ///
-    /// `ENOMEM`, and nothing is changed, where the chunk does not have the room.
-    fn apply(&self, pieces: &mut KVec<Piece>, totals: &mut Totals) -> Result {
+    /// `None`, and nothing is changed, where the chunk does not have the room.
+    fn apply(&self, pieces: &mut KVec<Piece>, totals: &mut Totals) -> Option<()> {
         let new = [self.before, Some(self.joined), self.after];
         let count = new.iter().flatten().count();
         let old = pieces.get(self.from..self.to).unwrap_or(&[]);
         let old_count = old.len();
         if pieces.capacity().saturating_sub(pieces.len()) < count.saturating_sub(old_count) {
-            return Err(ENOMEM);
+            return None;
         }
         for piece in old {
             totals.with(piece, u32::wrapping_sub);
@@ -155,16 +153,14 @@ impl Overlay {
             totals.with(piece, u32::wrapping_add);
             match pieces.get_mut(at).filter(|_| at < self.to) {
                 Some(slot) => *slot = *piece,
-                None => pieces
-                    .insert_within_capacity(at, *piece)
-                    .map_err(|_| ENOMEM)?,
+                None => pieces.insert_within_capacity(at, *piece).ok()?,
             }
             at = at.saturating_add(1);
         }
         for _ in count..old_count {
             let _ = pieces.remove(at);
         }
-        Ok(())
+        Some(())
     }
 }
 
@@ -286,40 +282,35 @@ impl Cache {
         Ok(())
     }
 
-    /// Sets what is known about a range, whatever was known before. Returns the piece that is there now.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(super) fn set(&mut self, piece: Piece) -> Result<Piece> {
-        self.prepare(piece.start)?;
+    /// Sets what is known about a range, whatever was known before. Returns the piece that is there now; `None`, and
+    /// nothing is changed, without memory.
+    pub(super) fn set(&mut self, piece: Piece) -> Option<Piece> {
+        self.prepare(piece.start).ok()?;
         self.insert(piece)
     }
 
     /// As [`Cache::set`], after [`Cache::prepare`] for the same start: it is joined with its neighbours in the chunk,
     /// and takes the place of all that was known about its range.
     ///
-    /// # Errors
-    ///
-    /// `ENOMEM`, and nothing is changed, without the place that [`Cache::prepare`] makes: never in silence, as nothing
-    /// else knows of a pending piece.
-    pub(super) fn insert(&mut self, piece: Piece) -> Result<Piece> {
+    /// `None`, and nothing is changed, without the place that [`Cache::prepare`] makes: a bug that the caller reports,
+    /// as nothing else knows of a pending piece.
+    pub(super) fn insert(&mut self, piece: Piece) -> Option<Piece> {
         if piece.len == 0 {
-            return Ok(piece);
+            return Some(piece);
         }
         let c = self.chunk_for(piece.start);
         let behind = self.chunks.get(c.saturating_add(1));
         let overlapped = behind
             .map(|chunk| chunk.start)
             .filter(|start| *start < piece.end());
-        let chunk = self.chunks.get_mut(c).ok_or(ENOMEM)?;
+        let chunk = self.chunks.get_mut(c)?;
         let from = chunk.pieces.partition_point(|old| old.end() < piece.start);
         // A file that is written in order: the last piece becomes longer.
         if let Some([last]) = chunk.pieces.get_mut(from..) {
             if overlapped.is_none() && last.continued_by(&piece) {
                 *last = last.extended(piece.len);
                 self.totals.extend(piece.kind(), piece.len);
-                return Ok(*last);
+                return Some(*last);
             }
         }
         let overlay = Overlay::new(&chunk.pieces, from, piece);
@@ -334,7 +325,7 @@ impl Cache {
             }
             None => self.publish_count(),
         }
-        Ok(overlay.joined)
+        Some(overlay.joined)
     }
 
     /// Makes a range unknown.

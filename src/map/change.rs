@@ -276,7 +276,9 @@ impl Tree {
                 i = i.saturating_sub(1);
             }
             let Some(block) = nodes.next_block() else {
-                return Err(vol.store.bug("more nodes are split than were counted"));
+                return Err(vol
+                    .store
+                    .bug(self.ino, "more nodes are split than were counted"));
             };
             if i == 0 {
                 self.grow(vol, tx, block)?;
@@ -287,7 +289,7 @@ impl Tree {
         }
         Err(vol
             .store
-            .bug("splitting nodes of an extent tree makes no room"))
+            .bug(self.ino, "splitting nodes of an extent tree makes no room"))
     }
 
     /// Replaces entries of the leaf, which has the room. The leaf does not become empty, unless it is the root.
@@ -337,8 +339,10 @@ impl Tree {
         })?;
         if i == 0 {
             let root = ExtentNodeMut::parse(&mut self.root);
-            let mut root =
-                root.ok_or_else(|| vol.store.bug("the root of an extent tree is not a node"))?;
+            let mut root = root.ok_or_else(|| {
+                vol.store
+                    .bug(self.ino, "the root of an extent tree is not a node")
+            })?;
             if path.step(0).is_some_and(|step| step.len == count) {
                 root.set_depth(0);
                 return Ok(());
@@ -413,7 +417,7 @@ impl Tree {
         let Some(first) = root.first_key() else {
             return Err(vol
                 .store
-                .bug("the root of an extent tree is empty and full"));
+                .bug(self.ino, "the root of an extent tree is empty and full"));
         };
         let (_, made) = tx.create(block, self.format, |bytes| {
             ExtentNodeMut::init(bytes, root.depth())?.splice(0, 0, root.slots())
@@ -429,9 +433,10 @@ impl Tree {
         match (made, linked) {
             (Some(()), Some(())) => (self.root, self.may_collapse) = (new, true),
             _ => {
-                return Err(vol
-                    .store
-                    .bug("the root of an extent tree does not fit into a node"))
+                return Err(vol.store.bug(
+                    self.ino,
+                    "the root of an extent tree does not fit into a node",
+                ))
             }
         }
         Ok(())
@@ -454,7 +459,9 @@ impl Tree {
         dense: bool,
     ) -> Result {
         let (Some(old), Some(above)) = (path.block(i), i.checked_sub(1)) else {
-            return Err(vol.store.bug("the root of an extent tree is split"));
+            return Err(vol
+                .store
+                .bug(self.ino, "the root of an extent tree is split"));
         };
         moved.clear();
         let half = self.with_node(vol, path, i, |node| {

@@ -151,6 +151,8 @@ pub struct FileMap {
     /// Blocks that are reserved for nodes of the tree.
     pool: u32,
     window: Window,
+    /// Whether blocks were lost that were chosen, with a tree that turned out to be bad: see [`Self::publish`].
+    lost: bool,
 }
 
 impl FileMap {
@@ -198,6 +200,7 @@ impl FileMap {
             seq: 0,
             pool: 0,
             window: Window::new(),
+            lost: false,
         }
     }
 
@@ -332,13 +335,22 @@ impl FileMap {
         self.snapshot.set(piece, self.seq);
     }
 
+    /// Puts a piece into the cache, where [`Cache::prepare`] has made a place for it. Returns the piece that is there
+    /// now.
+    fn keep<S: Store>(&mut self, vol: &Volume<S>, piece: Piece) -> Result<Piece> {
+        self.cache.insert(piece).ok_or_else(|| {
+            vol.store
+                .bug(self.tree.ino, "there is no place in the cache of extents")
+        })
+    }
+
     /// Puts down what a change of the tree has made of a range, for which there is room in the cache.
-    fn now_on_disk(&mut self, piece: Piece) {
+    fn now_on_disk<S: Store>(&mut self, vol: &Volume<S>, piece: Piece) {
         let done = if self.tree.depth() == 0 {
             let done = self.cache.forget(piece.start, piece.end());
             done.map(|()| piece)
         } else {
-            self.cache.insert(piece)
+            self.keep(vol, piece)
         };
         self.changed(Some(&done.unwrap_or(piece)));
     }

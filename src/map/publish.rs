@@ -40,10 +40,11 @@ impl FileMap {
     ///
     /// # Errors
     ///
-    /// `EIO` for a hole or a delayed run: nobody has chosen blocks for what was written. Errors of the journal
-    /// and of bitmaps; `EUCLEAN`, reported. For what was chosen here, `ENOSPC` does not occur (for unwritten blocks
-    /// that were not, it can). What was not published is as before; but a run for which the tree turned out to be bad
-    /// only when its blocks were marked as used is lost until the next check.
+    /// Errors of the journal and of bitmaps; `EUCLEAN`, reported. For what was chosen here, `ENOSPC` does not occur
+    /// (for unwritten blocks that were not, it can). What was not published is as before; but a run for which the tree
+    /// turned out to be bad only when its blocks were marked as used is lost until the next check. `EIO` for a hole or
+    /// a delayed run in a file that has lost one; in any other file nobody has chosen blocks for what was written, a
+    /// bug.
     pub fn publish<S: Store>(
         &mut self,
         vol: &Volume<S>,
@@ -60,8 +61,14 @@ impl FileMap {
             let piece = self.piece(vol, at)?.clip(at, end);
             let kind = piece.kind();
             let Some(phys) = piece.phys() else {
-                // Nobody has chosen blocks, or they were lost with a tree that turned out to be bad: that was reported.
-                return Err(EIO);
+                return Err(match self.lost {
+                    // That was reported.
+                    true => EIO,
+                    false => vol.store.bug(
+                        self.tree.ino,
+                        "nobody has chosen blocks for what was written",
+                    ),
+                });
             };
             if kind != PieceKind::Written {
                 let mut len = piece.len.min(MAX_WRITTEN);
@@ -123,15 +130,16 @@ impl FileMap {
         }
         let chosen = self.choose(vol, at, len.min(MAX_WRITTEN), goal, share)?;
         let run = Run {
-            start: placed(vol, &chosen)?,
+            start: self.placed(vol, &chosen)?,
             len: chosen.len,
         };
         let granted = Self::publish_credits(vol, self.depth());
         match self.publish(vol, tx, at, run.len, granted) {
             Ok(Progress::Done) => Ok(run),
-            Ok(Progress::Again(_)) => Err(vol
-                .store
-                .bug("the credits for one extent are too few to publish it")),
+            Ok(Progress::Again(_)) => Err(vol.store.bug(
+                self.tree.ino,
+                "the credits for one extent are too few to publish it",
+            )),
             Err(error) => {
                 self.cancel(vol, at, chosen.end());
                 Err(error)
@@ -166,7 +174,7 @@ impl FileMap {
         let extent = Extent {
             start: at,
             len: chosen.len,
-            phys: placed(vol, &chosen)?,
+            phys: self.placed(vol, &chosen)?,
             written: false,
         };
         let mut left = granted;
@@ -227,6 +235,7 @@ impl FileMap {
                 // In use on disk, and perhaps mapped: it must not be given back as if it were only chosen. Does not
                 // fail, as there is room in the cache.
                 let _ = self.cache.forget(extent.start, extent.end());
+                self.lost = true;
                 self.changed(None);
             }
             return Err(error);
@@ -242,7 +251,7 @@ impl FileMap {
             PieceKind::Unwritten
         };
         let piece = Piece::new(extent.start, extent.len, kind, Some(extent.phys));
-        self.now_on_disk(piece);
+        self.now_on_disk(vol, piece);
         Ok(true)
     }
 
@@ -320,13 +329,15 @@ impl FileMap {
             *left = rest;
         }
     }
-}
 
-/// Where chosen blocks are.
-fn placed<S: Store>(vol: &Volume<S>, chosen: &Mapping) -> Result<PhysBlock> {
-    let phys = chosen.phys;
-    phys.ok_or_else(|| {
-        vol.store
-            .bug("a piece with chosen blocks has no device block")
-    })
+    /// Where chosen blocks are.
+    fn placed<S: Store>(&self, vol: &Volume<S>, chosen: &Mapping) -> Result<PhysBlock> {
+        let phys = chosen.phys;
+        phys.ok_or_else(|| {
+            vol.store.bug(
+                self.tree.ino,
+                "a piece with chosen blocks has no device block",
+            )
+        })
+    }
 }

@@ -58,7 +58,7 @@ impl FileMap {
             }
         }
         let delayed = Piece::new(at, len, PieceKind::Delayed, None);
-        let joined = self.cache.insert(delayed)?;
+        let joined = self.keep(vol, delayed)?;
         self.changed(Some(&joined));
         let mapping = Mapping::from_piece(&delayed, at, len, self.seq);
         Ok(Reserved { mapping, new: true })
@@ -147,7 +147,7 @@ impl FileMap {
                 Piece::new(at, run.len, PieceKind::Pending, Some(run.start))
             }
         };
-        let joined = self.cache.insert(chosen)?;
+        let joined = self.keep(vol, chosen)?;
         self.release_spare_nodes(vol);
         self.changed(Some(&joined));
         Ok(Mapping::from_piece(&chosen, at, len, self.seq))

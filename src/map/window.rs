@@ -122,7 +122,7 @@ impl FileMap {
             }
         }
         let run = self.window.take_front(want);
-        let run = run.ok_or_else(|| vol.store.bug("a window has no blocks"))?;
+        let run = run.ok_or_else(|| vol.store.bug(self.tree.ino, "a window has no blocks"))?;
         if claim == Claim::Reserved {
             // These blocks were not taken from the reservation.
             vol.space.unreserve(run.len, 0);

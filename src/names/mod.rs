@@ -154,8 +154,8 @@ fn find<S: Store>(dir: &impl Directory<S>, name: &[u8]) -> Result<Option<Located
     }
 }
 
-/// At the begin of each run of blocks of a scan: asks for those of the run, if the first is not in memory. One block
-/// is read soon enough.
+/// At the start of each run of blocks of a scan: asks for the blocks of the run, if the first is not in memory. A
+/// single block is not asked for ahead, as the scan reads it next.
 fn read_ahead<S: Store>(dir: &impl Directory<S>, at: u32) {
     if at % READAHEAD != 0 {
         return;
@@ -277,23 +277,26 @@ fn insert_linear<S: Store, D: Directory<S>>(
 }
 
 /// A block is not as it was a moment before, although nobody else changes the directory: it is another one's, too.
+#[cold]
 #[track_caller]
-fn changed<S: Store>(dir: &impl Directory<S>) -> Error {
+pub fn changed<S: Store>(dir: &impl Directory<S>) -> Error {
     bad_dir(dir, Flaw::DirChanged)
 }
 
 /// A name does not fit into a new block.
 #[track_caller]
 fn no_room<S: Store>(dir: &impl Directory<S>) -> Error {
-    dir.store()
-        .bug("a name does not fit into a new block of a directory")
+    dir.store().bug(
+        dir.ino(),
+        "a name does not fit into a new block of a directory",
+    )
 }
 
-/// Removes `name`, which leads to `ino`. Needs [`CHANGE_CREDITS`].
+/// Removes `name`, which the caller has looked up under the same lock: it leads to `ino`. Needs [`CHANGE_CREDITS`].
 ///
 /// # Errors
 ///
-/// `ENOENT` where the name is not there or leads elsewhere; else as [`lookup`].
+/// `EUCLEAN`, reported, where the name is not there or leads elsewhere; else as [`lookup`].
 pub fn remove<S: Store, D: Directory<S>>(
     dir: &mut D,
     tx: &mut S::Tx<'_>,
@@ -301,23 +304,22 @@ pub fn remove<S: Store, D: Directory<S>>(
     ino: Ino,
 ) -> Result {
     check_name(name)?;
-    let (block, found) = find(dir, name)?.ok_or(ENOENT)?;
-    if found.ino != ino {
-        return Err(ENOENT);
-    }
+    let (block, found) = find(dir, name)?
+        .filter(|(_, found)| found.ino == ino)
+        .ok_or_else(|| changed(dir))?;
     let format = *block.format();
     match tx.edit(&block, |bytes| leaf::remove(&format, bytes, found.at))? {
         Ok(true) => Ok(()),
-        Ok(false) => Err(ENOENT),
+        Ok(false) => Err(changed(dir)),
         Err(flaw) => Err(bad_leaf(dir, &block, flaw)),
     }
 }
 
-/// Makes `name`, which is there, lead to `ino`. Needs [`CHANGE_CREDITS`].
+/// Makes `name`, which the caller has looked up under the same lock, lead to `ino`. Needs [`CHANGE_CREDITS`].
 ///
 /// # Errors
 ///
-/// `ENOENT` where the name is not there; else as [`lookup`].
+/// `EUCLEAN`, reported, where the name is not there; else as [`lookup`].
 pub fn replace<S: Store, D: Directory<S>>(
     dir: &mut D,
     tx: &mut S::Tx<'_>,
@@ -326,7 +328,7 @@ pub fn replace<S: Store, D: Directory<S>>(
     file_type: FileType,
 ) -> Result {
     check_name(name)?;
-    let (block, found) = find(dir, name)?.ok_or(ENOENT)?;
+    let (block, found) = find(dir, name)?.ok_or_else(|| changed(dir))?;
     let file_type = dir.params().file_type(Some(file_type));
     tx.edit(&block, |bytes| set_target(bytes, found.at, ino, file_type))?
         .ok_or_else(|| changed(dir))
@@ -372,7 +374,7 @@ pub fn make_empty<S: Store, D: Directory<S>>(
     parent: Ino,
 ) -> Result {
     if dir.blocks() != 0 {
-        return Err(dir.store().bug("a new directory has blocks"));
+        return Err(dir.store().bug(dir.ino(), "a new directory has blocks"));
     }
     let (_, nr) = dir.append(tx)?;
     let format = leaf_format(dir, false);

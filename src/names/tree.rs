@@ -281,7 +281,10 @@ fn divide_leaf<S: Store, D: Directory<S>>(
     };
     sorted
         .write_divided(&division, &mut lower, &mut upper)
-        .ok_or_else(|| dir.store().bug("records that were read cannot be written"))?;
+        .ok_or_else(|| {
+            dir.store()
+                .bug(dir.ino(), "records that were read cannot be written")
+        })?;
     let (at, nr) = dir.append(tx)?;
     tx.create(nr, format, |bytes| copy(bytes, &upper))?;
     tx.edit(block, |bytes| copy(bytes, &lower))?;
@@ -389,8 +392,10 @@ pub(super) fn convert<S: Store, D: Directory<S>>(
         root_format.make_root(bytes, ino, dots.parent, file_type, version, at)
     })?
     .ok_or_else(|| {
-        dir.store()
-            .bug("the root of a directory index does not fit into a block")
+        dir.store().bug(
+            dir.ino(),
+            "the root of a directory index does not fit into a block",
+        )
     })?;
     dir.set_indexed(true);
     Ok(())

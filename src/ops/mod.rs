@@ -6,6 +6,7 @@
 //!
 //! | file | what is in it |
 //! |---|---|
+//! | [`fs`] | the type that stands for this file system |
 //! | [`kinds`] | which operations an inode has, by its type |
 //! | [`file`](mod@file) | regular files: the page cache, direct I/O, iomap, sizes |
 //! | [`dir`] | directories: names, listing |
@@ -21,24 +22,13 @@
 pub(crate) mod dir;
 pub(crate) mod durable;
 pub(crate) mod file;
+mod fs;
 pub(crate) mod inode;
 mod kinds;
 pub(crate) mod mount;
 pub(crate) mod reclaim;
 mod symlink;
 
-use crate::linux::{inode::INode, super_block};
-
-pub(crate) use inode::Data;
-pub(crate) use mount::{Fs, JournalStore};
-
-/// A super block of ours.
-pub(crate) type SuperBlock = super_block::SuperBlock<Fs>;
-/// An inode of ours.
-pub(crate) type Node = INode<Fs>;
-/// What the core needs of a mounted file system.
-pub(crate) type Volume = crate::volume::Volume<JournalStore>;
-/// The inodes that a recovery has to look after.
-pub(crate) type Orphans = crate::inode::Orphans<JournalStore>;
-/// An inode as the core has it; the map lock guards it.
-pub(crate) type Core = crate::inode::Inode;
+pub(crate) use fs::{Fs, Node, SuperBlock};
+pub(crate) use inode::{Core, Data};
+pub(crate) use mount::{JournalStore, Orphans, Volume};

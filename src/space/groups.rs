@@ -176,7 +176,7 @@ impl Groups {
         self.loaded.load(Relaxed)
     }
 
-    /// Gives up to `nr` indexes up that are the same as the bitmaps on the device. Gives how many these were.
+    /// Drops up to `nr` indexes that are the same as the bitmaps on the device. Returns how many were dropped.
     pub(super) fn shrink(&self, nr: u32) -> u32 {
         let mut gone = 0_u32;
         for _ in 0..self.count() {

@@ -205,7 +205,7 @@ impl<S: Store> Space<S> {
         }
         let ino = self.layout.ino_of(group, bit);
         Ok(Some(FreeInode {
-            ino: ino.ok_or_else(|| store.bug("an inode has no number"))?,
+            ino: ino.ok_or_else(|| store.bug(group, "an inode has no number"))?,
             bit,
             used,
             bitmap,
@@ -275,7 +275,8 @@ impl<S: Store> Space<S> {
             }
         };
         // The bit was seen to be clear, under the disk lock.
-        let sum = sum.ok_or_else(|| store.bug("an inode whose bit was clear is in use"))?;
+        let sum =
+            sum.ok_or_else(|| store.bug(free.ino, "an inode whose bit was clear is in use"))?;
         desc.inode_bitmap_csum = sum.unwrap_or(desc.inode_bitmap_csum);
         desc.flags = desc.flags.without(GroupFlags::INODE_UNINIT);
         if bit >= free.used {

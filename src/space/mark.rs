@@ -93,7 +93,7 @@ impl<S: Store> Space<S> {
     /// Changes nothing where it fails.
     fn free_part(&self, store: &S, tx: &mut S::Tx<'_>, group: Group, span: Span) -> Result {
         let Some(start) = self.block_of(group, span.start) else {
-            return Err(store.bug("a block is freed that is in no group"));
+            return Err(store.bug(group, "a block is freed that is in no group"));
         };
         let tid = tx.tid();
         self.deferred.prepare(tid)?;
@@ -249,7 +249,7 @@ impl<S: Store> Space<S> {
         let state = || {
             self.groups
                 .with_index(group, |info, slot| (info.is_bad(), slot.is_some()))
-                .ok_or_else(|| store.bug("blocks of a group are wanted that does not exist"))
+                .ok_or_else(|| store.bug(group, "blocks of a group are wanted that does not exist"))
         };
         let settled = |(bad, loaded): (bool, bool)| {
             if bad {

@@ -179,7 +179,7 @@ impl<S: Store> Space<S> {
                 let group = Group::new(first.saturating_add(n));
                 let desc = block.with(|bytes| format.slot(n, bytes).and_then(GroupDesc::parse));
                 let desc =
-                    desc.ok_or_else(|| store.bug("a group descriptor is not in its block"))?;
+                    desc.ok_or_else(|| store.bug(group, "a group descriptor is not in its block"))?;
                 if let Some(flaw) = check_desc(layout, group, &desc) {
                     let about = About {
                         group: Some(group),
@@ -423,7 +423,7 @@ impl<S: Store> Space<S> {
     fn lock_disk(&self, store: &S, group: Group) -> Result<MutexGuard<'_, ()>> {
         match self.groups.disk_lock(group) {
             Some(lock) => Ok(lock.lock()),
-            None => Err(store.bug("a group has no disk lock")),
+            None => Err(store.bug(group, "a group has no disk lock")),
         }
     }
 
@@ -433,14 +433,14 @@ impl<S: Store> Space<S> {
             .and_then(|(block, n)| {
                 block.with(|bytes| block.format().slot(n, bytes).and_then(GroupDesc::parse))
             })
-            .ok_or_else(|| store.bug("a group has no descriptor"))
+            .ok_or_else(|| store.bug(group, "a group has no descriptor"))
     }
 
     /// Writes a group's descriptor. Under the group's disk lock.
     fn write_desc(&self, store: &S, tx: &mut S::Tx<'_>, group: Group, desc: &GroupDesc) -> Result {
         let (block, n) = self
             .desc_slot(group)
-            .ok_or_else(|| store.bug("a group has no descriptor"))?;
+            .ok_or_else(|| store.bug(group, "a group has no descriptor"))?;
         tx.edit(block, |bytes| {
             if let Some(slot) = block.format().slot_mut(n, bytes) {
                 desc.store(&self.desc_csum, group, slot);

@@ -13,7 +13,7 @@
 
 use crate::disk::superblock::{RawSuper, SuperFormat};
 use crate::disk::Layout;
-use crate::store::{Block, Store, Transaction};
+use crate::store::{About, Block, Store, Transaction};
 use core::pin::Pin;
 use kernel::error::{Error, Result};
 use kernel::prelude::*;
@@ -106,6 +106,6 @@ impl<S: Store> SuperBlock<S> {
 
     #[track_caller]
     fn missing(&self, store: &S) -> Error {
-        store.bug("the super block is not in its block")
+        store.bug(About::NONE, "the super block is not in its block")
     }
 }

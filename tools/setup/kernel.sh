@@ -31,10 +31,14 @@ check_kdir() {
 		fail "KDIR=$KDIR has no jbd2 or no iomap" 'set CONFIG_EXT4_FS=y or =m (which brings both) and build it again'
 }
 
-# kernel_key FLAVOUR TREE TOOLCHAIN_ID: names a build: source, configuration and compilers.
+# kernel_key FLAVOUR TREE TOOLCHAIN_ID: names a build: source, configuration and compilers. Of a tree of the user's (KSRC=)
+# the source is its path, its version and what of git is checked out there; a change that is not committed is not seen.
 kernel_key() {
 	local source
-	source=$(cat "$2/.iomapfs-complete" 2>/dev/null || printf '%s' "$2")
+	source=$(cat "$2/.iomapfs-complete" 2>/dev/null) || {
+		source="$2 $(make -s -C "$2" kernelversion)"
+		[ ! -e "$2/.git" ] || source+=" $(git -C "$2" rev-parse HEAD)"
+	}
 	# shellcheck disable=SC2046 # file names of ours
 	{ printf '%s\n' "$source" "$3"; cat $(configs "$1"); } | sha256sum | cut -c1-16
 }

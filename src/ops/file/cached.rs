@@ -10,6 +10,7 @@
 
 use super::checks::{prepare, Need};
 use super::iomap_ops::Buffered;
+use crate::change::Live;
 use crate::linux::file::{IterSource, Kiocb};
 use crate::linux::iomap::buffered;
 use crate::linux::lock::Held;
@@ -26,7 +27,10 @@ fn write_once(iocb: &mut Kiocb<'_, Fs>, from: &mut IterSource<'_>) -> Result<usi
         let (lock, count) = prepare(iocb, from, need)?;
         let Held::Exclusive(lock) = lock else {
             let store = &node.data().volume().store;
-            return Err(store.bug("a write that asked for the inode lock alone shares it"));
+            return Err(store.bug(
+                node.ino(),
+                "a write that asked for the inode lock alone shares it",
+            ));
         };
         if count == 0 {
             return Ok(0);

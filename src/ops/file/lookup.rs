@@ -11,7 +11,7 @@ use crate::disk::LogicalBlock;
 use crate::linux::iomap::{Extent, Map, MapFlags};
 use crate::map::{Mapping, State};
 use crate::ops::{Core, Node, Volume};
-use crate::store::Store;
+use crate::store::{About, Store};
 use kernel::error::{code::*, Result};
 
 /// The most blocks that one mapping for writeback takes: as long as an extent can be.
@@ -67,7 +67,7 @@ pub(crate) fn to_map(volume: &Volume, mapping: &Mapping, flags: MapFlags) -> Res
         phys.ok_or_else(|| {
             volume
                 .store
-                .bug("a mapping with blocks has no device block")
+                .bug(About::NONE, "a mapping with blocks has no device block")
         })
     };
     let extent = match mapping.state {

@@ -13,16 +13,19 @@
 
 use crate::disk::inode::{DiskTime, InodeFlags};
 use crate::disk::{CsumSeed, FileType, Group, Ino};
-use crate::inode::Checked;
+use crate::inode::{self, Checked};
 use crate::linux::memalloc::NofsScope;
 use crate::map::Snapshot;
-use crate::ops::{Core, Node, Volume};
+use crate::ops::{Node, Volume};
 use crate::store::{tid_geq, Store, Tid};
 use core::ops::{Deref, DerefMut};
 use kernel::prelude::*;
 use kernel::sync::atomic::{Acquire, Atomic, Relaxed, Release};
 use kernel::sync::{new_mutex, Arc, Mutex, MutexGuard};
 use pin_init::init_scope;
+
+/// An inode as the core has it; the map lock guards it.
+pub(crate) type Core = inode::Inode;
 
 /// What we keep of an inode in memory.
 #[pin_data]
@@ -156,7 +159,7 @@ impl Data {
             seed: origin.seed,
             group: match volume.layout.inode_slot(origin.ino) {
                 Some(slot) => slot.group,
-                None => return Err(volume.store.bug("an inode has no group")),
+                None => return Err(volume.store.bug(origin.ino, "an inode has no group")),
             },
             core <- new_mutex!(core, "iomapfs_map"),
             volume,

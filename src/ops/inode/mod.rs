@@ -20,4 +20,4 @@ pub(crate) mod live;
 pub(crate) mod read;
 pub(crate) mod write;
 
-pub(crate) use data::Data;
+pub(crate) use data::{Core, Data};

@@ -54,6 +54,17 @@ struct Records {
     period_start: i64,
     lines: u32,
     suppressed: u32,
+    /// The places that have their only line, as many as fit.
+    told: [Option<&'static Location<'static>>; 16],
+}
+
+/// Which of the errors of one place in the source get a line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lines {
+    /// All of them.
+    All,
+    /// The first since the mount.
+    First,
 }
 
 /// How many of the errors of a mount [`Errors::write`] has written.
@@ -110,9 +121,15 @@ impl Errors {
         printk::log(level, &self.prefix, fmt!("{message}\n"));
     }
 
-    /// Logs that an error was found and keeps it for the super block, with the place of the call.
+    /// Logs that an error was found, if `lines` says so, and keeps it for the super block, with the place of the call.
     #[track_caller]
-    pub(crate) fn record(&self, error: Error, about: About, message: fmt::Arguments<'_>) {
+    pub(crate) fn record(
+        &self,
+        error: Error,
+        about: About,
+        message: fmt::Arguments<'_>,
+        lines: Lines,
+    ) {
         let found = Found {
             time: printk::unix_time(),
             error,
@@ -128,7 +145,10 @@ impl Errors {
             } else if records.last.replace(found).is_some() {
                 records.between = records.between.saturating_add(1);
             }
-            records.may_log(found.time)
+            match lines == Lines::First && records.was_told(found.place) {
+                true => (false, 0),
+                false => records.may_log(found.time),
+            }
         };
 
         self.found.store(true, Relaxed);
@@ -217,6 +237,21 @@ impl Errors {
 }
 
 impl Records {
+    /// Whether `place` has had its line; from now on it has.
+    fn was_told(&mut self, place: &'static Location<'static>) -> bool {
+        for slot in &mut self.told {
+            match slot {
+                Some(told) if *told == place => return true,
+                Some(_) => {}
+                None => {
+                    *slot = Some(place);
+                    return false;
+                }
+            }
+        }
+        false
+    }
+
     /// Whether a line may be logged at time `now`, and how many were not since the last one.
     fn may_log(&mut self, now: i64) -> (bool, u32) {
         if now.abs_diff(self.period_start) >= PERIOD as u64 {

@@ -25,5 +25,4 @@ pub(crate) mod store;
 pub(crate) mod superblock;
 pub(crate) mod table;
 
-pub(crate) use store::JournalStore;
-pub(crate) use table::Fs;
+pub(crate) use store::{JournalStore, Orphans, Volume};

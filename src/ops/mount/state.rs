@@ -220,7 +220,9 @@ impl Mounted {
     fn write_all(&self) -> Result {
         let volume = &self.volume;
         let Some(journal) = volume.store.journal() else {
-            return Err(volume.store.bug("a volume is written to without a journal"));
+            return Err(volume
+                .store
+                .bug(About::NONE, "a volume is written to without a journal"));
         };
 
         journal.with_updates_locked(|locked| {

@@ -16,18 +16,18 @@
 
 use super::background::Background;
 use super::client::JournalClient;
-use super::errors::Errors;
+use super::errors::{Errors, Lines};
 use crate::disk::layout::ReserveOwner;
 use crate::disk::superblock::ErrorPolicy;
 use crate::disk::{BlockKind, Flaw, Format, PhysBlock};
+use crate::inode;
 use crate::linux::buffer::{BufferCache, BufferHead};
 use crate::linux::jbd2::{Handle, Journal};
 use crate::linux::printk::{self, Level};
 use crate::linux::{memalloc, task};
 use crate::store::{About, Block, Credits, RawBlock, Store, Tid, Transaction};
-use crate::volume::Volume;
+use crate::volume;
 use kernel::error::{code::*, Error, Result};
-
 use kernel::fmt;
 use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};
@@ -38,15 +38,19 @@ const BAD: u8 = 15;
 
 const _: () = assert!((BlockKind::Unchecked as u8) < BAD);
 
+/// What the core needs of a mounted file system.
+pub(crate) type Volume = volume::Volume<JournalStore>;
+/// The inodes that a recovery has to look after.
+pub(crate) type Orphans = inode::Orphans<JournalStore>;
 /// What the journal asks and tells.
-pub(crate) type Client = JournalClient<Volume<JournalStore>>;
+pub(crate) type Client = JournalClient<Volume>;
 
 /// Blocks and journal of one mount.
 ///
 /// Fields are dropped in this order: the journal ends before what its last commit calls.
 pub(crate) struct JournalStore {
     blocks: Blocks,
-    background: Arc<Background<Volume<JournalStore>>>,
+    background: Arc<Background<Volume>>,
     errors: Errors,
     /// Whether handles may be had.
     writable: Atomic<bool>,
@@ -88,7 +92,7 @@ impl JournalStore {
     pub(crate) fn bare(
         cache: BufferCache,
         errors: Errors,
-        background: Arc<Background<Volume<JournalStore>>>,
+        background: Arc<Background<Volume>>,
     ) -> Self {
         Self {
             blocks: Blocks::Plain(cache),
@@ -113,11 +117,7 @@ impl JournalStore {
     /// Those of `load`.
     pub(crate) fn settle_with(
         self,
-        load: impl FnOnce(
-            BufferCache,
-            &Errors,
-            &Arc<Background<Volume<JournalStore>>>,
-        ) -> Result<Journal<Client>>,
+        load: impl FnOnce(BufferCache, &Errors, &Arc<Background<Volume>>) -> Result<Journal<Client>>,
     ) -> Result<Self> {
         let blocks = match self.blocks {
             Blocks::Plain(cache) => Blocks::Journaled(load(cache, &self.errors, &self.background)?),
@@ -135,7 +135,7 @@ impl JournalStore {
     }
 
     /// What runs later.
-    pub(crate) fn background(&self) -> &Arc<Background<Volume<JournalStore>>> {
+    pub(crate) fn background(&self) -> &Arc<Background<Volume>> {
         &self.background
     }
 
@@ -343,7 +343,20 @@ impl Store for JournalStore {
 
     #[track_caller]
     fn fail(&self, error: Error, about: impl Into<About>, what: fmt::Arguments<'_>) -> Error {
-        self.errors.record(error, about.into(), what);
+        self.errors.record(error, about.into(), what, Lines::All);
+        self.obey(error)
+    }
+
+    #[track_caller]
+    fn fail_once(&self, error: Error, about: impl Into<About>, what: fmt::Arguments<'_>) -> Error {
+        self.errors.record(error, about.into(), what, Lines::First);
+        self.obey(error)
+    }
+}
+
+impl JournalStore {
+    /// Does what the `errors=` policy says of `error`, which was recorded. Returns `error`.
+    fn obey(&self, error: Error) -> Error {
         match self.errors.policy() {
             ErrorPolicy::Continue => {}
             ErrorPolicy::ReadOnly => {

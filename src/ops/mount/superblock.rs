@@ -8,10 +8,11 @@
 
 use super::background::Works;
 use super::store::JournalStore;
+use crate::change::reservation;
 use crate::disk::superblock::RawSuper;
 use crate::linux::printk::{self, Level};
 use crate::space::Run;
-use crate::store::{Credits, Store, Tid};
+use crate::store::{Store, Tid};
 use crate::volume::Volume;
 use kernel::error::{code::*, Result};
 use kernel::prelude::*;
@@ -84,7 +85,7 @@ pub(crate) fn note_mount(raw: &mut RawSuper, overhead: u64) {
 ///
 /// Those of [`Store::begin`] and [`Volume::change_super`].
 pub(crate) fn note_mount_point(vol: &Volume<JournalStore>, path: &[u8]) -> Result {
-    let mut tx = vol.store.begin(Credits::new(1, 0))?;
+    let mut tx = vol.store.begin(reservation::SUPER)?;
     vol.change_super(&mut tx, |raw| raw.set_last_mounted(path))
 }
 
@@ -97,7 +98,7 @@ fn write_errors(vol: &Volume<JournalStore>) {
         // The end of the freeze writes them.
         return;
     }
-    let in_transaction = store.begin(Credits::new(1, 0)).and_then(|mut tx| {
+    let in_transaction = store.begin(reservation::SUPER).and_then(|mut tx| {
         let noted = vol.change_super(&mut tx, |raw| store.errors().write(raw))?;
         // Before the handle ends, after which somebody else may write them.
         store.errors().forget(noted);

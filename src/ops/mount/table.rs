@@ -26,7 +26,7 @@ use crate::map::evictable_total;
 use crate::names::Params;
 use crate::ops::file::{complete, resize};
 use crate::ops::inode::{evict, read, write};
-use crate::ops::{JournalStore, Node, SuperBlock};
+use crate::ops::{Fs, JournalStore, Node, SuperBlock};
 use crate::store::Store;
 use core::ops::ControlFlow;
 use core::pin::Pin;
@@ -37,9 +37,6 @@ use kernel::seq_print;
 use kernel::sync::atomic::Atomic;
 use kernel::sync::{new_mutex, Arc, Mutex};
 use kernel::workqueue::Queue;
-
-/// The filesystem type.
-pub(crate) struct Fs;
 
 /// What a super block has of us.
 pub(crate) struct Super {

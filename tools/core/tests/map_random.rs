@@ -229,8 +229,9 @@ impl Bench {
                     .take_while(|i| !matches!(self.state(f, at + i), State::Hole | State::Delayed))
                     .count() as u32;
                 if n == 0 {
-                    let reports = self.files[f].commit(&self.vol, at, 1);
-                    assert_eq!(reports, Err(EIO));
+                    let done = self.files[f].commit(&self.vol, at, 1);
+                    assert_eq!(done, Err(EUCLEAN));
+                    assert_eq!(self.vol.store.take_reports().len(), 1);
                     return;
                 }
                 match self.files[f].commit_with(&self.vol, at, n, many) {

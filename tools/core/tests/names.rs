@@ -5,9 +5,9 @@
 mod names_common;
 
 use iomapfs_core::disk::hash::{HashVersion, NameHasher};
-use iomapfs_core::disk::{FileType, Ino};
+use iomapfs_core::disk::{FileType, Flaw, Ino};
 use iomapfs_core::host::Mkfs;
-use iomapfs_core::names::{self, Cursor};
+use iomapfs_core::names::{self, Cursor, Directory};
 use kernel::error::code::*;
 use names_common::*;
 use proptest::prelude::*;
@@ -126,10 +126,12 @@ fn play(dir: &mut FlatDir<'_>, ops: &[Op], inos: [Ino; 2]) -> BTreeMap<Vec<u8>, 
                 if let Some(name) = pick(&model, *n) {
                     let ino = model.remove(&name).unwrap();
                     if let Some(&other) = inos.iter().find(|other| **other != ino) {
-                        assert_eq!(dir.remove(&name, other), Err(ENOENT), "leads elsewhere");
+                        assert_eq!(dir.remove(&name, other), Err(EUCLEAN), "leads elsewhere");
+                        assert_eq!(dir.store().take_flaws(), [Flaw::DirChanged]);
                     }
                     dir.remove(&name, ino).unwrap();
-                    assert_eq!(dir.remove(&name, ino), Err(ENOENT));
+                    assert_eq!(dir.remove(&name, ino), Err(EUCLEAN));
+                    assert_eq!(dir.store().take_flaws(), [Flaw::DirChanged]);
                 }
             }
             Op::Replace(n) => {
@@ -141,7 +143,8 @@ fn play(dir: &mut FlatDir<'_>, ops: &[Op], inos: [Ino; 2]) -> BTreeMap<Vec<u8>, 
             Op::Miss(name) => {
                 assert_eq!(dir.lookup(name), Ok(model.get(name).copied()));
                 if !model.contains_key(name) {
-                    assert_eq!(dir.replace(name, inos[0]), Err(ENOENT));
+                    assert_eq!(dir.replace(name, inos[0]), Err(EUCLEAN));
+                    assert_eq!(dir.store().take_flaws(), [Flaw::DirChanged]);
                 }
             }
         }

@@ -609,4 +609,14 @@ impl Store for HostStore {
         lock(&self.state).reports.push(what.to_string());
         error
     }
+
+    fn fail_once(
+        &self,
+        error: Error,
+        about: impl Into<About>,
+        what: kernel::fmt::Arguments<'_>,
+    ) -> Error {
+        // Who looks at the reports wants all of them.
+        self.fail(error, about, what)
+    }
 }
