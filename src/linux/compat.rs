@@ -44,6 +44,31 @@ pub(super) unsafe fn raw_init<T>(slot: *mut T, init: impl pin_init::PinInit<T>) 
     }
 }
 
+/// The module that implements a table of operations, by the type that does. `#[vtable]` knows it since Linux 7.3.
+#[cfg(has_owner_module)]
+macro_rules! owner {
+    ($implementor:ident) => {
+        ::kernel::module::this_module::<$implementor::OwnerModule>().as_ptr()
+    };
+}
+
+/// The module that implements a table of operations: before Linux 7.3 the one that this code is linked into.
+#[cfg(not(has_owner_module))]
+macro_rules! owner {
+    ($implementor:ident) => {
+        $crate::linux::compat::this_module()
+    };
+}
+
+pub(super) use owner;
+
+/// `THIS_MODULE`.
+#[cfg(not(has_owner_module))]
+pub(super) fn this_module() -> *mut bindings::module {
+    // The kernel makes the structure when it loads the module, and it lives as long as this code.
+    (&raw const bindings::__this_module).cast_mut()
+}
+
 /// The operation `create` of directories.
 pub(super) trait Create {
     /// Makes a regular file.

@@ -31,6 +31,7 @@
 use super::{
     bindings,
     buffer::BufferCache,
+    compat,
     fs_context::{
         self,
         FsContext,
@@ -53,7 +54,6 @@ use core::{
 };
 use kernel::{
     error::to_result,
-    module::this_module,
     prelude::*,
     seq_file::SeqFile,
     sync::{
@@ -241,7 +241,7 @@ impl<T: FileSystem> Registration<T> {
         const { fs_context::check_parameters(T::PARAMETERS) };
         try_pin_init!(Self {
             cache: INode::<T>::create_cache(T::NAME)?,
-            owner: this_module::<T::OwnerModule>().as_ptr(),
+            owner: compat::owner!(T),
             registered: Atomic::new(false),
             fs <- Opaque::ffi_init(|slot: *mut bindings::file_system_type| {
                 // SAFETY: `slot` is valid for writes; all zeros is a valid value of the C structure.
@@ -250,7 +250,7 @@ impl<T: FileSystem> Registration<T> {
                 unsafe {
                     (*slot).name = T::NAME.as_ptr().cast();
                     (*slot).fs_flags = T::FLAGS;
-                    (*slot).owner = this_module::<T::OwnerModule>().as_ptr();
+                    (*slot).owner = compat::owner!(T);
                     (*slot).init_fs_context = Some(fs_context::init_context::<T>);
                     (*slot).parameters = T::PARAMETERS.as_ptr().cast();
                     (*slot).kill_sb = Some(super_block::kill_callback::<T>);
