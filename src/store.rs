@@ -13,11 +13,11 @@
 //!   bytes under that format. A block that was checked as one kind is checked again when it is asked
 //!   for as another.
 //! * The bytes of a block change only through a live [`Transaction`]; [`Format::seal`] runs after each
-//!   change, under the same buffer lock, and the buffer is given to the journal.
+//!   change, under the same byte lock, and the buffer is given to the journal.
 //!
 //! # Locks
 //!
-//! [`Block::with`] and the closures of [`Transaction`] hold the buffer lock, a spinning lock: inside them no
+//! [`Block::with`] and the closures of [`Transaction`] hold the byte lock, a spinning lock: inside them no
 //! other block is touched, no lock is taken but that of the error records, nothing sleeps or allocates with
 //! a flag that may sleep, and nothing panics.
 
@@ -224,7 +224,7 @@ pub trait RawBlock: Clone {
     /// The block's number.
     fn nr(&self) -> PhysBlock;
 
-    /// Gives `f` the bytes, a whole block, under the buffer lock (see the rules at the top).
+    /// Gives `f` the bytes, a whole block, under the byte lock (see the rules at the top).
     fn with<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R;
 }
 
@@ -261,7 +261,7 @@ impl<S: Store, F: Format> Block<S, F> {
         &self.raw
     }
 
-    /// Gives `f` the bytes, a whole block, under the buffer lock (see the rules at the top).
+    /// Gives `f` the bytes, a whole block, under the byte lock (see the rules at the top).
     pub fn with<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
         self.raw.with(f)
     }
@@ -303,7 +303,7 @@ pub trait Store: Sized + 'static {
 
     /// Starts a handle that may change so much.
     ///
-    /// May wait for a commit: no buffer lock, no spinning lock. Folio locks are allowed.
+    /// May wait for a commit: no byte lock, no spinning lock. Folio locks are allowed.
     ///
     /// # Errors
     ///
@@ -409,7 +409,7 @@ pub trait Transaction<S: Store> {
     /// The number of the transaction that the changes belong to. Changes when [`Self::ensure`] restarts.
     fn tid(&self) -> Tid;
 
-    /// Changes a block: `f` gets the bytes under the buffer lock, then the block is sealed and journalled.
+    /// Changes a block: `f` gets the bytes under the byte lock, then the block is sealed and journalled.
     ///
     /// `f` should decide first and change then: what it changed before giving up stays changed.
     fn edit<F: Format, R>(

@@ -18,7 +18,7 @@
 //!
 //! # Locks
 //!
-//! An `Inode` is guarded by the inode's map lock. Inside of the functions here the buffer lock of the block of the
+//! An `Inode` is guarded by the inode's map lock. Inside of the functions here the byte lock of the block of the
 //! inode table is taken, which makes changes of neighbours one after the other.
 
 mod journal;

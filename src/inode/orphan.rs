@@ -15,7 +15,7 @@
 //!
 //! # Locks
 //!
-//! `known` has a mutex, taken within a handle and inside the map lock; the buffer lock is taken inside of it.
+//! `known` has a mutex, taken within a handle; the byte lock is taken inside of it.
 
 use super::{dtime, set_dtime, Inode};
 use crate::disk::orphan::{self as format, OrphanFormat};

@@ -2,7 +2,7 @@
 
 //! The bytes of an inode in the inode table: where they are, and how they are read and changed.
 //!
-//! The buffer lock of the block of the inode table is held while they are: neighbours change one after the other.
+//! The byte lock of the block of the inode table is held while they are: neighbours change one after the other.
 
 use crate::disk::inode::{self, InodeTableFormat};
 use crate::disk::layout::InodeSlot;

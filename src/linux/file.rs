@@ -66,11 +66,19 @@ use kernel::{
 /// # Invariants
 ///
 /// Points to a file that stays open for `'a`, whose inode is a regular file of `T`.
-#[derive(Clone, Copy)]
 pub(crate) struct File<'a, T: FileSystem> {
     ptr: NonNull<bindings::file>,
     _file: PhantomData<&'a INode<T>>,
 }
+
+// Not derived, which would ask it of `T`.
+impl<T: FileSystem> Clone for File<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: FileSystem> Copy for File<'_, T> {}
 
 impl<'a, T: FileSystem> File<'a, T> {
     /// # Safety

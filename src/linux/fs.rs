@@ -94,7 +94,7 @@ pub(crate) enum Wait {
 
 /// A type of filesystem on a block device.
 ///
-/// The callbacks run in process context and may sleep.
+/// The callbacks run in process context and may sleep, but for [`FileSystem::completion_queue`].
 #[vtable]
 pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     /// What `mount -t` calls it.
@@ -181,7 +181,8 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     /// Writeback wants the inode to be on the device.
     fn write_inode(inode: &INode<Self>, wait: Wait) -> Result;
 
-    /// The workqueue for [`Self::complete_writes`]: one that makes progress under memory pressure (`WQ_MEM_RECLAIM`).
+    /// Called when data is on the device, perhaps in an interrupt. The workqueue for [`Self::complete_writes`]: one
+    /// that makes progress under memory pressure (`WQ_MEM_RECLAIM`).
     fn completion_queue(sb: &SuperBlock<Self>) -> &Queue;
 
     /// The data of the whole batch is on the device: makes the file show it, by [`Batch::each`]. No journal handle

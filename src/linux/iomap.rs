@@ -321,7 +321,7 @@ impl<O: Ops> Table<O> {
             }
             // SAFETY: By the function's requirements; `iomap_iter_continue` does not move the position.
             let (pos, len) = unsafe { ((*iter).pos as u64, (*iter).len) };
-            let map = O::begin(inode, pos, len, op)?;
+            let map = O::begin(inode, pos, len, op).map_err(of_filesystem)?;
             // SAFETY: By the function's requirements.
             map.store(inode, pos, unsafe { &mut *iomap })?;
             Ok(1)
@@ -403,6 +403,14 @@ fn regular<T: FileSystem>(inode: &INode<T>) -> Result<&INode<T>> {
     match inode.is_regular() {
         true => Ok(inode),
         false => Err(EINVAL),
+    }
+}
+
+/// An error that a filesystem gives. Only iomap knows that a request was queued, so `EIOCBQUEUED` becomes `EIO`.
+fn of_filesystem(error: Error) -> Error {
+    match error == EIOCBQUEUED {
+        true => EIO,
+        false => error,
     }
 }
 

@@ -235,7 +235,7 @@ impl Tree {
         vol.store.read(nr, self.format)
     }
 
-    /// Gives `f` node `i` of a path. Under the buffer lock, so `f` must be short and may not sleep.
+    /// Gives `f` node `i` of a path. Under the byte lock, so `f` must be short and may not sleep.
     pub(super) fn with_node<S: Store, R>(
         &self,
         vol: &Volume<S>,

@@ -35,7 +35,7 @@
 //! # Locks
 //!
 //! The caller holds the directory's `i_rwsem`: shared for [`lookup`], [`is_empty`] and [`readdir()`],
-//! exclusive for the others, inside one handle. Nothing is called back under a buffer lock.
+//! exclusive for the others, inside one handle. Nothing is called back under a byte lock.
 
 mod access;
 mod leaf;

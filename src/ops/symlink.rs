@@ -29,7 +29,7 @@ impl SymlinkOperations for Slow {
         };
         let block = volume.store.read(nr, TargetFormat)?;
         let size = usize::try_from(node.size()).map_err(|_| EFBIG)?;
-        // Under the buffer lock nothing is allocated.
+        // Under the byte lock nothing is allocated.
         let mut target = KVec::with_capacity(size.saturating_add(1), GFP_KERNEL)?;
         block
             .with(|bytes| {

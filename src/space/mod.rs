@@ -25,7 +25,7 @@
 //!
 //! # Locks
 //!
-//! See `groups` and `deferred`. Disk lock of a group (mutex) -> its index lock (spinning) or a buffer lock
+//! See `groups` and `deferred`. Disk lock of a group (mutex) -> its index lock (spinning) or a byte lock
 //! (spinning). The list of deferred blocks (mutex) is taken alone. No function keeps a lock when it returns.
 
 mod choose;

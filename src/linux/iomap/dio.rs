@@ -41,6 +41,7 @@ use super::super::{
 use super::{
     ioend,
     locked,
+    of_filesystem,
     Op,
     Ops,
     Table, //
@@ -189,7 +190,7 @@ impl<W: Write> DioTable<W> {
         let iocb = unsafe { Kiocb::<<W::Ops as Ops>::FileSystem>::from_raw(iocb, 0) };
         from_result(|| {
             to_result(error)?;
-            Self::end::<BATCH>(&iocb, size, flags)?;
+            Self::end::<BATCH>(&iocb, size, flags).map_err(of_filesystem)?;
             Ok(0)
         })
     }
@@ -286,7 +287,7 @@ fn read_block<O: Ops>(iocb: &Kiocb<'_, O::FileSystem>, to: &mut IterDest<'_>) ->
     if let Err(e) = found {
         // SAFETY: Begun above.
         unsafe { bindings::inode_dio_end(inode.as_raw()) };
-        return Some(e.to_errno() as isize);
+        return Some(of_filesystem(e).to_errno() as isize);
     }
     // SAFETY: Request and memory are live and ours, and all that the callee asks of a read was checked. It ends
     // what was begun, and tells with `ENOTBLK` that it has done nothing else.

@@ -5,7 +5,8 @@
 //! # Locks
 //!
 //! `i_rwsem` of the directory, by the VFS, shared to look and exclusively to change; with it size and map do not
-//! change. The map lock is taken for each block only where the lock-free copy of the last extent does not answer.
+//! change. The cursor of an open directory has a mutex, inside of that. The map lock is taken for each block only
+//! where the lock-free copy of the last extent does not answer.
 
 use super::Directory;
 use crate::change::Dir;

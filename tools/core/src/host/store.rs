@@ -6,7 +6,7 @@
 //! journal or silent damage in the kernel is a panic here:
 //!
 //! * a handle that changes more blocks than it asked credits for, or revokes more;
-//! * a second handle in the same task; sleeping under a buffer or spinning lock; a buffer lock inside another;
+//! * a second handle in the same task; sleeping under a byte lock or a spinning lock; a byte lock inside another;
 //! * a commit while this task has a handle.
 //!
 //! Credits are counted more strictly than by jbd2: every block that a handle changes costs one, even if
@@ -38,7 +38,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 thread_local! {
     /// Whether this task has a handle.
     static IN_HANDLE: Cell<bool> = const { Cell::new(false) };
-    /// Whether this task holds a buffer lock.
+    /// Whether this task holds a byte lock.
     static IN_BUFFER: Cell<bool> = const { Cell::new(false) };
 }
 
