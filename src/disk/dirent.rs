@@ -192,6 +192,19 @@ fn name_at(block: &[u8], at: usize) -> Option<&[u8]> {
     name.get(..name_len.into())
 }
 
+/// The fields before the name of a record; `rec_len` is as it is on the disk.
+fn header_of(
+    ino: Option<Ino>,
+    rec_len: [u8; 2],
+    name_len: u8,
+    file_type: Option<FileType>,
+) -> [u8; HEADER_LEN] {
+    let [i0, i1, i2, i3] = ino.map_or(0, Ino::get).to_le_bytes();
+    let [r0, r1] = rec_len;
+    let file_type = FileType::to_entry(file_type);
+    [i0, i1, i2, i3, r0, r1, name_len, file_type]
+}
+
 /// Writes a record at byte `at` of `block`. Gives `None`, with nothing changed, where it would not fit.
 pub fn put_entry(
     block: &mut [u8],
@@ -205,18 +218,8 @@ pub fn put_entry(
     let record = block.get_mut(at..at.checked_add(rec_len)?)?;
     let (header, space) = record.split_first_chunk_mut::<HEADER_LEN>()?;
     let space = space.get_mut(..name.len())?;
-    let [i0, i1, i2, i3] = ino.map_or(0, Ino::get).to_le_bytes();
-    let [r0, r1] = rec_len_to_disk(rec_len).to_le_bytes();
-    *header = [
-        i0,
-        i1,
-        i2,
-        i3,
-        r0,
-        r1,
-        name_len,
-        FileType::to_entry(file_type),
-    ];
+    let rec_len = rec_len_to_disk(rec_len).to_le_bytes();
+    *header = header_of(ino, rec_len, name_len, file_type);
     copy(space, name);
     Some(())
 }
@@ -237,18 +240,8 @@ pub fn set_target(
     file_type: Option<FileType>,
 ) -> Option<()> {
     let header = block.get_mut(at..)?.first_chunk_mut::<HEADER_LEN>()?;
-    let [i0, i1, i2, i3] = ino.get().to_le_bytes();
     let [.., r0, r1, name_len, _] = *header;
-    *header = [
-        i0,
-        i1,
-        i2,
-        i3,
-        r0,
-        r1,
-        name_len,
-        FileType::to_entry(file_type),
-    ];
+    *header = header_of(Some(ino), [r0, r1], name_len, file_type);
     Some(())
 }
 

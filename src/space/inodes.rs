@@ -98,14 +98,26 @@ impl<S: Store> Space<S> {
         desc.free_inodes = free;
         desc.used_dirs = desc.used_dirs.saturating_sub(u32::from(is_dir));
         desc.inode_bitmap_csum = sum.unwrap_or(desc.inode_bitmap_csum);
-        self.write_desc(store, tx, group, &desc)?;
-        if let Some(info) = self.groups.get(group) {
-            info.free_inodes.store(desc.free_inodes, Relaxed);
-            info.dirs.store(desc.used_dirs, Relaxed);
-        }
+        self.write_inode_counts(store, tx, group, &desc)?;
         self.counters.free_inodes.add(1, Relaxed);
         if is_dir {
             self.counters.dirs.fetch_sub(1, Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Writes a descriptor whose counts of inodes have changed; who looks without a lock sees them.
+    fn write_inode_counts(
+        &self,
+        store: &S,
+        tx: &mut S::Tx<'_>,
+        group: Group,
+        desc: &GroupDesc,
+    ) -> Result {
+        self.write_desc(store, tx, group, desc)?;
+        if let Some(info) = self.groups.get(group) {
+            info.free_inodes.store(desc.free_inodes, Relaxed);
+            info.dirs.store(desc.used_dirs, Relaxed);
         }
         Ok(())
     }
@@ -149,11 +161,7 @@ impl<S: Store> Space<S> {
         self.mark_inode(store, tx, &mut desc, &free)?;
         desc.free_inodes = desc.free_inodes.saturating_sub(1);
         desc.used_dirs = desc.used_dirs.saturating_add(u32::from(is_dir));
-        self.write_desc(store, tx, group, &desc)?;
-        if let Some(info) = self.groups.get(group) {
-            info.free_inodes.store(desc.free_inodes, Relaxed);
-            info.dirs.store(desc.used_dirs, Relaxed);
-        }
+        self.write_inode_counts(store, tx, group, &desc)?;
         self.counters.free_inodes.fetch_sub(1, Relaxed);
         if is_dir {
             self.counters.dirs.add(1, Relaxed);

@@ -176,6 +176,18 @@ impl Mounted {
         self.overhead
     }
 
+    /// Lets `write` begin or end writing, with what the kernel has to tell the super block: times, errors.
+    fn with_news(&self, write: impl FnOnce(&mut dyn FnMut(&mut RawSuper)) -> Result) -> Result {
+        let store = &self.volume.store;
+
+        superblock::with_errors(store, |errors| {
+            write(&mut |raw| {
+                superblock::bring_up_to_date(store, &self.written, raw);
+                errors(raw);
+            })
+        })
+    }
+
     /// Begins to write, at mount or remount. `raw` is the super block as it is.
     fn start_writing(&self, raw: &RawSuper) -> Result {
         let store = &self.volume.store;
@@ -205,11 +217,10 @@ impl Mounted {
         }
         // An error that was found before is written past the journal, too.
         store.background().flush();
-        superblock::with_errors(store, |errors| {
+        self.with_news(|news| {
             mount::begin_writing(&self.volume, |raw| {
-                superblock::bring_up_to_date(store, &self.written, raw);
+                news(raw);
                 superblock::note_mount(raw, self.overhead);
-                errors(raw);
             })
         })?;
         store.set_writable(true);
@@ -226,16 +237,8 @@ impl Mounted {
         };
 
         journal.with_updates_locked(|locked| {
-            superblock::with_errors(&volume.store, |errors| {
-                mount::end_writing(
-                    volume,
-                    &self.orphans,
-                    || locked.flush(),
-                    |raw| {
-                        superblock::bring_up_to_date(&volume.store, &self.written, raw);
-                        errors(raw);
-                    },
-                )
+            self.with_news(|news| {
+                mount::end_writing(volume, &self.orphans, || locked.flush(), news)
             })
         })
     }
@@ -402,12 +405,7 @@ impl Mounted {
         let store = &self.volume.store;
 
         if store.was_writable() && !store.errors().is_stopped() {
-            superblock::with_errors(store, |errors| {
-                mount::begin_writing(&self.volume, |raw| {
-                    superblock::bring_up_to_date(store, &self.written, raw);
-                    errors(raw);
-                })
-            })?;
+            self.with_news(|news| mount::begin_writing(&self.volume, news))?;
         }
         self.end_freeze();
         Ok(())

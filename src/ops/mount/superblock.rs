@@ -94,8 +94,8 @@ pub(crate) fn note_mount_point(vol: &Volume<JournalStore>, path: &[u8]) -> Resul
 fn write_errors(vol: &Volume<JournalStore>) {
     let store = &vol.store;
 
+    // The end of a freeze sees to those that were found in it.
     if store.is_frozen() || !store.errors().are_pending() {
-        // The end of the freeze writes them.
         return;
     }
     let in_transaction = store.begin(reservation::SUPER).and_then(|mut tx| {

@@ -5,16 +5,13 @@
 
 #![allow(dead_code)]
 
-use iomapfs_core::disk::superblock::RawSuper;
-use iomapfs_core::disk::{CsumSeed, FileType, Ino, Layout, LogicalBlock, PhysBlock};
+use iomapfs_core::disk::{CsumSeed, FileType, Ino, LogicalBlock, PhysBlock};
 use iomapfs_core::host::{HostStore, Image, Mkfs, Tx};
 use iomapfs_core::names::{self, Cursor, Directory, Known, Listed, Listing, Params};
 use iomapfs_core::store::{Credits, Store};
 use kernel::error::{code::*, Result};
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 
 /// Names in the order in which they are listed.
 pub type Names = Vec<(Vec<u8>, Ino)>;
@@ -22,20 +19,13 @@ pub type Names = Vec<(Vec<u8>, Ino)>;
 /// Credits for any one change: [`FlatDir::append`] needs none.
 pub const CREDITS: Credits = names::insert_credits(Credits::NONE);
 
-/// The geometry of an image.
-pub fn layout(image: &Image) -> Layout {
-    let mut bytes = [0; 2048];
-    let mut file = File::open(image.path()).unwrap();
-    file.read_exact(&mut bytes).unwrap();
-    let len = file.metadata().unwrap().len();
-    let raw = RawSuper::from_block(&bytes, 1024).unwrap();
-    let size = Layout::probe_block_size(raw).unwrap();
-    Layout::new(raw, len / u64::from(size.bytes()), false).unwrap()
-}
-
 /// A store over an image.
 pub fn open(image: &Image) -> HostStore {
-    HostStore::open(image.path(), layout(image).block_size().bytes()).unwrap()
+    HostStore::open(
+        image.path(),
+        image.layout(false).unwrap().block_size().bytes(),
+    )
+    .unwrap()
 }
 
 /// What `debugfs` says about a directory.
@@ -104,7 +94,7 @@ pub struct FlatDir<'s> {
 impl<'s> FlatDir<'s> {
     /// A directory that exists, with its blocks.
     pub fn open(store: &'s HostStore, image: &Image, path: &str) -> Self {
-        let layout = layout(image);
+        let layout = image.layout(false).unwrap();
         let stat = stat(image, path);
         let len = layout.block_size().blocks_for(stat.size);
         let indexed = stat.flags & INDEX_FL != 0 && layout.has_dir_index();

@@ -4,7 +4,6 @@
 
 #![allow(dead_code)]
 
-use iomapfs_core::disk::superblock::{RawSuper, SUPER_OFFSET, SUPER_SIZE};
 use iomapfs_core::disk::{Group, Layout, PhysBlock};
 pub use iomapfs_core::host::mount;
 use iomapfs_core::host::{HostStore, Image, Mkfs};
@@ -13,24 +12,12 @@ use iomapfs_core::store::Store;
 use iomapfs_core::volume::Volume;
 use kernel::error::Result;
 use std::collections::BTreeMap;
-use std::os::unix::fs::FileExt;
 
 pub type Vol = Volume<HostStore>;
 
-/// The layout of an image file.
-pub fn layout(image: &Image) -> Layout {
-    let mut bytes = [0; SUPER_SIZE];
-    let file = std::fs::File::open(image.path()).unwrap();
-    file.read_exact_at(&mut bytes, SUPER_OFFSET).unwrap();
-    let raw = RawSuper::from_block(&bytes, 0).unwrap();
-    let size = Layout::probe_block_size(raw).unwrap();
-    let blocks = file.metadata().unwrap().len() / u64::from(size.bytes());
-    Layout::new(raw, blocks, false).unwrap()
-}
-
 /// A volume over an image, as after a mount.
 pub fn try_mount(image: &Image) -> (HostStore, Layout, Result<Space<HostStore>>) {
-    let layout = layout(image);
+    let layout = image.layout(false).unwrap();
     let store = HostStore::open(image.path(), layout.block_size().bytes()).unwrap();
     let space = Space::load(&store, &layout);
     (store, layout, space)
