@@ -103,13 +103,42 @@ impl Powers {
 
 /// The product of two polynomials modulo that of the CRC.
 fn multiply(a: u32, b: u32) -> u32 {
-    // Bit by bit without a branch: the powers of `a` from the lowest on, and `b` times each of them.
-    let step = |(sum, power), n| {
-        let sum = sum ^ (power & 0_u32.wrapping_sub(a.wrapping_shr(n) & 1));
-        (
-            sum,
-            (power >> 1) ^ (POLYNOMIAL & 0_u32.wrapping_sub(power & 1)),
-        )
+    // Four powers of `a` at a time, the highest first: what was summed goes up by x^4, and one of the 16 products of `b`
+    // and a polynomial of four terms is added.
+    let b1 = times_x(b);
+    let b2 = times_x(b1);
+    let b3 = times_x(b2);
+    let (low, high) = (b2 ^ b3, b ^ b1);
+    #[rustfmt::skip]
+    let products = [
+        0, b3, b2, low,
+        b1, b1 ^ b3, b1 ^ b2, b1 ^ low,
+        b, b ^ b3, b ^ b2, b ^ low,
+        high, high ^ b3, high ^ b2, high ^ low,
+    ];
+    let four = |table: &[u32; 16], terms: u32| {
+        table
+            .get((terms & 15) as usize)
+            .copied()
+            .unwrap_or_default()
     };
-    (0..u32::BITS).rev().fold((0, b), step).0
+    (0..u32::BITS).step_by(4).fold(0, |sum, at| {
+        (sum >> 4) ^ four(&OVERFLOW, sum) ^ four(&products, a.wrapping_shr(at))
+    })
 }
+
+/// The product of a polynomial and x.
+const fn times_x(a: u32) -> u32 {
+    (a >> 1) ^ (POLYNOMIAL & 0_u32.wrapping_sub(a & 1))
+}
+
+/// What the four highest powers of a polynomial become when it is multiplied by x^4.
+const OVERFLOW: [u32; 16] = {
+    let mut table = [0; 16];
+    let mut n = 0;
+    while n < 16 {
+        table[n] = times_x(times_x(times_x(times_x(n as u32))));
+        n += 1;
+    }
+    table
+};
