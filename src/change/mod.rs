@@ -69,6 +69,11 @@ pub fn write<S: Store, L: Live<S>>(
     part: InodePart,
 ) -> Result {
     live.note_transaction(tx.tid(), part);
+    write_noted(live, inode, tx)
+}
+
+/// [`write`](fn@write), of an inode that was told of the transaction.
+fn write_noted<S: Store, L: Live<S>>(live: &L, inode: &Inode, tx: &mut S::Tx<'_>) -> Result {
     live.set_sectors(inode.map.sectors());
     inode.write(live.volume(), tx, &live.attrs())
 }

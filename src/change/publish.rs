@@ -12,7 +12,7 @@
 //! handles, whose owners may wait for the map lock.
 
 use super::live::{InodePart, Live};
-use super::{reservation, write};
+use super::{reservation, write_noted};
 use crate::disk::LogicalBlock;
 use crate::map::{Progress, State};
 use crate::store::{Rule, Store, Transaction};
@@ -60,7 +60,8 @@ pub fn publish<'a, S: Store, L: Live<S>>(
         let tx = volume.store.ready(handle, credits)?;
         let mut inode = live.map_lock();
         // Whoever sees the mapping must see which transaction makes it durable.
-        live.note_transaction(tx.tid(), InodePart::Data);
+        let tid = tx.tid();
+        live.note_transaction(tid, InodePart::Data);
         let progress = if written.unwritten && !volume.store.breaks(Rule::Conversion) {
             let len = to.saturating_distance_from(at);
             inode
@@ -69,7 +70,7 @@ pub fn publish<'a, S: Store, L: Live<S>>(
                 .inspect_err(|_| {
                     live.note_clean_end(false);
                     // What was done before the error belongs to the inode all the same.
-                    let _ = write(live, &inode, tx, InodePart::Data);
+                    let _ = write_noted(live, &inode, tx);
                 })?
         } else {
             Progress::Done
@@ -82,7 +83,7 @@ pub fn publish<'a, S: Store, L: Live<S>>(
         if !volume.store.breaks(Rule::SizeWithData) {
             inode.disk_size = disk_size;
         }
-        write(live, &inode, tx, InodePart::Data)?;
+        write_noted(live, &inode, tx)?;
         if written.direct && end > live.size() {
             live.set_size(end);
         }
@@ -91,7 +92,7 @@ pub fn publish<'a, S: Store, L: Live<S>>(
         } else {
             at
         };
-        live.published(tx.tid(), at, shown, disk_size);
+        live.published(tid, at, shown, disk_size);
         if progress == Progress::Done {
             return Ok(());
         }

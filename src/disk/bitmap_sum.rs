@@ -103,7 +103,7 @@ impl Powers {
 
 /// The product of two polynomials modulo that of the CRC.
 fn multiply(a: u32, b: u32) -> u32 {
-    // Four powers of `a` at a time, the highest first: what was summed goes up by x^4, and one of the 16 products of `b`
+    // Four powers of `a` at a time, the highest first: what was summed goes up by x^4, and one of 16 products of `b`
     // and a polynomial of four terms is added.
     let b1 = times_x(b);
     let b2 = times_x(b1);
@@ -132,13 +132,14 @@ const fn times_x(a: u32) -> u32 {
     (a >> 1) ^ (POLYNOMIAL & 0_u32.wrapping_sub(a & 1))
 }
 
-/// What the four highest powers of a polynomial become when it is multiplied by x^4.
-const OVERFLOW: [u32; 16] = {
-    let mut table = [0; 16];
-    let mut n = 0;
-    while n < 16 {
-        table[n] = times_x(times_x(times_x(times_x(n as u32))));
-        n += 1;
-    }
-    table
-};
+/// The product of x^4 and a polynomial of its four highest powers, one for each of the 16.
+#[rustfmt::skip]
+const OVERFLOW: [u32; 16] = [
+    times_x4(0), times_x4(1), times_x4(2), times_x4(3), times_x4(4), times_x4(5), times_x4(6), times_x4(7),
+    times_x4(8), times_x4(9), times_x4(10), times_x4(11), times_x4(12), times_x4(13), times_x4(14), times_x4(15),
+];
+
+/// The product of a polynomial and x^4.
+const fn times_x4(a: u32) -> u32 {
+    times_x(times_x(times_x(times_x(a))))
+}

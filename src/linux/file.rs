@@ -211,6 +211,11 @@ impl<'a, T: FileSystem> Kiocb<'a, T> {
         self.file().inode()
     }
 
+    /// Whether it asks for no byte at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     /// Where in the file, in bytes.
     pub(crate) fn pos(&self) -> i64 {
         // SAFETY: By the invariants.
@@ -262,9 +267,13 @@ impl<'a, T: FileSystem> Kiocb<'a, T> {
         let before = from.len();
         // SAFETY: Both are live and ours.
         let ret = unsafe { bindings::generic_write_checks(self.as_raw(), from.as_raw()) };
+        let left = match usize::try_from(ret) {
+            Ok(left) if left == before => return Ok(left),
+            left => left.map_err(|_| Error::from_errno(ret as c_int)),
+        };
         // INVARIANT: So much was cut.
         from.cut = from.cut.wrapping_add(before.wrapping_sub(from.len()));
-        usize::try_from(ret).map_err(|_| Error::from_errno(ret as c_int))
+        left
     }
 
     /// Drops set-user-id and capabilities, and updates the times.
@@ -401,6 +410,9 @@ impl IterSource<'_> {
 
     /// Gives back what [`Kiocb::write_checks`] has cut off the end.
     pub(crate) fn uncut(&mut self) {
+        if self.cut == 0 {
+            return;
+        }
         let len = self.len().wrapping_add(mem::take(&mut self.cut));
         // SAFETY: By the type's invariants the memory is there. INVARIANT: It is not cut any more.
         unsafe { bindings::iov_iter_reexpand(self.as_raw(), len) };

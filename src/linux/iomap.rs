@@ -149,6 +149,7 @@ impl Map {
     ///
     /// `EIO`, with a line in the log, where the mapping does not cover `pos` or does not fit `loff_t`; or where it has
     /// part of a block, as iomap keeps books of whole ones: it would show what was in memory before as data.
+    #[inline]
     fn store<T: FileSystem>(
         &self,
         inode: &INode<T>,
@@ -160,9 +161,7 @@ impl Map {
         let bits = unsafe { (*inode.as_raw()).i_blkbits };
         let below = 1_u64.wrapping_shl(bits.into()).wrapping_sub(1);
         if !self.covers(pos) || end > i64::MAX as u64 || (self.start | end) & below != 0 {
-            let number = inode.number();
-            kernel::pr_err_once!("inode {number}: {self:?} is no mapping of byte {pos}\n");
-            return Err(EIO);
+            return Err(self.refused(inode.number(), pos));
         }
         let (kind, addr) = match self.extent {
             Extent::Hole => (bindings::IOMAP_HOLE, NULL_ADDR),
@@ -178,6 +177,14 @@ impl Map {
         out.bdev = inode.block_device();
         out.validity_cookie = self.cookie;
         Ok(())
+    }
+
+    /// What [`store`](Self::store) answers to a mapping that iomap must not see.
+    #[cold]
+    #[inline(never)]
+    fn refused(&self, inode: u64, pos: u64) -> Error {
+        kernel::pr_err_once!("inode {inode}: {self:?} is no mapping of byte {pos}\n");
+        EIO
     }
 }
 
@@ -314,16 +321,20 @@ impl<O: Ops> Table<O> {
                 };
                 // SAFETY: The arguments are those that iomap passed.
                 let more = unsafe { bindings::iomap_iter_continue(iter, iomap, srcmap, ended) };
-                if more <= 0 {
-                    to_result(more)?;
-                    return Ok(0);
+                match more {
+                    ..0 => return Err(Error::from_errno(more)),
+                    0 => return Ok(0),
+                    _ => {}
                 }
             }
             // SAFETY: By the function's requirements; `iomap_iter_continue` does not move the position.
             let (pos, len) = unsafe { ((*iter).pos as u64, (*iter).len) };
-            let map = O::begin(inode, pos, len, op).map_err(of_filesystem)?;
-            // SAFETY: By the function's requirements.
-            map.store(inode, pos, unsafe { &mut *iomap })?;
+            // Not copied before it is checked: that is a part of what a direct write costs.
+            match &O::begin(inode, pos, len, op) {
+                // SAFETY: By the function's requirements.
+                Ok(map) => map.store(inode, pos, unsafe { &mut *iomap })?,
+                Err(error) => return Err(of_filesystem(*error)),
+            }
             Ok(1)
         })
     }
@@ -414,11 +425,13 @@ fn of_filesystem(error: Error) -> Error {
     }
 }
 
-/// [`regular`], and refuses an inode that is not the one whose lock is held, `of`, and a task with a journal handle.
-fn locked<T: FileSystem>(inode: &INode<T>, of: &INode<T>) -> Result {
+/// Refuses a lock of another inode than the `requested` one, `EINVAL`, and a task with a journal handle. Requests are
+/// those of regular files only.
+#[inline]
+fn locked<T: FileSystem>(requested: &INode<T>, of: &INode<T>) -> Result {
     check_no_handle()?;
-    match core::ptr::eq(inode, of) {
-        true => regular(inode).map(drop),
+    match core::ptr::eq(requested, of) {
+        true => Ok(()),
         false => Err(EINVAL),
     }
 }

@@ -20,6 +20,7 @@
 
 use super::piece::{Piece, PieceKind};
 use crate::disk::LogicalBlock;
+use core::cell::Cell;
 use kernel::error::Result;
 use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};
@@ -173,6 +174,8 @@ pub(super) struct Cache {
     counted: u32,
     /// Where [`Cache::shrink`] goes on.
     hand: usize,
+    /// The chunk that was looked for last: one change of a map asks for the same one several times.
+    recent: Cell<usize>,
 }
 
 impl Cache {
@@ -182,6 +185,7 @@ impl Cache {
             totals: Totals::default(),
             counted: 0,
             hand: 0,
+            recent: Cell::new(0),
         }
     }
 
@@ -191,11 +195,19 @@ impl Cache {
 
     /// The chunk in which a piece that starts at `at` belongs; 0 where there is none yet.
     fn chunk_for(&self, at: LogicalBlock) -> usize {
-        let next = match self.chunks.len() {
-            0 | 1 => return 0,
-            _ => self.chunks.partition_point(|chunk| chunk.start <= at),
-        };
-        next.saturating_sub(1)
+        if self.chunks.len() <= 1 {
+            return 0;
+        }
+        let starts_before = |chunk: &Chunk| chunk.start <= at;
+        let recent = self.recent.get();
+        let behind = self.chunks.get(recent.saturating_add(1));
+        if self.chunks.get(recent).is_some_and(starts_before) && !behind.is_some_and(starts_before)
+        {
+            return recent;
+        }
+        let found = self.chunks.partition_point(starts_before).saturating_sub(1);
+        self.recent.set(found);
+        found
     }
 
     /// What is known about `at`.
@@ -344,15 +356,8 @@ impl Cache {
 
     /// Takes `from..to` out of all pieces. There is room for one more in the chunk of `from`.
     fn carve(&mut self, from: LogicalBlock, to: LogicalBlock) {
+        let prepared = self.chunk_for(from);
         let totals = &mut self.totals;
-        let prepared = match self.chunks.len() {
-            0 => return,
-            1 => 0,
-            _ => self
-                .chunks
-                .partition_point(|chunk| chunk.start <= from)
-                .saturating_sub(1),
-        };
         let mut c = prepared;
         while let Some(chunk) = self.chunks.get_mut(c).filter(|chunk| chunk.start < to) {
             let mut i = chunk.pieces.partition_point(|piece| piece.end() <= from);

@@ -86,6 +86,9 @@ impl Load {
 
 /// The bound: new nodes, at most.
 pub(super) fn nodes(shape: Shape, load: Load) -> u32 {
+    if load.entries == 0 {
+        return 0;
+    }
     let full = u64::from(ROOT_ENTRIES);
     let half = u64::from(shape.per_node / 2).max(1);
     let mut entries = load.entries;

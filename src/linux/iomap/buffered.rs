@@ -40,8 +40,7 @@ use kernel::error::{
 ///
 /// # Errors
 ///
-/// `EINVAL` where the file is no regular one, or the lock another inode's; `EDEADLK` with a journal handle open in this
-/// task; those of iomap.
+/// `EINVAL` where the lock is another inode's; `EDEADLK` with a journal handle open in this task; those of iomap.
 pub(crate) fn write<O: Ops>(
     iocb: &mut Kiocb<'_, O::FileSystem>,
     from: &mut IterSource<'_>,

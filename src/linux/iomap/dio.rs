@@ -54,7 +54,6 @@ use kernel::{
     error::{
         code::*,
         from_result,
-        to_result,
         Error,
         Result, //
     },
@@ -189,7 +188,9 @@ impl<W: Write> DioTable<W> {
         // SAFETY: By the function's requirements. What the VFS is told is iomap's business here.
         let iocb = unsafe { Kiocb::<<W::Ops as Ops>::FileSystem>::from_raw(iocb, 0) };
         from_result(|| {
-            to_result(error)?;
+            if error != 0 {
+                return Err(Error::from_errno(error));
+            }
             Self::end::<BATCH>(&iocb, size, flags).map_err(of_filesystem)?;
             Ok(0)
         })
@@ -254,7 +255,8 @@ fn outcome<T: FileSystem>(iocb: Kiocb<'_, T>, ret: isize) -> Outcome<'_, T> {
 /// the read is not of this sort: nothing was done then.
 fn read_block<O: Ops>(iocb: &Kiocb<'_, O::FileSystem>, to: &mut IterDest<'_>) -> Option<isize> {
     let inode = iocb.inode();
-    let len = to.len() as u64;
+    let count = to.len();
+    let len = count as u64;
     let pos = iocb.pos();
     let end = u64::try_from(pos).ok()?.checked_add(len)?;
     if !compat::READS_SIMPLE
@@ -265,7 +267,7 @@ fn read_block<O: Ops>(iocb: &Kiocb<'_, O::FileSystem>, to: &mut IterDest<'_>) ->
         return None;
     }
     // SAFETY: The request is live.
-    let ret = unsafe { bindings::kiocb_write_and_wait(iocb.as_raw(), to.len()) };
+    let ret = unsafe { bindings::kiocb_write_and_wait(iocb.as_raw(), count) };
     if ret != 0 {
         return Some(ret as isize);
     }

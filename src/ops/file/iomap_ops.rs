@@ -178,15 +178,14 @@ impl<const QUEUED: bool> Ops for Direct<QUEUED> {
         let volume = node.data().volume();
         let blocks = Blocks::touched(volume, pos, len)?;
         let end = pos.saturating_add(len);
-        let stream = end >= node.size();
         let mapping = if op.contains(Op::OVERWRITE_ONLY) || op.contains(Op::NOWAIT) {
-            Self::whole(node, blocks, op, stream, len)?
+            Self::whole(node, blocks, op, end, len)?
         } else {
             let found = node.data().snapshot().get(blocks.start, blocks.len);
             match found.filter(|found| matches!(found.state, State::Written | State::Pending)) {
                 Some(found) => found,
                 None => with_space(node.super_block(), Effort::Blocks, || {
-                    choose(node, blocks, stream)
+                    choose(node, blocks, end)
                 })?,
             }
         };
@@ -203,7 +202,7 @@ impl<const QUEUED: bool> Ops for Direct<QUEUED> {
 impl<const QUEUED: bool> Direct<QUEUED> {
     /// For a write that must not wait, or only if it has nothing to change: an `EAGAIN` after part of the request was
     /// submitted would lose that part, so there is one mapping for all of `blocks` or none.
-    fn whole(node: &Node, blocks: Blocks, op: Op, stream: bool, len: u64) -> Result<Mapping> {
+    fn whole(node: &Node, blocks: Blocks, op: Op, end: u64, len: u64) -> Result<Mapping> {
         let wait = !op.contains(Op::NOWAIT);
         let found = lookup(node, blocks, wait)?;
         if found.len < blocks.len {
@@ -213,15 +212,15 @@ impl<const QUEUED: bool> Direct<QUEUED> {
             State::Written => Ok(found),
             _ if op.contains(Op::OVERWRITE_ONLY) || !QUEUED || len > MOST_NOWAIT => Err(EAGAIN),
             State::Pending => Ok(found),
-            State::Hole | State::Delayed | State::Unwritten => choose_now(node, blocks, stream),
+            State::Hole | State::Delayed | State::Unwritten => choose_now(node, blocks, end),
         }
     }
 }
 
-/// Chooses blocks for a direct write to `blocks`, or for as many of them as there is a run for; those that it has it
-/// keeps.
-fn choose(node: &Node, blocks: Blocks, stream: bool) -> Result<Mapping> {
-    let goal = node.goal(stream);
+/// Chooses blocks for a direct write to `blocks` that ends before byte `end`, or for as many of them as there is a run
+/// for; those that it has it keeps.
+fn choose(node: &Node, blocks: Blocks, end: u64) -> Result<Mapping> {
+    let goal = node.goal(end >= node.size());
     with_core(node, |volume, core| {
         volume.with_reserves(|share| {
             core.map
@@ -232,8 +231,8 @@ fn choose(node: &Node, blocks: Blocks, stream: bool) -> Result<Mapping> {
 
 /// As [`choose`], for all of `blocks` in one run, without waiting. `EAGAIN` where that cannot be; what was chosen by
 /// then stays, for the one who tries again and waits.
-fn choose_now(node: &Node, blocks: Blocks, stream: bool) -> Result<Mapping> {
-    let goal = node.goal(stream);
+fn choose_now(node: &Node, blocks: Blocks, end: u64) -> Result<Mapping> {
+    let goal = node.goal(end >= node.size());
     let chosen = try_with_core(node, false, |volume, core| {
         core.map
             .choose_now(volume, blocks.start, blocks.len, goal, Share::Common)

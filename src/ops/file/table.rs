@@ -98,7 +98,7 @@ impl FileOperations for Regular {
     }
 
     fn write_iter<'a>(mut iocb: Kiocb<'a, Fs>, from: &mut IterSource<'_>) -> Answer<'a> {
-        if from.len() == 0 {
+        if iocb.is_empty() {
             return iocb.done(Ok(0));
         }
         let store = &iocb.inode().data().volume().store;
