@@ -38,6 +38,7 @@ use crate::disk::{CsumSeed, FileType, Ino, PhysBlock};
 use crate::map::FileMap;
 use crate::store::{Credits, Store};
 use crate::volume::Volume;
+use kernel::alloc::{flags::GFP_KERNEL, KBox};
 use kernel::error::{code::*, Result};
 use place::InodePlace;
 
@@ -95,7 +96,7 @@ pub struct Inode {
     /// The map. Empty where `plain` is there.
     pub map: FileMap,
     /// What `i_block` holds where it is no map: the target of a short symbolic link, a device number.
-    pub plain: Option<[u8; I_BLOCK_SIZE]>,
+    pub plain: Option<KBox<[u8; I_BLOCK_SIZE]>>,
 }
 
 /// What `i_block` of a new inode is.
@@ -122,7 +123,7 @@ impl Inode {
     ///
     /// # Errors
     ///
-    /// `ENAMETOOLONG` for a target that is too long; those of [`Inode::write`].
+    /// `ENAMETOOLONG` for a target that is too long; `ENOMEM`; those of [`Inode::write`].
     pub fn create<S: Store>(
         vol: &Volume<S>,
         tx: &mut S::Tx<'_>,
@@ -160,7 +161,9 @@ impl Inode {
             file_acl: None,
             extra_isize: vol.layout.want_extra_isize(),
             map: FileMap::empty(vol, ino, seed)?,
-            plain,
+            plain: plain
+                .map(|block| KBox::new(block, GFP_KERNEL))
+                .transpose()?,
         };
         inode.encode(vol, tx, attrs, true)?;
         Ok(inode)
@@ -191,7 +194,7 @@ impl Inode {
             size: self.disk_size,
             sectors: self.map.sectors(),
             flags: self.flags,
-            block: self.plain.unwrap_or(*self.map.root()),
+            block: *self.plain.as_deref().unwrap_or(self.map.root()),
             generation: self.generation,
             file_acl: self.file_acl,
             extra_isize: self.extra_isize,

@@ -7,11 +7,12 @@
 
 use super::place::InodePlace;
 use super::{Attrs, Inode};
-use crate::disk::inode::{decode_rdev, DiskInode, InodeFlags};
+use crate::disk::inode::{decode_rdev, DiskInode, InodeFlags, I_BLOCK_SIZE};
 use crate::disk::{CsumSeed, FileType, Flaw, Ino};
 use crate::map::{FileMap, Snapshot};
 use crate::store::Store;
 use crate::volume::Volume;
+use kernel::alloc::{flags::GFP_KERNEL, KBox};
 use kernel::error::{code::*, Result};
 use kernel::sync::Arc;
 
@@ -193,14 +194,30 @@ impl Checked {
         }
     }
 
-    /// The inode in memory, with `snapshot`, which is of no other.
+    /// A copy of `i_block`, where it is no map.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn plain(&self) -> Result<Option<KBox<[u8; I_BLOCK_SIZE]>>> {
+        match self.block {
+            IBlock::Plain => Ok(Some(KBox::new(self.raw.block, GFP_KERNEL)?)),
+            IBlock::Tree | IBlock::Nothing => Ok(None),
+        }
+    }
+
+    /// The inode in memory, with `snapshot`, which is of no other, and what [`Checked::plain`] gave.
     #[inline]
-    pub fn inode<S: Store>(&self, vol: &Volume<S>, snapshot: Arc<Snapshot>) -> Inode {
+    pub fn inode<S: Store>(
+        &self,
+        vol: &Volume<S>,
+        snapshot: Arc<Snapshot>,
+        plain: Option<KBox<[u8; I_BLOCK_SIZE]>>,
+    ) -> Inode {
         let raw = &self.raw;
-        let (root, plain) = match self.block {
-            IBlock::Tree => (raw.block, None),
-            IBlock::Nothing => (FileMap::EMPTY_ROOT, None),
-            IBlock::Plain => (FileMap::EMPTY_ROOT, Some(raw.block)),
+        let root = match self.block {
+            IBlock::Tree => raw.block,
+            IBlock::Plain | IBlock::Nothing => FileMap::EMPTY_ROOT,
         };
         Inode {
             ino: self.ino,
@@ -253,7 +270,7 @@ impl Inode {
     }
 
     fn made_of<S: Store>(vol: &Volume<S>, checked: &Checked) -> Result<(Self, Attrs)> {
-        let inode = checked.inode(vol, Snapshot::new()?);
+        let inode = checked.inode(vol, Snapshot::new()?, checked.plain()?);
         Ok((inode, checked.attrs()))
     }
 }

@@ -91,10 +91,10 @@ impl Emitter<'_> {
 
     /// Gives one name, whether inode and type (`DT_*`) are right or not is the caller's business. `false`
     /// where it was not taken, as always with a journal handle open in this task: it goes to memory of a user.
+    #[inline]
     pub(crate) fn emit(&mut self, name: &[u8], inode: u64, kind: EntryKind) -> bool {
         if check_no_handle().is_err() {
-            kernel::pr_err_once!("a directory cannot be listed with a journal handle open\n");
-            return false;
+            return Self::refused();
         }
         let (Ok(len), Some(actor)) = (c_int::try_from(name.len()), self.context.actor) else {
             return false;
@@ -111,6 +111,14 @@ impl Emitter<'_> {
                 kind as c_uint,
             )
         }
+    }
+
+    /// What [`emit`](Self::emit) answers to a task with a journal handle.
+    #[cold]
+    #[inline(never)]
+    fn refused() -> bool {
+        kernel::pr_err_once!("a directory cannot be listed with a journal handle open\n");
+        false
     }
 }
 

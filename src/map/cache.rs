@@ -173,9 +173,9 @@ pub(super) struct Cache {
     /// The part of [`EVICTABLE`] that is this cache's.
     counted: u32,
     /// Where [`Cache::shrink`] goes on.
-    hand: usize,
+    hand: u32,
     /// The chunk that was looked for last: one change of a map asks for the same one several times.
-    recent: Cell<usize>,
+    recent: Cell<u32>,
 }
 
 impl Cache {
@@ -199,14 +199,14 @@ impl Cache {
             return 0;
         }
         let starts_before = |chunk: &Chunk| chunk.start <= at;
-        let recent = self.recent.get();
+        let recent = self.recent.get() as usize;
         let behind = self.chunks.get(recent.saturating_add(1));
         if self.chunks.get(recent).is_some_and(starts_before) && !behind.is_some_and(starts_before)
         {
             return recent;
         }
         let found = self.chunks.partition_point(starts_before).saturating_sub(1);
-        self.recent.set(found);
+        self.recent.set(found as u32);
         found
     }
 
@@ -432,10 +432,10 @@ impl Cache {
         let mut steps = self.chunks.len();
         while steps > 0 && (before.wrapping_sub(self.totals.evictable) as usize) < nr {
             steps = steps.saturating_sub(1);
-            if self.hand >= self.chunks.len() {
+            if self.hand as usize >= self.chunks.len() {
                 self.hand = 0;
             }
-            let Some(chunk) = self.chunks.get_mut(self.hand) else {
+            let Some(chunk) = self.chunks.get_mut(self.hand as usize) else {
                 break;
             };
             let mut kept = 0;
@@ -457,7 +457,7 @@ impl Cache {
                     self.hand = self.hand.saturating_add(1);
                 }
                 None => {
-                    let _ = self.chunks.remove(self.hand);
+                    let _ = self.chunks.remove(self.hand as usize);
                 }
             }
         }

@@ -141,7 +141,8 @@ impl Data {
             created,
         };
         let in_volume = volume.clone();
-        let core = init_scope(move || Ok(checked.inode(&in_volume, snapshot)));
+        let plain = checked.plain()?;
+        let core = init_scope(move || Ok(checked.inode(&in_volume, snapshot, plain)));
         Ok(Self::with(volume, origin, core))
     }
 
