@@ -115,9 +115,8 @@ pub trait Live<S: Store> {
     /// Where blocks are best, if no other block of the file says so. `stream` where the file is being appended to.
     fn goal(&self, stream: bool) -> Goal {
         Goal {
-            near: None,
-            group: self.group(),
             stream,
+            ..Goal::in_group(self.group())
         }
     }
 }

@@ -285,11 +285,7 @@ impl FileMap {
             .layout
             .group_of(near)
             .map_or(Group::new(0), |(group, _)| group);
-        let goal = Goal {
-            near: None,
-            group,
-            stream: false,
-        };
+        let goal = Goal::in_group(group);
         // Beyond the pool only where more is removed than is outstanding.
         self.tree.alloc_nodes(
             vol,

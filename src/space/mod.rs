@@ -88,6 +88,18 @@ pub struct Goal {
     pub stream: bool,
 }
 
+impl Goal {
+    /// Anywhere, as near to the beginning of `group` as may be. What else there is to wish for is named besides.
+    #[inline]
+    pub fn in_group(group: Group) -> Self {
+        Self {
+            near: None,
+            group,
+            stream: false,
+        }
+    }
+}
+
 /// How much of the free space may be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {

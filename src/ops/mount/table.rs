@@ -152,7 +152,9 @@ impl FileSystem for Fs {
             error if error == EOPNOTSUPP => {
                 store.log(
                     Level::Error,
-                    fmt!("the root directory is not mapped by extents, which is not supported"),
+                    fmt!(
+                        "the root directory has block lists or fs-verity, which are not supported"
+                    ),
                 );
                 error
             }

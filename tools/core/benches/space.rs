@@ -36,8 +36,7 @@ fn volume(gib: u64) -> Vol {
 fn goal(near: Option<u64>) -> Goal {
     Goal {
         near: near.map(PhysBlock::new),
-        group: Group::new(1),
-        stream: false,
+        ..Goal::in_group(Group::new(1))
     }
 }
 

@@ -396,8 +396,8 @@ fn streams_do_not_interleave() {
             for file in &mut files {
                 let goal = Goal {
                     near: file.last().map(Run::end),
-                    group: Group::new(0),
                     stream: round > 0 || begins,
+                    ..anywhere()
                 };
                 let got = vol
                     .space

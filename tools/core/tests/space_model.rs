@@ -172,8 +172,8 @@ fn play(mkfs: Mkfs, ops: &[Op]) {
                 let near = near.map(|n| PhysBlock::new(n.into()));
                 let goal = Goal {
                     near,
-                    group: Group::new(group),
                     stream,
+                    ..Goal::in_group(Group::new(group))
                 };
                 let available = model.available();
                 let (claim, most) = match claim {

@@ -71,8 +71,8 @@ fn blocks() {
                     let near = PhysBlock::new(random.below(12 << 10).into());
                     let goal = Goal {
                         near: (random.below(2) == 0).then_some(near),
-                        group: Group::new(random.below(6)),
                         stream: random.below(2) == 0,
+                        ..Goal::in_group(Group::new(random.below(6)))
                     };
                     let want = random.below(600) + 1;
                     let reserved = vol.space.reserve(want, 0, Share::Common).is_ok();

@@ -22,11 +22,7 @@ pub fn block(nr: u32) -> LogicalBlock {
 }
 
 pub fn goal() -> Goal {
-    Goal {
-        near: None,
-        group: Group::new(0),
-        stream: false,
-    }
+    Goal::in_group(Group::new(0))
 }
 
 /// Makes empty files with debugfs; gives their inode numbers.

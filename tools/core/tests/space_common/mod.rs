@@ -61,11 +61,7 @@ pub fn kinds() -> Vec<(&'static str, Mkfs)> {
 }
 
 pub fn anywhere() -> Goal {
-    Goal {
-        near: None,
-        group: Group::new(0),
-        stream: false,
-    }
+    Goal::in_group(Group::new(0))
 }
 
 pub fn near(block: u64) -> Goal {
