@@ -140,6 +140,14 @@ pub enum Rule {
     InUseFirst,
     /// The super block says that there is nothing in the journal, when there is nothing any more.
     CleanLast,
+    /// A file that is synchronised waits for the commit of what was changed last.
+    CommitOnSync,
+    /// So does a directory.
+    CommitOnDirSync,
+    /// The device writes out its cache where no commit that is waited for makes it do so.
+    FlushOnSync,
+    /// Data is taken for durable once it is on the device only if what leads to it has committed.
+    CommitOnDsync,
 }
 
 /// What an error is about, as far as that is known: for its line in the log, and its record in the super block.

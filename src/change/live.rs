@@ -78,6 +78,15 @@ pub trait Live<S: Store> {
     /// Sets the size in memory, in bytes.
     fn set_size(&self, size: u64);
 
+    /// The size on disk, in bytes, as it was when the map lock was given up last.
+    fn disk_size_hint(&self) -> u64;
+
+    /// Whether the file reaches to byte `end`, in memory and on disk.
+    #[inline]
+    fn is_within(&self, end: u64) -> bool {
+        end <= self.size().min(self.disk_size_hint())
+    }
+
     /// What the file occupies has changed, in units of 512 bytes: for `stat`.
     fn set_sectors(&self, sectors: u64);
 
@@ -99,6 +108,10 @@ pub trait Live<S: Store> {
     /// Transaction `tid` changes `part` of the inode. Called before others can see the change, so that whoever sees it
     /// finds here what makes it durable.
     fn note_transaction(&self, tid: Tid, part: InodePart);
+
+    /// The last transaction that was noted for `part`: without it data is not found, or for [`InodePart::Attributes`] the
+    /// one without which the inode is not as it is.
+    fn noted_transaction(&self, part: InodePart) -> Tid;
 
     /// Whether it is known that no block behind the end of the file has data; from now on it is, or it is not any more.
     fn note_clean_end(&self, clean: bool);

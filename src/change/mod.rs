@@ -13,6 +13,7 @@
 //! | [`rename`](mod@rename) | `rename` in all its forms |
 //! | [`publish`](mod@publish) | data is on the device: the file shows it |
 //! | [`resize`] | the size changes, blocks are cut off |
+//! | [`sync`] | what makes a change durable |
 //! | [`free`](mod@free) | an inode without links goes away |
 //! | [`recover`] | what a crash has left: orphans |
 //! | [`mount`](mod@mount) | mount and unmount: the journal, the super block |
@@ -20,7 +21,7 @@
 //!
 //! The module calls these from the VFS's operations (`ops`), the simulation and the fuzzer call them on the host
 //! (`tools/sim`, `tools/fuzz`): what is simulated is what ships. Left to the caller are the locks of the VFS, the page
-//! cache, waiting for I/O, making a change durable, and another attempt where there was no space.
+//! cache, waiting for I/O and for commits, and another attempt where there was no space.
 //!
 //! # Transactions
 //!
@@ -47,6 +48,7 @@ pub mod recover;
 pub mod rename;
 pub mod reservation;
 pub mod resize;
+pub mod sync;
 
 pub use dir::Dir;
 pub use live::{InodePart, Live, Newborn};

@@ -4,27 +4,27 @@
 //!
 //! The data of a file is written back first, which maps what was not mapped yet: by the time that writeback has ended,
 //! the changes that show the data are in a transaction, whose number the inode keeps. Then that transaction is
-//! committed. Where nothing of the inode is uncommitted, only the device's cache has to be flushed.
+//! committed. Where nothing of the inode is uncommitted, only the device's cache has to be flushed
+//! ([`sync`](mod@crate::change::sync)).
 //!
 //! # Locks
 //!
 //! No handle is open in the task, and no map lock held: a commit waits for the handles of others.
 
 use super::{Fs, Node};
+use crate::change::{sync, InodePart};
 use crate::linux::file::File;
-use crate::store::Tid;
 use kernel::error::Result;
 
 /// `fsync(2)`, and `fdatasync(2)` if `data_only`.
 pub(crate) fn fsync(file: File<'_, Fs>, start: i64, end: i64, data_only: bool) -> Result {
     let node = file.inode();
     file.write_and_wait(start, end)?;
-    let data = node.data();
     let committed = commit(
         node,
         match data_only {
-            true => data.data_tid(),
-            false => data.sync_tid(),
+            true => InodePart::Data,
+            false => InodePart::Attributes,
         },
     );
     // An error of writeback that came meanwhile.
@@ -34,7 +34,7 @@ pub(crate) fn fsync(file: File<'_, Fs>, start: i64, end: i64, data_only: bool) -
 
 /// Makes the last change of the inode durable; in a directory, names are data.
 pub(crate) fn inode(node: &Node) -> Result {
-    commit(node, node.data().sync_tid())
+    commit(node, InodePart::Attributes)
 }
 
 /// Makes what was done to the names of a directory durable, where the directory or the mount wants that.
@@ -53,6 +53,7 @@ pub(crate) fn attributes(node: &Node) -> Result {
     }
 }
 
-fn commit(node: &Node, tid: Tid) -> Result {
-    node.super_block().data().mounted.commit(tid)
+fn commit(node: &Node, part: InodePart) -> Result {
+    let needed = sync::transaction(node, part);
+    node.super_block().data().mounted.commit(needed)
 }

@@ -30,7 +30,7 @@ impl dio::Write for DirectWrite {
     type BatchOps = super::iomap_ops::Direct<true>;
 
     fn is_within(node: &Node, end: u64) -> bool {
-        node.data().is_within(node, end)
+        Live::is_within(node, end)
     }
 
     fn is_done(node: &Node, written: &dio::Written) -> bool {
@@ -132,6 +132,6 @@ impl Writeback for PageCache {
     }
 
     fn extends(node: &Node, end: u64) -> bool {
-        end > node.data().disk_size_hint()
+        end > node.disk_size_hint()
     }
 }

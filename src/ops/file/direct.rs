@@ -28,6 +28,7 @@ use super::{
     cached,
     checks::{prepare, Need},
 };
+use crate::change::Live;
 use crate::linux::file::{Answer, IterDest, IterSource, Kiocb};
 use crate::linux::iomap::dio::{self, Flags, Outcome};
 use crate::linux::lock::Held;
@@ -86,7 +87,7 @@ fn write_direct<'a>(
     let zeroes = parts && end >= size;
     // Where data was written to the page cache only, the size on disk is still to follow. iomap completes a plain
     // overwrite where it cannot: it is waited for.
-    let behind_disk = end <= size && end > node.data().disk_size_hint();
+    let behind_disk = end <= size && end > node.disk_size_hint();
     if !exclusive && (zeroes || behind_disk || end > size && splits_page(size, block)) {
         return Tried::Exclusive(iocb);
     }

@@ -17,9 +17,10 @@
 //! No handle is taken here (law 1 of ARCHITECTURE.md: a folio may be locked), only the map lock.
 
 use super::lookup::{lookup, lookup_locked, to_map, try_with_core, unchanged, with_core, Blocks};
-use crate::change::Live;
+use crate::change::{sync, Live};
 use crate::linux::fiemap::ExtentInfo;
 use crate::linux::iomap::{self, Done, Extent, Map, MapFlags, Op, Ops};
+use crate::linux::jbd2::Journal;
 use crate::map::{Mapping, State};
 use crate::ops::reclaim::{with_space, Effort};
 use crate::ops::{Fs, Node};
@@ -190,10 +191,10 @@ impl<const QUEUED: bool> Ops for Direct<QUEUED> {
             }
         };
         // A mapping that is not durable, or a size that will change, rules out the FUA shortcut of O_DSYNC.
-        let flags = if !node.data().is_within(node, end) || !node.data().is_map_durable() {
-            MapFlags::DIRTY
-        } else {
-            MapFlags::NONE
+        let committed = || volume.store.journal().map(Journal::committed_tid);
+        let flags = match sync::is_found(node, end, committed) {
+            true => MapFlags::NONE,
+            false => MapFlags::DIRTY,
         };
         to_map(volume, &mapping, flags)
     }

@@ -16,11 +16,11 @@ use crate::disk::{CsumSeed, FileType, Group, Ino};
 use crate::inode::{self, Checked};
 use crate::linux::memalloc::NofsScope;
 use crate::map::Snapshot;
-use crate::ops::{Node, Volume};
-use crate::store::{tid_geq, Store, Tid};
+use crate::ops::Volume;
+use crate::store::Store;
 use core::ops::{Deref, DerefMut};
 use kernel::prelude::*;
-use kernel::sync::atomic::{Acquire, Atomic, Relaxed, Release};
+use kernel::sync::atomic::{Atomic, Relaxed, Release};
 use kernel::sync::{new_mutex, Arc, Mutex, MutexGuard};
 use pin_init::init_scope;
 
@@ -215,16 +215,6 @@ impl Data {
         InodeFlags::from_bits(self.flags.load(Relaxed))
     }
 
-    /// The size on disk; it may be changing.
-    pub(crate) fn disk_size_hint(&self) -> u64 {
-        self.disk_size.load(Acquire)
-    }
-
-    /// Whether the file reaches to byte `end`, in memory and on disk.
-    pub(crate) fn is_within(&self, node: &Node, end: u64) -> bool {
-        end <= node.size().min(self.disk_size_hint())
-    }
-
     /// Whether it is known that no block behind the end of the file has data.
     pub(crate) fn has_clean_end(&self) -> bool {
         self.clean_end.load(Relaxed)
@@ -238,23 +228,5 @@ impl Data {
     /// Whether all that the file had was cut off since this was asked last.
     pub(crate) fn take_emptied(&self) -> bool {
         self.emptied.load(Relaxed) && self.emptied.xchg(false, Relaxed)
-    }
-
-    /// The transaction that must be durable for the inode to be.
-    pub(crate) fn sync_tid(&self) -> Tid {
-        self.sync_tid.load(Relaxed)
-    }
-
-    /// The transaction that must be durable for all data to be found.
-    pub(crate) fn data_tid(&self) -> Tid {
-        self.data_tid.load(Relaxed)
-    }
-
-    /// Whether all data will be found after a crash, once it is on the device.
-    pub(crate) fn is_map_durable(&self) -> bool {
-        match self.volume.store.journal() {
-            Some(journal) => tid_geq(journal.committed_tid(), self.data_tid()),
-            None => true,
-        }
     }
 }

@@ -18,7 +18,7 @@ use crate::names::{Known, Params};
 use crate::ops::{Core, Fs, JournalStore, Node, Orphans, Volume};
 use crate::store::Tid;
 use kernel::prelude::*;
-use kernel::sync::atomic::Relaxed;
+use kernel::sync::atomic::{Acquire, Relaxed};
 
 impl Live<JournalStore> for Node {
     type MapLock<'a> = MapLock<'a>;
@@ -94,6 +94,10 @@ impl Live<JournalStore> for Node {
         Common::set_size(self, size);
     }
 
+    fn disk_size_hint(&self) -> u64 {
+        self.data().disk_size.load(Acquire)
+    }
+
     fn set_sectors(&self, sectors: u64) {
         self.set_blocks(sectors);
     }
@@ -131,6 +135,14 @@ impl Live<JournalStore> for Node {
         data.sync_tid.store(tid, Relaxed);
         if part == InodePart::Data {
             data.data_tid.store(tid, Relaxed);
+        }
+    }
+
+    fn noted_transaction(&self, part: InodePart) -> Tid {
+        let data = self.data();
+        match part {
+            InodePart::Attributes => data.sync_tid.load(Relaxed),
+            InodePart::Data => data.data_tid.load(Relaxed),
         }
     }
 

@@ -21,6 +21,7 @@ use super::options::Options;
 use super::store::{Client, JournalStore};
 use super::superblock::{self, Written};
 use crate::change::mount::{self, plan, Plan, Wish};
+use crate::change::sync;
 use crate::disk::superblock::{RawSuper, STATE_ERROR, STATE_VALID, SUPER_MAGIC, SUPER_OFFSET};
 use crate::disk::{Flaw, Layout};
 use crate::inode::JournalMap;
@@ -333,23 +334,30 @@ impl Mounted {
             let _ = journal.start_commit();
             return Ok(());
         }
-        let flush = journal.has_barrier() && !journal.will_flush(journal.latest_tid());
+        let plan = self.plan_sync(journal, Some(journal.latest_tid()));
         let result = match journal.start_commit() {
             Some(tid) => journal.wait_commit(tid),
             None => Ok(()),
         };
-        self.committed(result, journal.is_aborted(), flush)
+        self.committed(result, journal.is_aborted(), plan.flush)
+    }
+
+    /// What makes transaction `tid` durable, and the data that was written to the device before.
+    fn plan_sync(&self, journal: &Journal<Client>, tid: Option<Tid>) -> sync::Plan {
+        let will_flush = |tid| journal.will_flush(tid);
+        sync::plan(&self.volume.store, tid, journal.has_barrier(), will_flush)
     }
 
     /// Makes transaction `tid` durable, and the data that was written to the device before: the part of `fsync()`
     /// that comes after writing out the file. `tid` is one that this mount gave out.
-    pub(crate) fn commit(&self, tid: Tid) -> Result {
+    pub(crate) fn commit(&self, tid: Option<Tid>) -> Result {
         let Some(journal) = self.journal_in_use()? else {
             return Ok(());
         };
-        let flush = journal.has_barrier() && !journal.will_flush(tid);
+        let plan = self.plan_sync(journal, tid);
+        let result = plan.commit.map_or(Ok(()), |tid| journal.complete(tid));
 
-        self.committed(journal.complete(tid), journal.is_aborted(), flush)
+        self.committed(result, journal.is_aborted(), plan.flush)
     }
 
     /// What waiting for a commit comes to, which gave `result`; `aborted` is how the journal was after it. With `flush`

@@ -97,6 +97,10 @@ impl Broken {
             Rule::NoGiveUp => store::Rule::GiveUp,
             Rule::NotInUse => store::Rule::InUseFirst,
             Rule::CleanEarly => store::Rule::CleanLast,
+            Rule::NoCommitOnSync => store::Rule::CommitOnSync,
+            Rule::NoCommitOnDirSync => store::Rule::CommitOnDirSync,
+            Rule::NoFlushOnSync => store::Rule::FlushOnSync,
+            Rule::NoCommitOnDsync => store::Rule::CommitOnDsync,
             _ => return None,
         })
     }

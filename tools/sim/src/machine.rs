@@ -21,7 +21,7 @@ impl Sim {
             }
         }
         let latest = self.mount.vol.store.running();
-        self.commit(latest, false);
+        self.commit(Some(latest));
         let now = self.world.trace.now();
         self.world.history.synced(now);
         self.promise();

@@ -145,8 +145,13 @@ impl World {
         sequence
     }
 
+    /// The last transaction that has committed.
+    pub fn committed(&self) -> Tid {
+        self.committed
+    }
+
     /// Whether transaction `tid` has committed.
-    pub fn has(&self, tid: Tid) -> bool {
+    fn has(&self, tid: Tid) -> bool {
         tid_geq(self.committed, tid)
     }
 
@@ -242,18 +247,23 @@ impl World {
         self.catch_up(mount);
     }
 
-    /// Commits transaction `tid` if it has not, and waits for it. Gives whether a commit block was written, and so all
-    /// data flushed that had been done.
-    pub fn commit(&mut self, mount: &Mount, tid: Tid) -> bool {
-        let before = self.journal.committed();
+    /// Whether a commit block is still to be written by the time that transaction `tid` has committed: that is done
+    /// behind a flush of all data that is on the device.
+    pub fn will_flush(&self, mount: &Mount, tid: Tid) -> bool {
+        let store = &mount.vol.store;
+        let changed = || !store.changed_blocks().is_empty() || !store.revoked().is_empty();
+        !self.has(tid) && (self.journal.is_writing() || tid_geq(tid, store.running()) && changed())
+    }
+
+    /// Commits transaction `tid` if it has not, and waits for it.
+    pub fn commit(&mut self, mount: &Mount, tid: Tid) {
         if self.has(tid) {
-            return false;
+            return;
         }
         if tid_geq(tid, mount.vol.store.running()) {
             self.close(mount);
         }
         self.finish_writing(mount);
-        self.journal.committed() != before
     }
 
     /// Writes up to `count` committed blocks to their places, beginning somewhere.

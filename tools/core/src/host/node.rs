@@ -30,6 +30,7 @@ pub struct Node {
     inode: RefCell<Inode>,
     attrs: Cell<Attrs>,
     size: Cell<u64>,
+    disk_size: Cell<u64>,
     flags: Cell<InodeFlags>,
     known: Cell<Known>,
     sync_tid: Cell<Tid>,
@@ -78,6 +79,7 @@ impl Node {
             snapshot: inode.map.snapshot().clone(),
             attrs: Cell::new(attrs),
             size: Cell::new(inode.disk_size),
+            disk_size: Cell::new(inode.disk_size),
             flags: Cell::new(inode.flags),
             inode: RefCell::new(inode),
             known: Cell::new(Known::default()),
@@ -92,26 +94,6 @@ impl Node {
     /// The volume that it is in, with all that is in memory of it.
     pub fn mounted(&self) -> &Rc<Mounted> {
         &self.mounted
-    }
-
-    /// Whether the file reaches to byte `end`, in memory and on disk.
-    pub fn is_within(&self, end: u64) -> bool {
-        end <= self.size.get().min(self.disk_size())
-    }
-
-    /// The size on disk, in bytes.
-    pub fn disk_size(&self) -> u64 {
-        self.inode.borrow().disk_size
-    }
-
-    /// The transaction of the last change of any kind.
-    pub fn sync_tid(&self) -> Tid {
-        self.sync_tid.get()
-    }
-
-    /// The transaction of the last change without which data cannot be found.
-    pub fn data_tid(&self) -> Tid {
-        self.data_tid.get()
     }
 
     /// The inode leaves memory: gives back what it has there only. There is no I/O in flight.
@@ -143,6 +125,7 @@ impl DerefMut for MapLock<'_> {
 
 impl Drop for MapLock<'_> {
     fn drop(&mut self) {
+        self.node.disk_size.set(self.inode.disk_size);
         self.node.flags.set(self.inode.flags);
     }
 }
@@ -215,6 +198,10 @@ impl Live<HostStore> for Node {
         self.size.set(size);
     }
 
+    fn disk_size_hint(&self) -> u64 {
+        self.disk_size.get()
+    }
+
     fn set_sectors(&self, _sectors: u64) {}
 
     fn version(&self) -> u64 {
@@ -254,6 +241,13 @@ impl Live<HostStore> for Node {
         self.sync_tid.set(tid);
         if part == InodePart::Data {
             self.data_tid.set(tid);
+        }
+    }
+
+    fn noted_transaction(&self, part: InodePart) -> Tid {
+        match part {
+            InodePart::Attributes => self.sync_tid.get(),
+            InodePart::Data => self.data_tid.get(),
         }
     }
 

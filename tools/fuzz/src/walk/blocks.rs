@@ -20,7 +20,7 @@ impl Visit<'_> {
 
     /// A block of the file to begin with: where it ends, somewhere in it, or far behind.
     fn some_block(&mut self, node: &Node) -> u32 {
-        let size = node.disk_size();
+        let size = node.disk_size_hint();
         let end = self.fs.vol.layout.block_size().blocks_for(size);
         let end = u32::try_from(end).unwrap_or(u32::MAX);
         let most = self.most_blocks();

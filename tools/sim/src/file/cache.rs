@@ -268,7 +268,7 @@ impl Sim {
 
     /// Writeback is told of what it has to do at the end, if there is anything.
     fn submit_cached(&mut self, node: &Shared, mut flight: Flight) {
-        let told = flight.unwritten || flight.end > node.disk_size();
+        let told = flight.unwritten || flight.end > node.disk_size_hint();
         flight.way = Way::Cache { told };
         self.submit(node, flight);
     }

@@ -8,7 +8,7 @@ use crate::broken::Rule;
 use crate::model;
 use crate::mount::Shared;
 use crate::sim::Sim;
-use iomapfs_core::change::Live;
+use iomapfs_core::change::{sync, Live};
 use iomapfs_core::disk::LogicalBlock;
 use iomapfs_core::map::{Mapping, State};
 use iomapfs_core::space::Share;
@@ -202,10 +202,9 @@ impl Sim {
     fn write_piece(&mut self, node: &Shared, mapping: &Mapping, request: &mut Request) {
         let phys = mapping.phys.expect("it was chosen");
         let new = mapping.state != State::Written;
-        let (size, data_tid) = (node.size(), node.data_tid());
-        let known = self.world.has(data_tid) || self.broken.is(Rule::NoCommitOnDsync);
-        let within = node.is_within(request.end);
-        request.through &= !new && within && known;
+        let size = node.size();
+        let found = sync::is_found(&**node, request.end, || Some(self.world.committed()));
+        request.through &= !new && found;
         request.unwritten |= new;
         request.pieces += 1;
         for at in mapping.start.get()..mapping.end().get() {

@@ -6,7 +6,7 @@ use crate::broken::Rule;
 use crate::mount::Shared;
 use crate::sim::Sim;
 use iomapfs_core::change::publish::{publish, WrittenData};
-use iomapfs_core::change::resize;
+use iomapfs_core::change::{resize, Live};
 use iomapfs_core::map::State;
 
 /// Who is told when data is on the device.
@@ -71,7 +71,7 @@ impl Flight {
 impl Sim {
     /// Data is on its way.
     pub(super) fn submit(&mut self, node: &Shared, mut flight: Flight) {
-        if self.broken.is(Rule::SizeBeforeData) && flight.end > node.disk_size() {
+        if self.broken.is(Rule::SizeBeforeData) && flight.end > node.disk_size_hint() {
             resize::grow(&**node, flight.end).expect("the journal is alive");
             self.world.catch_up(&self.mount);
         }
@@ -141,7 +141,7 @@ impl Sim {
             }
             at = found.end().get();
         }
-        flight.end <= node.disk_size()
+        flight.end <= node.disk_size_hint()
     }
 
     /// The data of flight number `i` is on the device, and of others of the file as `others` says, one bit for each.

@@ -51,7 +51,7 @@ impl Sim {
             rest > 0 && self.zero_range(node, new, self.byte_of(at + 1))
         };
         self.cut_shadow(ino, new.min(old));
-        let disk_size = node.disk_size();
+        let disk_size = node.disk_size_hint();
         if new > disk_size && (zeroed || old != disk_size) {
             let (from, to) = (self.split(disk_size).0, self.blocks_for(new));
             self.write_and_wait(node, from, to);

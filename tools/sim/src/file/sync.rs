@@ -2,10 +2,9 @@
 
 //! Making files and directories durable. What is promised is what a user can see, and not what the inodes note.
 
-use crate::broken::Rule;
 use crate::mount::Shared;
 use crate::sim::Sim;
-use iomapfs_core::change::Live;
+use iomapfs_core::change::{sync, InodePart, Live};
 use iomapfs_core::store::Tid;
 
 impl Sim {
@@ -23,11 +22,13 @@ impl Sim {
             true => now.finds_same(then),
             false => now.is_same(then),
         });
-        let tid = match data_only {
-            true => node.data_tid(),
-            false => node.sync_tid(),
-        };
-        self.commit(tid, self.broken.is(Rule::NoCommitOnSync));
+        self.commit(sync::transaction(
+            &**node,
+            match data_only {
+                true => InodePart::Data,
+                false => InodePart::Attributes,
+            },
+        ));
         let now = self.world.trace.now();
         if let Some(inode) = self.world.model.get(&ino) {
             inode.synced.borrow_mut().push(now);
@@ -38,18 +39,21 @@ impl Sim {
     /// `fsync` of a directory: the names in it stay.
     pub fn fsync_dir(&mut self, ino: u32) {
         let needed = self.world.needed(ino, |now, then| now.is_same(then));
-        let tid = self.node(ino).sync_tid();
-        self.commit(tid, self.broken.is(Rule::NoCommitOnDirSync));
+        let tid = sync::transaction(&*self.node(ino), InodePart::Attributes);
+        self.commit(tid);
         let now = self.world.trace.now();
         self.world.history.promise(now, needed);
     }
 
-    /// Makes a transaction durable, and all data that is on the device, unless `skipped`.
-    pub(crate) fn commit(&mut self, tid: Tid, skipped: bool) {
+    /// Makes a transaction durable, and all data that is on the device.
+    pub(crate) fn commit(&mut self, tid: Option<Tid>) {
         let mount = self.mount.clone();
-        // The commit block is written behind a flush: another one is needed where there is none.
-        let flushed = skipped || self.world.commit(&mount, tid);
-        if !flushed && !self.broken.is(Rule::NoFlushOnSync) {
+        let will_flush = |tid| self.world.will_flush(&mount, tid);
+        let plan = sync::plan(&mount.vol.store, tid, true, will_flush);
+        if let Some(tid) = plan.commit {
+            self.world.commit(&mount, tid);
+        }
+        if plan.flush {
             self.world.trace.flush();
         }
     }
