@@ -148,6 +148,10 @@ pub enum Rule {
     FlushOnSync,
     /// Data is taken for durable once it is on the device only if what leads to it has committed.
     CommitOnDsync,
+    /// The size on disk goes up when the data is on the device, and not before.
+    SizeAfterData,
+    /// A file shows blocks when their data is on the device, and not before.
+    MapAfterData,
 }
 
 /// What an error is about, as far as that is known: for its line in the log, and its record in the super block.

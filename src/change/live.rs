@@ -109,8 +109,8 @@ pub trait Live<S: Store> {
     /// finds here what makes it durable.
     fn note_transaction(&self, tid: Tid, part: InodePart);
 
-    /// The last transaction that was noted for `part`: without it data is not found, or for [`InodePart::Attributes`] the
-    /// one without which the inode is not as it is.
+    /// The last transaction that was noted for `part`. A change of [`InodePart::Data`] is one of
+    /// [`InodePart::Attributes`], too.
     fn noted_transaction(&self, part: InodePart) -> Tid;
 
     /// Whether it is known that no block behind the end of the file has data; from now on it is, or it is not any more.

@@ -12,7 +12,7 @@
 //! handles, whose owners may wait for the map lock.
 
 use super::live::{InodePart, Live};
-use super::{reservation, write_noted};
+use super::{reservation, resize, write_noted};
 use crate::disk::LogicalBlock;
 use crate::map::{Progress, State};
 use crate::store::{Rule, Store, Transaction};
@@ -30,6 +30,44 @@ pub struct WrittenData {
     /// Whether the size in memory goes up with that on disk: for direct writes. It went up already when the page cache
     /// was written.
     pub direct: bool,
+}
+
+/// The data of `written` is on its way to the device: whether there will be anything to [`publish`](fn@publish) when it
+/// is there. Until then the file shows nothing of it.
+pub fn is_due<S: Store, L: Live<S>>(live: &L, written: &WrittenData) -> bool {
+    let store = &live.volume().store;
+    if store.breaks(Rule::MapAfterData) {
+        return publish(live, &mut None, written).is_err();
+    }
+    if store.breaks(Rule::SizeAfterData) && written.end > live.disk_size_hint() {
+        return resize::grow(live, written.end).is_err() || written.unwritten;
+    }
+    written.unwritten || written.end > live.disk_size_hint()
+}
+
+/// Whether the file shows all of `written` already, as written and within its size on disk.
+///
+/// # Errors
+///
+/// Those of [`FileMap::lookup`](crate::map::FileMap::lookup); `EFBIG`.
+pub fn is_shown<S: Store, L: Live<S>>(live: &L, written: &WrittenData) -> Result<bool> {
+    let volume = live.volume();
+    let size = volume.layout.block_size();
+    let mut at = LogicalBlock::holding(size, written.pos).ok_or(EFBIG)?;
+    let to = LogicalBlock::first_behind(size, written.end);
+    let mut inode = live.map_lock();
+    while at < to {
+        let len = to.saturating_distance_from(at);
+        let found = match inode.map.lookup_cached(at, len) {
+            Some(found) => found,
+            None => inode.map.lookup(volume, at, len)?,
+        };
+        if found.state != State::Written {
+            return Ok(false);
+        }
+        at = found.end();
+    }
+    Ok(written.end <= inode.disk_size)
 }
 
 /// Makes the file show `written` in the transaction that is open or in new ones.

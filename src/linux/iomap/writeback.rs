@@ -29,8 +29,8 @@
 //!         inode.data().give_back(pos, end);
 //!     }
 //!
-//!     fn extends(inode: &INode<MyFs>, end: u64) -> bool {
-//!         end > inode.data().disk_size()
+//!     fn is_due(inode: &INode<MyFs>, range: &Range) -> bool {
+//!         range.unwritten || range.end() > inode.data().disk_size()
 //!     }
 //! }
 //! ```
@@ -75,9 +75,9 @@ pub(crate) trait Writeback: Sized + 'static {
     /// Bytes `pos..end` of a locked folio, no longer dirty, cannot be written: drops their reservation.
     fn discard(inode: &INode<Self::FileSystem>, pos: u64, end: u64);
 
-    /// Whether data that ends at byte `end` needs [`FileSystem::complete_writes`] although its blocks are mapped
-    /// already: where the size on disk is smaller.
-    fn extends(inode: &INode<Self::FileSystem>, end: u64) -> bool;
+    /// Whether `range`, which is on its way to the device, needs [`FileSystem::complete_writes`] when it is there: where
+    /// its blocks were unwritten, or the size on disk is smaller.
+    fn is_due(inode: &INode<Self::FileSystem>, range: &ioend::Range) -> bool;
 }
 
 struct WritebackTable<W>(PhantomData<W>);
@@ -158,7 +158,7 @@ impl<W: Writeback> WritebackTable<W> {
         let range = unsafe { ioend::range_of(ioend) };
         // SAFETY: By the function's requirements.
         let wants_task = unsafe { compat::wants_task(ioend) };
-        if range.unwritten || W::extends(inode, range.end()) || wants_task {
+        if W::is_due(inode, &range) || wants_task {
             // SAFETY: By the function's requirements: the ioend is ours to change.
             let bio = unsafe { &raw mut (*ioend).io_bio };
             // SAFETY: As above. The function is for ioends of an inode of this filesystem.

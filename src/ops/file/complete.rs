@@ -9,10 +9,10 @@
 
 use super::iomap_ops::discard_delayed;
 use super::lookup::{lookup_locked, to_map, unchanged, with_core, Blocks, MAX_RUN};
-use crate::change::publish::{publish, WrittenData};
+use crate::change::publish::{is_due, is_shown, publish, WrittenData};
 use crate::change::Live;
 use crate::linux::iomap::dio;
-use crate::linux::iomap::ioend::{Batch, Writer};
+use crate::linux::iomap::ioend::{Batch, Range, Writer};
 use crate::linux::iomap::writeback::Writeback;
 use crate::linux::iomap::{Map, MapFlags};
 use crate::linux::memalloc::NofsScope;
@@ -20,7 +20,7 @@ use crate::map::State;
 use crate::ops::{Fs, Node};
 use crate::space::Share;
 use crate::store::Store;
-use kernel::error::{Error, Result};
+use kernel::error::Result;
 
 /// Direct writes.
 pub(crate) struct DirectWrite;
@@ -34,34 +34,34 @@ impl dio::Write for DirectWrite {
     }
 
     fn is_done(node: &Node, written: &dio::Written) -> bool {
-        with_core(node, |volume, core| {
-            let mut left = Blocks::touched(volume, written.pos, written.len)?;
-            loop {
-                let found = lookup_locked(volume, core, left, true)?;
-                if found.state != State::Written {
-                    return Ok(false);
-                }
-                if found.end() >= left.end() {
-                    return Ok(written.pos.saturating_add(written.len) <= core.disk_size);
-                }
-                left.len = left.end().saturating_distance_from(found.end());
-                left.start = found.end();
-            }
-        })
-        // Then the same error comes up again where it can be reported.
-        .unwrap_or_else(|_: Error| false)
+        // After an error the same one comes up again where it can be reported.
+        is_shown(node, &direct(written)).unwrap_or(false)
     }
 
     fn end_io(node: &Node, written: &dio::Written) -> Result {
-        let written = WrittenData {
-            pos: written.pos,
-            end: written.pos.saturating_add(written.len),
-            unwritten: written.unwritten,
-            direct: true,
-        };
         let _nofs = NofsScope::enter();
         let mut handle = None;
-        publish(node, &mut handle, &written)
+        publish(node, &mut handle, &direct(written))
+    }
+}
+
+/// What a direct write has written.
+fn direct(written: &dio::Written) -> WrittenData {
+    WrittenData {
+        pos: written.pos,
+        end: written.pos.saturating_add(written.len),
+        unwritten: written.unwritten,
+        direct: true,
+    }
+}
+
+/// What one or several writes have written that are completed together.
+fn collected(range: &Range) -> WrittenData {
+    WrittenData {
+        pos: range.pos,
+        end: range.end(),
+        unwritten: range.unwritten,
+        direct: range.writer == Writer::Direct,
     }
 }
 
@@ -74,12 +74,7 @@ pub(crate) fn complete_writes(node: &Node, batch: &mut Batch<'_>) {
     // Nobody would write it again: for want of memory it would be lost. It is not waited for within a transaction,
     // the commit of which may be what gives some back.
     batch.each(|range| {
-        let written = WrittenData {
-            pos: range.pos,
-            end: range.end(),
-            unwritten: range.unwritten,
-            direct: range.writer == Writer::Direct,
-        };
+        let written = collected(&range);
         store.insist(|| publish(node, &mut handle, &written).inspect_err(|_| handle = None))
     });
 }
@@ -131,7 +126,7 @@ impl Writeback for PageCache {
         discard_delayed(node, pos, end);
     }
 
-    fn extends(node: &Node, end: u64) -> bool {
-        end > node.disk_size_hint()
+    fn is_due(node: &Node, range: &Range) -> bool {
+        is_due(node, &collected(range))
     }
 }

@@ -94,6 +94,7 @@ impl Live<JournalStore> for Node {
         Common::set_size(self, size);
     }
 
+    #[inline]
     fn disk_size_hint(&self) -> u64 {
         self.data().disk_size.load(Acquire)
     }
@@ -138,6 +139,7 @@ impl Live<JournalStore> for Node {
         }
     }
 
+    #[inline]
     fn noted_transaction(&self, part: InodePart) -> Tid {
         let data = self.data();
         match part {

@@ -18,9 +18,9 @@ pub enum Rule {
     NoFlushBeforeTail,
     /// A freed block can be used again before the transaction that freed it has committed.
     EarlyReuse,
-    /// Blocks are mapped before their data is on the device.
+    /// Blocks of the page cache are mapped before their data is on the device.
     MapBeforeData,
-    /// The size on disk is raised when a write begins.
+    /// The size on disk is raised when writeback begins.
     SizeBeforeData,
     /// `fsync` does not wait for the commit.
     NoCommitOnSync,
@@ -100,6 +100,8 @@ impl Broken {
             Rule::NoCommitOnSync => store::Rule::CommitOnSync,
             Rule::NoCommitOnDirSync => store::Rule::CommitOnDirSync,
             Rule::NoFlushOnSync => store::Rule::FlushOnSync,
+            Rule::SizeBeforeData => store::Rule::SizeAfterData,
+            Rule::MapBeforeData => store::Rule::MapAfterData,
             Rule::NoCommitOnDsync => store::Rule::CommitOnDsync,
             _ => return None,
         })

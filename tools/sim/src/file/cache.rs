@@ -8,6 +8,7 @@ use crate::device::Bytes;
 use crate::model;
 use crate::mount::Shared;
 use crate::sim::Sim;
+use iomapfs_core::change::publish::is_due;
 use iomapfs_core::change::Live;
 use iomapfs_core::disk::LogicalBlock;
 use iomapfs_core::map::{Mapping, State};
@@ -268,9 +269,10 @@ impl Sim {
 
     /// Writeback is told of what it has to do at the end, if there is anything.
     fn submit_cached(&mut self, node: &Shared, mut flight: Flight) {
-        let told = flight.unwritten || flight.end > node.disk_size_hint();
+        let told = is_due(&**node, &flight.written());
+        self.world.catch_up(&self.mount);
         flight.way = Way::Cache { told };
-        self.submit(node, flight);
+        self.flights.push(flight);
     }
 
     /// Writes blocks back, and waits for that.

@@ -139,7 +139,7 @@ impl Sim {
                 false => Way::Direct { batch },
             },
         };
-        self.submit(node, flight);
+        self.flights.push(flight);
         if !queued {
             let last = self.flights.len() - 1;
             self.land(last, 0);

@@ -2,12 +2,10 @@
 
 //! Data on its way to the device, and what is done when it is there.
 
-use crate::broken::Rule;
 use crate::mount::Shared;
 use crate::sim::Sim;
-use iomapfs_core::change::publish::{publish, WrittenData};
-use iomapfs_core::change::{resize, Live};
-use iomapfs_core::map::State;
+use iomapfs_core::change::publish::{is_shown, publish, WrittenData};
+use iomapfs_core::change::Live;
 
 /// Who is told when data is on the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +56,7 @@ impl Flight {
         !matches!(self.way, Way::Cache { .. })
     }
 
-    fn written(&self) -> WrittenData {
+    pub(super) fn written(&self) -> WrittenData {
         WrittenData {
             pos: self.pos,
             end: self.end,
@@ -69,20 +67,6 @@ impl Flight {
 }
 
 impl Sim {
-    /// Data is on its way.
-    pub(super) fn submit(&mut self, node: &Shared, mut flight: Flight) {
-        if self.broken.is(Rule::SizeBeforeData) && flight.end > node.disk_size_hint() {
-            resize::grow(&**node, flight.end).expect("the journal is alive");
-            self.world.catch_up(&self.mount);
-        }
-        if self.broken.is(Rule::MapBeforeData) {
-            self.complete(node, &[flight.written()]);
-            flight.unwritten = false;
-            flight.way = Way::Cache { told: false };
-        }
-        self.flights.push(flight);
-    }
-
     /// The file shows what is on the device, in as few transactions as possible.
     fn complete(&mut self, node: &Shared, written: &[WrittenData]) {
         let mut handle = None;
@@ -123,25 +107,12 @@ impl Sim {
         for flight in flights {
             if let Way::Direct { batch } = flight.way {
                 let within = node.is_within(flight.end);
-                let done = batch && self.is_done(&node, &flight);
-                if !(within && (!flight.unwritten || done)) {
+                let shown = || is_shown(&*node, &flight.written()).expect("the map can be read");
+                if !(within && (!flight.unwritten || batch && shown())) {
                     self.complete(&node, &[flight.written()]);
                 }
             }
         }
-    }
-
-    /// Whether the file shows all of it already.
-    fn is_done(&self, node: &Shared, flight: &Flight) -> bool {
-        let mut at = flight.from;
-        while at < flight.to {
-            let found = self.lookup(node, at, flight.to - at);
-            if found.state != State::Written {
-                return false;
-            }
-            at = found.end().get();
-        }
-        flight.end <= node.disk_size_hint()
     }
 
     /// The data of flight number `i` is on the device, and of others of the file as `others` says, one bit for each.
