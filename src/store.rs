@@ -152,6 +152,12 @@ pub enum Rule {
     SizeAfterData,
     /// A file shows blocks when their data is on the device, and not before.
     MapAfterData,
+    /// What a file may have behind its end becomes zero before the file grows over it.
+    TailZeroed,
+    /// Who writes a part of a block past the page cache is told that it is new, so that the rest of it becomes zero.
+    RestZeroed,
+    /// Who reads blocks is told which of them were not written yet, and are zeros.
+    UnwrittenHidden,
 }
 
 /// What an error is about, as far as that is known: for its line in the log, and its record in the super block.

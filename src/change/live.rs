@@ -113,6 +113,9 @@ pub trait Live<S: Store> {
     /// [`InodePart::Attributes`], too.
     fn noted_transaction(&self, part: InodePart) -> Tid;
 
+    /// Whether it is known that no block behind the end of the file has data.
+    fn has_clean_end(&self) -> bool;
+
     /// Whether it is known that no block behind the end of the file has data; from now on it is, or it is not any more.
     fn note_clean_end(&self, clean: bool);
 

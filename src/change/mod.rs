@@ -2,7 +2,7 @@
 
 //! What is done to a file system: each operation is one transaction, or several that a crash may come between.
 //!
-//! Tests: `tools/core/tests/change_names.rs`, `tools/sim` (the power cut anywhere), `qemu/test/t/{crash,fault-}*.sh`.
+//! Tests: `tools/core/tests/change_{names,write,sync,mount}.rs`, `tools/sim` (the power cut anywhere), `qemu/test/t/{crash,fault-}*.sh`.
 //!
 //! | file | what is in it |
 //! |---|---|
@@ -14,6 +14,7 @@
 //! | [`publish`](mod@publish) | data is on the device: the file shows it |
 //! | [`resize`] | the size changes, blocks are cut off |
 //! | [`sync`] | what makes a change durable |
+//! | [`write`](mod@write) | what a write needs before it begins, and what it is told of blocks |
 //! | [`free`](mod@free) | an inode without links goes away |
 //! | [`recover`] | what a crash has left: orphans |
 //! | [`mount`](mod@mount) | mount and unmount: the journal, the super block |
@@ -49,6 +50,7 @@ pub mod rename;
 pub mod reservation;
 pub mod resize;
 pub mod sync;
+pub mod write;
 
 pub use dir::Dir;
 pub use live::{InodePart, Live, Newborn};

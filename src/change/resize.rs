@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The size of a regular file on disk changes, and blocks are cut off.
+//! The size of a regular file on disk changes, and blocks are cut off; and what comes before that.
 //!
 //! # Crash safety
 //!
@@ -11,9 +11,57 @@
 use super::live::{InodePart, Live};
 use super::{mark_orphan, reservation, unmark_orphan, write};
 use crate::disk::LogicalBlock;
-use crate::map::Progress;
+use crate::map::{Mapping, Progress, State};
 use crate::store::{Rule, Store};
+use crate::volume::Volume;
+use core::ops::Range;
 use kernel::error::Result;
+
+/// Which bytes become zero, in the page cache, before the size of a file goes from `old` to `new`: what it grows over, or
+/// the rest of the block that it ends in then. The range may be empty.
+pub fn tail<S: Store>(volume: &Volume<S>, old: u64, new: u64) -> Range<u64> {
+    let size = volume.layout.block_size();
+    if volume.store.breaks(Rule::TailZeroed) {
+        new..new
+    } else if new > old {
+        old..new
+    } else {
+        new..LogicalBlock::first_behind(size, new).first_byte(size)
+    }
+}
+
+/// Whether the page cache is written back, from the size on disk to `new`, before that goes up from `disk_size` to
+/// `new`: what is before the new end and is not on disk yet must be there first. `old` is the size in memory, `zeroed`
+/// whether any of [`tail`] had to become zero.
+pub fn writes_first(disk_size: u64, old: u64, new: u64, zeroed: bool) -> bool {
+    new > disk_size && (zeroed || old != disk_size)
+}
+
+/// Whether no block that begins behind byte `size`, the end of the file, has data. This is looked up once, with
+/// `lookup` as [`FileMap::lookup`](crate::map::FileMap::lookup) does it, and again after something has failed.
+///
+/// # Errors
+///
+/// Those of `lookup`.
+pub fn has_clean_end<S: Store, L: Live<S>>(
+    live: &L,
+    size: u64,
+    mut lookup: impl FnMut(LogicalBlock, u32) -> Result<Mapping>,
+) -> Result<bool> {
+    if live.has_clean_end() {
+        return Ok(true);
+    }
+    let mut at = LogicalBlock::first_behind(live.volume().layout.block_size(), size);
+    while at < LogicalBlock::LIMIT {
+        let found = lookup(at, LogicalBlock::LIMIT.saturating_distance_from(at))?;
+        if found.state == State::Written {
+            return Ok(false);
+        }
+        at = at.saturating_add(found.len.max(1));
+    }
+    live.note_clean_end(true);
+    Ok(true)
+}
 
 /// Raises the size on disk to `size` bytes. What is mapped up to there is valid.
 ///

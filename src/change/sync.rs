@@ -14,7 +14,7 @@ use crate::store::{tid_geq, Rule, Store, Tid};
 
 /// What makes a change durable, and all data that is on the device by now: one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct SyncPlan {
     /// The transaction that has to have committed.
     pub commit: Option<Tid>,
     /// Whether the device has to write out its cache: no commit that is still to come does so.
@@ -29,9 +29,9 @@ pub fn plan<S: Store>(
     tid: Option<Tid>,
     barrier: bool,
     will_flush: impl FnOnce(Tid) -> bool,
-) -> Plan {
+) -> SyncPlan {
     let flush = barrier && !tid.is_some_and(will_flush);
-    Plan {
+    SyncPlan {
         commit: tid,
         flush: flush && !store.breaks(Rule::FlushOnSync),
     }

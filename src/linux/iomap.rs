@@ -515,29 +515,6 @@ pub(crate) fn zero_range<O: Ops>(
     Ok(did_zero)
 }
 
-/// Zeroes from `pos` to the end of its block, with the locks of [`zero_range`].
-pub(crate) fn truncate_page<O: Ops>(
-    lock: &Invalidate<'_, O::FileSystem>,
-    pos: u64,
-) -> Result<bool> {
-    check_no_handle()?;
-    let inode = regular(lock.inode())?;
-    let pos = loff(pos)?;
-    let mut did_zero = false;
-    // SAFETY: As in `zero_range`.
-    to_result(unsafe {
-        bindings::iomap_truncate_page(
-            inode.as_raw(),
-            pos,
-            &mut did_zero,
-            Table::<O>::OPS,
-            Table::<O>::WRITE_OPS,
-            core::ptr::null_mut(),
-        )
-    })?;
-    Ok(did_zero)
-}
-
 /// The device block of block `block` of a file, 0 where there is none (the `FIBMAP` ioctl).
 ///
 /// # Safety

@@ -6,8 +6,9 @@
 //!
 //! A write through the page cache holds `i_rwsem` exclusively, a direct one mostly shared ([`super::direct`]).
 
-use super::lookup::is_written;
-use super::resize::{has_clean_end, zero_behind};
+use super::lookup::{is_written, lookup, Blocks};
+use super::resize::zero_behind;
+use crate::change::write::is_gap;
 use crate::linux::file::{IterSource, Kiocb};
 use crate::linux::lock::{Held, Invalidate};
 use crate::ops::{Fs, Node};
@@ -58,12 +59,9 @@ pub(crate) fn prepare<'a>(
             return Ok((lock, 0));
         }
         let (pos, size) = (iocb.pos() as u64, node.size());
-        // An end between pages has nothing behind it that is to be zeroed, if nothing has failed.
-        let page = u64::from(node.super_block().block_size()).max(PAGE_SIZE as u64);
-        let gap = pos > size
-            && (need != Need::Shared
-                || size & page.wrapping_sub(1) != 0
-                || !has_clean_end(node, size, wait)?);
+        let shared = need == Need::Shared;
+        let look = |start, len| lookup(node, Blocks { start, len }, wait);
+        let gap = is_gap(node, (size, pos), shared, PAGE_SIZE as u64, look)?;
         if !lock.is_exclusive() && (gap || !node.is_nosec()) {
             drop(lock);
             lock = held(node, true, wait)?;
@@ -85,7 +83,7 @@ pub(crate) fn prepare<'a>(
                 return Err(EAGAIN);
             }
             let invalidate = Invalidate::lock(node);
-            if zero_behind(node, &invalidate, size, pos)? && is_written(node, size)? {
+            if zero_behind(node, &invalidate, size..pos)? && is_written(node, size)? {
                 // The block may have other bytes on disk, in images of others. The zeros must be there before the size
                 // on disk is behind them: this write may be made durable alone.
                 node.write_and_wait(size.saturating_sub(1), size)?;

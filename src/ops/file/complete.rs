@@ -10,6 +10,7 @@
 use super::iomap_ops::discard_delayed;
 use super::lookup::{lookup_locked, to_map, unchanged, with_core, Blocks, MAX_RUN};
 use crate::change::publish::{is_due, is_shown, publish, WrittenData};
+use crate::change::write::View;
 use crate::change::Live;
 use crate::linux::iomap::dio;
 use crate::linux::iomap::ioend::{Batch, Range, Writer};
@@ -102,7 +103,7 @@ impl PageCache {
                         .choose(volume, blocks.start, found.len, goal, Share::All)?
                 }
             };
-            to_map(volume, &mapping, MapFlags::NONE)
+            to_map(volume, &mapping, View::Write, MapFlags::NONE)
         })
     }
 }

@@ -28,6 +28,7 @@ use super::{
     cached,
     checks::{prepare, Need},
 };
+use crate::change::write::{direct_way, DirectWay};
 use crate::change::Live;
 use crate::linux::file::{Answer, IterDest, IterSource, Kiocb};
 use crate::linux::iomap::dio::{self, Flags, Outcome};
@@ -78,28 +79,17 @@ fn write_direct<'a>(
     }
     // Only now is it known where it goes and how much it is: a limit may have cut it.
     let (pos, len) = (iocb.pos() as u64, count as u64);
-    let block = u64::from(node.super_block().block_size());
-    let parts = (pos | len) & block.wrapping_sub(1) != 0;
     let end = pos.saturating_add(len);
     let size = node.size();
-    // iomap zeroes the rest of a new block, and of the one behind the end even where the write just reaches the end:
-    // nobody else may be writing to it.
-    let zeroes = parts && end >= size;
-    // Where data was written to the page cache only, the size on disk is still to follow. iomap completes a plain
-    // overwrite where it cannot: it is waited for.
-    let behind_disk = end <= size && end > node.disk_size_hint();
-    if !exclusive && (zeroes || behind_disk || end > size && splits_page(size, block)) {
-        return Tried::Exclusive(iocb);
-    }
-    let (lock, flags) = if !exclusive {
-        let flags = if parts {
-            Flags::OVERWRITE_ONLY
-        } else {
-            Flags::NONE
-        };
-        (lock.downgrade(), flags)
-    } else {
-        (lock, Flags::FORCE_WAIT)
+    let way = match exclusive {
+        true => DirectWay::Alone,
+        false => direct_way(node, (pos, end), size, PAGE_SIZE as u64),
+    };
+    let (lock, flags) = match way {
+        DirectWay::Alone if !exclusive => return Tried::Exclusive(iocb),
+        DirectWay::Alone => (lock, Flags::FORCE_WAIT),
+        DirectWay::OverData => (lock.downgrade(), Flags::OVERWRITE_ONLY),
+        DirectWay::Shared => (lock.downgrade(), Flags::NONE),
     };
     // What there is to do at the end goes better together with others, if there is anything.
     let batch = end > size || !seems_written(node, pos);
@@ -110,7 +100,7 @@ fn write_direct<'a>(
     }
     drop(lock);
     match outcome {
-        Outcome::Done(iocb, Err(e)) if e == EAGAIN && parts && !exclusive && !nowait => {
+        Outcome::Done(iocb, Err(e)) if e == EAGAIN && way == DirectWay::OverData && !nowait => {
             Tried::Exclusive(iocb)
         }
         outcome => {
@@ -121,13 +111,6 @@ fn write_direct<'a>(
             Tried::Outcome(outcome)
         }
     }
-}
-
-/// Whether a page has both blocks before the end of the file and behind it. When the end moves, a store to a mapping of
-/// that page must ask for blocks again.
-fn splits_page(size: u64, block: u64) -> bool {
-    let page = PAGE_SIZE as u64;
-    block < page && size & page.wrapping_sub(1) != 0
 }
 
 /// Whether there is data at `pos`, going by the last mapping that was found: a guess.

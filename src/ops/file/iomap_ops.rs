@@ -2,21 +2,20 @@
 
 //! How iomap finds blocks: one [`Ops`] for each way of using a file.
 //!
-//! | way | hole | delayed | pending | unwritten | written |
-//! |---|---|---|---|---|---|
-//! | [`Read`] | hole | delayed, for direct reads a hole | unwritten | unwritten | mapped |
-//! | [`Swap`] | hole | delayed | delayed | unwritten | mapped |
-//! | [`Buffered`] | reserved: delayed, new | delayed | unwritten | unwritten | mapped |
-//! | [`Direct`] | chosen: unwritten | chosen: unwritten | unwritten | unwritten | mapped |
+//! | way | does with a hole | with delayed blocks | with unwritten ones |
+//! |---|---|---|---|
+//! | [`Read`], [`Swap`] | | | |
+//! | [`Buffered`] | reserves: delayed, new | | chooses: pending |
+//! | [`Direct`] | chooses: pending | chooses: pending | chooses: pending |
 //!
-//! *Pending* blocks are chosen in memory and free on disk. iomap takes them for unwritten ones, which is what
-//! they are to it: they read as zeros until a completion makes them written.
+//! What iomap is told of the blocks that are there then is in [`seen`](crate::change::write::seen).
 //!
 //! # Locks
 //!
 //! No handle is taken here (law 1 of ARCHITECTURE.md: a folio may be locked), only the map lock.
 
 use super::lookup::{lookup, lookup_locked, to_map, try_with_core, unchanged, with_core, Blocks};
+use crate::change::write::View;
 use crate::change::{sync, Live};
 use crate::linux::fiemap::ExtentInfo;
 use crate::linux::iomap::{self, Done, Extent, Map, MapFlags, Op, Ops};
@@ -53,13 +52,11 @@ impl Ops for Read {
             blocks => blocks?,
         };
         let mapping = lookup(node, blocks, !op.contains(Op::NOWAIT))?;
-        let mut map = to_map(volume, &mapping, MapFlags::NONE)?;
-        // What is delayed was written back before a direct read came here, unless a mapping into memory was
-        // written to meanwhile: then the read may as well have come before.
-        if op.contains(Op::DIRECT) && map.extent == Extent::Delayed {
-            map.extent = Extent::Hole;
-        }
-        Ok(map)
+        let view = match op.contains(Op::DIRECT) {
+            true => View::DirectRead,
+            false => View::Read,
+        };
+        to_map(volume, &mapping, view, MapFlags::NONE)
     }
 }
 
@@ -73,11 +70,7 @@ impl Ops for Swap {
     fn begin(node: &Node, pos: u64, len: u64, _op: Op) -> Result<Map> {
         let volume = node.data().volume();
         let mapping = lookup(node, Blocks::touched(volume, pos, len)?, true)?;
-        let mut map = to_map(volume, &mapping, MapFlags::NONE)?;
-        if mapping.state == State::Pending {
-            map.extent = Extent::Delayed;
-        }
-        Ok(map)
+        to_map(volume, &mapping, View::Swap, MapFlags::NONE)
     }
 }
 
@@ -96,7 +89,7 @@ impl Ops for Buffered {
         if let Some(mapping) =
             fast.filter(|found| !matches!(found.state, State::Hole | State::Unwritten))
         {
-            return to_map(volume, &mapping, MapFlags::NONE);
+            return to_map(volume, &mapping, View::Write, MapFlags::NONE);
         }
         Self::reserve(node, blocks, op, wait)
     }
@@ -122,7 +115,7 @@ impl Buffered {
             let Blocks { start, len } = blocks;
             if op.contains(Op::ZERO) {
                 let found = lookup_locked(volume, core, blocks, wait)?;
-                return to_map(volume, &found, MapFlags::NONE);
+                return to_map(volume, &found, View::Write, MapFlags::NONE);
             }
             if !wait {
                 // What is in memory, `reserve` finds without reading.
@@ -140,7 +133,7 @@ impl Buffered {
                 _ if reserved.new => (reserved.mapping, MapFlags::NEW),
                 _ => (reserved.mapping, MapFlags::NONE),
             };
-            to_map(volume, &mapping, flags)
+            to_map(volume, &mapping, View::Write, flags)
         })
     }
 }
@@ -196,7 +189,7 @@ impl<const QUEUED: bool> Ops for Direct<QUEUED> {
             true => MapFlags::NONE,
             false => MapFlags::DIRTY,
         };
-        to_map(volume, &mapping, flags)
+        to_map(volume, &mapping, View::DirectWrite, flags)
     }
 }
 

@@ -7,6 +7,7 @@
 //! Takes the map lock of the inode, if the lock-free copy of the last mapping does not answer. The caller may
 //! hold a folio lock.
 
+use crate::change::write::{seen, Seen, View};
 use crate::disk::LogicalBlock;
 use crate::linux::iomap::{Extent, Map, MapFlags};
 use crate::map::{Mapping, State};
@@ -58,8 +59,13 @@ pub(crate) fn byte_range(volume: &Volume, mapping: &Mapping) -> (u64, u64) {
     )
 }
 
-/// iomap's form of a mapping.
-pub(crate) fn to_map(volume: &Volume, mapping: &Mapping, flags: MapFlags) -> Result<Map> {
+/// iomap's form of a mapping, for somebody who looks at it in this way.
+pub(crate) fn to_map(
+    volume: &Volume,
+    mapping: &Mapping,
+    view: View,
+    flags: MapFlags,
+) -> Result<Map> {
     let bits = volume.layout.block_size().bits();
     let (start, len) = byte_range(volume, mapping);
     let place = || {
@@ -70,11 +76,11 @@ pub(crate) fn to_map(volume: &Volume, mapping: &Mapping, flags: MapFlags) -> Res
                 .bug(About::NONE, "a mapping with blocks has no device block")
         })
     };
-    let extent = match mapping.state {
-        State::Hole => Extent::Hole,
-        State::Delayed => Extent::Delayed,
-        State::Pending | State::Unwritten => Extent::Unwritten(place()?),
-        State::Written => Extent::Mapped(place()?),
+    let extent = match seen(&volume.store, mapping.state, view) {
+        Seen::Hole => Extent::Hole,
+        Seen::Delayed => Extent::Delayed,
+        Seen::Unwritten => Extent::Unwritten(place()?),
+        Seen::Mapped => Extent::Mapped(place()?),
     };
     Ok(Map {
         start,

@@ -13,12 +13,12 @@ use super::iomap_ops::Buffered;
 use super::lookup::{first_behind, is_written, lookup, with_core, Blocks};
 use crate::change::{resize, Live};
 use crate::disk::LogicalBlock;
-use crate::linux::iomap::{truncate_page, zero_range};
+use crate::linux::iomap::zero_range;
 use crate::linux::lock::Invalidate;
 use crate::linux::memalloc::NofsScope;
-use crate::map::State;
 use crate::ops::{Fs, Node};
 use crate::store::Store;
+use core::ops::Range;
 use kernel::error::Result;
 
 /// Sets the size of a regular file to `new` bytes. The caller holds `i_rwsem` exclusively.
@@ -29,15 +29,14 @@ pub(crate) fn set_size(node: &Node, new: u64) -> Result {
     node.dio_wait();
     let invalidate = Invalidate::lock(node);
     let old = node.size();
+    let tail = resize::tail(node.data().volume(), old, new);
     let zeroed = if new > old {
-        zero_behind(node, &invalidate, old, new)?
+        zero_behind(node, &invalidate, tail)?
     } else {
-        truncate_page::<Buffered>(&invalidate, new)?
+        zero(&invalidate, &tail)?
     };
-    // What is before the new end and is not on disk yet, the zeros just made included, must be there before
-    // the size on disk says that it is.
     let disk_size = node.map_lock().disk_size;
-    if new > disk_size && (zeroed || old != disk_size) {
+    if resize::writes_first(disk_size, old, new, zeroed) {
         node.write_and_wait(disk_size, new.saturating_sub(1))?;
     }
     node.set_size(new);
@@ -58,44 +57,31 @@ pub(crate) fn set_size(node: &Node, new: u64) -> Result {
     Ok(())
 }
 
-/// Makes bytes `size..to` read as zeros, where `size` is that of the file. Returns whether any had to be written. The
-/// caller holds `i_rwsem` exclusively and, as `invalidate`, the invalidate lock, and no direct I/O is in flight.
+/// Makes bytes read as zeros, `range`, which begins with the end of the file. Returns whether any had to be written.
+/// The caller holds `i_rwsem` exclusively and, as `invalidate`, the invalidate lock, and no direct I/O is in flight.
 pub(crate) fn zero_behind(
     node: &Node,
     invalidate: &Invalidate<'_, Fs>,
-    size: u64,
-    to: u64,
+    range: Range<u64>,
 ) -> Result<bool> {
-    if !has_clean_end(node, size, true)? {
+    let look = |start, len| lookup(node, Blocks { start, len }, true);
+    if !resize::has_clean_end(node, range.start, look)? {
         // A truncate or a write that failed has left it. iomap does not zero what lies wholly behind the end, where
         // nothing would be written back.
-        shrink(node, size)?;
+        shrink(node, range.start)?;
     }
-    zero_range::<Buffered>(invalidate, size, to.saturating_sub(size))
+    zero(invalidate, &range)
 }
 
-/// Whether no block that begins behind byte `size`, the end of the file, has data. This is looked up once, and again
-/// after something has failed.
-///
-/// # Errors
-///
-/// As [`lookup`].
-pub(crate) fn has_clean_end(node: &Node, size: u64, wait: bool) -> Result<bool> {
-    let data = node.data();
-    if data.has_clean_end() {
-        return Ok(true);
-    }
-    let mut start = first_behind(data.volume(), size);
-    while start < LogicalBlock::LIMIT {
-        let len = LogicalBlock::LIMIT.saturating_distance_from(start);
-        let found = lookup(node, Blocks { start, len }, wait)?;
-        if found.state == State::Written {
-            return Ok(false);
+/// Makes the bytes of `range` zero in the page cache, as far as there can be data.
+fn zero(invalidate: &Invalidate<'_, Fs>, range: &Range<u64>) -> Result<bool> {
+    match range.is_empty() {
+        true => Ok(false),
+        false => {
+            let len = range.end.saturating_sub(range.start);
+            zero_range::<Buffered>(invalidate, range.start, len)
         }
-        start = start.saturating_add(found.len.max(1));
     }
-    node.note_clean_end(true);
-    Ok(true)
 }
 
 /// Cuts the file off at `new` bytes on disk. The page cache has nothing behind it.

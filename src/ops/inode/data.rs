@@ -215,11 +215,6 @@ impl Data {
         InodeFlags::from_bits(self.flags.load(Relaxed))
     }
 
-    /// Whether it is known that no block behind the end of the file has data.
-    pub(crate) fn has_clean_end(&self) -> bool {
-        self.clean_end.load(Relaxed)
-    }
-
     /// Remembers that all that the file had was cut off.
     pub(crate) fn set_emptied(&self) {
         self.emptied.store(true, Relaxed);

@@ -148,6 +148,10 @@ impl Live<JournalStore> for Node {
         }
     }
 
+    fn has_clean_end(&self) -> bool {
+        self.data().clean_end.load(Relaxed)
+    }
+
     fn note_clean_end(&self, clean: bool) {
         self.data().clean_end.store(clean, Relaxed);
     }

@@ -343,7 +343,7 @@ impl Mounted {
     }
 
     /// What makes transaction `tid` durable, and the data that was written to the device before.
-    fn plan_sync(&self, journal: &Journal<Client>, tid: Option<Tid>) -> sync::Plan {
+    fn plan_sync(&self, journal: &Journal<Client>, tid: Option<Tid>) -> sync::SyncPlan {
         let will_flush = |tid| journal.will_flush(tid);
         sync::plan(&self.volume.store, tid, journal.has_barrier(), will_flush)
     }

@@ -3,7 +3,7 @@
 //! What is done to make a change durable.
 
 use iomapfs_core::change::publish::{publish, WrittenData};
-use iomapfs_core::change::sync::{is_found, plan, transaction, Plan};
+use iomapfs_core::change::sync::{is_found, plan, transaction, SyncPlan};
 use iomapfs_core::change::{create, write_attributes, InodePart, Live};
 use iomapfs_core::disk::{Ino, LogicalBlock};
 use iomapfs_core::host::{new_attrs, HostStore, Image, Mkfs, Mounted, NewNode, Node};
@@ -38,7 +38,7 @@ fn plans() {
         });
         assert_eq!(
             is,
-            Plan { commit, flush },
+            SyncPlan { commit, flush },
             "{commits} {barrier} {will_flush}"
         );
     }

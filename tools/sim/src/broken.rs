@@ -30,19 +30,19 @@ pub enum Rule {
     NoOrphan,
     /// A truncate of several transactions is not made an orphan.
     NoOrphanOnTruncate,
-    /// The rest of a block that is cut in the middle is not zeroed.
+    /// What a file may have behind its end is not zeroed before the file grows over it.
     NoZeroTail,
     /// Metadata that is freed is not revoked by the operations on directories.
     NoForget,
     /// An inode that goes away keeps its block of extended attributes.
     KeepsAttributes,
-    /// What is read of an unwritten block is what the device has there.
+    /// A read is told that an unwritten block has data: it reads what the device has there.
     UnwrittenShown,
     /// When data is written to a part of an unwritten extent, all of it becomes written.
     ConvertsMore,
     /// Blocks stay unwritten when data was written to them.
     NoConversion,
-    /// A direct write of a part of a new block does not zero the rest of it.
+    /// A direct write is told that a new block has data: it does not zero the rest of it, nor is it shown.
     NoZeroRest,
     /// A durable direct write does not care whether the way to its block is durable.
     NoCommitOnDsync,
@@ -102,6 +102,9 @@ impl Broken {
             Rule::NoFlushOnSync => store::Rule::FlushOnSync,
             Rule::SizeBeforeData => store::Rule::SizeAfterData,
             Rule::MapBeforeData => store::Rule::MapAfterData,
+            Rule::NoZeroTail => store::Rule::TailZeroed,
+            Rule::NoZeroRest => store::Rule::RestZeroed,
+            Rule::UnwrittenShown => store::Rule::UnwrittenHidden,
             Rule::NoCommitOnDsync => store::Rule::CommitOnDsync,
             _ => return None,
         })

@@ -35,6 +35,7 @@ pub struct Node {
     known: Cell<Known>,
     sync_tid: Cell<Tid>,
     data_tid: Cell<Tid>,
+    clean_end: Cell<bool>,
 }
 
 impl Node {
@@ -85,6 +86,7 @@ impl Node {
             known: Cell::new(Known::default()),
             sync_tid: Cell::new(tid),
             data_tid: Cell::new(tid),
+            clean_end: Cell::new(false),
         });
         let weak = Rc::downgrade(&node);
         mounted.live.borrow_mut().insert(node.ino.get(), weak);
@@ -251,7 +253,13 @@ impl Live<HostStore> for Node {
         }
     }
 
-    fn note_clean_end(&self, _clean: bool) {}
+    fn has_clean_end(&self) -> bool {
+        self.clean_end.get()
+    }
+
+    fn note_clean_end(&self, clean: bool) {
+        self.clean_end.set(clean);
+    }
 
     fn published(&self, tid: Tid, from: LogicalBlock, to: LogicalBlock, size: u64) {
         self.mounted.published.borrow_mut().push(Published {

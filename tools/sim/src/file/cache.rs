@@ -3,12 +3,12 @@
 //! The page cache.
 
 use super::flight::{Flight, Way};
-use crate::broken::Rule;
 use crate::device::Bytes;
 use crate::model;
 use crate::mount::Shared;
 use crate::sim::Sim;
 use iomapfs_core::change::publish::is_due;
+use iomapfs_core::change::write::{Seen, View};
 use iomapfs_core::change::Live;
 use iomapfs_core::disk::LogicalBlock;
 use iomapfs_core::map::{Mapping, State};
@@ -26,15 +26,13 @@ pub struct Page {
 
 impl Sim {
     /// What a block has that is not in memory.
-    fn read_device(&self, node: &Shared, at: u32) -> Vec<u8> {
+    fn read_device(&self, node: &Shared, at: u32, view: View) -> Vec<u8> {
         let found = self.lookup(node, at, 1);
-        let shown = match self.broken.is(Rule::UnwrittenShown) {
-            true => found.state != State::Hole,
-            false => found.state == State::Written,
-        };
-        match found.phys.filter(|_| shown) {
-            Some(phys) => self.mount.vol.store.read_data(phys).to_vec(),
-            None => vec![0; self.block_size as usize],
+        match found.phys {
+            Some(phys) if self.seen(&found, view) == Seen::Mapped => {
+                self.mount.vol.store.read_data(phys).to_vec()
+            }
+            _ => vec![0; self.block_size as usize],
         }
     }
 
@@ -43,15 +41,15 @@ impl Sim {
         let key = (node.ino().get(), at);
         match self.pages.get(&key) {
             Some(page) => page.bytes.clone(),
-            None => self.read_device(node, at),
+            None => self.read_device(node, at, View::Read),
         }
     }
 
-    /// Brings a block of a file into memory.
+    /// Brings a block of a file into memory, of which a part is to be written.
     fn load(&mut self, node: &Shared, at: u32) -> &mut Page {
         let key = (node.ino().get(), at);
         if !self.pages.contains_key(&key) {
-            let bytes = self.read_device(node, at);
+            let bytes = self.read_device(node, at, View::Write);
             let dirty = false;
             self.pages.insert(key, Page { bytes, dirty });
         }
@@ -135,9 +133,6 @@ impl Sim {
 
     /// Makes bytes `from..to` zero where there is anything. Gives whether there was.
     pub(super) fn zero_range(&mut self, node: &Shared, from: u64, to: u64) -> bool {
-        if self.broken.is(Rule::NoZeroTail) {
-            return false;
-        }
         let ino = node.ino().get();
         let (mut pos, last) = (from, self.blocks_for(to));
         let first = self.split(from).0;
@@ -155,14 +150,14 @@ impl Sim {
             let at = self.split(pos).0;
             let found = self.lookup(node, at, last - at);
             let stop = to.min(self.byte_of(found.end().get()));
-            match found.state {
-                State::Pending | State::Unwritten if unsettled => {
+            match self.seen(&found, View::Write) {
+                Seen::Unwritten if unsettled => {
                     // It may be about to become written.
                     unsettled = false;
                     self.write_and_wait(node, at, last);
                 }
-                State::Hole | State::Pending | State::Unwritten => pos = stop,
-                State::Delayed | State::Written => {
+                Seen::Hole | Seen::Unwritten => pos = stop,
+                Seen::Delayed | Seen::Mapped => {
                     while pos < stop {
                         let (at, from) = self.split(pos);
                         let count = (self.block_size as usize - from).min((stop - pos) as usize);
@@ -217,7 +212,7 @@ impl Sim {
             let phys = mapping.phys.expect("it was chosen");
             let phys = phys.checked_add(u64::from(at - mapping.start.get()));
             let phys = phys.expect("it exists");
-            let unwritten = mapping.state != State::Written;
+            let unwritten = self.seen(&mapping, View::Write) != Seen::Mapped;
             let bytes = self.take_dirty(node, at);
             let id = self
                 .world

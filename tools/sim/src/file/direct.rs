@@ -4,10 +4,10 @@
 
 use super::flight::{Flight, Way};
 use super::PAGE;
-use crate::broken::Rule;
 use crate::model;
 use crate::mount::Shared;
 use crate::sim::Sim;
+use iomapfs_core::change::write::{direct_way, DirectWay, Seen, View};
 use iomapfs_core::change::{sync, Live};
 use iomapfs_core::disk::LogicalBlock;
 use iomapfs_core::map::{Mapping, State};
@@ -53,25 +53,21 @@ impl Sim {
         let ino = node.ino().get();
         let end = pos + len;
         let blocks = (self.split(pos).0, self.blocks_for(end));
-        let block = u64::from(self.block_size);
         self.finish_flights(|flight| {
             flight.ino == ino && flight.is_direct() && flight.touches(blocks)
         });
-        let parts = (pos | len) % block != 0;
         let mut exclusive = false;
         loop {
             self.prepare(node, pos, !exclusive, exclusive);
             let size = node.size();
-            let zeroes = parts && end >= size;
-            let splits_page = block < PAGE && size % PAGE != 0;
-            let behind_disk = end <= size && !node.is_within(end);
-            if !exclusive && (zeroes || behind_disk || end > size && splits_page) {
+            let way = direct_way(&**node, (pos, end), size, PAGE);
+            if !exclusive && way == DirectWay::Alone {
                 exclusive = true;
                 continue;
             }
             self.write_and_wait(node, blocks.0, blocks.1);
             self.drop_pages(ino, blocks.0, blocks.1);
-            if !exclusive && parts {
+            if !exclusive && way == DirectWay::OverData {
                 // Only if there is nothing to change.
                 let found = self.lookup(node, blocks.0, blocks.1 - blocks.0);
                 if found.state != State::Written || found.end().get() < blocks.1 {
@@ -201,7 +197,7 @@ impl Sim {
     /// Sends what lies together on its way.
     fn write_piece(&mut self, node: &Shared, mapping: &Mapping, request: &mut Request) {
         let phys = mapping.phys.expect("it was chosen");
-        let new = mapping.state != State::Written;
+        let new = self.seen(mapping, View::DirectWrite) != Seen::Mapped;
         let size = node.size();
         let found = sync::is_found(&**node, request.end, || Some(self.world.committed()));
         request.through &= !new && found;
@@ -210,14 +206,14 @@ impl Sim {
         for at in mapping.start.get()..mapping.end().get() {
             let nr = phys.checked_add(u64::from(at - mapping.start.get()));
             let nr = nr.expect("it exists");
-            let mut bytes = match new && !self.broken.is(Rule::NoZeroRest) {
+            let mut bytes = match new {
                 true => vec![0; self.block_size as usize],
                 false => self.mount.vol.store.read_data(nr).to_vec(),
             };
             let (from, to) = self.part_of(request, at);
             let pos = self.byte_of(at) + from as u64;
             model::pattern(request.ino, request.version, pos, &mut bytes[from..to]);
-            if request.end >= size && !self.broken.is(Rule::NoZeroRest) {
+            if request.end >= size {
                 bytes[to..].fill(0);
             }
             let id = self.world.write_data(

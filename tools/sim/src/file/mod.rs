@@ -11,6 +11,9 @@
 //! | `size.rs` | truncate, and what is between the end and a write behind it | `ops/file/resize.rs`, `checks.rs` |
 //! | `sync.rs` | making files and directories durable | `ops/durable.rs`, `ops/mount/state.rs` |
 //!
+//! What is decided there by the functions of `change`, and so tested here: what blocks are seen as, gaps and tails that are
+//! zeroed, how a direct write is made, what is to be done when data is on the device, what a sync waits for.
+//!
 //! # What is simpler
 //!
 //! A page is a block: the kernel writes the dirty blocks of a page together, here each can be on its own. A user does
@@ -29,6 +32,7 @@ pub use flight::Flight;
 use crate::model;
 use crate::mount::Shared;
 use crate::sim::Sim;
+use iomapfs_core::change::write::{seen, Seen, View};
 use iomapfs_core::change::Live;
 use iomapfs_core::disk::LogicalBlock;
 use iomapfs_core::map::{Mapping, State};
@@ -59,6 +63,11 @@ impl Sim {
         let map = &mut node.map_lock().map;
         let found = map.lookup(&self.mount.vol, LogicalBlock::new(at), len);
         found.expect("the map can be read")
+    }
+
+    /// What blocks are to whoever looks at them in this way.
+    fn seen(&self, found: &Mapping, view: View) -> Seen {
+        seen(&self.mount.vol.store, found.state, view)
     }
 
     /// Whether byte `pos` is in a block that data was written to.

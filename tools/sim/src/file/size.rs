@@ -5,7 +5,10 @@
 use super::PAGE;
 use crate::mount::Shared;
 use crate::sim::Sim;
+use iomapfs_core::change::write::is_gap;
 use iomapfs_core::change::{self, resize, Live};
+use iomapfs_core::disk::LogicalBlock;
+use std::ops::Range;
 
 impl Sim {
     /// The time of a file is changed by most writes, and not by those that come soon after another.
@@ -25,18 +28,32 @@ impl Sim {
     /// flight.
     pub(super) fn prepare(&mut self, node: &Shared, pos: u64, shared: bool, alone: bool) {
         let ino = node.ino().get();
-        let page = PAGE.max(self.block_size.into());
-        let gap = |size: u64| pos > size && (!shared || size % page != 0);
-        if alone || gap(node.size()) {
+        if alone || self.is_gap(node, pos, shared) {
             // What is in flight may move the end.
             self.finish_flights(|flight| flight.ino == ino && flight.is_direct());
         }
         let size = node.size();
-        if gap(size) && self.zero_range(node, size, pos) && self.is_written(node, size) {
+        let gap = self.is_gap(node, pos, shared);
+        if gap && self.zero_behind(node, size..pos) && self.is_written(node, size) {
             let (from, to) = (self.split(size - 1).0, self.split(size).0 + 1);
             self.write_and_wait(node, from, to);
         }
         self.update_time(node);
+    }
+
+    fn is_gap(&self, node: &Shared, pos: u64, shared: bool) -> bool {
+        let look = |at: LogicalBlock, len| Ok(self.lookup(node, at.get(), len));
+        is_gap(&**node, (node.size(), pos), shared, PAGE, look).expect("the map can be read")
+    }
+
+    /// Makes bytes zero, `range`, which begins with the end of the file.
+    fn zero_behind(&mut self, node: &Shared, range: Range<u64>) -> bool {
+        let look = |at: LogicalBlock, len| Ok(self.lookup(node, at.get(), len));
+        let clean = resize::has_clean_end(&**node, range.start, look);
+        if !clean.expect("the map can be read") {
+            self.shrink(node, range.start);
+        }
+        self.zero_range(node, range.start, range.end)
     }
 
     /// `truncate`
@@ -44,15 +61,15 @@ impl Sim {
         let ino = node.ino().get();
         self.finish_flights(|flight| flight.ino == ino && flight.is_direct());
         let old = node.size();
-        let (at, rest) = self.split(new);
+        let tail = resize::tail(&self.mount.vol, old, new);
         let zeroed = if new > old {
-            self.zero_range(node, old, new)
+            self.zero_behind(node, tail)
         } else {
-            rest > 0 && self.zero_range(node, new, self.byte_of(at + 1))
+            self.zero_range(node, tail.start, tail.end)
         };
         self.cut_shadow(ino, new.min(old));
         let disk_size = node.disk_size_hint();
-        if new > disk_size && (zeroed || old != disk_size) {
+        if resize::writes_first(disk_size, old, new, zeroed) {
             let (from, to) = (self.split(disk_size).0, self.blocks_for(new));
             self.write_and_wait(node, from, to);
         }
@@ -64,6 +81,7 @@ impl Sim {
         } else {
             self.shrink(node, new);
             if zeroed && self.is_written(node, new) {
+                let at = self.split(new).0;
                 self.write_and_wait(node, at, at + 1);
             }
         }

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a write to a file needs before it begins, and what it is told of the blocks that it goes to. How data gets to
+//! the device is left to the caller.
+//!
+//! Tests: `tools/core/tests/change_write.rs`.
+//!
+//! # Locks
+//!
+//! `i_rwsem` in one mode or the other by the caller; here none but those of the `lookup` that is handed in.
+
+use super::live::Live;
+use super::resize::has_clean_end;
+use crate::disk::LogicalBlock;
+use crate::map::{Mapping, State};
+use crate::store::{Rule, Store};
+use kernel::error::Result;
+
+/// Who looks at blocks, and what for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// To read them, or what is known of them.
+    Read,
+    /// To read them past the page cache.
+    DirectRead,
+    /// To write to them without asking again.
+    Swap,
+    /// To write to them through the page cache, or from there.
+    Write,
+    /// To write to them past the page cache.
+    DirectWrite,
+}
+
+/// What blocks are to somebody who looks at them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// There is nothing, which reads as zeros.
+    Hole,
+    /// Their data is in the page cache, and no blocks are chosen.
+    Delayed,
+    /// They read as zeros. Of a block that is written in part the rest is zero, and once the data is on the device they
+    /// have to be [shown](super::publish).
+    Unwritten,
+    /// They have what the device has.
+    Mapped,
+}
+
+/// What blocks in `state` are to whoever looks at them in this way.
+///
+/// | view | hole | delayed | pending | unwritten | written |
+/// |---|---|---|---|---|---|
+/// | [`View::Read`], [`View::Write`], [`View::DirectWrite`] | hole | delayed | unwritten | unwritten | mapped |
+/// | [`View::DirectRead`] | hole | hole | unwritten | unwritten | mapped |
+/// | [`View::Swap`] | hole | delayed | delayed | unwritten | mapped |
+///
+/// *Pending* blocks are chosen in memory and free on disk: until they are shown they are as unwritten ones.
+#[inline]
+pub fn seen<S: Store>(store: &S, state: State, view: View) -> Seen {
+    let hidden = match view {
+        View::Read | View::DirectRead => !store.breaks(Rule::UnwrittenHidden),
+        View::DirectWrite => !store.breaks(Rule::RestZeroed),
+        View::Write | View::Swap => true,
+    };
+    match (state, view) {
+        (State::Hole, _) => Seen::Hole,
+        // What is delayed was written back before a direct read, unless a mapping into memory was written to
+        // meanwhile: then the read may as well have come before.
+        (State::Delayed, View::DirectRead) => Seen::Hole,
+        (State::Delayed, _) | (State::Pending, View::Swap) => Seen::Delayed,
+        (State::Pending | State::Unwritten, _) if hidden => Seen::Unwritten,
+        (State::Pending | State::Unwritten | State::Written, _) => Seen::Mapped,
+    }
+}
+
+/// Whether a write at byte `pos` has to make zero what is between the end of the file, at byte `size`, and itself.
+/// `shared` is whether others may be writing, `page` how many bytes a page has. `lookup` finds a mapping as
+/// [`FileMap::lookup`](crate::map::FileMap::lookup) does.
+///
+/// # Errors
+///
+/// Those of `lookup`.
+pub fn is_gap<S: Store, L: Live<S>>(
+    live: &L,
+    (size, pos): (u64, u64),
+    shared: bool,
+    page: u64,
+    lookup: impl FnMut(LogicalBlock, u32) -> Result<Mapping>,
+) -> Result<bool> {
+    let volume = live.volume();
+    if pos <= size || volume.store.breaks(Rule::TailZeroed) {
+        return Ok(false);
+    }
+    // An end between pages has nothing behind it that is to be zeroed, if nothing has failed.
+    let page = page.max(volume.layout.block_size().bytes().into());
+    let within = size & page.wrapping_sub(1) != 0;
+    Ok(!shared || within || !has_clean_end(live, size, lookup)?)
+}
+
+/// How a direct write can be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DirectWay {
+    /// While others write, too.
+    Shared,
+    /// The same, if all blocks that it touches have data: of new ones the rest would be zeroed, which others may be
+    /// writing to.
+    OverData,
+    /// Only while nobody else writes and no direct I/O is in flight.
+    Alone,
+}
+
+/// How a direct write of bytes `pos..end` can be made to a file of `size` bytes; `page` is how many bytes a page has.
+#[inline]
+pub fn direct_way<S: Store, L: Live<S>>(
+    live: &L,
+    (pos, end): (u64, u64),
+    size: u64,
+    page: u64,
+) -> DirectWay {
+    let block = u64::from(live.volume().layout.block_size().bytes());
+    let parts = (pos | end) & block.wrapping_sub(1) != 0;
+    // The rest of a new block is zeroed, and of the one behind the end even where the write just reaches the end:
+    // nobody else may be writing to it.
+    let zeroes = parts && end >= size;
+    // Where data was written to the page cache only, the size on disk is still to follow. A plain overwrite may be
+    // completed where that cannot be done: it is waited for.
+    let behind_disk = end <= size && !live.is_within(end);
+    // A page has both blocks before the end of the file and behind it. When the end moves, a store to a mapping of that
+    // page must ask for blocks again.
+    let splits_page = end > size && block < page && size & page.wrapping_sub(1) != 0;
+    if zeroes || behind_disk || splits_page {
+        DirectWay::Alone
+    } else if parts {
+        DirectWay::OverData
+    } else {
+        DirectWay::Shared
+    }
+}

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What writes and changes of the size need, and what is shown of data that is on its way.
+
+use iomapfs_core::change::create::{create, What};
+use iomapfs_core::change::publish::{is_due, is_shown, publish, WrittenData};
+use iomapfs_core::change::resize::{has_clean_end, tail, writes_first};
+use iomapfs_core::change::write::{direct_way, is_gap, seen, DirectWay, Seen, View};
+use iomapfs_core::change::Live;
+use iomapfs_core::disk::{Ino, LogicalBlock};
+use iomapfs_core::host::{new_attrs, HostStore, Image, Mkfs, Mounted, NewNode, Node};
+use iomapfs_core::map::{Mapping, State};
+use iomapfs_core::space::Share;
+use iomapfs_core::store::Rule;
+use kernel::error::{code::*, Result};
+use std::rc::Rc;
+
+const PAGE: u64 = 4096;
+
+fn mount(image: &Image) -> Rc<Mounted> {
+    let layout = image.layout(false).unwrap();
+    let store = HostStore::open(image.path(), layout.block_size().bytes()).unwrap();
+    Mounted::open(store, false).unwrap()
+}
+
+/// A new file of `size` bytes in memory, `disk_size` of them on disk.
+fn file(mounted: &Rc<Mounted>, name: &[u8], size: u64, disk_size: u64) -> Rc<Node> {
+    let root = Node::get(mounted, Ino::ROOT).unwrap();
+    let newborn = NewNode::new(mounted, new_attrs(0o100_644, 1), 77);
+    let node = create(&*root, name, newborn, What::Plain).map(|ready| ready.unlock());
+    let node = node.unwrap();
+    node.set_size(size);
+    node.map_lock().disk_size = disk_size;
+    node
+}
+
+fn no_lookup(_: LogicalBlock, _: u32) -> Result<Mapping> {
+    panic!("nothing is to be looked up")
+}
+
+/// Old bytes that are read, zeros where there is data, blocks that swap writes to and are free on disk.
+#[test]
+fn views() {
+    let image = Mkfs::new(20 << 20, 1024).make();
+    let store = &mount(&image).vol.store;
+    let states = [
+        State::Hole,
+        State::Delayed,
+        State::Pending,
+        State::Unwritten,
+        State::Written,
+    ];
+    use Seen::{Delayed, Hole, Mapped, Unwritten};
+    let table = [
+        (View::Read, [Hole, Delayed, Unwritten, Unwritten, Mapped]),
+        (View::DirectRead, [Hole, Hole, Unwritten, Unwritten, Mapped]),
+        (View::Swap, [Hole, Delayed, Delayed, Unwritten, Mapped]),
+        (View::Write, [Hole, Delayed, Unwritten, Unwritten, Mapped]),
+        (
+            View::DirectWrite,
+            [Hole, Delayed, Unwritten, Unwritten, Mapped],
+        ),
+    ];
+    for (view, wanted) in table {
+        let is = states.map(|state| seen(store, state, view));
+        assert_eq!(is, wanted, "{view:?}");
+    }
+    for (rule, broken) in [
+        (
+            Rule::UnwrittenHidden,
+            [true, true, false, false, false].as_slice(),
+        ),
+        (
+            Rule::RestZeroed,
+            [false, false, false, false, true].as_slice(),
+        ),
+    ] {
+        store.set_broken(Some(rule));
+        for ((view, _), broken) in table.iter().zip(broken) {
+            let shown = seen(store, State::Unwritten, *view) == Mapped;
+            assert_eq!(shown, *broken, "{rule:?} {view:?}");
+        }
+    }
+}
+
+/// Old bytes that come back when a file grows, and data that is zeroed; a size on disk that is ahead of the data.
+#[test]
+fn tails() {
+    let image = Mkfs::new(20 << 20, 1024).make();
+    let mounted = mount(&image);
+    let vol = &mounted.vol;
+    // By: the size before, the size then.
+    let table = [
+        (0, 5000, 0..5000),
+        (1024, 2048, 1024..2048),
+        (5000, 100, 100..1024),
+        (5000, 1024, 1024..1024),
+        (5000, 0, 0..0),
+        (5000, 5000, 5000..5120),
+        (5120, 5119, 5119..5120),
+    ];
+    for (old, new, wanted) in table {
+        assert_eq!(tail(vol, old, new), wanted, "{old} {new}");
+    }
+    assert!(tail(vol, u64::MAX, u64::MAX - 1).is_empty());
+
+    // By: the sizes on disk, in memory, then; whether anything had to become zero.
+    let table = [
+        (1000, 1000, 2000, false, false),
+        (1000, 1000, 2000, true, true),
+        (1000, 1500, 2000, false, true),
+        (1000, 3000, 2000, false, true),
+        (1000, 3000, 1000, true, false),
+        (1000, 1000, 500, true, false),
+    ];
+    for (disk_size, old, new, zeroed, wanted) in table {
+        let is = writes_first(disk_size, old, new, zeroed);
+        assert_eq!(is, wanted, "{disk_size} {old} {new} {zeroed}");
+    }
+    vol.store.set_broken(Some(Rule::TailZeroed));
+    assert!(tail(vol, 0, 5000).is_empty() && tail(vol, 5000, 100).is_empty());
+}
+
+/// A gap that is not zeroed, although it has data; one that is looked at again and again.
+#[test]
+fn gaps() {
+    let image = Mkfs::new(20 << 20, 1024).make();
+    let mounted = mount(&image);
+    // By: the end of the file, the write; shared, clean. `None` where the end is not to be looked at.
+    let table = [
+        (8192, 8192, false, None, false),
+        (8192, 8000, true, None, false),
+        (8192, 8193, false, None, true),
+        (8000, 9000, true, None, true),
+        (8192, 9000, true, Some(true), false),
+        (8192, 9000, true, Some(false), true),
+        // An end between blocks, within a page.
+        (7168, 9000, true, None, true),
+    ];
+    for (i, (size, pos, shared, clean, wanted)) in table.into_iter().enumerate() {
+        let node = file(&mounted, format!("{i}").as_bytes(), size, size);
+        let look = |at: LogicalBlock, len: u32| {
+            assert_eq!(at.get(), 8);
+            let state = match clean.expect("the end is not looked at") {
+                true => State::Unwritten,
+                false => State::Written,
+            };
+            let found = node.map_lock().map.lookup(&mounted.vol, at, len)?;
+            Ok(Mapping { state, ..found })
+        };
+        let is = is_gap(&*node, (size, pos), shared, PAGE, look).unwrap();
+        assert_eq!(is, wanted, "{size} {pos} {shared} {clean:?}");
+        let known = clean == Some(true);
+        assert_eq!(node.has_clean_end(), known, "{size} {pos} {shared}");
+        if known {
+            assert!(has_clean_end(&*node, size, no_lookup).unwrap());
+        }
+    }
+    let node = file(&mounted, b"bad", 8192, 8192);
+    let fails = |_: LogicalBlock, _: u32| Err(EAGAIN);
+    let is = is_gap(&*node, (8192, 9000), true, PAGE, fails);
+    assert_eq!(is.err(), Some(EAGAIN));
+    mounted.vol.store.set_broken(Some(Rule::TailZeroed));
+    let is = is_gap(&*node, (8000, 9000), false, PAGE, no_lookup);
+    assert!(!is.unwrap());
+}
+
+/// Writes side by side of which one zeroes what the other has written; such as wait for each other without need.
+#[test]
+fn direct_ways() {
+    use DirectWay::{Alone, OverData, Shared};
+    // By: the block size; the sizes in memory and on disk; the write.
+    let table = [
+        (4096, (8192, 8192), (0, 4096), Shared),
+        (4096, (8192, 8192), (4096, 8192), Shared),
+        (4096, (8192, 8192), (8192, 12288), Shared),
+        (4096, (8192, 8192), (0, 512), OverData),
+        (4096, (8192, 8192), (512, 4096), OverData),
+        (4096, (8192, 8192), (4608, 8192), Alone),
+        (4096, (8192, 8192), (8192, 8704), Alone),
+        (4096, (8000, 8000), (4096, 8192), Shared),
+        (4096, (8192, 4096), (4096, 8192), Alone),
+        (4096, (8192, 4096), (0, 4096), Shared),
+        (4096, (8192, 4096), (8192, 12288), Shared),
+        (1024, (8192, 8192), (8192, 9216), Shared),
+        (1024, (9216, 9216), (9216, 10240), Alone),
+        (1024, (9216, 9216), (8192, 9216), Shared),
+        (1024, (9216, 9216), (0, 512), OverData),
+    ];
+    for (block, (size, disk_size), write, wanted) in table {
+        let image = Mkfs::new(20 << 20, block).make();
+        let mounted = mount(&image);
+        let node = file(&mounted, b"file", size, disk_size);
+        let is = direct_way(&*node, write, size, PAGE);
+        assert_eq!(is, wanted, "{block} {size} {disk_size} {write:?}");
+    }
+}
+
+/// Data that is never shown, because nobody was told that there is something to be done; data that is shown too early.
+#[test]
+fn shown_when_there() {
+    let image = Mkfs::new(20 << 20, 1024).make();
+    let mounted = mount(&image);
+    let store = &mounted.vol.store;
+    let node = file(&mounted, b"file", 3000, 2000);
+    let written = |end, unwritten| WrittenData {
+        pos: 0,
+        end,
+        unwritten,
+        direct: false,
+    };
+    let table = [
+        (2000, false, false),
+        (2001, false, true),
+        (2000, true, true),
+        (2001, true, true),
+    ];
+    for (end, unwritten, wanted) in table {
+        let is = is_due(&*node, &written(end, unwritten));
+        assert_eq!(is, wanted, "{end} {unwritten}");
+    }
+
+    let choose = |node: &Node| {
+        let goal = node.goal(true);
+        let map = &mut node.map_lock().map;
+        let chosen = map.choose(&mounted.vol, LogicalBlock::new(0), 3, goal, Share::Common);
+        assert_eq!(chosen.unwrap().len, 3);
+    };
+    let is = |node: &Node, end| is_shown(node, &written(end, true)).unwrap();
+    choose(&node);
+    assert!(!is(&node, 1000));
+    publish(&*node, &mut None, &written(2048, true)).unwrap();
+    assert!(is(&node, 2048) && !is(&node, 2049));
+    publish(&*node, &mut None, &written(3000, true)).unwrap();
+    assert!(is(&node, 3000) && !is(&node, 3001));
+    assert!(!is_due(&*node, &written(3000, false)));
+
+    let node = file(&mounted, b"early", 3000, 0);
+    choose(&node);
+    store.set_broken(Some(Rule::SizeAfterData));
+    assert!(is_due(&*node, &written(3000, true)));
+    assert_eq!(node.disk_size_hint(), 3000);
+    assert!(!is(&node, 3000));
+    store.set_broken(Some(Rule::MapAfterData));
+    assert!(!is_due(&*node, &written(3000, true)));
+    assert!(is(&node, 3000));
+}
