@@ -17,8 +17,8 @@ use crate::volume::Volume;
 use core::ops::Range;
 use kernel::error::Result;
 
-/// Which bytes become zero, in the page cache, before the size of a file goes from `old` to `new`: what it grows over, or
-/// the rest of the block that it ends in then. The range may be empty.
+/// Which bytes become zero, in the page cache, before the size of a file goes from `old` to `new`: what it grows over,
+/// or the rest of the block that it ends in then. The range may be empty.
 pub fn tail<S: Store>(volume: &Volume<S>, old: u64, new: u64) -> Range<u64> {
     let size = volume.layout.block_size();
     if volume.store.breaks(Rule::TailZeroed) {

@@ -75,8 +75,8 @@ pub(crate) trait Writeback: Sized + 'static {
     /// Bytes `pos..end` of a locked folio, no longer dirty, cannot be written: drops their reservation.
     fn discard(inode: &INode<Self::FileSystem>, pos: u64, end: u64);
 
-    /// Whether `range`, which is on its way to the device, needs [`FileSystem::complete_writes`] when it is there: where
-    /// its blocks were unwritten, or the size on disk is smaller.
+    /// Whether `range`, which is on its way to the device, needs [`FileSystem::complete_writes`] when it is there:
+    /// where its blocks were unwritten, or the size on disk is smaller.
     fn is_due(inode: &INode<Self::FileSystem>, range: &ioend::Range) -> bool;
 }
 

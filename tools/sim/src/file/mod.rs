@@ -11,8 +11,8 @@
 //! | `size.rs` | truncate, and what is between the end and a write behind it | `ops/file/resize.rs`, `checks.rs` |
 //! | `sync.rs` | making files and directories durable | `ops/durable.rs`, `ops/mount/state.rs` |
 //!
-//! What is decided there by the functions of `change`, and so tested here: what blocks are seen as, gaps and tails that are
-//! zeroed, how a direct write is made, what is to be done when data is on the device, what a sync waits for.
+//! What is decided there by the functions of `change`, and so tested here: what blocks are seen as, gaps and tails that
+//! are zeroed, how a direct write is made, what is to be done when data is on the device, what a sync waits for.
 //!
 //! # What is simpler
 //!
