@@ -39,10 +39,11 @@ pub fn is_due<S: Store, L: Live<S>>(live: &L, written: &WrittenData) -> bool {
     if store.breaks(Rule::MapAfterData) {
         return publish(live, &mut None, written).is_err();
     }
-    if store.breaks(Rule::SizeAfterData) && written.end > live.disk_size_hint() {
-        return resize::grow(live, written.end).is_err() || written.unwritten;
+    let extends = written.end > live.disk_size_hint();
+    if extends && store.breaks(Rule::SizeAfterData) {
+        return resize::grow(live, written.end).is_ok();
     }
-    written.unwritten || written.end > live.disk_size_hint()
+    written.unwritten || extends
 }
 
 /// Whether the file shows all of `written` already, as written and within its size on disk.

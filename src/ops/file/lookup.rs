@@ -60,12 +60,23 @@ pub(crate) fn byte_range(volume: &Volume, mapping: &Mapping) -> (u64, u64) {
 }
 
 /// iomap's form of a mapping, for somebody who looks at it in this way.
+#[inline]
 pub(crate) fn to_map(
     volume: &Volume,
     mapping: &Mapping,
     view: View,
     flags: MapFlags,
 ) -> Result<Map> {
+    // As who looks is known here, there is little to decide.
+    map_of(
+        volume,
+        mapping,
+        seen(&volume.store, mapping.state, view),
+        flags,
+    )
+}
+
+fn map_of(volume: &Volume, mapping: &Mapping, seen: Seen, flags: MapFlags) -> Result<Map> {
     let bits = volume.layout.block_size().bits();
     let (start, len) = byte_range(volume, mapping);
     let place = || {
@@ -76,7 +87,7 @@ pub(crate) fn to_map(
                 .bug(About::NONE, "a mapping with blocks has no device block")
         })
     };
-    let extent = match seen(&volume.store, mapping.state, view) {
+    let extent = match seen {
         Seen::Hole => Extent::Hole,
         Seen::Delayed => Extent::Delayed,
         Seen::Unwritten => Extent::Unwritten(place()?),
