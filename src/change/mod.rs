@@ -2,7 +2,7 @@
 
 //! What is done to a file system: each operation is one transaction, or several that a crash may come between.
 //!
-//! Tests: `tools/core/tests/change_{names,write,sync,mount}.rs`, `tools/sim` (the power cut anywhere),
+//! Tests: `tools/core/tests/change_{names,access,sync,mount}.rs`, `tools/sim` (the power cut anywhere),
 //! `qemu/test/t/{crash,fault-}*.sh`.
 //!
 //! | file | what is in it |
@@ -15,7 +15,7 @@
 //! | [`publish`](mod@publish) | data is on the device: the file shows it |
 //! | [`resize`] | the size changes, blocks are cut off |
 //! | [`sync`] | what makes a change durable |
-//! | [`write`](mod@write) | what a write needs before it begins, and what it is told of blocks |
+//! | [`access`] | what a write needs before it begins, and what it is told of blocks |
 //! | [`free`](mod@free) | an inode without links goes away |
 //! | [`recover`] | what a crash has left: orphans |
 //! | [`mount`](mod@mount) | mount and unmount: the journal, the super block |
@@ -39,6 +39,7 @@
 //! else has an inode that is freed or recovered; [`publish`](mod@publish) and [`write_attributes`] need no lock of the
 //! VFS. The map lock is taken inside a handle, and given up before the handle goes on in another transaction.
 
+pub mod access;
 pub mod create;
 mod dir;
 pub mod free;
@@ -51,7 +52,6 @@ pub mod rename;
 pub mod reservation;
 pub mod resize;
 pub mod sync;
-pub mod write;
 
 pub use dir::Dir;
 pub use live::{InodePart, Live, Newborn};

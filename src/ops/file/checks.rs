@@ -8,7 +8,7 @@
 
 use super::lookup::{is_written, lookup, Blocks};
 use super::resize::zero_behind;
-use crate::change::write::is_gap;
+use crate::change::access::is_gap;
 use crate::linux::file::{IterSource, Kiocb};
 use crate::linux::lock::{Held, Invalidate};
 use crate::ops::{Fs, Node};

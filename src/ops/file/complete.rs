@@ -9,8 +9,8 @@
 
 use super::iomap_ops::discard_delayed;
 use super::lookup::{lookup_locked, to_map, unchanged, with_core, Blocks, MAX_RUN};
+use crate::change::access::View;
 use crate::change::publish::{is_due, is_shown, publish, WrittenData};
-use crate::change::write::View;
 use crate::change::Live;
 use crate::linux::iomap::dio;
 use crate::linux::iomap::ioend::{Batch, Range, Writer};

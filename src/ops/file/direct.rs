@@ -28,7 +28,7 @@ use super::{
     cached,
     checks::{prepare, Need},
 };
-use crate::change::write::{direct_way, DirectWay};
+use crate::change::access::{direct_way, DirectWay};
 use crate::change::Live;
 use crate::linux::file::{Answer, IterDest, IterSource, Kiocb};
 use crate::linux::iomap::dio::{self, Flags, Outcome};

@@ -8,14 +8,14 @@
 //! | [`Buffered`] | reserves: delayed, new | | chooses: pending |
 //! | [`Direct`] | chooses: pending | chooses: pending | chooses: pending |
 //!
-//! What iomap is told of the blocks that are there then is in [`seen`](crate::change::write::seen).
+//! What iomap is told of the blocks that are there then is in [`seen`](crate::change::access::seen).
 //!
 //! # Locks
 //!
 //! No handle is taken here (law 1 of ARCHITECTURE.md: a folio may be locked), only the map lock.
 
 use super::lookup::{lookup, lookup_locked, to_map, try_with_core, unchanged, with_core, Blocks};
-use crate::change::write::View;
+use crate::change::access::View;
 use crate::change::{sync, Live};
 use crate::linux::fiemap::ExtentInfo;
 use crate::linux::iomap::{self, Done, Extent, Map, MapFlags, Op, Ops};

@@ -7,7 +7,7 @@
 //! Takes the map lock of the inode, if the lock-free copy of the last mapping does not answer. The caller may
 //! hold a folio lock.
 
-use crate::change::write::{seen, Seen, View};
+use crate::change::access::{seen, Seen, View};
 use crate::disk::LogicalBlock;
 use crate::linux::iomap::{Extent, Map, MapFlags};
 use crate::map::{Mapping, State};

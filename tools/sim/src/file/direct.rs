@@ -7,7 +7,7 @@ use super::PAGE;
 use crate::model;
 use crate::mount::Shared;
 use crate::sim::Sim;
-use iomapfs_core::change::write::{direct_way, DirectWay, Seen, View};
+use iomapfs_core::change::access::{direct_way, DirectWay, Seen, View};
 use iomapfs_core::change::{sync, Live};
 use iomapfs_core::disk::LogicalBlock;
 use iomapfs_core::map::{Mapping, State};

@@ -32,7 +32,7 @@ pub use flight::Flight;
 use crate::model;
 use crate::mount::Shared;
 use crate::sim::Sim;
-use iomapfs_core::change::write::{seen, Seen, View};
+use iomapfs_core::change::access::{seen, Seen, View};
 use iomapfs_core::change::Live;
 use iomapfs_core::disk::LogicalBlock;
 use iomapfs_core::map::{Mapping, State};

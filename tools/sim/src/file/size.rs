@@ -5,7 +5,7 @@
 use super::PAGE;
 use crate::mount::Shared;
 use crate::sim::Sim;
-use iomapfs_core::change::write::is_gap;
+use iomapfs_core::change::access::is_gap;
 use iomapfs_core::change::{self, resize, Live};
 use iomapfs_core::disk::LogicalBlock;
 use std::ops::Range;

@@ -3,7 +3,7 @@
 //! What a write to a file needs before it begins, and what it is told of the blocks that it goes to. How data gets to
 //! the device is left to the caller.
 //!
-//! Tests: `tools/core/tests/change_write.rs`.
+//! Tests: `tools/core/tests/change_access.rs`.
 //!
 //! # Locks
 //!

@@ -2,10 +2,10 @@
 
 //! What writes and changes of the size need, and what is shown of data that is on its way.
 
+use iomapfs_core::change::access::{direct_way, is_gap, seen, DirectWay, Seen, View};
 use iomapfs_core::change::create::{create, What};
 use iomapfs_core::change::publish::{is_due, is_shown, publish, WrittenData};
 use iomapfs_core::change::resize::{has_clean_end, tail, writes_first};
-use iomapfs_core::change::write::{direct_way, is_gap, seen, DirectWay, Seen, View};
 use iomapfs_core::change::Live;
 use iomapfs_core::disk::{Ino, LogicalBlock};
 use iomapfs_core::host::{new_attrs, HostStore, Image, Mkfs, Mounted, NewNode, Node};
