@@ -123,7 +123,7 @@ pub fn direct_way<S: Store, L: Live<S>>(
     let zeroes = parts && end >= size;
     // Where data was written to the page cache only, the size on disk is still to follow. A plain overwrite may be
     // completed where that cannot be done: it is waited for.
-    let behind_disk = end <= size && !live.is_within(end);
+    let behind_disk = end <= size && end > live.disk_size_hint();
     // A page has both blocks before the end of the file and behind it. When the end moves, a store to a mapping of that
     // page must ask for blocks again.
     let splits_page = end > size && block < page && size & page.wrapping_sub(1) != 0;
