@@ -413,11 +413,6 @@ tid_t iomapfs_helper_jbd2_get_latest_transaction(journal_t *journal)
 	return jbd2_get_latest_transaction(journal);
 }
 
-handle_t *iomapfs_helper_journal_current_handle(void)
-{
-	return journal_current_handle();
-}
-
 void iomapfs_helper_journal_state_write_lock(journal_t *journal)
 {
 	write_lock(&journal->j_state_lock);

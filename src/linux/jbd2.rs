@@ -12,7 +12,24 @@
 //! * A device has one journal, as it has one [`BufferCache`], which the journal owns.
 //! * A buffer's bytes change only within [`Handle::edit`] or [`Handle::create`], which have asked jbd2
 //!   for access before and give it the buffer after.
-//! * A task has one handle at a time, and keeps it: [`Handle`] is not `Send`.
+//! * A handle stays with the task that has started it: [`Handle`] is not `Send`.
+//! * While anything but jbd2 runs, no handle is in `current->journal_info`. A filesystem takes what is there for a
+//!   structure of its own, and who has a handle may come to another filesystem, say by a fault of a user's memory. jbd2
+//!   looks there when a handle is started, restarted or stopped, and then only.
+//!
+//! # A handle that is never dropped
+//!
+//! Safe code can leak one ([`core::mem::forget`]). Nothing that was freed is used then, nor anything taken for what it
+//! is not:
+//!
+//! * jbd2 frees a handle in `jbd2_journal_stop()` and nowhere else, so it stays. Nobody has a pointer to it: the task's
+//!   `journal_info` is null as always.
+//! * Its transaction counts it (`t_updates`) and does not commit, not even after an abort. So the transaction stays,
+//!   and so do its buffers.
+//! * Who waits for the commit, for room in the journal, or until no handle is open, waits without end. So does who
+//!   drops the journal, and with that the unmount: journal, cache and device stay.
+//! * The task goes on without calling filesystems when it allocates, and is refused another handle (`EDEADLK`), for as
+//!   long as its [`Holder`] is found.
 //!
 //! # Examples
 //!
@@ -35,7 +52,10 @@ use super::{
         Run, //
     },
     memalloc::wait_for_memory,
-    task::check_no_handle, //
+    task::{
+        check_no_handle,
+        Holder, //
+    }, //
 };
 use core::ptr::NonNull;
 use kernel::{
@@ -51,8 +71,7 @@ use kernel::{
         Error,
         Result, //
     },
-    ffi,
-    types::NotThreadSafe, //
+    ffi, //
 };
 
 mod handle;
@@ -430,8 +449,12 @@ impl<C: Client> Journal<C> {
         to_result(unsafe { bindings::jbd2_journal_force_commit(self.0.as_raw()) })
     }
 
-    /// Runs `f` while no handle is open and none can be started, in this task or another. `EDEADLK` with a handle
-    /// open in this task.
+    /// Runs `f` while no handle is open and none can be started, in this task or another: others wait, and `f` would
+    /// wait for itself.
+    ///
+    /// # Errors
+    ///
+    /// `EDEADLK` with a handle open in this task; those of `f`.
     pub(crate) fn with_updates_locked<R>(
         &self,
         f: impl FnOnce(&UpdatesLocked<'_, C>) -> Result<R>,
@@ -439,7 +462,9 @@ impl<C: Client> Journal<C> {
         check_no_handle()?;
         // SAFETY: The journal is valid; the lock is given back below.
         unsafe { bindings::jbd2_journal_lock_updates(self.0.as_raw()) };
+        let holder = Holder::mark();
         let result = f(&UpdatesLocked(self));
+        drop(holder);
         // SAFETY: The lock was taken above.
         unsafe { bindings::jbd2_journal_unlock_updates(self.0.as_raw()) };
         result
@@ -451,15 +476,16 @@ impl<C: Client> Journal<C> {
     /// # Errors
     ///
     /// `EROFS` after an abort; `ENOSPC` where the journal can never hold so much; `EDEADLK` where the task has a handle
-    /// already.
+    /// already, runs in [`Self::with_updates_locked`], or is in a transaction of another filesystem.
     pub(crate) fn start(&self, credits: u32, revokes: u32) -> Result<Handle<'_, C>> {
-        // jbd2 would nest the handle and give it no credits of its own; the handle of another journal would be a bug.
+        // A second one might wait for a commit, which waits for the first.
         check_no_handle()?;
         let (Ok(credits), Ok(revokes)) = (i32::try_from(credits), i32::try_from(revokes)) else {
             return Err(ENOSPC);
         };
         loop {
-            // SAFETY: The journal is valid and outlives the handle, which borrows it.
+            // SAFETY: The journal is valid and outlives the handle, which borrows it. The task is in no other
+            // transaction, as was checked.
             let started = from_err_ptr(unsafe {
                 bindings::jbd2__journal_start(
                     self.0.as_raw(),
@@ -475,11 +501,9 @@ impl<C: Client> Journal<C> {
             match started {
                 Err(error) if error == ENOMEM => wait_for_memory(),
                 started => {
-                    return Ok(Handle {
-                        raw: NonNull::new(started?).ok_or(EROFS)?,
-                        journal: self,
-                        _task: NotThreadSafe,
-                    })
+                    let raw = NonNull::new(started?).ok_or(EROFS)?;
+                    // SAFETY: The callee has started it for this task.
+                    return Ok(unsafe { Handle::started(raw, self) });
                 }
             }
         }

@@ -23,9 +23,15 @@
 //! ```
 
 use super::bindings;
-use kernel::error::{
-    code::*,
-    Result, //
+use kernel::{
+    error::{
+        code::*,
+        Result, //
+    },
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    }, //
 };
 
 /// Whether the task may use resources that are kept for the administrator (`CAP_SYS_RESOURCE`).
@@ -53,12 +59,69 @@ pub(crate) fn is_dying() -> bool {
     unsafe { bindings::current_fatal_signal_pending() }
 }
 
-/// `EDEADLK` where the task has a journal handle. One who waits for a commit would wait for itself. And memory of a
-/// user may be that of a file of another filesystem, which takes what the task has for a handle of its own.
+/// The task, as an address that it has alone while it lives.
+#[inline]
+fn current() -> *mut bindings::task_struct {
+    // SAFETY: No conditions.
+    unsafe { bindings::get_current() }
+}
+
+/// Sets what other code of this task finds as its transaction, whatever filesystem it is of (`journal_info`).
+///
+/// # Safety
+///
+/// `handle` must be null or a live handle. Before anything runs that is not jbd2's, it must be null again: each
+/// filesystem takes what it finds for a structure of its own.
+#[inline]
+pub(super) unsafe fn set_journal_info(handle: *mut bindings::handle_t) {
+    // SAFETY: The task is running, and nobody but itself uses the field.
+    unsafe { (*current()).journal_info = handle.cast() };
+}
+
+/// Says that this task has a journal handle, or keeps all others from having one, until it is dropped.
+///
+/// It is found by the task's address in a small table. Two tasks may have to share a place: then the one that came
+/// first is not found there any more. So what is known by it helps to find mistakes, and nothing is safe by it.
+pub(super) struct Holder(&'static Atomic<usize>);
+
+/// A place of the table, on a cache line of its own.
+#[repr(align(64))]
+struct Place(Atomic<usize>);
+
+static HOLDERS: [Place; 64] = [const { Place(Atomic::new(0)) }; 64];
+
+impl Holder {
+    #[inline]
+    fn place(task: usize) -> &'static Atomic<usize> {
+        // Tasks are some thousands of bytes long.
+        &HOLDERS[(task >> 12) % HOLDERS.len()].0
+    }
+
+    /// Says it of the task that calls.
+    #[inline]
+    pub(super) fn mark() -> Self {
+        let task = current().addr();
+        let place = Self::place(task);
+        place.store(task, Relaxed);
+        Self(place)
+    }
+}
+
+impl Drop for Holder {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.store(0, Relaxed);
+    }
+}
+
+/// `EDEADLK` where the task is known to have a journal handle ([`Holder`]): one who waits for a commit would wait for
+/// itself. And always where it is in a transaction of another filesystem, which jbd2 would take for one of its own.
 #[inline]
 pub(super) fn check_no_handle() -> Result {
-    // SAFETY: No conditions; it is about the task that calls.
-    match unsafe { bindings::journal_current_handle().is_null() } {
+    let task = current();
+    // SAFETY: The task is running, and nobody but itself uses the field.
+    let other = unsafe { (*task).journal_info };
+    match other.is_null() && Holder::place(task.addr()).load(Relaxed) != task.addr() {
         true => Ok(()),
         false => Err(EDEADLK),
     }

@@ -2,7 +2,8 @@
 
 //! Handles: how a task takes part in the running transaction, and changes blocks in it.
 //!
-//! A [`Handle`] borrows its journal, and is open until it is dropped.
+//! A [`Handle`] borrows its journal, and is open until it is dropped. What comes of one that never is, is said in
+//! [`super`].
 //!
 //! C header: [`include/linux/jbd2.h`](srctree/include/linux/jbd2.h)
 //!
@@ -20,13 +21,20 @@
 
 use super::super::{
     bindings,
-    buffer::BufferHead, //
+    buffer::BufferHead,
+    task::{
+        set_journal_info,
+        Holder, //
+    }, //
 };
 use super::{
     Client,
     Journal, //
 };
-use core::ptr::NonNull;
+use core::ptr::{
+    self,
+    NonNull, //
+};
 use kernel::{
     error::{
         code::*,
@@ -34,6 +42,7 @@ use kernel::{
         Error,
         Result, //
     },
+    ffi,
     types::NotThreadSafe, //
 };
 
@@ -41,14 +50,47 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// `raw` is a handle of `journal`, started by this task.
+/// `raw` is a handle of `journal`, started by this task. `journal_info` of the task is null, but for calls of jbd2 that
+/// look there.
 pub(crate) struct Handle<'a, C: Client> {
-    pub(super) raw: NonNull<bindings::handle_t>,
-    pub(super) journal: &'a Journal<C>,
-    pub(super) _task: NotThreadSafe,
+    raw: NonNull<bindings::handle_t>,
+    journal: &'a Journal<C>,
+    _holder: Holder,
+    _task: NotThreadSafe,
 }
 
-impl<C: Client> Handle<'_, C> {
+impl<'a, C: Client> Handle<'a, C> {
+    /// # Safety
+    ///
+    /// `raw` must be a handle of `journal` that was just started by this task. The value takes it over.
+    #[inline]
+    pub(super) unsafe fn started(raw: NonNull<bindings::handle_t>, journal: &'a Journal<C>) -> Self {
+        // INVARIANT: `journal_info` has the handle now, and not any more.
+        // SAFETY: Null is always allowed.
+        unsafe { set_journal_info(ptr::null_mut()) };
+        Self {
+            raw,
+            journal,
+            _holder: Holder::mark(),
+            _task: NotThreadSafe,
+        }
+    }
+
+    /// Calls a function of jbd2's that wants the handle to be the one in `journal_info`, and may take it out.
+    ///
+    /// # Safety
+    ///
+    /// As for `f`, which must be such a function and nothing else.
+    #[inline]
+    unsafe fn as_current(&self, f: impl FnOnce(*mut bindings::handle_t) -> ffi::c_int) -> ffi::c_int {
+        // SAFETY: The handle is live, and only jbd2 runs until it is null again.
+        unsafe { set_journal_info(self.as_raw()) };
+        let ret = f(self.as_raw());
+        // SAFETY: Null is always allowed.
+        unsafe { set_journal_info(ptr::null_mut()) };
+        ret
+    }
+
     fn as_raw(&self) -> *mut bindings::handle_t {
         self.raw.as_ptr()
     }
@@ -155,7 +197,7 @@ impl<C: Client> Handle<'_, C> {
     pub(crate) fn revoke(&mut self, nr: u64) -> Result {
         self.check()?;
         let buffer = self.journal.cache().cached(nr);
-        let mut raw = core::ptr::null_mut();
+        let mut raw = ptr::null_mut();
         if let Some(buffer) = &buffer {
             buffer.set_tag(0);
             raw = buffer.as_raw();
@@ -205,17 +247,23 @@ impl<C: Client> Handle<'_, C> {
         let (Ok(credits), Ok(revokes)) = (i32::try_from(credits), i32::try_from(revokes)) else {
             return Err(ENOSPC);
         };
-        // SAFETY: The handle is valid and has a transaction.
-        to_result(unsafe {
-            bindings::jbd2__journal_restart(self.as_raw(), credits, revokes, bindings::GFP_NOFS)
-        })
+        let restart = |handle| {
+            // SAFETY: The handle is valid, has a transaction, and is in `journal_info`.
+            unsafe { bindings::jbd2__journal_restart(handle, credits, revokes, bindings::GFP_NOFS) }
+        };
+        // SAFETY: As said in the closure, which does nothing else.
+        to_result(unsafe { self.as_current(restart) })
     }
 }
 
 impl<C: Client> Drop for Handle<'_, C> {
     fn drop(&mut self) {
         // An error means that the journal was aborted, which the next handle will find.
-        // SAFETY: The handle is valid, was started by this task, and is not used any more.
-        unsafe { bindings::jbd2_journal_stop(self.as_raw()) };
+        let stop = |handle| {
+            // SAFETY: The handle is valid, was started by this task, is in `journal_info`, and is not used any more.
+            unsafe { bindings::jbd2_journal_stop(handle) }
+        };
+        // SAFETY: As said in the closure, which does nothing else.
+        unsafe { self.as_current(stop) };
     }
 }
