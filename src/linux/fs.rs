@@ -45,6 +45,7 @@ use super::{
     statfs::StatFs,
     super_block::{
         self,
+        Locked,
         SuperBlock, //
     }, //
 };
@@ -143,7 +144,7 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     fn root<'a>(sb: &'a SuperBlock<Self>, context: &FsContext) -> Result<InodeRef<'a, Self>>;
 
     /// Changes the options of a mounted super block.
-    fn reconfigure(sb: &SuperBlock<Self>, context: &FsContext, options: Self::Options) -> Result;
+    fn reconfigure(sb: &Locked<'_, Self>, context: &FsContext, options: Self::Options) -> Result;
 
     /// The last call on a super block: finishes everything. The caller has evicted all inodes.
     fn put_super(sb: &SuperBlock<Self>);

@@ -28,6 +28,7 @@ use super::{
     fs::FileSystem,
     super_block::{
         self,
+        Locked,
         SuperBlock, //
     }, //
 };
@@ -351,11 +352,15 @@ impl<T: FileSystem> Table<T> {
         // SAFETY: By the function's requirements.
         let options = unsafe { Self::take_options(fc) };
         // SAFETY: By the function's requirements.
-        let sb = unsafe { SuperBlock::<T>::from_raw((*(*fc).root).d_sb) };
+        let root = unsafe { (*fc).root };
+        // SAFETY: By the function's requirements; a dentry keeps its super block.
+        let sb = unsafe { (*root).d_sb };
+        // SAFETY: By the function's requirements.
+        let sb = unsafe { Locked::<T>::from_raw(sb) };
         // SAFETY: By the function's requirements.
         let context = unsafe { FsContext::from_raw(fc) };
         from_result(|| {
-            T::reconfigure(sb, context, KBox::into_inner(options.ok_or(EINVAL)?))?;
+            T::reconfigure(&sb, context, KBox::into_inner(options.ok_or(EINVAL)?))?;
             Ok(0)
         })
     }

@@ -41,7 +41,10 @@ use super::{
 use core::{
     marker::PhantomData,
     mem,
-    ops::ControlFlow,
+    ops::{
+        ControlFlow,
+        Deref, //
+    },
     ptr::{
         self,
         NonNull, //
@@ -62,6 +65,7 @@ use kernel::{
     sync::Arc,
     types::{
         ForeignOwnable,
+        NotThreadSafe,
         Opaque, //
     }, //
 };
@@ -127,9 +131,13 @@ impl<T: FileSystem> SuperBlock<T> {
     }
 
     /// Writes out all dirty data and waits until it is on the device, which makes `ENOSPC` definite: what was reserved
-    /// for it and not needed is given back then. Meanwhile callers pile up here and not on the device.
+    /// for it and not needed is given back then. Meanwhile callers pile up here and not on the device. Does nothing
+    /// while a mount, remount or unmount is under way.
     ///
-    /// The caller must hold no lock of an inode. Does nothing while a mount, remount or unmount is under way.
+    /// # Locks
+    ///
+    /// Who holds a lock that writing back takes, as that of a folio, or a handle, may wait for itself without end. That
+    /// is all that can come of it: the only lock that the callee counts on, `s_umount`, is taken here.
     pub(crate) fn try_to_write_back(&self) {
         // SAFETY: Valid by the type's invariants.
         let lock = unsafe { &raw mut (*self.as_raw()).s_umount };
@@ -142,13 +150,6 @@ impl<T: FileSystem> SuperBlock<T> {
             // SAFETY: Locked above.
             unsafe { bindings::up_read(lock) };
         }
-    }
-
-    /// Writes out and waits for all that is dirty, as `sync(2)` does. For [`FileSystem::reconfigure`], which the VFS
-    /// calls with the necessary lock.
-    pub(crate) fn write_out(&self) -> Result {
-        // SAFETY: Valid by the type's invariants.
-        to_result(unsafe { bindings::sync_filesystem(self.as_raw()) })
     }
 
     /// Gives `f` the filesystem's data of the inodes in memory, one after the other, until it says that it has had
@@ -199,6 +200,40 @@ impl<T: FileSystem> SuperBlock<T> {
         // SAFETY: Valid by the type's invariants.
         unsafe { bindings::sb_start_pagefault(self.as_raw()) };
         Pagefault(self)
+    }
+}
+
+/// A super block whose `s_umount` the VFS holds for the call that it lends this to, exclusively: it stays mounted, and
+/// is neither frozen nor changed by others.
+///
+/// # Invariants
+///
+/// The lock is held by this task for the lifetime.
+pub(crate) struct Locked<'a, T: FileSystem>(&'a SuperBlock<T>, NotThreadSafe);
+
+impl<'a, T: FileSystem> Locked<'a, T> {
+    /// # Safety
+    ///
+    /// The invariants of [`SuperBlock`] must hold for `sb`, and this task must hold its `s_umount` exclusively, for the
+    /// lifetime.
+    pub(super) unsafe fn from_raw(sb: *mut bindings::super_block) -> Self {
+        // INVARIANT: By the function's requirements.
+        // SAFETY: By the function's requirements.
+        Self(unsafe { SuperBlock::from_raw(sb) }, NotThreadSafe)
+    }
+
+    /// Writes out and waits for all that is dirty, as `sync(2)` does.
+    pub(crate) fn write_out(&self) -> Result {
+        // SAFETY: Valid by the invariants of the super block, whose `s_umount` is held by those of the type.
+        to_result(unsafe { bindings::sync_filesystem(self.as_raw()) })
+    }
+}
+
+impl<T: FileSystem> Deref for Locked<'_, T> {
+    type Target = SuperBlock<T>;
+
+    fn deref(&self) -> &SuperBlock<T> {
+        self.0
     }
 }
 

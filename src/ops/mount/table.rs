@@ -19,7 +19,7 @@ use crate::linux::inode::InodeRef;
 use crate::linux::iomap::ioend::Batch;
 use crate::linux::printk::{self, Level};
 use crate::linux::statfs::{Blocks, StatFs};
-use crate::linux::super_block::{self, Limits};
+use crate::linux::super_block::{self, Limits, Locked};
 use crate::linux::time::Timestamp;
 use crate::linux::workqueue::OwnedQueue;
 use crate::map::evictable_total;
@@ -169,7 +169,7 @@ impl FileSystem for Fs {
         Ok(root)
     }
 
-    fn reconfigure(sb: &SuperBlock, context: &FsContext, mut options: Options) -> Result {
+    fn reconfigure(sb: &Locked<'_, Self>, context: &FsContext, mut options: Options) -> Result {
         let data = sb.data();
         let old = *data.options.lock();
         options.read_only = match context.changes_read_only() {
