@@ -174,10 +174,8 @@ impl<'a, T: FileSystem> File<'a, T> {
 /// # Invariants
 ///
 /// Points to a live request on an open regular file of `T`, not yet completed. Nobody else changes it.
-/// It asks for at least `count` bytes.
 pub(crate) struct Kiocb<'a, T: FileSystem> {
     ptr: NonNull<bindings::kiocb>,
-    count: usize,
     _request: PhantomData<&'a mut INode<T>>,
 }
 
@@ -185,11 +183,10 @@ impl<'a, T: FileSystem> Kiocb<'a, T> {
     /// # Safety
     ///
     /// As the invariants say, for as long as the value is used.
-    pub(super) unsafe fn from_raw(ptr: *mut bindings::kiocb, count: usize) -> Self {
+    pub(super) unsafe fn from_raw(ptr: *mut bindings::kiocb) -> Self {
         Self {
             // SAFETY: A valid pointer is not null.
             ptr: unsafe { NonNull::new_unchecked(ptr) },
-            count,
             _request: PhantomData,
         }
     }
@@ -330,20 +327,17 @@ impl<'a, T: FileSystem> Kiocb<'a, T> {
         Answer(ret, PhantomData)
     }
 
-    /// The request is done, with this number of bytes or error.
+    /// The request is done, with this number of bytes or error. A number greater than that of the bytes that went to
+    /// the destination or came from the source becomes `EIO` on its way to the VFS.
     ///
-    /// `EIOCBQUEUED` says that a completion is still to come, which only who has queued the request can know; and the
-    /// VFS gives up as much of the caller's memory as it is told was used. So `EIOCBQUEUED`, and more bytes than the
-    /// request asked for, become `EIO`.
+    /// `EIOCBQUEUED` says that a completion is still to come, which only who has queued the request can know: it
+    /// becomes `EIO`, too.
     pub(crate) fn done(self, result: Result<usize>) -> Answer<'a> {
         let ret = match result {
-            Ok(bytes) if bytes <= self.count => isize::try_from(bytes).unwrap_or(isize::MAX),
+            Ok(bytes) => isize::try_from(bytes).unwrap_or(isize::MAX),
             Err(error) if error != EIOCBQUEUED => error.to_errno() as isize,
-            wrong => {
-                let count = self.count;
-                kernel::pr_err_once!(
-                    "a request for {count} bytes cannot have ended with {wrong:?}\n"
-                );
+            Err(_) => {
+                kernel::pr_err_once!("a request that is done cannot have been queued\n");
                 EIO.to_errno() as isize
             }
         };
@@ -360,6 +354,22 @@ impl<'a, T: FileSystem> Kiocb<'a, T> {
 pub(crate) struct Answer<'a>(isize, PhantomData<fn(&'a ()) -> &'a ()>);
 
 impl Answer<'_> {
+    /// What the VFS is told, where `used` gives the number of bytes that went to memory or came from it. It is not
+    /// called where the request was queued: the memory may be gone.
+    ///
+    /// The VFS takes so much of the memory for read or written as it is told. Of a read into memory of the kernel's
+    /// own, which need not have been initialised, more would be bytes of somebody else.
+    #[inline]
+    fn told(self, used: impl FnOnce() -> usize) -> isize {
+        match usize::try_from(self.0) {
+            Ok(bytes) if bytes > 0 && bytes > used() => {
+                kernel::pr_err_once!("a request cannot have ended with {bytes} bytes\n");
+                EIO.to_errno() as isize
+            }
+            _ => self.0,
+        }
+    }
+
     /// The completion of the request will tell.
     ///
     /// # Safety
@@ -368,6 +378,13 @@ impl Answer<'_> {
     pub(super) unsafe fn queued() -> Self {
         Self(EIOCBQUEUED.to_errno() as isize, PhantomData)
     }
+}
+
+/// The number of bytes left (`iov_iter_count()`).
+#[inline]
+fn left(iter: &bindings::iov_iter) -> usize {
+    // SAFETY: Both ways to see the union have a number here.
+    unsafe { iter.__bindgen_anon_1.__bindgen_anon_1.as_ref() }.count
 }
 
 /// Where the bytes of a read go.
@@ -381,8 +398,7 @@ impl IterDest<'_> {
 
     /// The number of bytes left.
     pub(crate) fn len(&self) -> usize {
-        // SAFETY: The structure is valid.
-        unsafe { bindings::iov_iter_count(self.0) }
+        left(self.0)
     }
 }
 
@@ -404,8 +420,7 @@ impl IterSource<'_> {
 
     /// The number of bytes left.
     pub(crate) fn len(&self) -> usize {
-        // SAFETY: The structure is valid.
-        unsafe { bindings::iov_iter_count(self.iter) }
+        left(self.iter)
     }
 
     /// Gives back what [`Kiocb::write_checks`] has cut off the end.
@@ -578,8 +593,10 @@ impl<O: FileOperations> Table<O> {
         // SAFETY: By the function's requirements.
         let mut to = IterDest(unsafe { &mut *iter });
         // SAFETY: By the function's requirements.
-        let iocb = unsafe { Kiocb::from_raw(iocb, to.len()) };
-        O::read_iter(iocb, &mut to).0
+        let iocb = unsafe { Kiocb::from_raw(iocb) };
+        let before = to.len();
+        let answer = O::read_iter(iocb, &mut to);
+        answer.told(|| before.wrapping_sub(to.len()))
     }
 
     /// `write_iter`.
@@ -597,8 +614,10 @@ impl<O: FileOperations> Table<O> {
         // INVARIANT: Nothing was cut.
         let mut from = IterSource { iter, cut: 0 };
         // SAFETY: By the function's requirements.
-        let iocb = unsafe { Kiocb::from_raw(iocb, from.len()) };
-        O::write_iter(iocb, &mut from).0
+        let iocb = unsafe { Kiocb::from_raw(iocb) };
+        let before = from.len();
+        let answer = O::write_iter(iocb, &mut from);
+        answer.told(|| before.wrapping_sub(from.len()).wrapping_sub(from.cut))
     }
 
     /// `open`.

@@ -500,11 +500,6 @@ __kernel_fsid_t iomapfs_helper_fsid_from_uuid(const u8 *uuid)
 
 /* linux/uio.h */
 
-size_t iomapfs_helper_iov_iter_count(const struct iov_iter *i)
-{
-	return iov_iter_count(i);
-}
-
 void iomapfs_helper_iov_iter_reexpand(struct iov_iter *i, size_t count)
 {
 	iov_iter_reexpand(i, count);

@@ -189,16 +189,17 @@ impl Map {
 }
 
 /// What became of a mapping, given to [`Ops::end`].
+///
+/// # Invariants
+///
+/// `iomap` is a mapping of `inode` that [`Ops::begin`] has made for `op`. The operation was to go from byte `pos` of the
+/// file, which the mapping covers, over `len` bytes, not beyond its end, and has gone over `written` of them.
 pub(crate) struct Done<'a, T: FileSystem> {
     inode: &'a INode<T>,
-    /// Where the operation on this mapping began.
-    pub(crate) pos: u64,
-    /// How far it should have gone.
-    pub(crate) len: u64,
-    /// How far it went.
-    pub(crate) written: u64,
-    /// What was done.
-    pub(crate) op: Op,
+    pos: u64,
+    len: u64,
+    written: u64,
+    op: Op,
     iomap: &'a mut bindings::iomap,
 }
 
@@ -231,8 +232,8 @@ impl<T: FileSystem> Done<'_, T> {
             return;
         }
         let lock = Invalidate::lock(self.inode);
-        // SAFETY: The inode is live, the invalidate lock is held, the mapping is one of this inode, and the callback
-        // fits the filesystem.
+        // SAFETY: The inode is live, the invalidate lock is held, the mapping is one of this inode and the range within
+        // it, by the type's invariants, and the callback fits the filesystem.
         unsafe {
             bindings::iomap_write_delalloc_release(
                 lock.inode().as_raw(),
@@ -366,6 +367,7 @@ impl<O: Ops> Table<O> {
         let whole = len
             .wrapping_add(written)
             .min(end.wrapping_sub(start as u64));
+        // INVARIANT: As was worked out, and by the function's requirements.
         O::end(&mut Done {
             inode,
             pos: start as u64,

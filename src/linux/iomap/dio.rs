@@ -186,7 +186,7 @@ impl<W: Write> DioTable<W> {
         flags: c_uint,
     ) -> c_int {
         // SAFETY: By the function's requirements. What the VFS is told is iomap's business here.
-        let iocb = unsafe { Kiocb::<<W::Ops as Ops>::FileSystem>::from_raw(iocb, 0) };
+        let iocb = unsafe { Kiocb::<<W::Ops as Ops>::FileSystem>::from_raw(iocb) };
         from_result(|| {
             if error != 0 {
                 return Err(Error::from_errno(error));
