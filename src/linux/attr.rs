@@ -29,6 +29,7 @@ use super::{
     bindings,
     fs::FileSystem,
     inode::INode,
+    lock::ExclusiveRef,
     time::Timestamp, //
 };
 use core::marker::PhantomData;
@@ -66,7 +67,7 @@ impl Idmap {
 /// # Invariants
 ///
 /// `attr` is a valid `struct iattr` and the caller's alone, `dentry` a valid dentry with an inode of `T`, for the
-/// lifetime. Fields of `attr` that `ia_valid` does not name may not be initialised.
+/// lifetime, for which its `i_rwsem` is held exclusively by this task. Fields of `attr` that `ia_valid` does not name may not be initialised.
 pub(crate) struct Attr<'a, T: FileSystem> {
     attr: *mut bindings::iattr,
     dentry: *mut bindings::dentry,
@@ -76,7 +77,7 @@ pub(crate) struct Attr<'a, T: FileSystem> {
 impl<'a, T: FileSystem> Attr<'a, T> {
     /// # Safety
     ///
-    /// The type's invariants must hold, and the inode's `i_rwsem` be held exclusively, for the lifetime.
+    /// The type's invariants must hold for the lifetime.
     pub(super) unsafe fn from_raw(
         attr: *mut bindings::iattr,
         dentry: *mut bindings::dentry,
@@ -92,6 +93,12 @@ impl<'a, T: FileSystem> Attr<'a, T> {
     fn inode(&self) -> *mut bindings::inode {
         // SAFETY: Valid by the type's invariants; a dentry in use keeps its inode.
         unsafe { (*self.dentry).d_inode }
+    }
+
+    /// Shows that the inode's `i_rwsem` is held.
+    pub(crate) fn lock(&self) -> ExclusiveRef<'a, T> {
+        // SAFETY: An inode with a dentry is ready, and stays for the lifetime, as does the lock.
+        unsafe { ExclusiveRef::of(INode::from_raw(self.inode())) }
     }
 
     fn has(&self, flags: u32) -> bool {

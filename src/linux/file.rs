@@ -17,11 +17,12 @@
 //!
 //! ```ignore
 //! fn write_iter<'a>(mut iocb: Kiocb<'a, MyFs>, from: &mut IterSource<'_>) -> Answer<'a> {
-//!     let lock = iocb.inode().lock();
-//!     let written = iocb
-//!         .write_checks(from)
-//!         .and_then(|_| buffered::write::<Mapper>(&mut iocb, from, &lock));
-//!     drop(lock);
+//!     let lock = Held::Exclusive(iocb.inode().lock());
+//!     let checked = iocb.write_checks(from, &lock);
+//!     let written = match (checked, lock) {
+//!         (Ok(_), Held::Exclusive(lock)) => buffered::write::<Mapper>(&mut iocb, from, &lock),
+//!         (checked, _) => checked,
+//!     };
 //!     iocb.done(written)
 //! }
 //! ```
@@ -258,11 +259,22 @@ impl<'a, T: FileSystem> Kiocb<'a, T> {
     }
 
     /// Checks limits, open modes and swap files, moves to the end for `O_APPEND`, and cuts `from` to what may
-    /// be written. Returns the number of bytes, which may be 0. The inode's lock must be held. Before the checks
-    /// are done again, [`IterSource::uncut`] gives back what was cut.
-    pub(crate) fn write_checks(&mut self, from: &mut IterSource<'_>) -> Result<usize> {
+    /// be written. Returns the number of bytes, which may be 0. Before the checks are done again,
+    /// [`IterSource::uncut`] gives back what was cut.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` where the lock is another inode's; `ETXTBSY`, `EFBIG`.
+    pub(crate) fn write_checks(
+        &mut self,
+        from: &mut IterSource<'_>,
+        lock: &Held<'_, T>,
+    ) -> Result<usize> {
+        if !ptr::eq(self.inode(), lock.inode()) {
+            return Err(EINVAL);
+        }
         let before = from.len();
-        // SAFETY: Both are live and ours.
+        // SAFETY: Both are live and ours, and the lock that the callee wants is held.
         let ret = unsafe { bindings::generic_write_checks(self.as_raw(), from.as_raw()) };
         let left = match usize::try_from(ret) {
             Ok(left) if left == before => return Ok(left),

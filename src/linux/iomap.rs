@@ -231,7 +231,7 @@ impl<T: FileSystem> Done<'_, T> {
         if start >= end {
             return;
         }
-        let lock = Invalidate::lock(self.inode);
+        let lock = Invalidate::lock_alone(self.inode);
         // SAFETY: The inode is live, the invalidate lock is held, the mapping is one of this inode and the range within
         // it, by the type's invariants, and the callback fits the filesystem.
         unsafe {
@@ -488,10 +488,8 @@ pub(crate) fn fiemap<O: Ops>(
 }
 
 /// Zeroes bytes `pos..pos + len` in the page cache, as far as there can be data: dirty folios that writeback
-/// will write. Returns whether there were any.
-///
-/// The caller holds the inode's lock exclusively too. `EDEADLK` with a journal handle open in this task: folios are
-/// locked and writeback may be waited for.
+/// will write. Returns whether there were any. `EDEADLK` with a journal handle open in this task: folios are locked and
+/// writeback may be waited for.
 pub(crate) fn zero_range<O: Ops>(
     lock: &Invalidate<'_, O::FileSystem>,
     pos: u64,
@@ -501,8 +499,8 @@ pub(crate) fn zero_range<O: Ops>(
     let inode = regular(lock.inode())?;
     let (pos, len) = (loff(pos)?, loff(len)?);
     let mut did_zero = false;
-    // SAFETY: The inode is a live regular file, the lock that the callee wants is held, and the tables fit its file
-    // system.
+    // SAFETY: The inode is a live regular file, both locks that the callee wants are held, and the tables fit its
+    // filesystem.
     to_result(unsafe {
         bindings::iomap_zero_range(
             inode.as_raw(),

@@ -12,9 +12,9 @@
 //! # Examples
 //!
 //! ```ignore
-//! let _lock = inode.lock();
+//! let lock = inode.lock();
 //! inode.dio_wait();
-//! let invalidate = Invalidate::lock(inode);
+//! let invalidate = Invalidate::lock(lock.borrow());
 //! inode.set_size(size);
 //! invalidate.truncate_pagecache(size);
 //! ```
@@ -66,6 +66,12 @@ impl<'a, T: FileSystem> Exclusive<'a, T> {
         self.0
     }
 
+    /// Shows that it is held.
+    pub(crate) fn borrow(&self) -> ExclusiveRef<'_, T> {
+        // INVARIANT: By the existence of the guard, which is borrowed.
+        ExclusiveRef(self.0, NotThreadSafe)
+    }
+
     /// Goes on with the lock shared, without giving it up.
     pub(crate) fn downgrade(self) -> Shared<'a, T> {
         let this = ManuallyDrop::new(self);
@@ -79,6 +85,37 @@ impl<T: FileSystem> Drop for Exclusive<'_, T> {
     fn drop(&mut self) {
         // SAFETY: Held exclusively by this guard.
         unsafe { bindings::inode_unlock(self.0.as_raw()) };
+    }
+}
+
+/// `i_rwsem`, held exclusively by somebody else's guard or by the VFS.
+///
+/// # Invariants
+///
+/// This task holds the lock for the lifetime.
+pub(crate) struct ExclusiveRef<'a, T: FileSystem>(&'a INode<T>, NotThreadSafe);
+
+// Not derived, which would ask it of `T`.
+impl<T: FileSystem> Clone for ExclusiveRef<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: FileSystem> Copy for ExclusiveRef<'_, T> {}
+
+impl<'a, T: FileSystem> ExclusiveRef<'a, T> {
+    /// # Safety
+    ///
+    /// This task must hold `i_rwsem` of `inode` exclusively for the lifetime.
+    pub(super) unsafe fn of(inode: &'a INode<T>) -> Self {
+        // INVARIANT: By the function's requirements.
+        Self(inode, NotThreadSafe)
+    }
+
+    /// Whose lock it is.
+    pub(crate) fn inode(self) -> &'a INode<T> {
+        self.0
     }
 }
 
@@ -142,7 +179,7 @@ impl<'a, T: FileSystem> Held<'a, T> {
 }
 
 /// The invalidate lock of an inode's mapping, held for writing: no folio enters the page cache by reading or
-/// by a fault.
+/// by a fault. Who can have one outside of this room holds `i_rwsem` exclusively, too: nobody else changes the size.
 pub(crate) struct Invalidate<'a, T: FileSystem> {
     inode: &'a INode<T>,
     _not_send: NotThreadSafe,
@@ -150,7 +187,12 @@ pub(crate) struct Invalidate<'a, T: FileSystem> {
 
 impl<'a, T: FileSystem> Invalidate<'a, T> {
     /// Waits for the lock.
-    pub(crate) fn lock(inode: &'a INode<T>) -> Self {
+    pub(crate) fn lock(lock: ExclusiveRef<'a, T>) -> Self {
+        Self::lock_alone(lock.inode())
+    }
+
+    /// Waits for the lock, for what needs no other.
+    pub(super) fn lock_alone(inode: &'a INode<T>) -> Self {
         // SAFETY: The inode is live and has a mapping.
         unsafe { bindings::filemap_invalidate_lock((*inode.as_raw()).i_mapping) };
         Self {
@@ -166,8 +208,10 @@ impl<T: FileSystem> Invalidate<'_, T> {
         self.inode
     }
 
-    /// Drops the page cache beyond `size`, which the inode's size is already, and its mappings into memory. Waits for
-    /// writeback.
+    /// Drops the page cache beyond `size`, and its mappings into memory. Waits for writeback.
+    ///
+    /// Where the inode's size is still a greater one, folios come back with what is on the device: then that is seen in
+    /// place of what was written, and no worse.
     pub(crate) fn truncate_pagecache(&self, size: u64) {
         let size = i64::try_from(size).unwrap_or(i64::MAX);
         // SAFETY: Valid by the type's invariants, and the lock that the callee wants is held.

@@ -9,9 +9,11 @@
 use super::lookup::{is_written, lookup, Blocks};
 use super::resize::zero_behind;
 use crate::change::access::is_gap;
+use crate::change::Live;
 use crate::linux::file::{IterSource, Kiocb};
 use crate::linux::lock::{Held, Invalidate};
 use crate::ops::{Fs, Node};
+use crate::store::Store;
 use kernel::error::{code::*, Result};
 use kernel::page::PAGE_SIZE;
 
@@ -54,7 +56,7 @@ pub(crate) fn prepare<'a>(
             return Err(EPERM);
         }
         from.uncut();
-        let count = iocb.write_checks(from)?;
+        let count = iocb.write_checks(from, &lock)?;
         if count == 0 {
             return Ok((lock, 0));
         }
@@ -82,7 +84,14 @@ pub(crate) fn prepare<'a>(
             if !wait {
                 return Err(EAGAIN);
             }
-            let invalidate = Invalidate::lock(node);
+            let Held::Exclusive(exclusive) = &lock else {
+                let store = &node.data().volume().store;
+                return Err(store.bug(
+                    node.ino(),
+                    "a gap is to be zeroed with the inode lock shared",
+                ));
+            };
+            let invalidate = Invalidate::lock(exclusive.borrow());
             if zero_behind(node, &invalidate, size..pos)? && is_written(node, size)? {
                 // The block may have other bytes on disk, in images of others. The zeros must be there before the size
                 // on disk is behind them: this write may be made durable alone.

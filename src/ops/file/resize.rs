@@ -14,20 +14,21 @@ use super::lookup::{first_behind, is_written, lookup, with_core, Blocks};
 use crate::change::{resize, Live};
 use crate::disk::LogicalBlock;
 use crate::linux::iomap::zero_range;
-use crate::linux::lock::Invalidate;
+use crate::linux::lock::{ExclusiveRef, Invalidate};
 use crate::linux::memalloc::NofsScope;
 use crate::ops::{Fs, Node};
 use crate::store::Store;
 use core::ops::Range;
 use kernel::error::Result;
 
-/// Sets the size of a regular file to `new` bytes. The caller holds `i_rwsem` exclusively.
-pub(crate) fn set_size(node: &Node, new: u64) -> Result {
+/// Sets the size of a regular file to `new` bytes.
+pub(crate) fn set_size(lock: ExclusiveRef<'_, Fs>, new: u64) -> Result {
+    let node = lock.inode();
     node.check_new_size(new)?;
     // Later the page cache would be cut already, and the size be another than that on disk.
     node.data().volume().store.check_writable()?;
     node.dio_wait();
-    let invalidate = Invalidate::lock(node);
+    let invalidate = Invalidate::lock(lock);
     let old = node.size();
     let tail = resize::tail(node.data().volume(), old, new);
     let zeroed = if new > old {
@@ -58,7 +59,7 @@ pub(crate) fn set_size(node: &Node, new: u64) -> Result {
 }
 
 /// Makes bytes read as zeros, `range`, which begins with the end of the file. Returns whether any had to be written.
-/// The caller holds `i_rwsem` exclusively and, as `invalidate`, the invalidate lock, and no direct I/O is in flight.
+/// `invalidate` is the lock of `node`, and no direct I/O is in flight.
 pub(crate) fn zero_behind(
     node: &Node,
     invalidate: &Invalidate<'_, Fs>,

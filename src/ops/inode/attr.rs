@@ -52,7 +52,7 @@ fn set_attributes(idmap: &Idmap, node: &Node, attr: &mut Attr<'_, Fs>) -> Result
         }
         // Also where it is the size that the file has, as ext4 does.
         attr.touch();
-        resize::set_size(node, size)?;
+        resize::set_size(attr.lock(), size)?;
     }
     attr.apply(idmap);
     node.raise_version();

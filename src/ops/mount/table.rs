@@ -323,9 +323,9 @@ impl<'a> recover::Keeper<JournalStore> for Keeper<'a> {
     }
 
     fn cut_off(&mut self, node: &Node) -> Result {
-        let _lock = node.lock();
+        let lock = node.lock();
         match node.is_regular() {
-            true => resize::set_size(node, node.size()),
+            true => resize::set_size(lock.borrow(), node.size()),
             false => Ok(()),
         }
     }
