@@ -27,6 +27,7 @@
 #include <linux/sched/mm.h>
 #include <linux/seq_file.h>
 #include <linux/shrinker.h>
+#include <linux/sort.h>
 #include <linux/splice.h>
 #include <linux/statfs.h>
 #include <linux/uio.h>

@@ -42,7 +42,10 @@ use super::{
     block_device::BlockDevice, //
 };
 use core::{
-    mem::ManuallyDrop,
+    mem::{
+        self,
+        ManuallyDrop, //
+    },
     ptr::{
         self,
         NonNull, //
@@ -56,6 +59,10 @@ use kernel::{
     error::{
         code::*,
         Result, //
+    },
+    ffi::{
+        c_int,
+        c_void, //
     },
     sync::atomic::{
         Acquire,
@@ -447,6 +454,47 @@ pub(crate) struct Run {
     pub(crate) start: u64,
     /// How many.
     pub(crate) len: u32,
+}
+
+impl Run {
+    /// Whether no two of `runs` have a block in common, and none goes beyond the numbers that there are.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) fn are_apart(runs: &[Self]) -> Result<bool> {
+        /// # Safety
+        ///
+        /// For `sort()`, with two runs.
+        unsafe extern "C" fn compare(a: *const c_void, b: *const c_void) -> c_int {
+            // SAFETY: By the function's requirements.
+            let a = unsafe { (*a.cast::<Run>()).start };
+            // SAFETY: By the function's requirements.
+            let b = unsafe { (*b.cast::<Run>()).start };
+            a.cmp(&b) as c_int
+        }
+
+        let mut sorted = KVec::with_capacity(runs.len(), GFP_KERNEL)?;
+        for run in runs {
+            sorted.push(*run, GFP_KERNEL)?;
+        }
+        // SAFETY: There are so many runs of that size, which may be moved by copies of their bytes.
+        unsafe {
+            bindings::sort(
+                sorted.as_mut_ptr().cast(),
+                sorted.len(),
+                mem::size_of::<Self>(),
+                Some(compare),
+                None,
+            )
+        };
+        let mut free = Some(0_u64);
+        Ok(sorted.iter().all(|run| {
+            let apart = free.is_some_and(|free| free <= run.start);
+            free = run.start.checked_add(run.len.into());
+            apart
+        }) && free.is_some())
+    }
 }
 
 /// The cache of a block device, in blocks of the size that the device was set to.
