@@ -365,33 +365,18 @@ impl<T: FileSystem> New<'_, T> {
         }
     }
 
-    /// Sets the block size to `wanted` bytes or the least that the device can do. `cache` is the one of
-    /// [`FileSystem::fill_super`]; a buffer of it that somebody has kept is of no use any more.
+    /// Sets the block size to `bytes`. `cache` is the one of [`FileSystem::fill_super`]; a buffer of it that somebody
+    /// has kept is of no use any more.
     ///
     /// # Errors
     ///
-    /// `EINVAL` where the kernel cannot do it, or the cache is that of another mount.
-    pub(crate) fn set_min_block_size(&self, cache: &mut BufferCache, wanted: u32) -> Result {
-        self.check_cache(cache)?;
-        // SAFETY: Valid by the type's invariants, and nobody else uses the super block.
-        let size = unsafe { bindings::sb_min_blocksize(self.0, wanted as i32) };
-
-        cache.update_block_size();
-        match size {
-            0 => Err(EINVAL),
-            _ => Ok(()),
-        }
-    }
-
-    /// Sets the block size to `bytes`, as [`Self::set_min_block_size`].
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` where the device or the kernel cannot do it, or the cache is that of another mount.
+    /// `EINVAL` where the device or the kernel cannot do it: not with less than
+    /// [`BlockDevice::logical_block_size`]. Also where the cache is that of another mount.
     pub(crate) fn set_block_size(&self, cache: &mut BufferCache, bytes: u32) -> Result {
         self.check_cache(cache)?;
+        let bytes = i32::try_from(bytes).map_err(|_| EINVAL)?;
         // SAFETY: Valid by the type's invariants, and nobody else uses the super block.
-        let size = unsafe { bindings::sb_set_blocksize(self.0, bytes as i32) };
+        let size = unsafe { bindings::sb_set_blocksize(self.0, bytes) };
 
         cache.update_block_size();
         match size {

@@ -95,7 +95,8 @@ impl FileSystem for Fs {
         mut options: Options,
     ) -> Result<Arc<Super>> {
         options.read_only = context.read_only();
-        sb.set_min_block_size(&mut cache, 1024)?;
+        let least = cache.device().logical_block_size().max(1024);
+        sb.set_block_size(&mut cache, least)?;
         let refuse = |why: fmt::Arguments<'_>| {
             context.error_told(why);
             if let Ok(prefix) = errors::prefix(sb.id()) {
