@@ -32,9 +32,13 @@ use super::{
 };
 use core::marker::PhantomData;
 use kernel::{
-    error::from_result,
+    error::{
+        from_result,
+        VTABLE_DEFAULT_ERROR, //
+    },
     ffi::{
         c_int,
+        c_long,
         c_uint, //
     },
     prelude::*,
@@ -42,6 +46,7 @@ use kernel::{
 };
 
 /// The operations of open directories.
+#[vtable]
 pub(crate) trait Operations: Sized + 'static {
     /// The filesystem.
     type FileSystem: FileSystem;
@@ -61,6 +66,12 @@ pub(crate) trait Operations: Sized + 'static {
 
     /// Makes the directory durable: its names, and with `data_only` false all its attributes.
     fn sync(dir: &INode<Self::FileSystem>, data_only: bool) -> Result;
+
+    /// Requests of the filesystem's own (`ioctl(2)`). Those for the flags that all filesystems have come to
+    /// [`super::inode_ops::Attributes`].
+    fn ioctl(_dir: &INode<Self::FileSystem>, _cmd: u32, _arg: usize) -> Result<isize> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 }
 
 /// Who takes the names of a directory.
@@ -156,6 +167,16 @@ impl<O: Operations> Table<O> {
         llseek: Some(Self::llseek),
         read: Some(bindings::generic_read_dir),
         iterate_shared: Some(Self::iterate),
+        unlocked_ioctl: if O::HAS_IOCTL {
+            Some(Self::ioctl)
+        } else {
+            None
+        },
+        compat_ioctl: if O::HAS_IOCTL {
+            bindings::compat_ptr_ioctl
+        } else {
+            None
+        },
         open: Some(Self::open),
         release: Some(Self::release),
         fsync: Some(Self::fsync),
@@ -252,5 +273,16 @@ impl<O: Operations> Table<O> {
             O::sync(inode, data_only != 0)?;
             Ok(0)
         })
+    }
+
+    /// `unlocked_ioctl`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`vfs_ioctl()`), with an open directory.
+    unsafe extern "C" fn ioctl(file: *mut bindings::file, cmd: c_uint, arg: usize) -> c_long {
+        // SAFETY: By the function's requirements; an open file holds its inode.
+        let inode = unsafe { INode::from_raw((*file).f_inode) };
+        from_result(|| O::ioctl(inode, cmd, arg))
     }
 }

@@ -527,7 +527,8 @@ pub(crate) trait FileOperations: Sized + 'static {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
-    /// Requests of the filesystem's own (`ioctl(2)`).
+    /// Requests of the filesystem's own (`ioctl(2)`). Those for the flags that all filesystems have come to
+    /// [`super::inode_ops::Attributes`].
     fn ioctl(_file: File<'_, Self::FileSystem>, _cmd: u32, _arg: usize) -> Result<isize> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }

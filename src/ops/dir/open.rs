@@ -19,6 +19,7 @@ use core::pin::Pin;
 use kernel::prelude::*;
 use kernel::sync::{new_mutex, Mutex};
 
+#[vtable]
 impl dir::Operations for Directory {
     type FileSystem = Fs;
     type Open = Pin<KBox<Mutex<Cursor>>>;
