@@ -57,19 +57,15 @@ use kernel::{
     error::to_result,
     prelude::*,
     seq_file::SeqFile,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        Arc, //
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
     },
     time::{
         delay::fsleep,
         Delta, //
     },
-    types::Opaque,
-    workqueue::Queue, //
+    types::Opaque, //
 };
 
 /// Flags of a [`FileSystem`] type.
@@ -95,7 +91,7 @@ pub(crate) enum Wait {
 
 /// A type of filesystem on a block device.
 ///
-/// The callbacks run in process context and may sleep, but for [`FileSystem::completion_queue`].
+/// The callbacks run in process context and may sleep, but for [`FileSystem::cached_objects`].
 #[vtable]
 pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     /// What `mount -t` calls it.
@@ -110,8 +106,8 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     /// The mount options as they are collected before a mount or remount.
     type Options: Send;
 
-    /// What belongs to a mounted super block. Unmounting waits until whoever has it, too, has given it up, if the
-    /// [`BufferCache`] is in it or a block device.
+    /// What belongs to a mounted super block, dropped after [`Self::put_super`]. Unmounting then waits until whoever
+    /// has the [`BufferCache`] or a block device of it has given that up.
     type SuperData: Send + Sync;
 
     /// What belongs to an inode in memory, beside `struct inode` and in the same allocation.
@@ -136,7 +132,7 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
         cache: BufferCache,
         context: &FsContext,
         options: Self::Options,
-    ) -> Result<Arc<Self::SuperData>>;
+    ) -> Result<Self::SuperData>;
 
     /// Gives the root directory, once [`SuperBlock::data`] is set.
     ///
@@ -182,12 +178,9 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     /// Writeback wants the inode to be on the device.
     fn write_inode(inode: &INode<Self>, wait: Wait) -> Result;
 
-    /// Called when data is on the device, perhaps in an interrupt. The workqueue for [`Self::complete_writes`]: one
-    /// that makes progress under memory pressure (`WQ_MEM_RECLAIM`).
-    fn completion_queue(sb: &SuperBlock<Self>) -> &Queue;
-
-    /// The data of the whole batch is on the device: makes the file show it, by [`Batch::each`]. No journal handle
-    /// may be held when this returns.
+    /// The data of the whole batch is on the device: makes the file show it, by [`Batch::each`]. Called by a workqueue
+    /// of the mount that makes progress under memory pressure, or by the task that wrote. Folios are unlocked and requests
+    /// completed after it: no journal handle may be held when this returns.
     fn complete_writes(inode: &INode<Self>, batch: &mut Batch<'_>);
 
     /// The inode leaves memory; its page cache is empty already, and what gets there in this call is dropped. If it has
@@ -248,15 +241,14 @@ impl<T: FileSystem> Registration<T> {
             fs <- Opaque::ffi_init(|slot: *mut bindings::file_system_type| {
                 // SAFETY: `slot` is valid for writes; all zeros is a valid value of the C structure.
                 unsafe { ptr::write_bytes(slot, 0, 1) };
-                // SAFETY: As above, and the fields of a structure that nobody else sees yet.
-                unsafe {
-                    (*slot).name = T::NAME.as_ptr().cast();
-                    (*slot).fs_flags = T::FLAGS;
-                    (*slot).owner = compat::owner!(T);
-                    (*slot).init_fs_context = Some(fs_context::init_context::<T>);
-                    (*slot).parameters = T::PARAMETERS.as_ptr().cast();
-                    (*slot).kill_sb = Some(super_block::kill_callback::<T>);
-                }
+                // SAFETY: As above: it is initialised now, and nobody else sees it yet.
+                let fs = unsafe { &mut *slot };
+                fs.name = T::NAME.as_ptr().cast();
+                fs.fs_flags = T::FLAGS;
+                fs.owner = compat::owner!(T);
+                fs.init_fs_context = Some(fs_context::init_context::<T>);
+                fs.parameters = T::PARAMETERS.as_ptr().cast();
+                fs.kill_sb = Some(super_block::kill_callback::<T>);
             }),
             _pin: PhantomPinned,
             _p: core::marker::PhantomData,

@@ -191,8 +191,11 @@ impl<C: Client> Raw<C> {
         // SAFETY: The journal is valid; under its lock.
         unsafe { (*journal).j_commit_interval = interval };
         // SAFETY: As above.
-        let flags = unsafe { &mut (*journal).j_flags };
-        *flags = *flags & !(FLAG_BARRIER | FLAG_CYCLE_RECORD) | set;
+        let flags = unsafe { &raw mut (*journal).j_flags };
+        // SAFETY: As above: nobody else changes it.
+        let old = unsafe { flags.read() };
+        // SAFETY: As above. Others read it without the lock: the word is written at once.
+        unsafe { flags.write_volatile(old & !(FLAG_BARRIER | FLAG_CYCLE_RECORD) | set) };
         // SAFETY: Locked above.
         unsafe { bindings::journal_state_write_unlock(journal) };
     }
@@ -249,12 +252,13 @@ impl<C: Client> Unloaded<C> {
         let this = Self(Raw { raw, inner });
 
         // SAFETY: The journal is ours alone until it is loaded, which starts its thread.
-        unsafe {
-            (*raw.as_ptr()).j_private = private;
-            (*raw.as_ptr()).j_bmap = Some(map_callback::<C>);
-            (*raw.as_ptr()).j_commit_callback = Some(commit_callback::<C>);
-            (*raw.as_ptr()).j_fc_replay_callback = Some(fast_commit_callback::<C>);
-        }
+        unsafe { (*raw.as_ptr()).j_private = private };
+        // SAFETY: As above; the callbacks are for a journal whose `j_private` is that.
+        unsafe { (*raw.as_ptr()).j_bmap = Some(map_callback::<C>) };
+        // SAFETY: As above.
+        unsafe { (*raw.as_ptr()).j_commit_callback = Some(commit_callback::<C>) };
+        // SAFETY: As above.
+        unsafe { (*raw.as_ptr()).j_fc_replay_callback = Some(fast_commit_callback::<C>) };
         Ok(this)
     }
 

@@ -100,22 +100,23 @@ impl<'a, T: Kinds> New<'a, T> {
         let inode = self.as_raw();
         match (kind, body) {
             (Kind::Regular, Body::Plain) => {
-                // SAFETY: Nobody else uses the inode, which is of `T`; the tables are for regular files of `T`.
-                unsafe {
-                    (*inode).i_op = table(&Table::<T::Regular>::REGULAR);
-                    (*inode).__bindgen_anon_3.i_fop = file::table::<T::Regular>();
-                    (*inode).i_data.a_ops = address_space::table::<T::Regular>();
-                }
+                // SAFETY: Nobody else uses the inode, which is of `T`; the table is for regular files of `T`.
+                unsafe { (*inode).i_op = table(&Table::<T::Regular>::REGULAR) };
+                // SAFETY: As above.
+                unsafe { (*inode).__bindgen_anon_3.i_fop = file::table::<T::Regular>() };
+                // SAFETY: As above.
+                unsafe { (*inode).i_data.a_ops = address_space::table::<T::Regular>() };
                 if T::Regular::LARGE_FOLIOS {
                     // SAFETY: As above, and no folio is in its cache. iomap takes folios of any size.
                     unsafe { bindings::mapping_set_large_folios(&raw mut (*inode).i_data) };
                 }
             }
-            // SAFETY: As above; the tables are for directories.
-            (Kind::Directory, Body::Plain) => unsafe {
-                (*inode).i_op = table(&Table::<T::Directory>::DIRECTORY);
-                (*inode).__bindgen_anon_3.i_fop = dir::table::<T::Directory>();
-            },
+            (Kind::Directory, Body::Plain) => {
+                // SAFETY: As above; the table is for directories.
+                unsafe { (*inode).i_op = table(&Table::<T::Directory>::DIRECTORY) };
+                // SAFETY: As above.
+                unsafe { (*inode).__bindgen_anon_3.i_fop = dir::table::<T::Directory>() };
+            }
             // SAFETY: As above; the table is for symbolic links.
             (Kind::Symlink, Body::Plain) => unsafe {
                 (*inode).i_op = table(&Table::<T::Symlink>::SYMLINK);

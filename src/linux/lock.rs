@@ -76,7 +76,7 @@ impl<'a, T: FileSystem> Exclusive<'a, T> {
     pub(crate) fn downgrade(self) -> Shared<'a, T> {
         let this = ManuallyDrop::new(self);
         // SAFETY: Held exclusively by this guard, which is not dropped.
-        unsafe { bindings::downgrade_write(&mut (*this.0.as_raw()).i_rwsem) };
+        unsafe { bindings::downgrade_write(&raw mut (*this.0.as_raw()).i_rwsem) };
         Shared(this.0, NotThreadSafe)
     }
 }

@@ -36,7 +36,11 @@ use super::{
         INode, //
     },
     statfs::StatFs,
-    time::Timestamp, //
+    time::Timestamp,
+    workqueue::{
+        self,
+        OwnedQueue, //
+    }, //
 };
 use core::{
     marker::PhantomData,
@@ -62,7 +66,7 @@ use kernel::{
     },
     prelude::*,
     seq_file::SeqFile,
-    sync::Arc,
+    str::CString,
     types::{
         ForeignOwnable,
         NotThreadSafe,
@@ -75,8 +79,8 @@ use kernel::{
 /// # Invariants
 ///
 /// Wraps a valid `struct super_block` of a type that a [`super::fs::Registration`] of `T` registered.
-/// `s_fs_info` is a reference on an [`Arc`] of `T::SuperData` from before the first use as a
-/// `SuperBlock<T>` until after [`FileSystem::put_super`].
+/// `s_fs_info` is a [`KBox`] of a `Mount<T>` from before the first use as a `SuperBlock<T>` until after
+/// [`FileSystem::put_super`].
 #[repr(transparent)]
 pub(crate) struct SuperBlock<T: FileSystem>(Opaque<bindings::super_block>, PhantomData<T>);
 
@@ -102,12 +106,19 @@ impl<T: FileSystem> SuperBlock<T> {
 
     /// The filesystem's own data.
     pub(crate) fn data(&self) -> &T::SuperData {
-        // SAFETY: By the type's invariants a live `Arc` for as long as `self` is used; the reference that
-        // `s_fs_info` is keeps the value. `Arc::into_foreign` gives the address that `borrow` takes.
-        let data =
-            unsafe { <Arc<T::SuperData> as ForeignOwnable>::borrow((*self.as_raw()).s_fs_info) };
-        // SAFETY: As above: the value lives for as long as `self` may be used.
-        unsafe { &*ptr::from_ref::<T::SuperData>(&data) }
+        &self.mount().data
+    }
+
+    /// The queue in which writes are completed.
+    pub(super) fn completions(&self) -> &OwnedQueue {
+        &self.mount().completions
+    }
+
+    fn mount(&self) -> &Mount<T> {
+        // SAFETY: Valid by the type's invariants, and not changed while `self` is used.
+        let mount = unsafe { (*self.as_raw()).s_fs_info };
+        // SAFETY: By the type's invariants it is that, and lives for as long as `self` is used.
+        unsafe { &*mount.cast::<Mount<T>>() }
     }
 
     /// Whether nothing may be changed.
@@ -184,13 +195,15 @@ impl<T: FileSystem> SuperBlock<T> {
     pub(crate) fn internal_write(&self) -> InternalWrite<'_, T> {
         // SAFETY: Valid by the type's invariants.
         unsafe { bindings::sb_start_intwrite(self.as_raw()) };
-        InternalWrite(self)
+        InternalWrite(self, NotThreadSafe)
     }
 
     /// As [`Self::internal_write`], but does not wait: `None` while the filesystem is frozen.
     pub(crate) fn try_internal_write(&self) -> Option<InternalWrite<'_, T>> {
         // SAFETY: Valid by the type's invariants.
-        unsafe { bindings::sb_start_intwrite_trylock(self.as_raw()) }.then_some(InternalWrite(self))
+        let taken = unsafe { bindings::sb_start_intwrite_trylock(self.as_raw()) };
+        // `then`, not `then_some`: the guard must not be made where nothing was taken.
+        taken.then(|| InternalWrite(self, NotThreadSafe))
     }
 }
 
@@ -199,7 +212,7 @@ impl<T: FileSystem> SuperBlock<T> {
     pub(super) fn pagefault(&self) -> Pagefault<'_, T> {
         // SAFETY: Valid by the type's invariants.
         unsafe { bindings::sb_start_pagefault(self.as_raw()) };
-        Pagefault(self)
+        Pagefault(self, NotThreadSafe)
     }
 }
 
@@ -235,6 +248,14 @@ impl<T: FileSystem> Deref for Locked<'_, T> {
     fn deref(&self) -> &SuperBlock<T> {
         self.0
     }
+}
+
+/// What a mount has. Dropping it waits for the end of the last completion: none runs when the module goes away.
+#[repr(C)]
+struct Mount<T: FileSystem> {
+    /// First, as it is asked for most.
+    data: T::SuperData,
+    completions: OwnedQueue,
 }
 
 /// A walk along the inodes of a super block, under the lock of the list.
@@ -320,7 +341,7 @@ impl<T: FileSystem> Drop for InodeList<'_, T> {
 }
 
 /// A fault that changes something. Made by [`SuperBlock::pagefault`].
-pub(super) struct Pagefault<'a, T: FileSystem>(&'a SuperBlock<T>);
+pub(super) struct Pagefault<'a, T: FileSystem>(&'a SuperBlock<T>, NotThreadSafe);
 
 impl<T: FileSystem> Drop for Pagefault<'_, T> {
     fn drop(&mut self) {
@@ -331,7 +352,7 @@ impl<T: FileSystem> Drop for Pagefault<'_, T> {
 
 /// A change that the filesystem makes by itself. Made by [`SuperBlock::internal_write`] and
 /// [`SuperBlock::try_internal_write`].
-pub(crate) struct InternalWrite<'a, T: FileSystem>(&'a SuperBlock<T>);
+pub(crate) struct InternalWrite<'a, T: FileSystem>(&'a SuperBlock<T>, NotThreadSafe);
 
 impl<T: FileSystem> Drop for InternalWrite<'_, T> {
     fn drop(&mut self) {
@@ -388,23 +409,25 @@ impl<T: FileSystem> New<'_, T> {
     /// Sets what the VFS has to know.
     pub(crate) fn set_limits(&self, limits: &Limits) {
         // SAFETY: Valid by the type's invariants, and nobody else uses the super block.
-        unsafe {
-            (*self.0).s_magic = limits.magic as _;
-            (*self.0).s_maxbytes = limits.max_bytes;
-            (*self.0).s_max_links = limits.max_links;
-            (*self.0).s_time_gran = limits.time_granularity;
-            (*self.0).s_time_min = limits.time_min.seconds;
-            (*self.0).s_time_max = limits.time_max.seconds;
-        }
+        unsafe { (*self.0).s_magic = limits.magic as _ };
+        // SAFETY: As above.
+        unsafe { (*self.0).s_maxbytes = limits.max_bytes };
+        // SAFETY: As above.
+        unsafe { (*self.0).s_max_links = limits.max_links };
+        // SAFETY: As above.
+        unsafe { (*self.0).s_time_gran = limits.time_granularity };
+        // SAFETY: As above.
+        unsafe { (*self.0).s_time_min = limits.time_min.seconds };
+        // SAFETY: As above.
+        unsafe { (*self.0).s_time_max = limits.time_max.seconds };
     }
 
     /// Sets the filesystem's UUID.
     pub(crate) fn set_uuid(&self, uuid: &[u8; 16]) {
         // SAFETY: Valid by the type's invariants, and nobody else uses the super block.
-        unsafe {
-            (*self.0).s_uuid.b = *uuid;
-            (*self.0).s_uuid_len = uuid.len() as u8;
-        }
+        unsafe { (*self.0).s_uuid.b = *uuid };
+        // SAFETY: As above.
+        unsafe { (*self.0).s_uuid_len = uuid.len() as u8 };
     }
 
     /// Inodes have a version that changes with them.
@@ -436,6 +459,9 @@ pub(crate) struct Limits {
     pub(crate) time_max: Timestamp,
 }
 
+/// Whoever waits for memory may wait for the completion of a write, which runs wherever there is time for it.
+const QUEUE: workqueue::Flags = workqueue::Flags::MEM_RECLAIM.with(workqueue::Flags::UNBOUND);
+
 /// Fills a new super block of `T`.
 ///
 /// # Safety
@@ -456,12 +482,22 @@ pub(super) unsafe fn fill<T: FileSystem>(
     let cache = unsafe { BufferCache::new(device) };
     // INVARIANT: By the function's requirements.
     let new = New(sb, PhantomData);
-    let data = T::fill_super(&new, cache, context, options).inspect_err(|_| {
-        // SAFETY: The device is open as long as the super block is there, and nobody asks it for the device any more.
+    let mount = OwnedQueue::new(
+        T::NAME,
+        &*CString::try_from_fmt(fmt!("io-{}", new.id()))?,
+        QUEUE,
+    )
+    .and_then(|completions| {
+        let data = T::fill_super(&new, cache, context, options)?;
+        Ok(KBox::new(Mount::<T> { data, completions }, GFP_KERNEL)?)
+    })
+    .inspect_err(|_| {
+        // SAFETY: The device is open as long as the super block is there, and nobody asks it for the device any
+        // more.
         unsafe { BlockDevice::wait_until_unused(sb) }
     })?;
     // SAFETY: Nobody else uses it yet.
-    unsafe { (*sb).s_fs_info = data.into_foreign().cast() };
+    unsafe { (*sb).s_fs_info = mount.into_foreign().cast() };
 
     // SAFETY: The data is there now.
     let this = unsafe { SuperBlock::<T>::from_raw(sb) };
@@ -493,10 +529,10 @@ unsafe fn finish<T: FileSystem>(sb: *mut bindings::super_block) {
     let this = unsafe { SuperBlock::<T>::from_raw(sb) };
     T::put_super(this);
     // SAFETY: By the function's requirements.
-    let data = unsafe { mem::replace(&mut (*sb).s_fs_info, ptr::null_mut()) };
-    // SAFETY: Nobody uses the super block as a `SuperBlock<T>` any more, so this reference can go.
-    drop(unsafe { <Arc<T::SuperData> as ForeignOwnable>::from_foreign(data) });
-    // Somebody may have another one, and with it the cache. The VFS gives the device up next.
+    let mount = unsafe { mem::replace(&mut (*sb).s_fs_info, ptr::null_mut()) };
+    // SAFETY: `fill` has set it, and nobody uses the super block as a `SuperBlock<T>` any more.
+    drop(unsafe { <KBox<Mount<T>> as ForeignOwnable>::from_foreign(mount) });
+    // Somebody may have the cache. The VFS gives the device up next.
     // SAFETY: The device is open as long as the super block is there, and nobody asks it for the device any more.
     unsafe { BlockDevice::wait_until_unused(sb) };
 }

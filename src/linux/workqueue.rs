@@ -82,6 +82,11 @@ impl OwnedQueue {
         })
     }
 
+    /// The C structure.
+    pub(super) fn as_raw(&self) -> *mut bindings::workqueue_struct {
+        self.raw.as_ptr()
+    }
+
     /// Waits until what is queued now has run.
     pub(crate) fn flush(&self) {
         // SAFETY: The queue is valid by the type invariant.

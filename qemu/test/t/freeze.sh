@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# catches: a frozen device that is not consistent as it is, or changes while frozen; writers that are not let go
+# catches: a frozen device that is not consistent as it is, or changes while frozen; writers that are not let go, or not counted
 # parallel: writers while the volume freezes and thaws
 
 mkimg img
@@ -28,6 +28,21 @@ fsfreeze -f "$MNT"
 fsfreeze -u "$MNT"
 same "$MNT/dir/one" 300000
 same "$MNT/dir/three" 70000 3
+# The first file is opened while frozen: what is noted of that is not, and nobody is taken for a writer that has ended.
+unmount
+mount_fs img
+fsfreeze -f "$MNT"
+same "$MNT/dir/one" 300000
+fsfreeze -u "$MNT"
+fsfreeze -f "$MNT" &
+freezer=$!
+for _ in {1..50}; do
+	kill -0 "$freezer" 2>/dev/null || break
+	sleep 0.2
+done
+kill -0 "$freezer" 2>/dev/null && fail "a second freeze waits for a writer that there is not"
+wait "$freezer"
+fsfreeze -u "$MNT"
 crosscheck img
 mount_fs frozen
 same "$MNT/dir/one" 300000

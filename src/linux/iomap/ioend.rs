@@ -15,7 +15,8 @@
 //!   queue once. So between pushing the first ioend and starting the work nobody can take it, and the inode,
 //!   which the unfinished ioend keeps alive through its folios or its request, is still there to hold the
 //!   work item.
-//! * After the last ioend was finished the inode may be gone: the work does not touch it again.
+//! * After the last ioend was finished the inode may be gone: the work does not touch it again. What is left of the
+//!   work's function then is waited for when the mount gives up its work queue, so before the module can go.
 //!
 //! C headers: [`include/linux/iomap.h`](srctree/include/linux/iomap.h),
 //! [`include/linux/bio.h`](srctree/include/linux/bio.h)
@@ -82,7 +83,8 @@ impl<T: FileSystem> Queue<T> {
     ///
     /// # Safety
     ///
-    /// `ioend` must be in no list, of the inode whose queue this is, and the caller's to give; `wq` a work queue.
+    /// `ioend` must be in no list, of the inode whose queue this is, and the caller's to give; `wq` the work queue of its
+    /// super block.
     unsafe fn push(&self, ioend: *mut bindings::iomap_ioend, wq: *mut bindings::workqueue_struct) {
         let mut old = self.head.load(Relaxed);
         loop {
@@ -176,10 +178,9 @@ impl<T: FileSystem> Queue<T> {
 /// `head` must be valid and the caller's alone, and stay where it is.
 unsafe fn init(head: *mut bindings::list_head) {
     // SAFETY: By the function's requirements.
-    unsafe {
-        (*head).next = head;
-        (*head).prev = head;
-    }
+    unsafe { (*head).next = head };
+    // SAFETY: By the function's requirements.
+    unsafe { (*head).prev = head };
 }
 
 /// Puts `entry` at the front of a list.
@@ -189,13 +190,15 @@ unsafe fn init(head: *mut bindings::list_head) {
 /// `head` must be a list, `entry` valid and in none, and both the caller's alone.
 unsafe fn add(entry: *mut bindings::list_head, head: *mut bindings::list_head) {
     // SAFETY: By the function's requirements.
-    unsafe {
-        let first = (*head).next;
-        (*entry).next = first;
-        (*entry).prev = head;
-        (*first).prev = entry;
-        (*head).next = entry;
-    }
+    let first = unsafe { (*head).next };
+    // SAFETY: By the function's requirements.
+    unsafe { (*entry).next = first };
+    // SAFETY: By the function's requirements.
+    unsafe { (*entry).prev = head };
+    // SAFETY: By the function's requirements; it is an entry of the list, or its head.
+    unsafe { (*first).prev = entry };
+    // SAFETY: By the function's requirements.
+    unsafe { (*head).next = entry };
 }
 
 /// Takes the first entry off a list; it is a list of its own then.
@@ -209,12 +212,12 @@ unsafe fn take(head: *mut bindings::list_head) -> Option<*mut bindings::list_hea
     if entry == head {
         return None;
     }
+    // SAFETY: By the function's requirements; it is an entry of the list.
+    let after = unsafe { (*entry).next };
     // SAFETY: By the function's requirements.
-    unsafe {
-        let after = (*entry).next;
-        (*head).next = after;
-        (*after).prev = head;
-    }
+    unsafe { (*head).next = after };
+    // SAFETY: By the function's requirements; it is an entry of the list, or its head.
+    unsafe { (*after).prev = head };
     // SAFETY: By the function's requirements.
     unsafe { init(entry) };
     Some(entry)
@@ -400,7 +403,7 @@ pub(super) unsafe extern "C" fn end_bio<T: FileSystem>(bio: *mut bindings::bio) 
     // SAFETY: The ioend is ours until it is pushed. The inode is alive: its folios are under writeback, or its file
     // is open for the request.
     let inode = unsafe { INode::<T>::from_raw((*ioend).io_inode) };
-    let wq = core::ptr::from_ref(T::completion_queue(inode.super_block()));
-    // SAFETY: The ioend is of this inode, in no list, and ours to give; the queue is valid as long as the super block.
-    unsafe { inode.writes().push(ioend, wq.cast_mut().cast()) };
+    let wq = inode.super_block().completions().as_raw();
+    // SAFETY: The ioend is of this inode, in no list, and ours to give; the queue is that of its super block.
+    unsafe { inode.writes().push(ioend, wq) };
 }

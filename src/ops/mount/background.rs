@@ -32,7 +32,7 @@ pub(crate) trait Works: Send + Sync + 'static {
 type Link<V> = Mutex<Option<Arc<V>>>;
 
 /// Writeback waits for what the queues of a mount do, and none of it belongs to a CPU.
-pub(crate) const QUEUE: Flags = Flags::MEM_RECLAIM.with(Flags::UNBOUND);
+const QUEUE: Flags = Flags::MEM_RECLAIM.with(Flags::UNBOUND);
 
 /// Identifies the work on freed blocks.
 const FREED: u64 = 0;

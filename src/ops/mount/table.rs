@@ -4,7 +4,6 @@
 //!
 //! What a mounted file system is below the VFS is in [`super::state`]; here that meets the VFS.
 
-use super::background::QUEUE;
 use super::errors;
 use super::options::{self, Options, PARAMETERS};
 use super::state::{self, Mounted};
@@ -21,7 +20,6 @@ use crate::linux::printk::{self, Level};
 use crate::linux::statfs::{Blocks, StatFs};
 use crate::linux::super_block::{self, Limits, Locked};
 use crate::linux::time::Timestamp;
-use crate::linux::workqueue::OwnedQueue;
 use crate::map::evictable_total;
 use crate::names::Params;
 use crate::ops::file::{complete, resize};
@@ -35,8 +33,7 @@ use kernel::prelude::*;
 use kernel::seq_file::SeqFile;
 use kernel::seq_print;
 use kernel::sync::atomic::Atomic;
-use kernel::sync::{new_mutex, Arc, Mutex};
-use kernel::workqueue::Queue;
+use kernel::sync::{new_mutex, Mutex};
 
 /// What a super block has of us.
 pub(crate) struct Super {
@@ -46,8 +43,6 @@ pub(crate) struct Super {
     pub(crate) params: Params,
     /// How it is mounted.
     options: Pin<KBox<Mutex<Options>>>,
-    /// Where the completions of writeback run.
-    pub(crate) completions: OwnedQueue,
     /// Whether the super block was told where it is mounted.
     pub(super) mount_point_noted: Atomic<bool>,
 }
@@ -93,7 +88,7 @@ impl FileSystem for Fs {
         mut cache: BufferCache,
         context: &FsContext,
         mut options: Options,
-    ) -> Result<Arc<Super>> {
+    ) -> Result<Super> {
         options.read_only = context.read_only();
         let least = cache.device().logical_block_size().max(1024);
         sb.set_block_size(&mut cache, least)?;
@@ -135,14 +130,12 @@ impl FileSystem for Fs {
         sb.set_limits(&limits(layout));
         let params = Params::new(layout);
         let options = KBox::pin_init(new_mutex!(options, "iomapfs_options"), GFP_KERNEL)?;
-        let data = Super {
+        Ok(Super {
             mounted,
             params,
             options,
-            completions: OwnedQueue::new(c"iomapfs-io", sb.id(), QUEUE)?,
             mount_point_noted: Atomic::new(false),
-        };
-        Ok(Arc::new(data, GFP_KERNEL)?)
+        })
     }
 
     fn root<'a>(sb: &'a SuperBlock, _context: &FsContext) -> Result<InodeRef<'a, Fs>> {
@@ -280,10 +273,6 @@ impl FileSystem for Fs {
 
     fn write_inode(inode: &Node, wait: Wait) -> Result {
         write::write(inode, wait)
-    }
-
-    fn completion_queue(sb: &SuperBlock) -> &Queue {
-        &sb.data().completions
     }
 
     fn complete_writes(inode: &Node, batch: &mut Batch<'_>) {
