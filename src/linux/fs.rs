@@ -68,16 +68,20 @@ use kernel::{
     types::Opaque, //
 };
 
-/// Flags of a [`FileSystem`] type.
-pub(crate) mod flags {
-    use crate::linux::bindings;
+/// What a [`FileSystem`] type can do (`FS_*`). Others of these flags ask for more than the tables here give.
+#[derive(Clone, Copy)]
+pub(crate) struct Flags(i32);
 
-    /// Needs a block device.
-    pub(crate) const REQUIRES_DEV: i32 = bindings::FS_REQUIRES_DEV as i32;
+impl Flags {
     /// Can be mounted with mapped user and group ids.
-    pub(crate) const ALLOW_IDMAP: i32 = bindings::FS_ALLOW_IDMAP as i32;
+    pub(crate) const ALLOW_IDMAP: Self = Self(bindings::FS_ALLOW_IDMAP as i32);
     /// Has timestamps that get finer when somebody looks at them.
-    pub(crate) const MGTIME: i32 = bindings::FS_MGTIME as i32;
+    pub(crate) const MGTIME: Self = Self(bindings::FS_MGTIME as i32);
+
+    /// Both.
+    pub(crate) const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
 }
 
 /// Whether what is to be written must be durable when the call returns.
@@ -97,8 +101,8 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     /// What `mount -t` calls it.
     const NAME: &'static CStr;
 
-    /// [`flags`].
-    const FLAGS: i32;
+    /// What it can do.
+    const FLAGS: Flags;
 
     /// The mount options, ended by [`Parameter::END`].
     const PARAMETERS: &'static [Parameter];
@@ -244,7 +248,7 @@ impl<T: FileSystem> Registration<T> {
                 // SAFETY: As above: it is initialised now, and nobody else sees it yet.
                 let fs = unsafe { &mut *slot };
                 fs.name = T::NAME.as_ptr().cast();
-                fs.fs_flags = T::FLAGS;
+                fs.fs_flags = bindings::FS_REQUIRES_DEV as i32 | T::FLAGS.0;
                 fs.owner = compat::owner!(T);
                 fs.init_fs_context = Some(fs_context::init_context::<T>);
                 fs.parameters = T::PARAMETERS.as_ptr().cast();

@@ -12,7 +12,7 @@ use crate::disk::inode::DiskTime;
 use crate::disk::superblock::SUPER_MAGIC;
 use crate::disk::{Flaw, Ino, Layout};
 use crate::linux::buffer::BufferCache;
-use crate::linux::fs::{self, FileSystem, Wait};
+use crate::linux::fs::{FileSystem, Flags, Wait};
 use crate::linux::fs_context::{FsContext, Parameter, Value};
 use crate::linux::inode::InodeRef;
 use crate::linux::iomap::ioend::Batch;
@@ -60,7 +60,7 @@ const NAME_MAX: u32 = 255;
 #[vtable]
 impl FileSystem for Fs {
     const NAME: &'static CStr = c"iomapfs";
-    const FLAGS: i32 = fs::flags::REQUIRES_DEV | fs::flags::ALLOW_IDMAP | fs::flags::MGTIME;
+    const FLAGS: Flags = Flags::ALLOW_IDMAP.with(Flags::MGTIME);
     const PARAMETERS: &'static [Parameter] = &PARAMETERS;
 
     type Options = Options;
