@@ -392,25 +392,46 @@ impl Answer<'_> {
     }
 }
 
-/// The number of bytes left (`iov_iter_count()`).
-#[inline]
-fn left(iter: &bindings::iov_iter) -> usize {
-    // SAFETY: Both ways to see the union have a number here.
-    unsafe { iter.__bindgen_anon_1.__bindgen_anon_1.as_ref() }.count
+/// The memory of a request. With a request that was queued it is given up: who has made it may free it any time.
+struct Iter<'a>(Option<&'a mut bindings::iov_iter>);
+
+impl Iter<'_> {
+    /// The C structure; null after the memory was given up. Who has the request knows that it was not.
+    #[inline]
+    fn as_raw(&mut self) -> *mut bindings::iov_iter {
+        match &mut self.0 {
+            Some(iter) => *iter,
+            None => ptr::null_mut(),
+        }
+    }
+
+    /// The number of bytes left (`iov_iter_count()`).
+    #[inline]
+    fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |iter| {
+            // SAFETY: Both ways to see the union have a number here.
+            unsafe { iter.__bindgen_anon_1.__bindgen_anon_1.as_ref() }.count
+        })
+    }
 }
 
 /// Where the bytes of a read go.
-pub(crate) struct IterDest<'a>(&'a mut bindings::iov_iter);
+pub(crate) struct IterDest<'a>(Iter<'a>);
 
 impl IterDest<'_> {
-    /// The C structure.
+    /// The C structure, for who has the request.
     pub(super) fn as_raw(&mut self) -> *mut bindings::iov_iter {
-        self.0
+        self.0.as_raw()
     }
 
-    /// The number of bytes left.
+    /// The request was queued.
+    pub(super) fn give_up(&mut self) {
+        self.0 .0 = None;
+    }
+
+    /// The number of bytes left; 0 after the request was queued.
     pub(crate) fn len(&self) -> usize {
-        left(self.0)
+        self.0.len()
     }
 }
 
@@ -420,19 +441,24 @@ impl IterDest<'_> {
 ///
 /// There are `cut` bytes more behind the end of `iter` than it says.
 pub(crate) struct IterSource<'a> {
-    iter: &'a mut bindings::iov_iter,
+    iter: Iter<'a>,
     cut: usize,
 }
 
 impl IterSource<'_> {
-    /// The C structure.
+    /// The C structure, for who has the request.
     pub(super) fn as_raw(&mut self) -> *mut bindings::iov_iter {
-        self.iter
+        self.iter.as_raw()
     }
 
-    /// The number of bytes left.
+    /// The request was queued.
+    pub(super) fn give_up(&mut self) {
+        self.iter.0 = None;
+    }
+
+    /// The number of bytes left; 0 after the request was queued.
     pub(crate) fn len(&self) -> usize {
-        left(self.iter)
+        self.iter.len()
     }
 
     /// Gives back what [`Kiocb::write_checks`] has cut off the end.
@@ -440,9 +466,13 @@ impl IterSource<'_> {
         if self.cut == 0 {
             return;
         }
-        let len = self.len().wrapping_add(mem::take(&mut self.cut));
-        // SAFETY: By the type's invariants the memory is there. INVARIANT: It is not cut any more.
-        unsafe { bindings::iov_iter_reexpand(self.as_raw(), len) };
+        let cut = mem::take(&mut self.cut);
+        let len = self.len().wrapping_add(cut);
+        if let Some(iter) = &mut self.iter.0 {
+            // SAFETY: Both ways to see the union have a number here. INVARIANT: By the type's invariants the memory is
+            // there, and it is not cut any more.
+            unsafe { iter.__bindgen_anon_1.__bindgen_anon_1.as_mut() }.count = len;
+        }
     }
 }
 
@@ -604,7 +634,7 @@ impl<O: FileOperations> Table<O> {
         iter: *mut bindings::iov_iter,
     ) -> isize {
         // SAFETY: By the function's requirements.
-        let mut to = IterDest(unsafe { &mut *iter });
+        let mut to = IterDest(Iter(Some(unsafe { &mut *iter })));
         // SAFETY: By the function's requirements.
         let iocb = unsafe { Kiocb::from_raw(iocb) };
         let before = to.len();
@@ -623,7 +653,7 @@ impl<O: FileOperations> Table<O> {
         iter: *mut bindings::iov_iter,
     ) -> isize {
         // SAFETY: By the function's requirements.
-        let iter = unsafe { &mut *iter };
+        let iter = Iter(Some(unsafe { &mut *iter }));
         // INVARIANT: Nothing was cut.
         let mut from = IterSource { iter, cut: 0 };
         // SAFETY: By the function's requirements.

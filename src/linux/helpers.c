@@ -25,7 +25,6 @@
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/statfs.h>
-#include <linux/uio.h>
 #include <linux/workqueue.h>
 #include <linux/writeback.h>
 
@@ -496,13 +495,6 @@ void iomapfs_helper_memalloc_retry_wait(gfp_t flags)
 __kernel_fsid_t iomapfs_helper_fsid_from_uuid(const u8 *uuid)
 {
 	return uuid_to_fsid((u8 *)uuid);
-}
-
-/* linux/uio.h */
-
-void iomapfs_helper_iov_iter_reexpand(struct iov_iter *i, size_t count)
-{
-	iov_iter_reexpand(i, count);
 }
 
 /* linux/workqueue.h */

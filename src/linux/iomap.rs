@@ -258,7 +258,7 @@ pub(crate) trait Ops: Sized + 'static {
     fn begin(inode: &INode<Self::FileSystem>, pos: u64, len: u64, op: Op) -> Result<Map>;
 
     /// Finishes with a mapping, say gives back a reservation that a short write did not use. Nothing, if it is not
-    /// there.
+    /// there. It may not be called for one that was looked up for reading only.
     fn end(_done: &mut Done<'_, Self::FileSystem>) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }

@@ -485,9 +485,7 @@ impl<C: Client> Journal<C> {
     pub(crate) fn start(&self, credits: u32, revokes: u32) -> Result<Handle<'_, C>> {
         // A second one might wait for a commit, which waits for the first.
         check_no_handle()?;
-        let (Ok(credits), Ok(revokes)) = (i32::try_from(credits), i32::try_from(revokes)) else {
-            return Err(ENOSPC);
-        };
+        let (credits, revokes) = amounts(credits, revokes).ok_or(ENOSPC)?;
         loop {
             // SAFETY: The journal is valid and outlives the handle, which borrows it. The task is in no other
             // transaction, as was checked.
@@ -513,6 +511,17 @@ impl<C: Client> Journal<C> {
             }
         }
     }
+}
+
+/// Credits as jbd2 takes them; `None` where they are more than any journal has. jbd2 adds up what it is asked for and
+/// does not expect a sum of these that becomes negative.
+fn amounts(credits: u32, revokes: u32) -> Option<(ffi::c_int, ffi::c_int)> {
+    const MOST: u32 = 1 << 28;
+
+    if credits > MOST || revokes > MOST {
+        return None;
+    }
+    Some((credits as ffi::c_int, revokes as ffi::c_int))
 }
 
 /// Proof that no handle is open.

@@ -3,7 +3,8 @@
 //! Direct I/O.
 //!
 //! The request is given away with the call: an asynchronous one belongs to its completion as soon as it was
-//! queued, so [`read`] and [`write`](fn@write) take the [`Kiocb`] by value and return it only where it is done.
+//! queued, so [`read`] and [`write`](fn@write) take the [`Kiocb`] by value and return it only where it is done. The
+//! memory goes with it: [`IterDest`] and [`IterSource`] have none afterwards.
 //!
 //! # Locks
 //!
@@ -306,12 +307,19 @@ pub(crate) fn read<'a, O: Ops>(
     if let Err(e) = locked(iocb.inode(), lock.inode()) {
         return Outcome::Done(iocb, Err(e));
     }
-    if let Some(ret) = read_block::<O>(&iocb, to) {
-        return outcome(iocb, ret);
+    let ret = read_block::<O>(&iocb, to).unwrap_or_else(|| read_any::<O>(&iocb, to));
+    let outcome = outcome(iocb, ret);
+    if matches!(outcome, Outcome::Queued(_)) {
+        to.give_up();
     }
-    // SAFETY: `iocb` and `to` are live and exclusively ours, the file is a regular file of `O::FileSystem`. After
-    // `EIOCBQUEUED`, `outcome` forgets the request.
-    let ret = unsafe {
+    outcome
+}
+
+/// Reads. The request is the completion's if that is `EIOCBQUEUED`.
+fn read_any<O: Ops>(iocb: &Kiocb<'_, O::FileSystem>, to: &mut IterDest<'_>) -> isize {
+    // SAFETY: `iocb` and `to` are live and exclusively the caller's, the file is a regular file of `O::FileSystem`. After
+    // `EIOCBQUEUED`, the caller forgets both.
+    unsafe {
         bindings::iomap_dio_rw(
             iocb.as_raw(),
             to.as_raw(),
@@ -321,8 +329,7 @@ pub(crate) fn read<'a, O: Ops>(
             null_mut(),
             0,
         )
-    };
-    outcome(iocb, ret)
+    }
 }
 
 /// Writes straight from the caller's memory. The page cache in the range is written back and dropped first. For a
@@ -358,7 +365,7 @@ pub(crate) fn write<'a, W: Write>(
         how |= bindings::IOMAP_DIO_BOUNCE;
     }
     let mut start = iocb.pos();
-    // SAFETY: As in `read`; the completion table fits the filesystem. `start` is used before the call returns only.
+    // SAFETY: As in `read_any`; the completion table fits the filesystem. `start` is used before the call returns only.
     let ret = unsafe {
         bindings::iomap_dio_rw(
             iocb.as_raw(),
@@ -372,6 +379,10 @@ pub(crate) fn write<'a, W: Write>(
     };
     match outcome(iocb, ret) {
         Outcome::Done(iocb, Err(e)) if e == ENOTBLK => Outcome::Done(iocb, Ok(0)),
-        other => other,
+        Outcome::Queued(answer) => {
+            from.give_up();
+            Outcome::Queued(answer)
+        }
+        done => done,
     }
 }

@@ -28,6 +28,7 @@ use super::super::{
     }, //
 };
 use super::{
+    amounts,
     Client,
     Journal, //
 };
@@ -64,7 +65,10 @@ impl<'a, C: Client> Handle<'a, C> {
     ///
     /// `raw` must be a handle of `journal` that was just started by this task. The value takes it over.
     #[inline]
-    pub(super) unsafe fn started(raw: NonNull<bindings::handle_t>, journal: &'a Journal<C>) -> Self {
+    pub(super) unsafe fn started(
+        raw: NonNull<bindings::handle_t>,
+        journal: &'a Journal<C>,
+    ) -> Self {
         // INVARIANT: `journal_info` has the handle now, and not any more.
         // SAFETY: Null is always allowed.
         unsafe { set_journal_info(ptr::null_mut()) };
@@ -82,7 +86,10 @@ impl<'a, C: Client> Handle<'a, C> {
     ///
     /// As for `f`, which must be such a function and nothing else.
     #[inline]
-    unsafe fn as_current(&self, f: impl FnOnce(*mut bindings::handle_t) -> ffi::c_int) -> ffi::c_int {
+    unsafe fn as_current(
+        &self,
+        f: impl FnOnce(*mut bindings::handle_t) -> ffi::c_int,
+    ) -> ffi::c_int {
         // SAFETY: The handle is live, and only jbd2 runs until it is null again.
         unsafe { set_journal_info(self.as_raw()) };
         let ret = f(self.as_raw());
@@ -229,7 +236,7 @@ impl<'a, C: Client> Handle<'a, C> {
     /// Asks for `credits` and `revokes` more, without waiting. `false` where the transaction has no room.
     pub(crate) fn extend(&mut self, credits: u32, revokes: u32) -> Result<bool> {
         self.check()?;
-        let (Ok(credits), Ok(revokes)) = (i32::try_from(credits), i32::try_from(revokes)) else {
+        let Some((credits, revokes)) = amounts(credits, revokes) else {
             return Ok(false);
         };
         // SAFETY: The handle is valid and has a transaction.
@@ -244,9 +251,7 @@ impl<'a, C: Client> Handle<'a, C> {
     /// the old one's other handles: nothing may be held that one of them might wait for.
     pub(crate) fn restart(&mut self, credits: u32, revokes: u32) -> Result {
         self.check()?;
-        let (Ok(credits), Ok(revokes)) = (i32::try_from(credits), i32::try_from(revokes)) else {
-            return Err(ENOSPC);
-        };
+        let (credits, revokes) = amounts(credits, revokes).ok_or(ENOSPC)?;
         let restart = |handle| {
             // SAFETY: The handle is valid, has a transaction, and is in `journal_info`.
             unsafe { bindings::jbd2__journal_restart(handle, credits, revokes, bindings::GFP_NOFS) }
