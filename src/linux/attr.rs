@@ -67,7 +67,8 @@ impl Idmap {
 /// # Invariants
 ///
 /// `attr` is a valid `struct iattr` and the caller's alone, `dentry` a valid dentry with an inode of `T`, for the
-/// lifetime, for which its `i_rwsem` is held exclusively by this task. Fields of `attr` that `ia_valid` does not name may not be initialised.
+/// lifetime, for which this task holds the inode's `i_rwsem` exclusively. Fields of `attr` that `ia_valid` does not
+/// name may not be initialised.
 pub(crate) struct Attr<'a, T: FileSystem> {
     attr: *mut bindings::iattr,
     dentry: *mut bindings::dentry,

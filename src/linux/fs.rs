@@ -183,8 +183,8 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     fn write_inode(inode: &INode<Self>, wait: Wait) -> Result;
 
     /// The data of the whole batch is on the device: makes the file show it, by [`Batch::each`]. Called by a workqueue
-    /// of the mount that makes progress under memory pressure, or by the task that wrote. Folios are unlocked and requests
-    /// completed after it: no journal handle may be held when this returns.
+    /// of the mount that makes progress under memory pressure, or by the task that wrote. Folios are unlocked and
+    /// requests completed after it: no journal handle may be held when this returns.
     fn complete_writes(inode: &INode<Self>, batch: &mut Batch<'_>);
 
     /// The inode leaves memory; its page cache is empty already, and what gets there in this call is dropped. If it has

@@ -192,8 +192,8 @@ impl Map {
 ///
 /// # Invariants
 ///
-/// `iomap` is a mapping of `inode` that [`Ops::begin`] has made for `op`. The operation was to go from byte `pos` of the
-/// file, which the mapping covers, over `len` bytes, not beyond its end, and has gone over `written` of them.
+/// `iomap` is a mapping of `inode` that [`Ops::begin`] has made for `op`. The operation was to go from byte `pos` of
+/// the file, which the mapping covers, over `len` bytes, not beyond its end, and has gone over `written` of them.
 pub(crate) struct Done<'a, T: FileSystem> {
     inode: &'a INode<T>,
     pos: u64,

@@ -222,8 +222,8 @@ impl<C: Client> Unloaded<C> {
     /// # Errors
     ///
     /// `EUCLEAN` or `EINVAL` where there is no journal that jbd2 could use (it says why in the log), `EIO`, `ENOMEM`.
-    /// `EUCLEAN` also where a run has no blocks, as jbd2 takes the start of the first for the journal's super block; and
-    /// where two have one in common: jbd2 would take it for two, each with a buffer of its own.
+    /// `EUCLEAN` also where a run has no blocks, as jbd2 takes the start of the first for the journal's super block;
+    /// and where two have one in common: jbd2 would take it for two, each with a buffer of its own.
     pub(crate) fn open(mut cache: BufferCache, blocks: KVec<Run>, client: C) -> Result<Self> {
         if blocks.iter().any(|run| run.len == 0) || !Run::are_apart(&blocks)? {
             return Err(EUCLEAN);

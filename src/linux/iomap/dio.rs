@@ -317,8 +317,8 @@ pub(crate) fn read<'a, O: Ops>(
 
 /// Reads. The request is the completion's if that is `EIOCBQUEUED`.
 fn read_any<O: Ops>(iocb: &Kiocb<'_, O::FileSystem>, to: &mut IterDest<'_>) -> isize {
-    // SAFETY: `iocb` and `to` are live and exclusively the caller's, the file is a regular file of `O::FileSystem`. After
-    // `EIOCBQUEUED`, the caller forgets both.
+    // SAFETY: `iocb` and `to` are live and exclusively the caller's, the file is a regular file of `O::FileSystem`.
+    // After `EIOCBQUEUED`, the caller forgets both.
     unsafe {
         bindings::iomap_dio_rw(
             iocb.as_raw(),

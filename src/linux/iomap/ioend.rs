@@ -83,8 +83,8 @@ impl<T: FileSystem> Queue<T> {
     ///
     /// # Safety
     ///
-    /// `ioend` must be in no list, of the inode whose queue this is, and the caller's to give; `wq` the work queue of its
-    /// super block.
+    /// `ioend` must be in no list, of the inode whose queue this is, and the caller's to give; `wq` the work queue of
+    /// its super block.
     unsafe fn push(&self, ioend: *mut bindings::iomap_ioend, wq: *mut bindings::workqueue_struct) {
         let mut old = self.head.load(Relaxed);
         loop {
