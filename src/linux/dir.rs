@@ -24,12 +24,7 @@
 //! }
 //! ```
 
-use super::{
-    bindings,
-    fs::FileSystem,
-    inode::INode,
-    task::check_no_handle, //
-};
+use super::{bindings, fs::FileSystem, inode::INode};
 use core::marker::PhantomData;
 use kernel::{
     error::{
@@ -101,12 +96,9 @@ impl Emitter<'_> {
     }
 
     /// Gives one name, whether inode and type (`DT_*`) are right or not is the caller's business. `false`
-    /// where it was not taken, as always with a journal handle open in this task: it goes to memory of a user.
+    /// where it was not taken.
     #[inline]
     pub(crate) fn emit(&mut self, name: &[u8], inode: u64, kind: EntryKind) -> bool {
-        if check_no_handle().is_err() {
-            return Self::refused();
-        }
         let (Ok(len), Some(actor)) = (c_int::try_from(name.len()), self.context.actor) else {
             return false;
         };
@@ -122,14 +114,6 @@ impl Emitter<'_> {
                 kind as c_uint,
             )
         }
-    }
-
-    /// What [`emit`](Self::emit) answers to a task with a journal handle.
-    #[cold]
-    #[inline(never)]
-    fn refused() -> bool {
-        kernel::pr_err_once!("a directory cannot be listed with a journal handle open\n");
-        false
     }
 }
 

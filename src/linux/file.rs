@@ -36,7 +36,6 @@ use super::{
         self,
         Mmap, //
     },
-    task::check_no_handle, //
 };
 use core::{
     marker::PhantomData,
@@ -209,11 +208,6 @@ impl<'a, T: FileSystem> Kiocb<'a, T> {
         self.file().inode()
     }
 
-    /// Whether it asks for no byte at all.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
     /// Where in the file, in bytes.
     pub(crate) fn pos(&self) -> i64 {
         // SAFETY: By the invariants.
@@ -328,11 +322,8 @@ impl<'a, T: FileSystem> Kiocb<'a, T> {
     }
 
     /// Reads through the page cache (direct requests become such). That may end later: whoever has the request is told
-    /// to ask again. `EDEADLK` with a journal handle open in this task.
+    /// to ask again.
     pub(crate) fn read_buffered(mut self, to: &mut IterDest<'_>) -> Answer<'a> {
-        if let Err(error) = check_no_handle() {
-            return self.done(Err(error));
-        }
         self.clear_direct();
         // SAFETY: Both are live and ours.
         let ret = unsafe { bindings::generic_file_read_iter(self.as_raw(), to.as_raw()) };

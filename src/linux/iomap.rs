@@ -45,14 +45,7 @@ pub(crate) mod dio;
 pub(crate) mod ioend;
 pub(crate) mod writeback;
 
-use super::{
-    bindings,
-    fiemap::ExtentInfo,
-    fs::FileSystem,
-    inode::INode,
-    lock::Invalidate,
-    task::check_no_handle, //
-};
+use super::{bindings, fiemap::ExtentInfo, fs::FileSystem, inode::INode, lock::Invalidate};
 use core::marker::PhantomData;
 use kernel::{
     error::{
@@ -427,11 +420,9 @@ fn of_filesystem(error: Error) -> Error {
     }
 }
 
-/// Refuses a lock of another inode than the `requested` one, `EINVAL`, and a task with a journal handle. Requests are
-/// those of regular files only.
+/// `EINVAL` for a lock of another inode than the `requested` one. Requests are those of regular files only.
 #[inline]
 fn locked<T: FileSystem>(requested: &INode<T>, of: &INode<T>) -> Result {
-    check_no_handle()?;
     match core::ptr::eq(requested, of) {
         true => Ok(()),
         false => Err(EINVAL),
@@ -473,14 +464,13 @@ pub(crate) fn seek_data<O: Ops>(inode: &INode<O::FileSystem>, pos: i64) -> Resul
     position(unsafe { bindings::iomap_seek_data(inode.as_raw(), pos, Table::<O>::OPS) })
 }
 
-/// Reports the extents of bytes `start..start + len`. `EDEADLK` with a journal handle open in this task.
+/// Reports the extents of bytes `start..start + len`.
 pub(crate) fn fiemap<O: Ops>(
     inode: &INode<O::FileSystem>,
     info: &mut ExtentInfo,
     start: u64,
     len: u64,
 ) -> Result {
-    check_no_handle()?;
     // SAFETY: The inode is live, the request is valid by its invariant, the table fits the filesystem.
     to_result(unsafe {
         bindings::iomap_fiemap(inode.as_raw(), info.as_raw(), start, len, Table::<O>::OPS)
@@ -488,14 +478,12 @@ pub(crate) fn fiemap<O: Ops>(
 }
 
 /// Zeroes bytes `pos..pos + len` in the page cache, as far as there can be data: dirty folios that writeback
-/// will write. Returns whether there were any. `EDEADLK` with a journal handle open in this task: folios are locked and
-/// writeback may be waited for.
+/// will write. Returns whether there were any. Folios are locked, and writeback may be waited for.
 pub(crate) fn zero_range<O: Ops>(
     lock: &Invalidate<'_, O::FileSystem>,
     pos: u64,
     len: u64,
 ) -> Result<bool> {
-    check_no_handle()?;
     let inode = regular(lock.inode())?;
     let (pos, len) = (loff(pos)?, loff(len)?);
     let mut did_zero = false;

@@ -28,8 +28,13 @@
 //!   and so do its buffers.
 //! * Who waits for the commit, for room in the journal, or until no handle is open, waits without end. So does who
 //!   drops the journal, and with that the unmount: journal, cache and device stay.
-//! * The task goes on without calling filesystems when it allocates, and is refused another handle (`EDEADLK`), for as
-//!   long as its [`Holder`] is found.
+//! * The task goes on without calling filesystems when it allocates.
+//!
+//! # Waiting
+//!
+//! A handle waits like a lock, and so does a commit, for all handles. A task that starts one while it has another, or
+//! waits for a commit, may wait for itself: that is a deadlock, which lockdep knows of (`j_trans_commit_map`), and no
+//! more than that.
 //!
 //! # Examples
 //!
@@ -52,10 +57,7 @@ use super::{
         Run, //
     },
     memalloc::wait_for_memory,
-    task::{
-        check_no_handle,
-        Holder, //
-    }, //
+    task::check_no_transaction, //
 };
 use core::ptr::NonNull;
 use kernel::{
@@ -405,9 +407,8 @@ impl<C: Client> Journal<C> {
     }
 
     /// Commits transaction `tid` if it has not committed, and waits. A number that is neither that of the running
-    /// transaction nor of the committing one is not waited for. `EDEADLK` with a handle open in this task.
+    /// transaction nor of the committing one is not waited for.
     pub(crate) fn complete(&self, tid: u32) -> Result {
-        check_no_handle()?;
         // SAFETY: The journal is valid.
         to_result(unsafe { bindings::jbd2_complete_transaction(self.0.as_raw(), tid) })
     }
@@ -435,10 +436,9 @@ impl<C: Client> Journal<C> {
     ///
     /// # Errors
     ///
-    /// `EDEADLK` with a handle open in this task; `EINVAL`, with a line in the log, where the journal has not given out
-    /// `tid`: it would be waited for until there is such a transaction. `EIO`.
+    /// `EINVAL`, with a line in the log, where the journal has not given out `tid`: it would be waited for until there
+    /// is such a transaction. `EIO`.
     pub(crate) fn wait_commit(&self, tid: u32) -> Result {
-        check_no_handle()?;
         if !self.gave_out(tid) {
             kernel::pr_err_once!("there is no transaction {tid} that could be waited for\n");
             return Err(EINVAL);
@@ -447,9 +447,9 @@ impl<C: Client> Journal<C> {
         to_result(unsafe { bindings::jbd2_log_wait_commit(self.0.as_raw(), tid) })
     }
 
-    /// Commits all there is and waits. `EDEADLK` with a handle open in this task.
+    /// Commits all there is and waits. `EDEADLK` in a transaction of another filesystem.
     pub(crate) fn force_commit(&self) -> Result {
-        check_no_handle()?;
+        check_no_transaction()?;
         // SAFETY: The journal is valid.
         to_result(unsafe { bindings::jbd2_journal_force_commit(self.0.as_raw()) })
     }
@@ -459,17 +459,14 @@ impl<C: Client> Journal<C> {
     ///
     /// # Errors
     ///
-    /// `EDEADLK` with a handle open in this task; those of `f`.
+    /// Those of `f`.
     pub(crate) fn with_updates_locked<R>(
         &self,
         f: impl FnOnce(&UpdatesLocked<'_, C>) -> Result<R>,
     ) -> Result<R> {
-        check_no_handle()?;
         // SAFETY: The journal is valid; the lock is given back below.
         unsafe { bindings::jbd2_journal_lock_updates(self.0.as_raw()) };
-        let holder = Holder::mark();
         let result = f(&UpdatesLocked(self));
-        drop(holder);
         // SAFETY: The lock was taken above.
         unsafe { bindings::jbd2_journal_unlock_updates(self.0.as_raw()) };
         result
@@ -480,11 +477,10 @@ impl<C: Client> Journal<C> {
     ///
     /// # Errors
     ///
-    /// `EROFS` after an abort; `ENOSPC` where the journal can never hold so much; `EDEADLK` where the task has a handle
-    /// already, runs in [`Self::with_updates_locked`], or is in a transaction of another filesystem.
+    /// `EROFS` after an abort; `ENOSPC` where the journal can never hold so much; `EDEADLK` where the task is in a
+    /// transaction of another filesystem.
     pub(crate) fn start(&self, credits: u32, revokes: u32) -> Result<Handle<'_, C>> {
-        // A second one might wait for a commit, which waits for the first.
-        check_no_handle()?;
+        check_no_transaction()?;
         let (credits, revokes) = amounts(credits, revokes).ok_or(ENOSPC)?;
         loop {
             // SAFETY: The journal is valid and outlives the handle, which borrows it. The task is in no other

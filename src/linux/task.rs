@@ -23,15 +23,9 @@
 //! ```
 
 use super::bindings;
-use kernel::{
-    error::{
-        code::*,
-        Result, //
-    },
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
-    }, //
+use kernel::error::{
+    code::*,
+    Result, //
 };
 
 /// Whether the task may use resources that are kept for the administrator (`CAP_SYS_RESOURCE`).
@@ -78,50 +72,12 @@ pub(super) unsafe fn set_journal_info(handle: *mut bindings::handle_t) {
     unsafe { (*current()).journal_info = handle.cast() };
 }
 
-/// Says that this task has a journal handle, or keeps all others from having one, until it is dropped.
-///
-/// It is found by the task's address in a small table. Two tasks may have to share a place: then the one that came
-/// first is not found there any more. So what is known by it helps to find mistakes, and nothing is safe by it.
-pub(super) struct Holder(&'static Atomic<usize>);
-
-/// A place of the table, on a cache line of its own.
-#[repr(align(64))]
-struct Place(Atomic<usize>);
-
-static HOLDERS: [Place; 64] = [const { Place(Atomic::new(0)) }; 64];
-
-impl Holder {
-    #[inline]
-    fn place(task: usize) -> &'static Atomic<usize> {
-        // Tasks are some thousands of bytes long.
-        &HOLDERS[(task >> 12) % HOLDERS.len()].0
-    }
-
-    /// Says it of the task that calls.
-    #[inline]
-    pub(super) fn mark() -> Self {
-        let task = current().addr();
-        let place = Self::place(task);
-        place.store(task, Relaxed);
-        Self(place)
-    }
-}
-
-impl Drop for Holder {
-    #[inline]
-    fn drop(&mut self) {
-        self.0.store(0, Relaxed);
-    }
-}
-
-/// `EDEADLK` where the task is known to have a journal handle ([`Holder`]): one who waits for a commit would wait for
-/// itself. And always where it is in a transaction of another filesystem, which jbd2 would take for one of its own.
+/// `EDEADLK` where the task is in a transaction of another filesystem (`journal_info`), which jbd2 would take for its
+/// own.
 #[inline]
-pub(super) fn check_no_handle() -> Result {
-    let task = current();
+pub(super) fn check_no_transaction() -> Result {
     // SAFETY: The task is running, and nobody but itself uses the field.
-    let other = unsafe { (*task).journal_info };
-    match other.is_null() && Holder::place(task.addr()).load(Relaxed) != task.addr() {
+    match unsafe { (*current()).journal_info.is_null() } {
         true => Ok(()),
         false => Err(EDEADLK),
     }

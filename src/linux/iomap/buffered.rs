@@ -4,8 +4,7 @@
 //!
 //! # Locks
 //!
-//! A write needs the inode's lock exclusively: iomap raises the size. Reads need none. iomap locks folios, so
-//! a task with a journal handle is refused.
+//! A write needs the inode's lock exclusively: iomap raises the size. Reads need none.
 //!
 //! C header: [`include/linux/iomap.h`](srctree/include/linux/iomap.h)
 //!
@@ -40,7 +39,7 @@ use kernel::error::{
 ///
 /// # Errors
 ///
-/// `EINVAL` where the lock is another inode's; `EDEADLK` with a journal handle open in this task; those of iomap.
+/// `EINVAL` where the lock is another inode's; those of iomap.
 pub(crate) fn write<O: Ops>(
     iocb: &mut Kiocb<'_, O::FileSystem>,
     from: &mut IterSource<'_>,

@@ -10,8 +10,7 @@
 //!
 //! The caller holds the inode's lock in one mode or the other until the call returns; I/O that is still in
 //! flight then is counted by `i_dio_count` (`INode::dio_wait`). [`Write::end_io`] is always called in
-//! process context: in a sync request by the task that wrote, with its lock, else with none. A task with a journal
-//! handle is refused (`EDEADLK`).
+//! process context: in a sync request by the task that wrote, with its lock, else with none.
 //!
 //! C header: [`include/linux/iomap.h`](srctree/include/linux/iomap.h)
 //!

@@ -22,10 +22,7 @@
 use super::super::{
     bindings,
     buffer::BufferHead,
-    task::{
-        set_journal_info,
-        Holder, //
-    }, //
+    task::set_journal_info, //
 };
 use super::{
     amounts,
@@ -56,7 +53,6 @@ use kernel::{
 pub(crate) struct Handle<'a, C: Client> {
     raw: NonNull<bindings::handle_t>,
     journal: &'a Journal<C>,
-    _holder: Holder,
     _task: NotThreadSafe,
 }
 
@@ -75,7 +71,6 @@ impl<'a, C: Client> Handle<'a, C> {
         Self {
             raw,
             journal,
-            _holder: Holder::mark(),
             _task: NotThreadSafe,
         }
     }

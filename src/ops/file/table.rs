@@ -98,7 +98,7 @@ impl FileOperations for Regular {
     }
 
     fn write_iter<'a>(mut iocb: Kiocb<'a, Fs>, from: &mut IterSource<'_>) -> Answer<'a> {
-        if iocb.is_empty() {
+        if from.len() == 0 {
             return iocb.done(Ok(0));
         }
         let store = &iocb.inode().data().volume().store;
