@@ -75,6 +75,25 @@ pub fn grow<S: Store, L: Live<S>>(live: &L, size: u64) -> Result {
     write(live, &inode, &mut tx, InodePart::Data)
 }
 
+/// Cuts off what is behind byte `size`, the end of the file in memory, although nothing should be. `write_back` gets
+/// the bytes that the size on disk does not reach to yet, if there are any: it writes the page cache back there, and
+/// waits. The page cache has nothing behind the end.
+///
+/// # Errors
+///
+/// Those of `write_back` and of [`cut`].
+pub fn cut_behind<S: Store, L: Live<S>>(
+    live: &L,
+    size: u64,
+    write_back: impl FnOnce(Range<u64>) -> Result,
+) -> Result {
+    let disk_size = live.map_lock().disk_size;
+    if writes_first(disk_size, size, size, false) {
+        write_back(disk_size..size)?;
+    }
+    cut(live, size)
+}
+
 /// Cuts a file off at `size` bytes, on disk: every block that lies wholly behind becomes a hole, in as many
 /// transactions as it takes. The page cache has nothing there, and no I/O is in flight.
 ///
@@ -86,6 +105,7 @@ pub fn cut<S: Store, L: Live<S>>(live: &L, size: u64) -> Result {
     let volume = live.volume();
     let from = LogicalBlock::first_behind(volume.layout.block_size(), size);
     live.note_clean_end(false);
+    live.map_lock().map.release_window(volume);
     let mut to = LogicalBlock::LIMIT;
     let mut handle = None;
     let (mut asked, mut ours) = (false, false);

@@ -47,7 +47,10 @@ pub(crate) fn set_size(lock: ExclusiveRef<'_, Fs>, new: u64) -> Result {
         return resize::grow(node, new);
     }
     invalidate.truncate_pagecache(new);
-    shrink(node, new)?;
+    {
+        let _nofs = NofsScope::enter();
+        resize::cut(node, new)?;
+    }
     if new == 0 && disk_size != 0 {
         node.data().set_emptied();
     }
@@ -69,7 +72,10 @@ pub(crate) fn zero_behind(
     if !resize::has_clean_end(node, range.start, look)? {
         // A truncate or a write that failed has left it. iomap does not zero what lies wholly behind the end, where
         // nothing would be written back.
-        shrink(node, range.start)?;
+        let _nofs = NofsScope::enter();
+        resize::cut_behind(node, range.start, |unwritten| {
+            node.write_and_wait(unwritten.start, unwritten.end.saturating_sub(1))
+        })?;
     }
     zero(invalidate, &range)
 }
@@ -83,13 +89,6 @@ fn zero(invalidate: &Invalidate<'_, Fs>, range: &Range<u64>) -> Result<bool> {
             zero_range::<Buffered>(invalidate, range.start, len)
         }
     }
-}
-
-/// Cuts the file off at `new` bytes on disk. The page cache has nothing behind it.
-fn shrink(node: &Node, new: u64) -> Result {
-    node.map_lock().map.release_window(node.data().volume());
-    let _nofs = NofsScope::enter();
-    resize::cut(node, new)
 }
 
 /// A direct write that goes behind the end of the file has failed: gives back the blocks there that were chosen for it.

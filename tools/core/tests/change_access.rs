@@ -5,7 +5,7 @@
 use iomapfs_core::change::access::{direct_way, is_gap, seen, DirectWay, Seen, View};
 use iomapfs_core::change::create::{create, What};
 use iomapfs_core::change::publish::{is_due, is_shown, publish, WrittenData};
-use iomapfs_core::change::resize::{has_clean_end, tail, writes_first};
+use iomapfs_core::change::resize::{cut_behind, has_clean_end, tail, writes_first};
 use iomapfs_core::change::Live;
 use iomapfs_core::disk::{Ino, LogicalBlock};
 use iomapfs_core::host::{new_attrs, HostStore, Image, Mkfs, Mounted, NewNode, Node};
@@ -244,4 +244,27 @@ fn shown_when_there() {
     store.set_broken(Some(Rule::MapAfterData));
     assert!(!is_due(&*node, &written(3000, true)));
     assert!(is(&node, 3000));
+}
+
+/// The size on disk that goes up before the data is there, because something is cut off behind the end.
+#[test]
+fn cut_behind_after_data() {
+    let image = Mkfs::new(20 << 20, 1024).make();
+    let mounted = mount(&image);
+    let node = file(&mounted, b"dirty", 3000, 2000);
+    let mut asked = None;
+    let cut = cut_behind(&*node, 3000, |unwritten| {
+        assert_eq!(node.disk_size_hint(), 2000);
+        asked = Some(unwritten);
+        Ok(())
+    });
+    cut.unwrap();
+    assert_eq!(asked, Some(2000..3000));
+    assert_eq!(node.disk_size_hint(), 3000);
+
+    let fails = file(&mounted, b"fails", 3000, 2000);
+    assert_eq!(cut_behind(&*fails, 3000, |_| Err(EIO)).err(), Some(EIO));
+    assert_eq!(fails.disk_size_hint(), 2000);
+    let all_there = file(&mounted, b"there", 3000, 3000);
+    cut_behind(&*all_there, 3000, |_| panic!("there is nothing to write")).unwrap();
 }

@@ -51,7 +51,7 @@ impl Sim {
         let look = |at: LogicalBlock, len| Ok(self.lookup(node, at.get(), len));
         let clean = resize::has_clean_end(&**node, range.start, look);
         if !clean.expect("the map can be read") {
-            self.shrink(node, range.start);
+            self.cut_behind(node, range.start);
         }
         self.zero_range(node, range.start, range.end)
     }
@@ -88,21 +88,39 @@ impl Sim {
         self.set_time(node);
     }
 
+    /// Cuts off what is behind the end of a file.
+    fn cut_behind(&mut self, node: &Shared, size: u64) {
+        self.drop_behind(node, size);
+        let cut = resize::cut_behind(&**node, size, |unwritten| {
+            let (from, to) = (
+                self.split(unwritten.start).0,
+                self.blocks_for(unwritten.end),
+            );
+            self.write_and_wait(node, from, to);
+            Ok(())
+        });
+        cut.expect("it needs no space");
+        self.world.catch_up(&self.mount);
+    }
+
     /// Cuts a file off.
     fn shrink(&mut self, node: &Shared, new: u64) {
+        self.drop_behind(node, new);
+        resize::cut(&**node, new).expect("it needs no space");
+        self.world.catch_up(&self.mount);
+    }
+
+    /// The page cache has nothing behind byte `new` any more, nor has the file.
+    fn drop_behind(&mut self, node: &Shared, new: u64) {
         let ino = node.ino().get();
-        let mount = self.mount.clone();
         let from = self.blocks_for(new);
         // The page with the end is waited for too.
         let at = self.split(new).0;
         self.finish_flights(|flight| flight.ino == ino && flight.touches((at, at + 1)));
         self.drop_pages(ino, from, u32::MAX);
-        node.map_lock().map.release_window(&mount.vol);
         let inode = self.world.inode(ino);
         inode.size = new;
         inode.blocks.split_off(&from);
         inode.unwritten.split_off(&from);
-        resize::cut(&**node, new).expect("it needs no space");
-        self.world.catch_up(&self.mount);
     }
 }
