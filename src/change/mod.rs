@@ -15,6 +15,7 @@
 //! | [`publish`](mod@publish) | data is on the device: the file shows it |
 //! | [`resize`] | the size changes, blocks are cut off |
 //! | [`sync`] | what makes a change durable |
+//! | [`target`] | the blocks that data goes to |
 //! | [`access`] | what a write needs before it begins, and what it is told of blocks |
 //! | [`free`](mod@free) | an inode without links goes away |
 //! | [`recover`] | what a crash has left: orphans |
@@ -52,6 +53,7 @@ pub mod rename;
 pub mod reservation;
 pub mod resize;
 pub mod sync;
+pub mod target;
 
 pub use dir::Dir;
 pub use live::{InodePart, Live, Newborn};

@@ -8,18 +8,16 @@
 //! Journal handle, then map lock, both inside `publish`; a folio may be locked where blocks are chosen.
 
 use super::iomap_ops::discard_delayed;
-use super::lookup::{lookup_locked, to_map, unchanged, with_core, Blocks, MAX_RUN};
+use super::lookup::{to_map, unchanged, with_core, Blocks};
 use crate::change::access::View;
 use crate::change::publish::{is_due, is_shown, publish, WrittenData};
-use crate::change::Live;
+use crate::change::{target, Live};
 use crate::linux::iomap::dio;
 use crate::linux::iomap::ioend::{Batch, Range, Writer};
 use crate::linux::iomap::writeback::Writeback;
 use crate::linux::iomap::{Map, MapFlags};
 use crate::linux::memalloc::NofsScope;
-use crate::map::State;
 use crate::ops::{Fs, Node};
-use crate::space::Share;
 use crate::store::Store;
 use kernel::error::Result;
 
@@ -87,22 +85,8 @@ impl PageCache {
     /// Where the bytes from `pos` on go, `len` of them at least. Blocks that were only reserved are chosen.
     fn place(node: &Node, pos: u64, len: u64) -> Result<Map> {
         with_core(node, |volume, core| {
-            let mut blocks = Blocks::touched(volume, pos, len)?;
-            // The mapping is used for the folios that follow too.
-            blocks.len = MAX_RUN;
-            let found = lookup_locked(volume, core, blocks, true)?;
-            let mapping = match found.state {
-                State::Hole | State::Written => found,
-                // What was not reserved when the page cache was written, because a fault wrote to unwritten
-                // blocks, may use all that is there: there is nobody to tell that the device is full.
-                _ => {
-                    let bits = volume.layout.block_size().bits();
-                    let end = u64::from(found.end().get()) << bits;
-                    let goal = node.goal(end >= node.size());
-                    core.map
-                        .choose(volume, blocks.start, found.len, goal, Share::All)?
-                }
-            };
+            let blocks = Blocks::touched(volume, pos, len)?;
+            let mapping = target::write_back(node, core, blocks.start)?;
             to_map(volume, &mapping, View::Write, MapFlags::NONE)
         })
     }

@@ -16,14 +16,13 @@
 
 use super::lookup::{lookup, lookup_locked, to_map, try_with_core, unchanged, with_core, Blocks};
 use crate::change::access::View;
-use crate::change::{sync, Live};
+use crate::change::{sync, target};
 use crate::linux::fiemap::ExtentInfo;
 use crate::linux::iomap::{self, Done, Extent, Map, MapFlags, Op, Ops};
 use crate::linux::jbd2::Journal;
 use crate::map::{Mapping, State};
 use crate::ops::reclaim::{with_space, Effort};
 use crate::ops::{Fs, Node};
-use crate::space::Share;
 use kernel::prelude::*;
 
 /// For reading, and for questions about the map.
@@ -112,28 +111,16 @@ impl Buffered {
     /// What is at the first of `blocks`, reserved where it is not on disk yet.
     fn reserve(node: &Node, blocks: Blocks, op: Op, wait: bool) -> Result<Map> {
         try_with_core(node, wait, |volume, core| {
-            let Blocks { start, len } = blocks;
             if op.contains(Op::ZERO) {
                 let found = lookup_locked(volume, core, blocks, wait)?;
                 return to_map(volume, &found, View::Write, MapFlags::NONE);
             }
-            if !wait {
-                // What is in memory, `reserve` finds without reading.
-                core.map.lookup_cached(start, len).ok_or(EAGAIN)?;
-            }
-            let reserved =
-                volume.with_reserves(|share| core.map.reserve(volume, start, len, share))?;
-            let (mapping, flags) = match reserved.mapping.state {
-                // Writeback will make them written: what that may need is reserved now.
-                State::Unwritten => {
-                    let goal = node.goal(false);
-                    let claimed = core.map.choose(volume, start, len, goal, Share::Common)?;
-                    (claimed, MapFlags::NONE)
-                }
-                _ if reserved.new => (reserved.mapping, MapFlags::NEW),
-                _ => (reserved.mapping, MapFlags::NONE),
+            let reserved = target::reserve(node, core, blocks.span(), wait)?;
+            let flags = match reserved.new {
+                true => MapFlags::NEW,
+                false => MapFlags::NONE,
             };
-            to_map(volume, &mapping, View::Write, flags)
+            to_map(volume, &reserved.mapping, View::Write, flags)
         })
     }
 }
@@ -150,11 +137,6 @@ pub(crate) fn discard_delayed(node: &Node, start: u64, end: u64) {
         }
     });
 }
-
-/// The longest write that chooses blocks although it must not wait, in bytes: one bio, so that it is our completion
-/// that does the rest, and not the task that must not wait, unless the device has ended the bio by the time that it
-/// is submitted.
-const MOST_NOWAIT: u64 = 512 << 10;
 
 /// For direct writes. `QUEUED`: what there is to do when the data is on the device is done by somebody else, so a task
 /// that must not wait may choose blocks. That needs no handle, only memory. On a device in memory the data is there at
@@ -179,7 +161,9 @@ impl<const QUEUED: bool> Ops for Direct<QUEUED> {
             match found.filter(|found| matches!(found.state, State::Written | State::Pending)) {
                 Some(found) => found,
                 None => with_space(node.super_block(), Effort::Blocks, || {
-                    choose(node, blocks, end)
+                    with_core(node, |_, core| {
+                        target::direct(node, core, blocks.span(), end)
+                    })
                 })?,
             }
         };
@@ -204,38 +188,16 @@ impl<const QUEUED: bool> Direct<QUEUED> {
         }
         match found.state {
             State::Written => Ok(found),
-            _ if op.contains(Op::OVERWRITE_ONLY) || !QUEUED || len > MOST_NOWAIT => Err(EAGAIN),
+            _ if op.contains(Op::OVERWRITE_ONLY) || !QUEUED || len > target::MOST_NOWAIT => {
+                Err(EAGAIN)
+            }
             State::Pending => Ok(found),
-            State::Hole | State::Delayed | State::Unwritten => choose_now(node, blocks, end),
+            State::Hole | State::Delayed | State::Unwritten => {
+                try_with_core(node, false, |_, core| {
+                    target::direct_now(node, core, blocks.span(), end)
+                })
+            }
         }
-    }
-}
-
-/// Chooses blocks for a direct write to `blocks` that ends before byte `end`, or for as many of them as there is a run
-/// for; those that it has it keeps.
-fn choose(node: &Node, blocks: Blocks, end: u64) -> Result<Mapping> {
-    let goal = node.goal(end >= node.size());
-    with_core(node, |volume, core| {
-        volume.with_reserves(|share| {
-            core.map
-                .choose(volume, blocks.start, blocks.len, goal, share)
-        })
-    })
-}
-
-/// As [`choose`], for all of `blocks` in one run, without waiting. `EAGAIN` where that cannot be; what was chosen by
-/// then stays, for the one who tries again and waits.
-fn choose_now(node: &Node, blocks: Blocks, end: u64) -> Result<Mapping> {
-    let goal = node.goal(end >= node.size());
-    let chosen = try_with_core(node, false, |volume, core| {
-        core.map
-            .choose_now(volume, blocks.start, blocks.len, goal, Share::Common)
-    });
-    match chosen {
-        // There may be ways to make space, all of which wait.
-        Err(e) if e == ENOSPC => Err(EAGAIN),
-        Ok(run) if run.len < blocks.len => Err(EAGAIN),
-        chosen => chosen,
     }
 }
 

@@ -15,9 +15,6 @@ use crate::ops::{Core, Node, Volume};
 use crate::store::{About, Store};
 use kernel::error::{code::*, Result};
 
-/// The most blocks that one mapping for writeback takes: as long as an extent can be.
-pub(crate) const MAX_RUN: u32 = 32768;
-
 /// File blocks, at least one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Blocks {
@@ -42,6 +39,11 @@ impl Blocks {
             start,
             len: end.saturating_distance_from(start),
         })
+    }
+
+    /// The first, and how many.
+    pub(crate) fn span(&self) -> (LogicalBlock, u32) {
+        (self.start, self.len)
     }
 
     /// The block after the last.

@@ -9,14 +9,10 @@ use crate::mount::Shared;
 use crate::sim::Sim;
 use iomapfs_core::change::access::{Seen, View};
 use iomapfs_core::change::publish::is_due;
-use iomapfs_core::change::Live;
+use iomapfs_core::change::{target, Live};
 use iomapfs_core::disk::LogicalBlock;
 use iomapfs_core::map::{Mapping, State};
-use iomapfs_core::space::Share;
 use kernel::error::{code::*, Result};
-
-/// The most blocks that one mapping for writeback takes.
-const MAX_RUN: u32 = 32768;
 
 /// A cached block of a file.
 pub struct Page {
@@ -59,15 +55,9 @@ impl Sim {
     /// Where a write of bytes `pos..end` through the page cache goes: reserved where it is not on disk yet.
     fn begin_buffered(&mut self, node: &Shared, pos: u64, end: u64) -> Result<Mapping> {
         let (first, to) = (self.split(pos).0, self.blocks_for(end));
-        let vol = &self.mount.vol;
-        let goal = node.goal(false);
-        let map = &mut node.map_lock().map;
-        let (at, len) = (LogicalBlock::new(first), to - first);
-        let reserved = map.reserve(vol, at, len, Share::Common)?;
-        match reserved.mapping.state {
-            State::Unwritten => map.choose(vol, at, len, goal, Share::Common),
-            _ => Ok(reserved.mapping),
-        }
+        let blocks = (LogicalBlock::new(first), to - first);
+        let reserved = target::reserve(&**node, &mut node.map_lock(), blocks, true)?;
+        Ok(reserved.mapping)
     }
 
     /// A buffered write.
@@ -175,16 +165,14 @@ impl Sim {
 
     /// Where writeback finds block `at`, and what lies behind it.
     fn map_for_writeback(&self, node: &Shared, at: u32) -> Mapping {
-        let found = self.lookup(node, at, MAX_RUN);
-        assert!(found.state != State::Hole, "block {at} is dirty and a hole");
-        if found.state == State::Written {
-            return found;
-        }
-        let end = self.byte_of(found.end().get());
-        let goal = node.goal(end >= node.size());
-        let map = &mut node.map_lock().map;
-        let chosen = map.choose(&self.mount.vol, found.start, found.len, goal, Share::All);
-        chosen.expect("was reserved")
+        let at = LogicalBlock::new(at);
+        let found = target::write_back(&**node, &mut node.map_lock(), at).expect("was reserved");
+        assert!(
+            found.state != State::Hole,
+            "block {} is dirty and a hole",
+            at.get()
+        );
+        found
     }
 
     /// Begins to write back dirty blocks of `from..to`, at most `count`.

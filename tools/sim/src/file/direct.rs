@@ -8,14 +8,10 @@ use crate::model;
 use crate::mount::Shared;
 use crate::sim::Sim;
 use iomapfs_core::change::access::{direct_way, DirectWay, Seen, View};
-use iomapfs_core::change::{sync, Live};
+use iomapfs_core::change::{sync, target, Live};
 use iomapfs_core::disk::LogicalBlock;
 use iomapfs_core::map::{Mapping, State};
-use iomapfs_core::space::Share;
 use kernel::error::{code::*, Result};
-
-/// The longest write that chooses blocks although it must not wait, in bytes.
-const MOST_NOWAIT: u64 = 512 << 10;
 
 /// How a direct write is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,28 +163,20 @@ impl Sim {
         end: u64,
         batch: bool,
     ) -> Result<Mapping> {
-        let stream = end >= node.size();
         let (start, len) = (LogicalBlock::new(at), to - at);
-        if batch && u64::from(len) * u64::from(self.block_size) <= MOST_NOWAIT {
-            let goal = node.goal(stream);
-            let map = &mut node.map_lock().map;
-            let chosen = map.choose_now(&self.mount.vol, start, len, goal, Share::Common);
-            if let Some(run) = chosen.ok().filter(|run| run.len == len) {
-                return Ok(run);
-            }
+        if batch && u64::from(len) * u64::from(self.block_size) <= target::MOST_NOWAIT {
+            let chosen = target::direct_now(&**node, &mut node.map_lock(), (start, len), end);
             // What was chosen stays, for the one who waits.
+            if chosen.is_ok() {
+                return chosen;
+            }
         }
-        let choose = |sim: &mut Self| {
-            let goal = node.goal(stream);
-            node.map_lock()
-                .map
-                .choose(&sim.mount.vol, start, len, goal, Share::Common)
-        };
-        match choose(self) {
+        let choose = || target::direct(&**node, &mut node.map_lock(), (start, len), end);
+        match choose() {
             Err(error) if error == ENOSPC => {
                 self.release_windows();
                 self.reclaim_freed();
-                choose(self)
+                choose()
             }
             chosen => chosen,
         }

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The blocks that data goes to: reserved when it is written to the page cache, chosen before it goes to the device.
+//! Both are done in memory, and nothing of it is on the device until the data is [shown](super::publish).
+//!
+//! Tests: `tools/core/tests/change_access.rs`.
+//!
+//! # Locks
+//!
+//! The map lock by the caller, who has no handle and may hold a folio lock.
+
+use super::live::Live;
+use crate::disk::extent::MAX_WRITTEN;
+use crate::disk::LogicalBlock;
+use crate::inode::Inode;
+use crate::map::{Mapping, Reserved, State};
+use crate::space::Share;
+use crate::store::Store;
+use kernel::error::{code::*, Result};
+
+/// The longest write, in bytes, that chooses blocks although it must not wait: it is one bio, so that it is its
+/// completion that does the rest, and not the task that must not wait, unless the device has ended the bio by the time
+/// that it is submitted.
+pub const MOST_NOWAIT: u64 = 512 << 10;
+
+/// Data will be written to the page cache, of up to `len` blocks from `at` on: what is there, reserved where it is not
+/// on disk yet.
+///
+/// # Errors
+///
+/// Those of [`FileMap::reserve`](crate::map::FileMap::reserve) and [`FileMap::choose`](crate::map::FileMap::choose);
+/// `EAGAIN` where something would have to be read and `wait` is unset.
+pub fn reserve<S: Store, L: Live<S>>(
+    live: &L,
+    inode: &mut Inode,
+    (at, len): (LogicalBlock, u32),
+    wait: bool,
+) -> Result<Reserved> {
+    let volume = live.volume();
+    if !wait {
+        // What is in memory, it finds without reading.
+        inode.map.lookup_cached(at, len).ok_or(EAGAIN)?;
+    }
+    let reserved = volume.with_reserves(|share| inode.map.reserve(volume, at, len, share))?;
+    if reserved.mapping.state != State::Unwritten {
+        return Ok(reserved);
+    }
+    // Writeback will make them written: what that may need is reserved now.
+    let goal = live.goal(false);
+    Ok(Reserved {
+        mapping: inode.map.choose(volume, at, len, goal, Share::Common)?,
+        new: false,
+    })
+}
+
+/// Data of the page cache goes to the device, of block `at` and of those that follow: where. Blocks that were only
+/// reserved are chosen. It is a hole where nothing was reserved.
+///
+/// # Errors
+///
+/// Those of [`FileMap::lookup`](crate::map::FileMap::lookup) and [`FileMap::choose`](crate::map::FileMap::choose).
+pub fn write_back<S: Store, L: Live<S>>(
+    live: &L,
+    inode: &mut Inode,
+    at: LogicalBlock,
+) -> Result<Mapping> {
+    let volume = live.volume();
+    // As many as may be: the mapping is used for what follows, too.
+    let found = match inode.map.lookup_cached(at, MAX_WRITTEN) {
+        Some(found) => found,
+        None => inode.map.lookup(volume, at, MAX_WRITTEN)?,
+    };
+    if matches!(found.state, State::Hole | State::Written) {
+        return Ok(found);
+    }
+    let end = found.end().first_byte(volume.layout.block_size());
+    let goal = live.goal(end >= live.size());
+    // What was not reserved when the page cache was written, because a fault wrote to unwritten blocks, may use all
+    // that is there: there is nobody to tell that the device is full.
+    inode.map.choose(volume, at, found.len, goal, Share::All)
+}
+
+/// Data goes to the device past the page cache, of `len` blocks from `at` on and up to byte `end`: where, of them all
+/// or of as many as there is a run for. Blocks that are there are kept.
+///
+/// # Errors
+///
+/// Those of [`FileMap::choose`](crate::map::FileMap::choose).
+#[inline]
+pub fn direct<S: Store, L: Live<S>>(
+    live: &L,
+    inode: &mut Inode,
+    (at, len): (LogicalBlock, u32),
+    end: u64,
+) -> Result<Mapping> {
+    let volume = live.volume();
+    let goal = live.goal(end >= live.size());
+    volume.with_reserves(|share| inode.map.choose(volume, at, len, goal, share))
+}
+
+/// As [`direct`], of all the blocks in one run, without waiting.
+///
+/// # Errors
+///
+/// `EAGAIN` where that cannot be: what was chosen by then stays, for the one who tries again and waits. Others of
+/// [`FileMap::choose_now`](crate::map::FileMap::choose_now).
+pub fn direct_now<S: Store, L: Live<S>>(
+    live: &L,
+    inode: &mut Inode,
+    (at, len): (LogicalBlock, u32),
+    end: u64,
+) -> Result<Mapping> {
+    let volume = live.volume();
+    let goal = live.goal(end >= live.size());
+    let chosen = inode.map.choose_now(volume, at, len, goal, Share::Common);
+    match chosen {
+        // There may be ways to make space, all of which wait.
+        Err(error) if error == ENOSPC => Err(EAGAIN),
+        Ok(run) if run.len < len => Err(EAGAIN),
+        chosen => chosen,
+    }
+}
