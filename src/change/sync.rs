@@ -49,18 +49,32 @@ pub fn transaction<S: Store, L: Live<S>>(live: &L, part: InodePart) -> Option<Ti
     (!skipped).then(|| live.noted_transaction(part))
 }
 
+/// What has committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Committed {
+    /// All, as there is no journal.
+    All,
+    /// This transaction, and all before it.
+    UpTo(Tid),
+    /// It is not known: the journal was aborted, which ends transactions that have not committed as if they had.
+    Unknown,
+}
+
 /// Whether data up to byte `end`, written to blocks that the file shows already, is durable as soon as it is on the
-/// device for good: what leads to it has committed. `committed` is the last transaction that has, `None` where there is
-/// no journal.
+/// device for good: what leads to it has `committed`.
 #[inline]
 pub fn is_found<S: Store, L: Live<S>>(
     live: &L,
     end: u64,
-    committed: impl FnOnce() -> Option<Tid>,
+    committed: impl FnOnce() -> Committed,
 ) -> bool {
     let has_committed = || {
         let needed = live.noted_transaction(InodePart::Data);
-        committed().is_none_or(|tid| tid_geq(tid, needed))
+        match committed() {
+            Committed::All => true,
+            Committed::UpTo(tid) => tid_geq(tid, needed),
+            Committed::Unknown => false,
+        }
     };
     live.is_within(end) && (live.volume().store.breaks(Rule::CommitOnDsync) || has_committed())
 }

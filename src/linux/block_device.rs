@@ -21,27 +21,19 @@
 //! device.flush()?;
 //! ```
 
-use super::bindings;
+use super::{
+    bindings,
+    task, //
+};
 use core::ptr::NonNull;
-use kernel::{
-    error::{
-        code::*,
-        to_result,
-        Result, //
-    },
-    time::{
-        delay::fsleep,
-        Delta, //
-    },
+use kernel::error::{
+    code::*,
+    to_result,
+    Result, //
 };
 
 /// Sectors are 512 bytes, whatever the device says.
 const SECTOR_SHIFT: u32 = 9;
-
-/// How often it is looked whether a device is still used.
-const WAIT: Delta = Delta::from_millis(20);
-/// After so many [`WAIT`]s something is wrong.
-const LONG: u32 = 500;
 
 /// A reference to an open block device.
 ///
@@ -83,17 +75,13 @@ impl BlockDevice {
     pub(super) unsafe fn wait_until_unused(sb: *mut bindings::super_block) {
         // SAFETY: By the function's requirements.
         let file = unsafe { (*sb).s_bdev_file };
-        let mut waits = 0_u32;
 
         // The super block has one reference, and only a `BlockDevice` has others: no descriptor leads to this file.
-        // SAFETY: By the function's requirements.
-        while unsafe { bindings::file_count(file) } > 1 {
-            if waits == LONG {
-                kernel::pr_err!("cannot unmount, as somebody still uses the block device\n");
-            }
-            waits = waits.saturating_add(1);
-            fsleep(WAIT);
-        }
+        task::wait_until_unused("the block device", || {
+            // SAFETY: By the function's requirements.
+            let references = unsafe { bindings::file_count(file) };
+            references <= 1
+        });
     }
 
     /// The C structure, valid as long as `self`.

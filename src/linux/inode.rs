@@ -9,7 +9,8 @@
 //! * [`Ready`]: it has the filesystem's data too, and can be used, but is still locked as new;
 //! * [`INode`]: everybody may find it; an [`InodeRef`] keeps it in memory.
 //!
-//! None of them can be kept longer than the mount: each borrows the super block, or an inode of it.
+//! None of them can be kept longer than the mount: each borrows the super block, or an inode of it. One that is leaked
+//! keeps the mount: unmounting waits until there is no inode.
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
 //! [`include/linux/iversion.h`](srctree/include/linux/iversion.h)

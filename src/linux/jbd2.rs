@@ -73,7 +73,11 @@ use kernel::{
         Error,
         Result, //
     },
-    ffi, //
+    ffi,
+    sync::atomic::{
+        Acquire,
+        Atomic, //
+    }, //
 };
 
 mod handle;
@@ -389,10 +393,16 @@ impl<C: Client> Journal<C> {
         unsafe { bindings::jbd2_get_latest_transaction(self.0.as_raw()) }
     }
 
-    /// The last transaction that has committed.
-    pub(crate) fn committed_tid(&self) -> u32 {
-        // SAFETY: The journal is valid; a word is read at once.
-        unsafe { core::ptr::read_volatile(&raw const (*self.0.as_raw()).j_commit_sequence) }
+    /// The last transaction that has committed. `None` after an abort, which ends transactions that have not as if they
+    /// had.
+    #[inline]
+    pub(crate) fn last_committed(&self) -> Option<u32> {
+        // SAFETY: The journal is valid.
+        let place = unsafe { &raw mut (*self.0.as_raw()).j_commit_sequence };
+        // SAFETY: It is valid as long as the journal, and C code changes it a word at a time.
+        let tid = unsafe { Atomic::from_ptr(place) }.load(Acquire);
+        // The abort comes before a transaction that it ends is counted, so it is seen here.
+        (!self.is_aborted()).then_some(tid)
     }
 
     /// Whether the journal has given out `tid`. Numbers are taken modulo 2^32: of those that are not in use, half are

@@ -36,6 +36,7 @@ use super::{
         INode, //
     },
     statfs::StatFs,
+    task,
     time::Timestamp,
     workqueue::{
         self,
@@ -527,6 +528,9 @@ pub(super) unsafe fn fill<T: FileSystem>(
 unsafe fn finish<T: FileSystem>(sb: *mut bindings::super_block) {
     // SAFETY: By the function's requirements.
     let this = unsafe { SuperBlock::<T>::from_raw(sb) };
+    // Only a reference that was leaked is left of one: the inode would be used without its super block, and without the
+    // module in the end.
+    task::wait_until_unused("an inode", || InodeList::lock(this).next().is_none());
     T::put_super(this);
     // SAFETY: By the function's requirements.
     let mount = unsafe { mem::replace(&mut (*sb).s_fs_info, ptr::null_mut()) };

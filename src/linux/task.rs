@@ -23,10 +23,21 @@
 //! ```
 
 use super::bindings;
-use kernel::error::{
-    code::*,
-    Result, //
+use kernel::{
+    error::{
+        code::*,
+        Result, //
+    },
+    time::{
+        delay::fsleep,
+        Delta, //
+    }, //
 };
+
+/// How often [`wait_until_unused`] looks.
+const WAIT: Delta = Delta::from_millis(20);
+/// After so many [`WAIT`]s something is wrong.
+const LONG: u32 = 500;
 
 /// Whether the task may use resources that are kept for the administrator (`CAP_SYS_RESOURCE`).
 pub(crate) fn is_capable_of_resources() -> bool {
@@ -87,4 +98,17 @@ pub(super) fn check_no_transaction() -> Result {
 pub(crate) fn reschedule() {
     // SAFETY: No conditions; it may sleep, as the caller was told.
     unsafe { bindings::cond_resched() };
+}
+
+/// Waits until `is_unused`. Says in the log if that takes long: whoever uses `what` has a bug, but to unmount all the
+/// same would take away what is used. Without end where safe code has leaked it.
+pub(super) fn wait_until_unused(what: &str, mut is_unused: impl FnMut() -> bool) {
+    let mut waits = 0_u32;
+    while !is_unused() {
+        if waits == LONG {
+            kernel::pr_err!("cannot unmount, as somebody still uses {what}\n");
+        }
+        waits = waits.saturating_add(1);
+        fsleep(WAIT);
+    }
 }

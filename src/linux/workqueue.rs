@@ -4,7 +4,8 @@
 //!
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 //!
-//! A queue lives until it is dropped, which waits for what is queued.
+//! A queue lives until it is dropped, which waits for what is queued. It is not lent as a [`Queue`]: those live for
+//! ever, and have items wait for a time in which this one could go.
 //!
 //! # Locks
 //!
@@ -19,17 +20,17 @@
 //! ```
 
 use super::bindings;
-use core::{
-    ops::Deref,
-    ptr::NonNull, //
-};
+use core::ptr::NonNull;
 use kernel::{
     error::{
         code::*,
         Result, //
     },
     str::CStr,
-    workqueue::Queue, //
+    workqueue::{
+        Queue,
+        RawWorkItem, //
+    }, //
 };
 
 /// How a work queue works (`WQ_*`).
@@ -87,19 +88,19 @@ impl OwnedQueue {
         self.raw.as_ptr()
     }
 
+    /// Queues an item, as [`Queue::enqueue`].
+    pub(crate) fn enqueue<W, const ID: u64>(&self, item: W) -> W::EnqueueOutput
+    where
+        W: RawWorkItem<ID> + Send + 'static,
+    {
+        // SAFETY: The queue is valid as long as `self`, and used no longer.
+        unsafe { Queue::from_raw(self.raw.as_ptr()) }.enqueue(item)
+    }
+
     /// Waits until what is queued now has run.
     pub(crate) fn flush(&self) {
         // SAFETY: The queue is valid by the type invariant.
         unsafe { bindings::__flush_workqueue(self.raw.as_ptr()) };
-    }
-}
-
-impl Deref for OwnedQueue {
-    type Target = Queue;
-
-    fn deref(&self) -> &Queue {
-        // SAFETY: The queue is valid as long as `self`.
-        unsafe { Queue::from_raw(self.raw.as_ptr()) }
     }
 }
 

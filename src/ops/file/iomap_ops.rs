@@ -19,7 +19,6 @@ use crate::change::access::View;
 use crate::change::{sync, target};
 use crate::linux::fiemap::ExtentInfo;
 use crate::linux::iomap::{self, Done, Extent, Map, MapFlags, Op, Ops};
-use crate::linux::jbd2::Journal;
 use crate::map::{Mapping, State};
 use crate::ops::reclaim::{with_space, Effort};
 use crate::ops::{Fs, Node};
@@ -168,7 +167,7 @@ impl<const QUEUED: bool> Ops for Direct<QUEUED> {
             }
         };
         // A mapping that is not durable, or a size that will change, rules out the FUA shortcut of O_DSYNC.
-        let committed = || volume.store.journal().map(Journal::committed_tid);
+        let committed = || volume.store.committed();
         let flags = match sync::is_found(node, end, committed) {
             true => MapFlags::NONE,
             false => MapFlags::DIRTY,

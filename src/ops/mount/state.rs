@@ -21,7 +21,7 @@ use super::options::Options;
 use super::store::{Client, JournalStore};
 use super::superblock::{self, Written};
 use crate::change::mount::{self, plan, Plan, Wish};
-use crate::change::sync;
+use crate::change::sync::{self, Committed};
 use crate::disk::superblock::{RawSuper, STATE_ERROR, STATE_VALID, SUPER_MAGIC, SUPER_OFFSET};
 use crate::disk::{Flaw, Layout};
 use crate::inode::JournalMap;
@@ -383,15 +383,15 @@ impl Mounted {
         let journal = store.journal().ok_or(EROFS)?;
 
         journal.force_commit()?;
-        // jbd2 counts a transaction as committed that an abort has ended, and has nothing to say where nothing is left
-        // to commit. The abort comes first, so what is read before this check is what did commit.
-        let tid = journal.committed_tid();
-        if journal.is_aborted() {
-            return Err(EROFS);
+        // jbd2 has nothing to say where nothing is left to commit.
+        match store.committed() {
+            Committed::UpTo(tid) => {
+                // The thread of the journal, or the queue, may still be about to do so.
+                store.background().give_back(tid);
+                Ok(())
+            }
+            Committed::All | Committed::Unknown => Err(EROFS),
         }
-        // The thread of the journal, or the queue, may still be about to do so.
-        store.background().give_back(tid);
-        Ok(())
     }
 
     /// Makes the device consistent as it is. The VFS keeps everybody from changing anything.

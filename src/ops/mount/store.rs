@@ -17,6 +17,7 @@
 use super::background::Background;
 use super::client::JournalClient;
 use super::errors::{Errors, Lines};
+use crate::change::sync::Committed;
 use crate::disk::layout::ReserveOwner;
 use crate::disk::superblock::ErrorPolicy;
 use crate::disk::{BlockKind, Flaw, Format, PhysBlock};
@@ -192,6 +193,17 @@ impl JournalStore {
     /// The latest transaction that may hold a change of something that is in memory now: what an inode begins with.
     pub(crate) fn latest_tid(&self) -> Tid {
         self.journal().map_or(0, |journal| journal.latest_tid())
+    }
+
+    /// What has committed.
+    #[inline]
+    pub(crate) fn committed(&self) -> Committed {
+        match self.journal() {
+            None => Committed::All,
+            Some(journal) => journal
+                .last_committed()
+                .map_or(Committed::Unknown, Committed::UpTo),
+        }
     }
 
     /// The super block is to have the errors, on a device that can be written to.

@@ -3,7 +3,7 @@
 //! What is done to make a change durable.
 
 use iomapfs_core::change::publish::{publish, WrittenData};
-use iomapfs_core::change::sync::{is_found, plan, transaction, SyncPlan};
+use iomapfs_core::change::sync::{is_found, plan, transaction, Committed, SyncPlan};
 use iomapfs_core::change::{create, write_attributes, InodePart, Live};
 use iomapfs_core::disk::{Ino, LogicalBlock};
 use iomapfs_core::host::{new_attrs, HostStore, Image, Mkfs, Mounted, NewNode, Node};
@@ -72,7 +72,7 @@ fn transactions() {
         unwritten: true,
         direct: true,
     };
-    assert!(!is_found(&*node, 1500, || None));
+    assert!(!is_found(&*node, 1500, || Committed::All));
     publish(&*node, &mut None, &written).unwrap();
     let shown = store.commit().unwrap();
     write_attributes(&*node).unwrap();
@@ -83,12 +83,13 @@ fn transactions() {
 
     // By: the end, the last transaction that has committed.
     let table = [
-        (1500, Some(made), false),
-        (1500, Some(shown), true),
-        (1500, Some(changed), true),
-        (1500, None, true),
-        (1501, Some(changed), false),
-        (1501, None, false),
+        (1500, Committed::UpTo(made), false),
+        (1500, Committed::UpTo(shown), true),
+        (1500, Committed::UpTo(changed), true),
+        (1500, Committed::All, true),
+        (1500, Committed::Unknown, false),
+        (1501, Committed::UpTo(changed), false),
+        (1501, Committed::All, false),
     ];
     for (end, committed, found) in table {
         let is = is_found(&*node, end, || committed);
@@ -96,8 +97,8 @@ fn transactions() {
     }
 
     store.set_broken(Some(Rule::CommitOnDsync));
-    assert!(is_found(&*node, 1500, || Some(made)));
-    assert!(!is_found(&*node, 1501, || Some(made)));
+    assert!(is_found(&*node, 1500, || Committed::UpTo(made)));
+    assert!(!is_found(&*node, 1501, || Committed::UpTo(made)));
     store.set_broken(Some(Rule::CommitOnSync));
     assert_eq!(transaction(&*node, InodePart::Data), None);
     assert!(transaction(&*root, InodePart::Data).is_some());

@@ -8,7 +8,8 @@ use crate::model;
 use crate::mount::Shared;
 use crate::sim::Sim;
 use iomapfs_core::change::access::{direct_way, DirectWay, Seen, View};
-use iomapfs_core::change::{sync, target, Live};
+use iomapfs_core::change::sync::{self, Committed};
+use iomapfs_core::change::{target, Live};
 use iomapfs_core::disk::LogicalBlock;
 use iomapfs_core::map::{Mapping, State};
 use kernel::error::{code::*, Result};
@@ -187,7 +188,9 @@ impl Sim {
         let phys = mapping.phys.expect("it was chosen");
         let new = self.seen(mapping, View::DirectWrite) != Seen::Mapped;
         let size = node.size();
-        let found = sync::is_found(&**node, request.end, || Some(self.world.committed()));
+        let found = sync::is_found(&**node, request.end, || {
+            Committed::UpTo(self.world.committed())
+        });
         request.through &= !new && found;
         request.unwritten |= new;
         request.pieces += 1;
