@@ -433,28 +433,10 @@ impl<C: Client> Journal<C> {
         unsafe { bindings::jbd2_trans_will_send_data_barrier(self.0.as_raw(), tid) != 0 }
     }
 
-    /// Starts a commit of the running transaction; the number of the one that is under way then, if any.
-    pub(crate) fn start_commit(&self) -> Option<u32> {
-        let mut tid = 0;
-
-        // SAFETY: The journal is valid, `tid` too.
-        (unsafe { bindings::jbd2_journal_start_commit(self.0.as_raw(), &mut tid) } != 0)
-            .then_some(tid)
-    }
-
-    /// Waits until `tid`, whose commit was started, has committed.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL`, with a line in the log, where the journal has not given out `tid`: it would be waited for until there
-    /// is such a transaction. `EIO`.
-    pub(crate) fn wait_commit(&self, tid: u32) -> Result {
-        if !self.gave_out(tid) {
-            kernel::pr_err_once!("there is no transaction {tid} that could be waited for\n");
-            return Err(EINVAL);
-        }
-        // SAFETY: The journal is valid.
-        to_result(unsafe { bindings::jbd2_log_wait_commit(self.0.as_raw(), tid) })
+    /// Starts a commit of the running transaction, if there is one.
+    pub(crate) fn start_commit(&self) {
+        // SAFETY: The journal is valid; nobody asks for the number.
+        unsafe { bindings::jbd2_journal_start_commit(self.0.as_raw(), core::ptr::null_mut()) };
     }
 
     /// Commits all there is and waits. `EDEADLK` in a transaction of another filesystem.

@@ -331,21 +331,10 @@ impl Mounted {
         };
 
         if !wait {
-            let _ = journal.start_commit();
+            journal.start_commit();
             return Ok(());
         }
-        let plan = self.plan_sync(journal, Some(journal.latest_tid()));
-        let result = match journal.start_commit() {
-            Some(tid) => journal.wait_commit(tid),
-            None => Ok(()),
-        };
-        self.committed(result, journal.is_aborted(), plan.flush)
-    }
-
-    /// What makes transaction `tid` durable, and the data that was written to the device before.
-    fn plan_sync(&self, journal: &Journal<Client>, tid: Option<Tid>) -> sync::SyncPlan {
-        let will_flush = |tid| journal.will_flush(tid);
-        sync::plan(&self.volume.store, tid, journal.has_barrier(), will_flush)
+        self.commit(Some(journal.latest_tid()))
     }
 
     /// Makes transaction `tid` durable, and the data that was written to the device before: the part of `fsync()`
@@ -354,20 +343,15 @@ impl Mounted {
         let Some(journal) = self.journal_in_use()? else {
             return Ok(());
         };
-        let plan = self.plan_sync(journal, tid);
-        let result = plan.commit.map_or(Ok(()), |tid| journal.complete(tid));
-
-        self.committed(result, journal.is_aborted(), plan.flush)
-    }
-
-    /// What waiting for a commit comes to, which gave `result`; `aborted` is how the journal was after it. With `flush`
-    /// the device writes out its cache, which the commit did not do.
-    fn committed(&self, mut result: Result, aborted: bool, flush: bool) -> Result {
+        let will_flush = |tid| journal.will_flush(tid);
+        let plan = sync::plan(&self.volume.store, tid, journal.has_barrier(), will_flush);
+        let mut result = plan.commit.map_or(Ok(()), |tid| journal.complete(tid));
         // jbd2 counts a transaction as done that an abort has ended.
-        if aborted {
+        if journal.is_aborted() {
             result = result.and(Err(EIO));
         }
-        if flush {
+        // The commit did not do that.
+        if plan.flush {
             result = result.and(self.volume.store.cache().device().flush());
         }
         result
