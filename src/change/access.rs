@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a write to a file needs before it begins, and what it is told of the blocks that it goes to. How data gets to
-//! the device is left to the caller.
+//! What a write to a file needs before it begins, in which order, and what it is told of the blocks that it goes to. How
+//! data gets to the device is left to the caller.
 //!
 //! Tests: `tools/core/tests/change_access.rs`.
 //!
@@ -10,10 +10,11 @@
 //! `i_rwsem` in one mode or the other by the caller; here none but those of the `lookup` that is handed in.
 
 use super::live::Live;
-use super::resize::has_clean_end;
+use super::resize::{self, has_clean_end, PageCache};
 use crate::disk::LogicalBlock;
 use crate::map::{Mapping, State};
 use crate::store::{Rule, Store};
+use core::ops::Range;
 use kernel::error::Result;
 
 /// Who looks at blocks, and what for.
@@ -94,6 +95,68 @@ pub fn is_gap<S: Store, L: Live<S>>(
     let page = page.max(volume.layout.block_size().bytes().into());
     let within = size & page.wrapping_sub(1) != 0;
     Ok(!shared || within || !has_clean_end(live, size, lookup)?)
+}
+
+/// The state of a write that is being prepared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preparing {
+    /// Whether others may write while this one does.
+    pub shared: bool,
+    /// Whether no direct I/O may be in flight.
+    pub alone: bool,
+    /// Whether nobody else can begin to write now.
+    pub exclusive: bool,
+    /// Whether direct I/O was waited for since then.
+    pub drained: bool,
+}
+
+/// What comes next when a write is being prepared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The write.
+    Write,
+    /// To keep others from beginning to write, and then to look again: the end may have moved.
+    Exclude,
+    /// To wait for direct I/O, and then to look again: it may have moved the end.
+    Drain,
+    /// To [zero a gap](zero_gap), and then the write.
+    Zero(Range<u64>),
+}
+
+/// What comes next when a write at byte `pos` of a file of `size` bytes is being prepared. `page` and `lookup` are as in
+/// [`is_gap`].
+///
+/// # Errors
+///
+/// Those of `lookup`.
+#[inline]
+pub fn next_step<S: Store, L: Live<S>>(
+    live: &L,
+    (size, pos): (u64, u64),
+    state: Preparing,
+    page: u64,
+    lookup: impl FnMut(LogicalBlock, u32) -> Result<Mapping>,
+) -> Result<Step> {
+    let gap = is_gap(live, (size, pos), state.shared, page, lookup)?;
+    Ok(match gap || state.alone {
+        true if gap && !state.exclusive => Step::Exclude,
+        true if !state.drained => Step::Drain,
+        _ if gap => Step::Zero(size..pos),
+        _ => Step::Write,
+    })
+}
+
+/// Makes a gap zero that [`next_step`] has found.
+///
+/// # Errors
+///
+/// Those of the page cache and of [`resize::cut_behind`].
+pub fn zero_gap<S: Store, L: Live<S>, P: PageCache>(
+    live: &L,
+    pages: &mut P,
+    gap: Range<u64>,
+) -> Result {
+    resize::fill(live, pages, gap)
 }
 
 /// How a direct write can be made.

@@ -26,6 +26,17 @@ pub enum InodePart {
     Data,
 }
 
+/// What of a file a transaction shows, beside the size on disk; for those who watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// What was written to blocks `.0`..`.1`, which may be none: it is on the device, and the size went up with it.
+    Data(LogicalBlock, LogicalBlock),
+    /// A greater size, which somebody has asked for.
+    Grown,
+    /// Nothing behind the size any more, in this transaction or in those that follow.
+    Cut,
+}
+
 /// An inode that is in memory. See the top of the file.
 pub trait Live<S: Store> {
     /// The map lock while it is held. When it is given up, what can be read without it has followed.
@@ -119,9 +130,8 @@ pub trait Live<S: Store> {
     /// Whether it is known that no block behind the end of the file has data; from now on it is, or it is not any more.
     fn note_clean_end(&self, clean: bool);
 
-    /// In transaction `tid`, blocks `from..to` of the file show what was written to them, and the size on disk is
-    /// `size`. For those who watch.
-    fn published(&self, _tid: Tid, _from: LogicalBlock, _to: LogicalBlock, _size: u64) {}
+    /// Transaction `tid` shows this of the file, and the size on disk is `size`. For those who watch.
+    fn shown(&self, _tid: Tid, _what: Shown, _size: u64) {}
 
     /// Whether it is a directory.
     fn is_dir(&self) -> bool {

@@ -11,7 +11,7 @@
 //! Journal handle, then map lock. The map lock is given up before the handle is restarted: a restart waits for other
 //! handles, whose owners may wait for the map lock.
 
-use super::live::{InodePart, Live};
+use super::live::{InodePart, Live, Shown};
 use super::{reservation, resize, write_noted};
 use crate::disk::LogicalBlock;
 use crate::map::{Progress, State};
@@ -131,7 +131,7 @@ pub fn publish<'a, S: Store, L: Live<S>>(
         } else {
             at
         };
-        live.published(tid, at, shown, disk_size);
+        live.shown(tid, Shown::Data(at, shown), disk_size);
         if progress == Progress::Done {
             return Ok(());
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The size of a regular file on disk changes, and blocks are cut off; and what comes before that.
+//! The size of a regular file changes, and blocks are cut off; and what comes before and after that, in which order.
+//! What is done to pages is left to a [`PageCache`].
 //!
 //! # Crash safety
 //!
@@ -8,14 +9,134 @@
 //! from the first to the last: recovery then cuts the file off at its size, which is the first thing that was made
 //! durable.
 
-use super::live::{InodePart, Live};
+use super::live::{InodePart, Live, Shown};
 use super::{mark_orphan, reservation, unmark_orphan, write};
 use crate::disk::LogicalBlock;
 use crate::map::{Mapping, Progress, State};
-use crate::store::{Rule, Store};
+use crate::store::{Rule, Store, Transaction};
 use crate::volume::Volume;
 use core::ops::Range;
 use kernel::error::Result;
+
+/// The page cache of a regular file, in the hands of somebody who alone changes the size: no direct I/O is in flight,
+/// and none comes.
+pub trait PageCache {
+    /// Makes the bytes of `range` zero, as far as there can be data. Returns whether any have to be written back.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading what is around them, and of reserving blocks.
+    fn zero(&mut self, range: Range<u64>) -> Result<bool>;
+
+    /// Writes back the blocks that `range` touches, which is not empty, and waits until the file shows them.
+    ///
+    /// # Errors
+    ///
+    /// Those of the device, and of what shows the data.
+    fn write_back(&mut self, range: Range<u64>) -> Result;
+
+    /// The size in memory went up from `old` to `new`: who writes to a mapping of the old end asks for blocks again.
+    fn grown(&mut self, old: u64, new: u64);
+
+    /// Drops what is behind byte `size`, which is the size in memory by now. What is being written there is waited for.
+    fn drop_behind(&mut self, size: u64);
+}
+
+/// Sets the size of a regular file to `new` bytes, in memory and on disk. If that is the size that it has, what is
+/// behind the end goes away all the same. The caller holds no handle and no map lock.
+///
+/// # Errors
+///
+/// Those of the page cache, and of [`grow`] and [`cut`]. After an error of the last two the size in memory is `new`; it
+/// may be called again.
+pub fn set_size<S: Store, L: Live<S>, P: PageCache>(live: &L, pages: &mut P, new: u64) -> Result {
+    let volume = live.volume();
+    let old = live.size();
+    let tail = tail(volume, old, new);
+    let zeroed = match new > old {
+        true => zero_behind(live, pages, tail)?,
+        false => zero(pages, tail)?,
+    };
+    let disk_size = live.map_lock().disk_size;
+    if writes_first(disk_size, old, new, zeroed) {
+        pages.write_back(disk_size..new)?;
+    }
+    live.set_size(new);
+    if new > old {
+        pages.grown(old, new);
+        return grow(live, new);
+    }
+    pages.drop_behind(new);
+    cut(live, new)?;
+    if zeroed {
+        // On disk the rest of the block has what was cut off. It must be gone before the size can go up again.
+        write_end(live, pages, new)?;
+    }
+    Ok(())
+}
+
+/// Makes the bytes of `range` zero, which begins with the end of the file, before data is written behind it.
+///
+/// # Errors
+///
+/// Those of the page cache and of [`cut_behind`].
+pub(super) fn fill<S: Store, L: Live<S>, P: PageCache>(
+    live: &L,
+    pages: &mut P,
+    range: Range<u64>,
+) -> Result {
+    let end = range.start;
+    if zero_behind(live, pages, range)? {
+        // The block may have other bytes on disk, in images of others. The zeros must be there before the size on disk
+        // is behind them: the data may be made durable alone.
+        write_end(live, pages, end)?;
+    }
+    Ok(())
+}
+
+/// Makes the bytes of `range` zero, which begins with the end of the file. Returns whether any have to be written back.
+fn zero_behind<S: Store, L: Live<S>, P: PageCache>(
+    live: &L,
+    pages: &mut P,
+    range: Range<u64>,
+) -> Result<bool> {
+    if !has_clean_end(live, range.start, |at, len| look(live, at, len))? {
+        // A truncate or a write that failed has left it. iomap does not zero what lies wholly behind the end, where
+        // nothing would be written back.
+        cut_behind(live, range.start, |unwritten| pages.write_back(unwritten))?;
+    }
+    zero(pages, range)
+}
+
+fn zero<P: PageCache>(pages: &mut P, range: Range<u64>) -> Result<bool> {
+    match range.is_empty() {
+        true => Ok(false),
+        false => pages.zero(range),
+    }
+}
+
+/// Writes back the block with byte `end`, the end of the file, if it has data on disk: the rest of it became zero.
+fn write_end<S: Store, L: Live<S>, P: PageCache>(live: &L, pages: &mut P, end: u64) -> Result {
+    let Some(at) = LogicalBlock::holding(live.volume().layout.block_size(), end) else {
+        return Ok(());
+    };
+    match look(live, at, 1)?.state {
+        State::Written => pages.write_back(end..end.saturating_add(1)),
+        _ => Ok(()),
+    }
+}
+
+/// The mapping at block `at`, of up to `len` blocks.
+fn look<S: Store, L: Live<S>>(live: &L, at: LogicalBlock, len: u32) -> Result<Mapping> {
+    if let Some(found) = live.snapshot().get(at, len) {
+        return Ok(found);
+    }
+    let mut inode = live.map_lock();
+    match inode.map.lookup_cached(at, len) {
+        Some(found) => Ok(found),
+        None => inode.map.lookup(live.volume(), at, len),
+    }
+}
 
 /// Which bytes become zero, in the page cache, before the size of a file goes from `old` to `new`: what it grows over,
 /// or the rest of the block that it ends in then. The range may be empty.
@@ -72,6 +193,7 @@ pub fn grow<S: Store, L: Live<S>>(live: &L, size: u64) -> Result {
     let mut tx = live.volume().store.begin(reservation::ATTRIBUTES)?;
     let mut inode = live.map_lock();
     inode.disk_size = size;
+    live.shown(tx.tid(), Shown::Grown, size);
     write(live, &inode, &mut tx, InodePart::Data)
 }
 
@@ -114,6 +236,7 @@ pub fn cut<S: Store, L: Live<S>>(live: &L, size: u64) -> Result {
         let tx = volume.store.ready(&mut handle, credits)?;
         let mut inode = live.map_lock();
         inode.disk_size = size;
+        live.shown(tx.tid(), Shown::Cut, size);
         let progress = inode.map.remove(volume, tx, from, to, granted);
         // After an error too: a part may have been done.
         let more = matches!(progress, Ok(Progress::Again(_)));

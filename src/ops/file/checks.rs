@@ -6,12 +6,12 @@
 //!
 //! A write through the page cache holds `i_rwsem` exclusively, a direct one mostly shared ([`super::direct`]).
 
-use super::lookup::{is_written, lookup, Blocks};
-use super::resize::zero_behind;
-use crate::change::access::is_gap;
+use super::lookup::{lookup, Blocks};
+use super::resize::Pages;
+use crate::change::access::{next_step, zero_gap, Preparing, Step};
 use crate::change::Live;
 use crate::linux::file::{IterSource, Kiocb};
-use crate::linux::lock::{Held, Invalidate};
+use crate::linux::lock::Held;
 use crate::ops::{Fs, Node};
 use crate::store::Store;
 use kernel::error::{code::*, Result};
@@ -61,41 +61,47 @@ pub(crate) fn prepare<'a>(
             return Ok((lock, 0));
         }
         let (pos, size) = (iocb.pos() as u64, node.size());
-        let shared = need == Need::Shared;
+        let state = Preparing {
+            shared: need == Need::Shared,
+            alone: need == Need::Alone,
+            exclusive: lock.is_exclusive(),
+            drained,
+        };
         let look = |start, len| lookup(node, Blocks { start, len }, wait);
-        let gap = is_gap(node, (size, pos), shared, PAGE_SIZE as u64, look)?;
-        if !lock.is_exclusive() && (gap || !node.is_nosec()) {
-            drop(lock);
-            lock = held(node, true, wait)?;
-            continue;
+        let mut step = next_step(node, (size, pos), state, PAGE_SIZE as u64, look)?;
+        if !state.exclusive && !node.is_nosec() {
+            step = Step::Exclude;
         }
-        if (gap || need == Need::Alone) && !drained {
-            // With the lock no new direct write starts, but one in flight may yet move the end.
-            if node.dio_in_flight() {
+        match step {
+            Step::Write => {}
+            Step::Exclude => {
+                drop(lock);
+                lock = held(node, true, wait)?;
+                continue;
+            }
+            Step::Drain => {
+                // With the lock no new direct write starts, but one in flight may yet move the end.
+                if node.dio_in_flight() {
+                    if !wait {
+                        return Err(EAGAIN);
+                    }
+                    node.dio_wait();
+                }
+                drained = true;
+                continue;
+            }
+            Step::Zero(gap) => {
                 if !wait {
                     return Err(EAGAIN);
                 }
-                node.dio_wait();
-            }
-            drained = true;
-            continue;
-        }
-        if gap {
-            if !wait {
-                return Err(EAGAIN);
-            }
-            let Held::Exclusive(exclusive) = &lock else {
-                let store = &node.data().volume().store;
-                return Err(store.bug(
-                    node.ino(),
-                    "a gap is to be zeroed with the inode lock shared",
-                ));
-            };
-            let invalidate = Invalidate::lock(exclusive.borrow());
-            if zero_behind(node, &invalidate, size..pos)? && is_written(node, size)? {
-                // The block may have other bytes on disk, in images of others. The zeros must be there before the size
-                // on disk is behind them: this write may be made durable alone.
-                node.write_and_wait(size.saturating_sub(1), size)?;
+                let Held::Exclusive(exclusive) = &lock else {
+                    let store = &node.data().volume().store;
+                    return Err(store.bug(
+                        node.ino(),
+                        "a gap is to be zeroed with the inode lock shared",
+                    ));
+                };
+                zero_gap(node, &mut Pages::of(exclusive.borrow()), gap)?;
             }
         }
         iocb.modified(&lock)?;

@@ -10,7 +10,7 @@
 use crate::change::access::{seen, Seen, View};
 use crate::disk::LogicalBlock;
 use crate::linux::iomap::{Extent, Map, MapFlags};
-use crate::map::{Mapping, State};
+use crate::map::Mapping;
 use crate::ops::{Core, Node, Volume};
 use crate::store::{About, Store};
 use kernel::error::{code::*, Result};
@@ -159,13 +159,6 @@ pub(crate) fn lookup_locked(
 /// The first block that lies wholly behind byte `size`.
 pub(crate) fn first_behind(volume: &Volume, size: u64) -> LogicalBlock {
     LogicalBlock::first_behind(volume.layout.block_size(), size)
-}
-
-/// Whether byte `pos` is in a block that data was written to.
-pub(crate) fn is_written(node: &Node, pos: u64) -> Result<bool> {
-    let volume = node.data().volume();
-    let found = lookup(node, Blocks::touched(volume, pos, 1)?, true)?;
-    Ok(found.state == State::Written)
 }
 
 /// Whether the map is still as it was when `cookie` was taken.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Changing the size of a regular file: the page cache, and what is in flight. The size on disk changes in
+//! Changing the size of a regular file: locks, what is in flight, and the page cache. What is done, in which order, is in
 //! [`resize`](mod@crate::change::resize).
 //!
 //! # Locks
@@ -10,8 +10,9 @@
 //! locks folios is done before the first handle (law 1 of ARCHITECTURE.md).
 
 use super::iomap_ops::Buffered;
-use super::lookup::{first_behind, is_written, lookup, with_core, Blocks};
-use crate::change::{resize, Live};
+use super::lookup::{first_behind, with_core};
+use crate::change::resize::{self, PageCache};
+use crate::change::Live;
 use crate::disk::LogicalBlock;
 use crate::linux::iomap::zero_range;
 use crate::linux::lock::{ExclusiveRef, Invalidate};
@@ -28,66 +29,51 @@ pub(crate) fn set_size(lock: ExclusiveRef<'_, Fs>, new: u64) -> Result {
     // Later the page cache would be cut already, and the size be another than that on disk.
     node.data().volume().store.check_writable()?;
     node.dio_wait();
-    let invalidate = Invalidate::lock(lock);
-    let old = node.size();
-    let tail = resize::tail(node.data().volume(), old, new);
-    let zeroed = if new > old {
-        zero_behind(node, &invalidate, tail)?
-    } else {
-        zero(&invalidate, &tail)?
-    };
-    let disk_size = node.map_lock().disk_size;
-    if resize::writes_first(disk_size, old, new, zeroed) {
-        node.write_and_wait(disk_size, new.saturating_sub(1))?;
-    }
-    node.set_size(new);
-    if new > old {
-        node.size_extended(old, new);
-        let _nofs = NofsScope::enter();
-        return resize::grow(node, new);
-    }
-    invalidate.truncate_pagecache(new);
-    {
-        let _nofs = NofsScope::enter();
-        resize::cut(node, new)?;
-    }
-    if new == 0 && disk_size != 0 {
+    let was_empty = node.map_lock().disk_size == 0;
+    resize::set_size(node, &mut Pages::of(lock), new)?;
+    if new == 0 && !was_empty {
         node.data().set_emptied();
-    }
-    if zeroed && is_written(node, new)? {
-        // On disk the rest of the block has what was cut off. It must be gone before the size can go up again.
-        node.write_and_wait(new, new)?;
     }
     Ok(())
 }
 
-/// Makes bytes read as zeros, `range`, which begins with the end of the file. Returns whether any had to be written.
-/// `invalidate` is the lock of `node`, and no direct I/O is in flight.
-pub(crate) fn zero_behind(
-    node: &Node,
-    invalidate: &Invalidate<'_, Fs>,
-    range: Range<u64>,
-) -> Result<bool> {
-    let look = |start, len| lookup(node, Blocks { start, len }, true);
-    if !resize::has_clean_end(node, range.start, look)? {
-        // A truncate or a write that failed has left it. iomap does not zero what lies wholly behind the end, where
-        // nothing would be written back.
-        let _nofs = NofsScope::enter();
-        resize::cut_behind(node, range.start, |unwritten| {
-            node.write_and_wait(unwritten.start, unwritten.end.saturating_sub(1))
-        })?;
-    }
-    zero(invalidate, &range)
+/// The page cache of a file whose size may change: nobody else has its invalidate lock.
+pub(crate) struct Pages<'a> {
+    // Left before the lock is given up.
+    _nofs: NofsScope,
+    invalidate: Invalidate<'a, Fs>,
+    node: &'a Node,
 }
 
-/// Makes the bytes of `range` zero in the page cache, as far as there can be data.
-fn zero(invalidate: &Invalidate<'_, Fs>, range: &Range<u64>) -> Result<bool> {
-    match range.is_empty() {
-        true => Ok(false),
-        false => {
-            let len = range.end.saturating_sub(range.start);
-            zero_range::<Buffered>(invalidate, range.start, len)
+impl<'a> Pages<'a> {
+    /// Takes the invalidate lock. The caller has waited for direct I/O since it has `lock`.
+    pub(crate) fn of(lock: ExclusiveRef<'a, Fs>) -> Self {
+        let invalidate = Invalidate::lock(lock);
+        Self {
+            _nofs: NofsScope::enter(),
+            invalidate,
+            node: lock.inode(),
         }
+    }
+}
+
+impl PageCache for Pages<'_> {
+    fn zero(&mut self, range: Range<u64>) -> Result<bool> {
+        let len = range.end.saturating_sub(range.start);
+        zero_range::<Buffered>(&self.invalidate, range.start, len)
+    }
+
+    fn write_back(&mut self, range: Range<u64>) -> Result {
+        self.node
+            .write_and_wait(range.start, range.end.saturating_sub(1))
+    }
+
+    fn grown(&mut self, old: u64, new: u64) {
+        self.node.size_extended(old, new);
+    }
+
+    fn drop_behind(&mut self, size: u64) {
+        self.invalidate.truncate_pagecache(size);
     }
 }
 

@@ -6,12 +6,14 @@ mod device;
 mod image;
 mod mount;
 mod node;
+mod pages;
 mod store;
 
 pub use device::Device;
 pub use image::{describe, Image, Mkfs};
 pub use mount::{load, mount, Mounted, Published, Refused};
 pub use node::{MapLock, NewNode, Node, Ready};
+pub use pages::Pages;
 pub use store::{Commit, HostStore, Raw, Restart, Tx};
 
 use crate::disk::inode::DiskTime;

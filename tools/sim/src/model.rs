@@ -16,6 +16,8 @@ use std::rc::Rc;
 pub struct Version {
     /// What.
     pub bytes: Bytes,
+    /// The byte of the file up to which there is data.
+    pub end: u64,
     /// The event at which it was submitted.
     pub submitted: usize,
     /// The event at which it was done, if it is.
@@ -51,6 +53,9 @@ pub struct Inode {
     pub size: u64,
     /// The blocks of a file that are mapped and written.
     pub blocks: BTreeMap<u32, Content>,
+    /// Where a file ended within a block, and from which event on: what was submitted before is zero from that byte of
+    /// the block on, once the file goes on behind it.
+    pub ends: BTreeMap<u32, Vec<(usize, usize)>>,
     /// The blocks of a file that are allocated and not written.
     pub unwritten: BTreeSet<u32>,
     /// The names in a directory.
@@ -67,6 +72,13 @@ impl Inode {
     /// Whether all data of a file is found as it would be with `other`.
     pub fn finds_same(&self, other: &Self) -> bool {
         self.size == other.size && self.blocks.keys().eq(other.blocks.keys())
+    }
+
+    /// Of block `at`, how many bytes of what was submitted at event `submitted` are not cut off.
+    pub fn kept(&self, at: u32, submitted: usize) -> usize {
+        let ends = self.ends.get(&at).into_iter().flatten();
+        let later = ends.filter(|(_, event)| submitted < *event);
+        later.map(|(byte, _)| *byte).min().unwrap_or(usize::MAX)
     }
 
     /// Whether it is the same as `other` to a user, but for what is in the blocks.

@@ -6,9 +6,8 @@ use crate::broken::Broken;
 use crate::journal::Place;
 use crate::world::World;
 use iomapfs_core::change::{free, recover, resize, Live};
-use iomapfs_core::disk::{FileType, Ino, LogicalBlock, PhysBlock};
-use iomapfs_core::host::{Device, HostStore, Mounted, Node};
-use iomapfs_core::map::State;
+use iomapfs_core::disk::{FileType, Ino, LogicalBlock};
+use iomapfs_core::host::{Device, HostStore, Mounted, Node, Pages};
 use iomapfs_core::volume::Volume;
 use kernel::error::Result;
 use std::ops::Deref;
@@ -91,22 +90,6 @@ struct Keeper<'a> {
     world: Option<&'a mut World>,
 }
 
-impl Keeper<'_> {
-    /// The block with the end of a file, if it has data behind the end.
-    fn end_of(&self, node: &Node) -> Result<Option<(u32, usize, PhysBlock)>> {
-        let vol = &self.mount.vol;
-        let size = vol.layout.block_size();
-        let rest = (node.size() % u64::from(size.bytes())) as usize;
-        if rest == 0 {
-            return Ok(None);
-        }
-        let at = (node.size() >> size.bits()) as u32;
-        let found = node.map_lock().map.lookup(vol, LogicalBlock::new(at), 1)?;
-        let phys = found.phys.filter(|_| found.state == State::Written);
-        Ok(phys.map(|phys| (at, rest, phys)))
-    }
-}
-
 impl recover::Keeper<HostStore> for Keeper<'_> {
     type Live = Node;
     type Held = Shared;
@@ -119,21 +102,15 @@ impl recover::Keeper<HostStore> for Keeper<'_> {
         if node.file_type() != FileType::Regular {
             return Ok(());
         }
-        let end = self.end_of(node)?;
-        resize::cut(node, node.size())?;
-        let Some((at, rest, phys)) = end else {
-            return Ok(());
-        };
-        let mut bytes = self.mount.vol.store.read_data(phys).to_vec();
-        bytes[rest..].fill(0);
-        match &mut self.world {
+        let Self { mount, world } = self;
+        let write = |at: LogicalBlock, phys, bytes: Vec<u8>| match world {
             Some(world) => {
-                world.catch_up(self.mount);
-                world.write(self.mount, (node.ino().get(), at), phys, bytes);
+                world.catch_up(mount);
+                world.write(mount, (node.ino().get(), at.get()), phys, bytes);
             }
-            None => self.mount.vol.store.write_data(phys, &bytes),
-        }
-        Ok(())
+            None => mount.vol.store.write_data(phys, &bytes),
+        };
+        resize::set_size(node, &mut Pages::new(node, write), node.size())
     }
 
     fn put(&mut self, node: Shared) {

@@ -255,6 +255,7 @@ fn adopt(tree: &Tree, device: &Device) -> State {
     let content = |nr: u64| -> Content {
         Rc::new(RefCell::new(vec![Version {
             bytes: device.read(nr),
+            end: 0,
             submitted: 0,
             done: Some(0),
             durable: false,
@@ -271,6 +272,7 @@ fn adopt(tree: &Tree, device: &Device) -> State {
                     model::Kind::File => blocks.collect(),
                     _ => BTreeMap::new(),
                 },
+                ends: BTreeMap::new(),
                 unwritten: found.unwritten.iter().copied().collect(),
                 names: found.names.clone(),
                 parent: found.parent,

@@ -97,6 +97,7 @@ impl Sim {
             links,
             size: target.len() as u64,
             blocks: BTreeMap::new(),
+            ends: BTreeMap::new(),
             unwritten: BTreeSet::new(),
             names: BTreeMap::new(),
             parent: dir,

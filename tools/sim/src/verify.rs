@@ -6,7 +6,7 @@ use crate::broken::Broken;
 use crate::check::{check, Fixed, Found, Tree};
 use crate::journal::replay::{replay, Replayed};
 use crate::journal::Place;
-use crate::model::{describe, oldest_possible, History, Inode, Kind};
+use crate::model::{describe, oldest_possible, History, Inode, Kind, Version};
 use crate::mount::Mount;
 use iomapfs_core::disk::features::incompat;
 use iomapfs_core::host::{Device, HostStore};
@@ -189,7 +189,11 @@ fn compare_data(
             .iter()
             .take_while(|version| version.submitted < moment.now);
         let mut possible = submitted.skip(oldest_possible(&versions, moment.now, durable));
-        if !possible.any(|version| version.bytes[..len] == is[..len]) {
+        let is_this = |version: &Version| {
+            let kept = inode.kept(*at, version.submitted).min(len);
+            version.bytes[..kept] == is[..kept] && is[kept..len].iter().all(|byte| *byte == 0)
+        };
+        if !possible.any(is_this) {
             let wanted = versions
                 .get(oldest_possible(&versions, moment.now, durable))
                 .map_or("nothing".to_string(), |version| describe(&version.bytes));

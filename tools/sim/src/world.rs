@@ -7,11 +7,13 @@ use crate::device::{Bytes, Trace};
 use crate::journal::Journal;
 use crate::model::{Content, History, Inode, State, Version};
 use crate::mount::Mount;
+use iomapfs_core::change::live::Shown;
 use iomapfs_core::disk::PhysBlock;
 use iomapfs_core::host::Published;
 use iomapfs_core::store::{tid_geq, Tid};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 use std::rc::Rc;
 
 /// See the top of the file.
@@ -26,6 +28,10 @@ pub struct World {
     pub model: State,
     /// What is or was written to blocks that are not mapped yet: inode, file block.
     pub unmapped: BTreeMap<(u32, u32), Content>,
+    /// Blocks of files that are in memory only, or more than what is on its way: inode, file block.
+    pub dirty: BTreeSet<(u32, u32)>,
+    /// Size of a block.
+    block_size: u64,
     /// The transaction of the store that is being written.
     writing: Option<Tid>,
     /// The last one that has committed.
@@ -49,6 +55,8 @@ impl World {
             history,
             model,
             unmapped: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            block_size: mount.vol.layout.block_size().bytes().into(),
             writing: None,
             committed: mount.vol.store.running().wrapping_sub(1),
             running: mount.vol.store.running(),
@@ -79,14 +87,14 @@ impl World {
         Rc::make_mut(self.model.get_mut(&ino).expect("the model has the inode"))
     }
 
-    /// Submits data for a block of a file; with `fua` it is durable when it is done, which it is at once. Gives the
+    /// Submits data for a block of a file, which has some up to byte `end` of the file; with `fua` it is durable when it is done, which it is at once. Gives the
     /// number of the write.
     pub fn write_data(
         &mut self,
         mount: &Mount,
         (ino, at): (u32, u32),
         nr: PhysBlock,
-        bytes: Bytes,
+        (bytes, end): (Bytes, u64),
         fua: bool,
     ) -> usize {
         mount.vol.store.write_data(nr, &bytes);
@@ -103,6 +111,7 @@ impl World {
         });
         content.borrow_mut().push(Version {
             bytes,
+            end,
             submitted: id,
             done: fua.then_some(id),
             durable: fua,
@@ -181,14 +190,81 @@ impl World {
 
     /// A transaction shows what was written to blocks of a file.
     fn show(&mut self, shown: &Published) {
-        let ino = shown.ino;
-        for at in shown.from..shown.to {
-            if let Some(content) = self.unmapped.remove(&(ino, at)) {
-                self.inode(ino).blocks.insert(at, content);
-                self.inode(ino).unwritten.remove(&at);
+        let (ino, size) = (shown.ino, shown.size);
+        // Orphans that a crash has left without links are nobody's.
+        if !self.model.contains_key(&ino) {
+            return;
+        }
+        match shown.what {
+            Shown::Data(from, to) => {
+                for at in from.get()..to.get() {
+                    if let Some(content) = self.unmapped.remove(&(ino, at)) {
+                        self.inode(ino).blocks.insert(at, content);
+                        self.inode(ino).unwritten.remove(&at);
+                    }
+                }
+                self.inode(ino).size = self.shown_to(ino, from.get()..to.get(), size);
+            }
+            Shown::Grown => self.inode(ino).size = self.there_to(ino, size),
+            Shown::Cut => self.cut(ino, size),
+        }
+    }
+
+    /// The size that a file may have when it shows blocks `shown`, of at most `size` bytes: the end of what is on the
+    /// device.
+    fn shown_to(&self, ino: u32, shown: Range<u32>, size: u64) -> u64 {
+        let inode = &self.model[&ino];
+        let last = (size.saturating_sub(1) / self.block_size) as u32;
+        let mut end = inode.size;
+        for at in shown.chain([last]) {
+            let Some(content) = inode.blocks.get(&at) else {
+                continue;
+            };
+            for version in content.borrow().iter() {
+                let kept = self
+                    .block_size
+                    .min(inode.kept(at, version.submitted) as u64);
+                if version.done.is_some() {
+                    end = end.max(version.end.min(u64::from(at) * self.block_size + kept));
+                }
             }
         }
-        self.inode(ino).size = shown.size;
+        end.min(size)
+    }
+
+    /// The size that a file may get that is to become `size` bytes long: as far as all that was written is there.
+    fn there_to(&self, ino: u32, size: u64) -> u64 {
+        let inode = &self.model[&ino];
+        let first = (inode.size / self.block_size) as u32;
+        let last = size.div_ceil(self.block_size) as u32;
+        let is_there = |at: u32| {
+            let content = inode.blocks.get(&at);
+            let done = |content: &Content| content.borrow().iter().all(|v| v.done.is_some());
+            let place = (ino, at);
+            !self.dirty.contains(&place)
+                && !self.unmapped.contains_key(&place)
+                && content.is_none_or(done)
+        };
+        match (first..last).find(|at| !is_there(*at)) {
+            Some(at) => inode.size.max(u64::from(at) * self.block_size),
+            None => size,
+        }
+    }
+
+    /// A file has nothing behind byte `size` any more.
+    fn cut(&mut self, ino: u32, size: u64) {
+        let end = self.there_to(ino, size);
+        let (at, rest) = ((size / self.block_size) as u32, size % self.block_size);
+        let behind = size.div_ceil(self.block_size) as u32;
+        let now = self.trace.now();
+        let inode = self.inode(ino);
+        inode.size = end;
+        inode.blocks.split_off(&behind);
+        inode.unwritten.split_off(&behind);
+        inode.ends.split_off(&behind);
+        if rest != 0 {
+            inode.ends.entry(at).or_default().push((rest as usize, now));
+        }
     }
 
     /// Takes transaction `tid`, which the store has closed, to the journal.
@@ -278,7 +354,7 @@ impl World {
 impl World {
     /// Writes a block of a file again, and waits for that.
     pub fn write(&mut self, mount: &Mount, (ino, at): (u32, u32), nr: PhysBlock, bytes: Vec<u8>) {
-        let id = self.write_data(mount, (ino, at), nr, bytes.into(), false);
+        let id = self.write_data(mount, (ino, at), nr, (bytes.into(), 0), false);
         self.data_done(ino, at, id);
     }
 }

@@ -3,6 +3,7 @@
 //! A mounted volume on the host, as the module mounts it. Journals are replayed by whoever knows how.
 
 use super::{HostStore, Image, Node};
+use crate::change::live::Shown;
 use crate::change::mount::{self, plan, Plan, Wish};
 use crate::disk::{Ino, Layout};
 use crate::inode::{JournalMap, Orphans};
@@ -15,17 +16,15 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
-/// What a transaction has shown of a file ([`Live::published`](crate::change::Live::published)).
+/// What a transaction has shown of a file ([`Live::shown`](crate::change::Live::shown)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Published {
     /// The transaction.
     pub tid: Tid,
     /// The inode.
     pub ino: u32,
-    /// The first block that shows what was written to it.
-    pub from: u32,
-    /// The block after the last.
-    pub to: u32,
+    /// What.
+    pub what: Shown,
     /// The size on disk, in bytes.
     pub size: u64,
 }

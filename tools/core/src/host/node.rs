@@ -6,9 +6,9 @@
 //! it is held.
 
 use super::{HostStore, Mounted, Published};
-use crate::change::{InodePart, Live, Newborn};
+use crate::change::live::{InodePart, Live, Newborn, Shown};
 use crate::disk::inode::{DiskTime, InodeFlags};
-use crate::disk::{CsumSeed, FileType, Group, Ino, LogicalBlock};
+use crate::disk::{CsumSeed, FileType, Group, Ino};
 use crate::inode::{Attrs, Inode, Orphans};
 use crate::map::Snapshot;
 use crate::names::{Known, Params};
@@ -261,12 +261,11 @@ impl Live<HostStore> for Node {
         self.clean_end.set(clean);
     }
 
-    fn published(&self, tid: Tid, from: LogicalBlock, to: LogicalBlock, size: u64) {
+    fn shown(&self, tid: Tid, what: Shown, size: u64) {
         self.mounted.published.borrow_mut().push(Published {
             tid,
             ino: self.ino.get(),
-            from: from.get(),
-            to: to.get(),
+            what,
             size,
         });
     }

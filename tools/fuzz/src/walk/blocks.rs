@@ -6,9 +6,16 @@ use super::visit::Visit;
 use iomapfs_core::change::publish::{publish, WrittenData};
 use iomapfs_core::change::{resize, Live};
 use iomapfs_core::disk::{FileType, LogicalBlock};
-use iomapfs_core::host::Node;
+use iomapfs_core::host::{Node, Pages};
 use iomapfs_core::space::Share;
 use kernel::error::Result;
+
+/// Sets the size of a regular file to `new` bytes.
+pub(super) fn set_size(node: &Node, new: u64) -> Result {
+    let store = &node.volume().store;
+    let write = |_, phys, bytes: Vec<u8>| store.write_data(phys, &bytes);
+    resize::set_size(node, &mut Pages::new(node, write), new)
+}
 
 impl Visit<'_> {
     /// How many blocks a file may have. What is behind is refused by the VFS, and the core need not expect it.
@@ -81,12 +88,7 @@ impl Visit<'_> {
         let (block, most) = (layout.block_size(), layout.max_file_size());
         let size = LogicalBlock::new(self.some_block(&node)).first_byte(block);
         let size = size.min(most);
-        let old = node.size();
-        node.set_size(size);
-        match size > old {
-            true => resize::grow(&*node, size),
-            false => resize::cut(&*node, size),
-        }
+        set_size(&node, size)
     }
 
     pub(super) fn commit(&mut self) -> Result {

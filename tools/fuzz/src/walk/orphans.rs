@@ -2,10 +2,11 @@
 
 //! Orphans that a crash has left, and a mount for writing looks after.
 
+use super::blocks::set_size;
 use super::visit::{Visit, NOW};
 use crate::corpus::MOST_BYTES;
 use iomapfs_core::change::recover::{self, recover};
-use iomapfs_core::change::{free, resize, Live};
+use iomapfs_core::change::{free, Live};
 use iomapfs_core::disk::{FileType, Ino};
 use iomapfs_core::host::{HostStore, Mounted, Node};
 use iomapfs_core::store::Store;
@@ -28,7 +29,7 @@ impl recover::Keeper<HostStore> for Keeper<'_> {
 
     fn cut_off(&mut self, node: &Node) -> Result {
         match node.file_type() {
-            FileType::Regular => resize::cut(node, node.size()),
+            FileType::Regular => set_size(node, node.size()),
             _ => Ok(()),
         }
     }

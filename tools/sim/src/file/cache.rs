@@ -103,6 +103,7 @@ impl Sim {
                 let page = self.load(node, at);
                 model::pattern(ino, version, pos, &mut page.bytes[from..from + count]);
                 page.dirty = true;
+                self.world.dirty.insert((ino, at));
                 let shadow = self.shadow_of(ino, at);
                 model::pattern(ino, version, pos, &mut shadow[from..from + count]);
                 pos += count as u64;
@@ -154,6 +155,7 @@ impl Sim {
                         let page = self.load(node, at);
                         page.bytes[from..from + count].fill(0);
                         page.dirty = true;
+                        self.world.dirty.insert((ino, at));
                         pos += count as u64;
                     }
                     zeroed = true;
@@ -202,10 +204,10 @@ impl Sim {
             let phys = phys.expect("it exists");
             let unwritten = self.seen(&mapping, View::Write) != Seen::Mapped;
             let bytes = self.take_dirty(node, at);
+            let end = self.byte_of(at + 1).min(node.size());
             let id = self
                 .world
-                .write_data(&self.mount, (ino, at), phys, bytes, false);
-            let end = self.byte_of(at + 1).min(node.size());
+                .write_data(&self.mount, (ino, at), phys, (bytes, end), false);
             if let Some((flight, next)) = &mut going {
                 if flight.to == at && flight.unwritten == unwritten && *next == phys.get() {
                     (flight.to, flight.end, *next) = (at + 1, end, *next + 1);
@@ -239,6 +241,7 @@ impl Sim {
         let end = node.size().saturating_sub(self.byte_of(at));
         let page = self.pages.get_mut(&(ino, at)).expect("it is dirty");
         page.dirty = false;
+        self.world.dirty.remove(&(ino, at));
         if let Some(beyond) = page.bytes.get_mut(end as usize..) {
             beyond.fill(0);
         }
@@ -277,6 +280,7 @@ impl Sim {
         let range = self.pages.range((ino, from)..(ino, to));
         for key in range.map(|(key, _)| *key).collect::<Vec<_>>() {
             self.pages.remove(&key);
+            self.world.dirty.remove(&key);
         }
     }
 

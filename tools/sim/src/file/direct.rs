@@ -211,7 +211,7 @@ impl Sim {
                 &self.mount,
                 (request.ino, at),
                 nr,
-                bytes.into(),
+                (bytes.into(), self.byte_of(at) + to as u64),
                 request.through,
             );
             request.ids.push((at, id));

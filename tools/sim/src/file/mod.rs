@@ -35,7 +35,7 @@ use crate::sim::Sim;
 use iomapfs_core::change::access::{seen, Seen, View};
 use iomapfs_core::change::Live;
 use iomapfs_core::disk::LogicalBlock;
-use iomapfs_core::map::{Mapping, State};
+use iomapfs_core::map::Mapping;
 
 /// Bytes of a page.
 const PAGE: u64 = 4096;
@@ -68,11 +68,6 @@ impl Sim {
     /// What blocks are to whoever looks at them in this way.
     fn seen(&self, found: &Mapping, view: View) -> Seen {
         seen(&self.mount.vol.store, found.state, view)
-    }
-
-    /// Whether byte `pos` is in a block that data was written to.
-    fn is_written(&self, node: &Shared, pos: u64) -> bool {
-        self.lookup(node, self.split(pos).0, 1).state == State::Written
     }
 
     /// Block and byte in it.
