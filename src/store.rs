@@ -152,8 +152,22 @@ pub enum Rule {
     SizeAfterData,
     /// A file shows blocks when their data is on the device, and not before.
     MapAfterData,
-    /// What a file may have behind its end becomes zero before the file grows over it.
+    /// What a file may have behind its end becomes zero before its size is set.
     TailZeroed,
+    /// So does what is between its end and a write behind it.
+    GapZeroed,
+    /// Those zeros are on the device before the size can go up, where the block has data there.
+    TailWritten,
+    /// What is in memory only is on the device before somebody sets a greater size.
+    WritesFirst,
+    /// So it is before the size is set to where the file ends, because of blocks behind.
+    CutAfterData,
+    /// Blocks that something has left behind the end are looked for before the file goes on there.
+    CleanEnd,
+    /// When data is shown in several transactions, the size on disk goes up with each part.
+    SizeInStep,
+    /// A direct write waits for others that could be undone by what it makes zero.
+    DirectAlone,
     /// Who writes a part of a block past the page cache is told that it is new, so that the rest of it becomes zero.
     RestZeroed,
     /// Who reads blocks is told which of them were not written yet, and are zeros.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a write to a file needs before it begins, in which order, and what it is told of the blocks that it goes to. How
-//! data gets to the device is left to the caller.
+//! What a write to a file needs before it begins, in which order, and what it is told of the blocks that it goes to.
+//! How data gets to the device is left to the caller.
 //!
 //! Tests: `tools/core/tests/change_access.rs`.
 //!
@@ -88,7 +88,7 @@ pub fn is_gap<S: Store, L: Live<S>>(
     lookup: impl FnMut(LogicalBlock, u32) -> Result<Mapping>,
 ) -> Result<bool> {
     let volume = live.volume();
-    if pos <= size || volume.store.breaks(Rule::TailZeroed) {
+    if pos <= size || volume.store.breaks(Rule::GapZeroed) {
         return Ok(false);
     }
     // An end between pages has nothing behind it that is to be zeroed, if nothing has failed.
@@ -123,8 +123,8 @@ pub enum Step {
     Zero(Range<u64>),
 }
 
-/// What comes next when a write at byte `pos` of a file of `size` bytes is being prepared. `page` and `lookup` are as in
-/// [`is_gap`].
+/// What comes next when a write at byte `pos` of a file of `size` bytes is being prepared. `page` and `lookup` are as
+/// in [`is_gap`].
 ///
 /// # Errors
 ///
@@ -190,7 +190,8 @@ pub fn direct_way<S: Store, L: Live<S>>(
     // A page has both blocks before the end of the file and behind it. When the end moves, a store to a mapping of that
     // page must ask for blocks again.
     let splits_page = end > size && block < page && size & page.wrapping_sub(1) != 0;
-    if zeroes || behind_disk || splits_page {
+    let alone = zeroes || behind_disk || splits_page;
+    if alone && !live.volume().store.breaks(Rule::DirectAlone) {
         DirectWay::Alone
     } else if parts {
         DirectWay::OverData

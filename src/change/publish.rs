@@ -71,6 +71,18 @@ pub fn is_shown<S: Store, L: Live<S>>(live: &L, written: &WrittenData) -> Result
     Ok(written.end <= inode.disk_size)
 }
 
+/// The data of a direct write is on the device: whether nothing is left to be done. `told` is whether somebody may have
+/// been told before to [`publish`](fn@publish) it, together with others. May be asked where nothing can be waited for,
+/// of blocks that were written before.
+///
+/// No size shrinks while direct I/O is in flight, so what was within it at submission still is.
+#[inline]
+pub fn is_complete<S: Store, L: Live<S>>(live: &L, written: &WrittenData, told: bool) -> bool {
+    // After an error the same one comes up again where it can be reported.
+    let shown = || told && is_shown(live, written).unwrap_or(false);
+    live.is_within(written.end) && (!written.unwritten || shown())
+}
+
 /// Makes the file show `written` in the transaction that is open or in new ones.
 ///
 /// # Errors
@@ -116,6 +128,7 @@ pub fn publish<'a, S: Store, L: Live<S>>(
         };
         let (next, end) = match progress {
             Progress::Done => (to, written.end),
+            Progress::Again(next) if volume.store.breaks(Rule::SizeInStep) => (next, written.end),
             Progress::Again(next) => (next, next.first_byte(size).min(written.end)),
         };
         let disk_size = inode.disk_size.max(end);

@@ -58,7 +58,7 @@ pub fn set_size<S: Store, L: Live<S>, P: PageCache>(live: &L, pages: &mut P, new
         false => zero(pages, tail)?,
     };
     let disk_size = live.map_lock().disk_size;
-    if writes_first(disk_size, old, new, zeroed) {
+    if writes_first(disk_size, old, new, zeroed) && !volume.store.breaks(Rule::WritesFirst) {
         pages.write_back(disk_size..new)?;
     }
     live.set_size(new);
@@ -67,12 +67,13 @@ pub fn set_size<S: Store, L: Live<S>, P: PageCache>(live: &L, pages: &mut P, new
         return grow(live, new);
     }
     pages.drop_behind(new);
-    cut(live, new)?;
+    let cut = cut(live, new);
     if zeroed {
-        // On disk the rest of the block has what was cut off. It must be gone before the size can go up again.
+        // On disk the rest of the block has what was cut off. It must be gone before the size can go up again, which it
+        // can after an error, too.
         write_end(live, pages, new)?;
     }
-    Ok(())
+    cut
 }
 
 /// Makes the bytes of `range` zero, which begins with the end of the file, before data is written behind it.
@@ -117,8 +118,10 @@ fn zero<P: PageCache>(pages: &mut P, range: Range<u64>) -> Result<bool> {
 
 /// Writes back the block with byte `end`, the end of the file, if it has data on disk: the rest of it became zero.
 fn write_end<S: Store, L: Live<S>, P: PageCache>(live: &L, pages: &mut P, end: u64) -> Result {
-    let Some(at) = LogicalBlock::holding(live.volume().layout.block_size(), end) else {
-        return Ok(());
+    let volume = live.volume();
+    let at = match LogicalBlock::holding(volume.layout.block_size(), end) {
+        Some(at) if !volume.store.breaks(Rule::TailWritten) => at,
+        _ => return Ok(()),
     };
     match look(live, at, 1)?.state {
         State::Written => pages.write_back(end..end.saturating_add(1)),
@@ -169,7 +172,7 @@ pub fn has_clean_end<S: Store, L: Live<S>>(
     size: u64,
     mut lookup: impl FnMut(LogicalBlock, u32) -> Result<Mapping>,
 ) -> Result<bool> {
-    if live.has_clean_end() {
+    if live.has_clean_end() || live.volume().store.breaks(Rule::CleanEnd) {
         return Ok(true);
     }
     let mut at = LogicalBlock::first_behind(live.volume().layout.block_size(), size);
@@ -210,7 +213,8 @@ pub fn cut_behind<S: Store, L: Live<S>>(
     write_back: impl FnOnce(Range<u64>) -> Result,
 ) -> Result {
     let disk_size = live.map_lock().disk_size;
-    if writes_first(disk_size, size, size, false) {
+    let skips = live.volume().store.breaks(Rule::CutAfterData);
+    if writes_first(disk_size, size, size, false) && !skips {
         write_back(disk_size..size)?;
     }
     cut(live, size)

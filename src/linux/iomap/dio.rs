@@ -100,14 +100,17 @@ pub(crate) trait Write: Sized + 'static {
     /// by [`FileSystem::complete_writes`], so one that must not wait may need something to be done.
     type BatchOps: Ops<FileSystem = <Self::Ops as Ops>::FileSystem>;
 
-    /// Whether the file reaches to byte `end`, in memory and on disk. May be asked in interrupt context.
-    fn is_within(inode: &INode<<Self::Ops as Ops>::FileSystem>, end: u64) -> bool;
+    /// The data is on the device: whether nothing is left to be done. `told`: [`FileSystem::complete_writes`] may have
+    /// been told of it. May be asked in interrupt context where no blocks were unwritten: iomap completes plain
+    /// overwrites there.
+    fn is_complete(
+        inode: &INode<<Self::Ops as Ops>::FileSystem>,
+        written: &Written,
+        told: bool,
+    ) -> bool;
 
-    /// Whether the file shows all of it already, as written and within its size on disk.
-    fn is_done(inode: &INode<<Self::Ops as Ops>::FileSystem>, written: &Written) -> bool;
-
-    /// The data is on the device: make the file show it. Called where there is something to do: blocks that
-    /// were unwritten, or an end beyond the file's size. May sleep.
+    /// The data is on the device: make the file show it. Called where that is not [complete](Self::is_complete). May
+    /// sleep.
     fn end_io(inode: &INode<<Self::Ops as Ops>::FileSystem>, written: &Written) -> Result;
 }
 
@@ -212,13 +215,10 @@ impl<W: Write> DioTable<W> {
             len,
             unwritten: flags & bindings::IOMAP_DIO_UNWRITTEN != 0,
         };
-        // iomap completes plain overwrites in interrupt context. No size shrinks while direct I/O is in flight, so
-        // what was within it at submission still is.
-        let within = W::is_within(inode, written.pos.saturating_add(len));
-        if within && (!written.unwritten || BATCH && W::is_done(inode, &written)) {
-            return Ok(());
+        match W::is_complete(inode, &written, BATCH) {
+            true => Ok(()),
+            false => W::end_io(inode, &written),
         }
-        W::end_io(inode, &written)
     }
 }
 

@@ -10,8 +10,8 @@
 use super::iomap_ops::discard_delayed;
 use super::lookup::{to_map, unchanged, with_core, Blocks};
 use crate::change::access::View;
-use crate::change::publish::{is_due, is_shown, publish, WrittenData};
-use crate::change::{target, Live};
+use crate::change::publish::{is_complete, is_due, publish, WrittenData};
+use crate::change::target;
 use crate::linux::iomap::dio;
 use crate::linux::iomap::ioend::{Batch, Range, Writer};
 use crate::linux::iomap::writeback::Writeback;
@@ -28,13 +28,9 @@ impl dio::Write for DirectWrite {
     type Ops = super::iomap_ops::Direct<false>;
     type BatchOps = super::iomap_ops::Direct<true>;
 
-    fn is_within(node: &Node, end: u64) -> bool {
-        Live::is_within(node, end)
-    }
-
-    fn is_done(node: &Node, written: &dio::Written) -> bool {
-        // After an error the same one comes up again where it can be reported.
-        is_shown(node, &direct(written)).unwrap_or(false)
+    #[inline]
+    fn is_complete(node: &Node, written: &dio::Written, told: bool) -> bool {
+        is_complete(node, &direct(written), told)
     }
 
     fn end_io(node: &Node, written: &dio::Written) -> Result {
@@ -45,6 +41,7 @@ impl dio::Write for DirectWrite {
 }
 
 /// What a direct write has written.
+#[inline]
 fn direct(written: &dio::Written) -> WrittenData {
     WrittenData {
         pos: written.pos,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Changing the size of a regular file: locks, what is in flight, and the page cache. What is done, in which order, is in
-//! [`resize`](mod@crate::change::resize).
+//! Changing the size of a regular file: locks, what is in flight, and the page cache. What is done, in which order, is
+//! in [`resize`](mod@crate::change::resize).
 //!
 //! # Locks
 //!

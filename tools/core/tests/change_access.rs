@@ -160,7 +160,7 @@ fn gaps() {
     let fails = |_: LogicalBlock, _: u32| Err(EAGAIN);
     let is = is_gap(&*node, (8192, 9000), true, PAGE, fails);
     assert_eq!(is.err(), Some(EAGAIN));
-    mounted.vol.store.set_broken(Some(Rule::TailZeroed));
+    mounted.vol.store.set_broken(Some(Rule::GapZeroed));
     let is = is_gap(&*node, (8000, 9000), false, PAGE, no_lookup);
     assert!(!is.unwrap());
 }

@@ -30,8 +30,22 @@ pub enum Rule {
     NoOrphan,
     /// A truncate of several transactions is not made an orphan.
     NoOrphanOnTruncate,
-    /// What a file may have behind its end is not zeroed before the file grows over it.
+    /// What a file may have behind its end is not zeroed before its size is set.
     NoZeroTail,
+    /// What is between the end of a file and a write behind it is not zeroed.
+    NoZeroGap,
+    /// What was zeroed at the end of a file is not written back at once.
+    NoTailWritten,
+    /// A greater size is set before the data that is in memory is on the device.
+    NoWritesFirst,
+    /// What is behind the end is cut off before the data before it is on the device.
+    CutBeforeData,
+    /// Nobody looks whether something has left blocks behind the end.
+    NoCleanEnd,
+    /// When data is shown in several transactions, the size goes up in the first one.
+    SizeAtOnce,
+    /// A direct write does not wait for others.
+    NeverAlone,
     /// Metadata that is freed is not revoked by the operations on directories.
     NoForget,
     /// An inode that goes away keeps its block of extended attributes.
@@ -103,6 +117,13 @@ impl Broken {
             Rule::SizeBeforeData => store::Rule::SizeAfterData,
             Rule::MapBeforeData => store::Rule::MapAfterData,
             Rule::NoZeroTail => store::Rule::TailZeroed,
+            Rule::NoZeroGap => store::Rule::GapZeroed,
+            Rule::NoTailWritten => store::Rule::TailWritten,
+            Rule::NoWritesFirst => store::Rule::WritesFirst,
+            Rule::CutBeforeData => store::Rule::CutAfterData,
+            Rule::NoCleanEnd => store::Rule::CleanEnd,
+            Rule::SizeAtOnce => store::Rule::SizeInStep,
+            Rule::NeverAlone => store::Rule::DirectAlone,
             Rule::NoZeroRest => store::Rule::RestZeroed,
             Rule::UnwrittenShown => store::Rule::UnwrittenHidden,
             Rule::NoCommitOnDsync => store::Rule::CommitOnDsync,

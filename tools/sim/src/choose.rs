@@ -3,7 +3,7 @@
 //! How operations are chosen.
 
 use crate::file::How;
-use crate::ops::Op;
+use crate::ops::{Op, SECTOR};
 use crate::random::Random;
 
 /// What a run does most.
@@ -25,9 +25,6 @@ const BLOCKS: u64 = 40;
 const FAR: u64 = 2000;
 /// Different short names.
 const NAMES: u64 = 24;
-
-/// Bytes that direct writes are made of.
-const SECTOR: u64 = 512;
 
 impl Op {
     fn direct(random: &mut Random, file: u16, large: u64, bytes: u64) -> Self {
@@ -77,7 +74,20 @@ impl Op {
                 (Taste::Full, _) => 3 * BLOCKS,
                 _ => BLOCKS,
             };
-            return match random.below(33) / 2 {
+            return match random.below(36) / 2 {
+                17 => match random.chance(1, 4) {
+                    true => Self::Sectors {
+                        file,
+                        which,
+                        order: random.next() as u16,
+                    },
+                    false => Self::Regrow {
+                        file,
+                        which,
+                        fails: random.chance(2, 3),
+                        way: random.below(6) as u16,
+                    },
+                },
                 16 => {
                     let from = random.below(large) as u16;
                     let count = 2 + random.below(100) as u16;

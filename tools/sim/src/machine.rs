@@ -60,7 +60,10 @@ impl Sim {
         }
         self.world.remounted(journal, &mount);
         self.mount = Rc::new(mount);
-        Ok(())
+        let mount = self.mount.clone();
+        let done = mount.finish_orphans(Some(&mut self.world));
+        done.map(drop)
+            .map_err(|error| format!("orphans: {error:?}"))
     }
 
     /// Freezes the volume, and ends that.

@@ -111,6 +111,17 @@ pub enum Op {
         which: u16,
         durable: bool,
     },
+    Sectors {
+        file: u16,
+        which: u16,
+        order: u16,
+    },
+    Regrow {
+        file: u16,
+        which: u16,
+        fails: bool,
+        way: u16,
+    },
     WriteBack {
         file: u16,
         from: u16,
@@ -149,6 +160,9 @@ pub enum Op {
     Remount,
     Freeze,
 }
+
+/// Bytes that direct writes are made of.
+pub const SECTOR: u64 = 512;
 
 /// One of `all`, or `None` where there is none.
 fn pick<T: Clone>(all: &[T], which: u16) -> Option<T> {
@@ -249,6 +263,23 @@ impl Sim {
         if let Err(error) = self.write_direct(node, pos, len, how) {
             self.no_space(error, self.blocks_for(len).into(), false);
         }
+    }
+
+    /// A file that was cut off goes on, in one way or another, and what is written to new blocks gets to the device
+    /// first.
+    fn regrow(&mut self, node: &Shared, way: u16) {
+        let (block, end) = (u64::from(self.block_size), node.size());
+        if way & 1 != 0 {
+            self.try_write(node, end, 2 * block + 7);
+        }
+        let size = node.size();
+        match way / 2 % 3 {
+            0 => self.try_write(node, size + 2 * block, block),
+            1 => self.set_size(node, size + 3 * block),
+            _ => {}
+        }
+        let first = self.blocks_for(end);
+        self.write_and_wait(node, first, u32::MAX);
     }
 
     fn is_free(&self, dir: u32, name: &[u8]) -> bool {
@@ -443,6 +474,47 @@ impl Sim {
                     self.try_write_direct(&node, pos, size, How::Waits);
                     self.fsync(&node, true);
                 }
+            }
+            Op::Sectors { file, which, order } => {
+                let file = pick(&self.of_kind(Kind::File), file)?;
+                let node = self.node(file);
+                let mapped: Vec<u32> = self.world.model[&file].blocks.keys().copied().collect();
+                let block = u64::from(self.block_size);
+                let end = u64::from(pick(&mapped, which)?) * block + SECTOR;
+                self.set_size(&node, end);
+                // Several at a time around the end, in any order, most of them behind it.
+                let mut random = Random::new(order.into());
+                for _ in 0..4 {
+                    let pos = end + random.below(6) * SECTOR;
+                    self.try_write_direct(&node, pos - SECTOR, SECTOR, How::Queued);
+                }
+            }
+            Op::Regrow {
+                file,
+                which,
+                fails,
+                way,
+            } => {
+                let file = pick(&self.of_kind(Kind::File), file)?;
+                let node = self.node(file);
+                let mapped: Vec<u32> = self.world.model[&file].blocks.keys().copied().collect();
+                let block = u64::from(self.block_size);
+                let end = u64::from(pick(&mapped, which)?) * block + u64::from(which) % block;
+                match fails {
+                    true => {
+                        // What can be cut off in several steps.
+                        for n in 0..100 {
+                            let pos = end / block * block + (2 * n + 1) * block;
+                            self.try_write_direct(&node, pos, block, How::Queued);
+                        }
+                        self.finish_flights(|flight| flight.ino == file);
+                        self.fail_set_size(&node, end);
+                    }
+                    false => self.set_size(&node, end),
+                }
+                self.regrow(&node, way);
+                self.world.close(&mount);
+                self.world.finish_writing(&mount);
             }
             Op::WriteBack { file, from, count } => {
                 let file = pick(&self.of_kind(Kind::File), file)?;

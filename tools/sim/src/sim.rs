@@ -207,6 +207,7 @@ impl Sim {
         self.free(&node);
         self.nodes.remove(&ino);
         self.world.model.remove(&ino);
+        self.world.forget_behind(ino, |_| false);
     }
 
     /// Frees an inode without links.

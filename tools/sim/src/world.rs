@@ -30,6 +30,9 @@ pub struct World {
     pub unmapped: BTreeMap<(u32, u32), Content>,
     /// Blocks of files that are in memory only, or more than what is on its way: inode, file block.
     pub dirty: BTreeSet<(u32, u32)>,
+    /// Blocks that a file was cut off from, and may have behind its end yet, as something has failed: inode, file
+    /// block; since which event.
+    pub behind: BTreeMap<(u32, u32), (Content, usize)>,
     /// Size of a block.
     block_size: u64,
     /// The transaction of the store that is being written.
@@ -56,6 +59,7 @@ impl World {
             model,
             unmapped: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            behind: BTreeMap::new(),
             block_size: mount.vol.layout.block_size().bytes().into(),
             writing: None,
             committed: mount.vol.store.running().wrapping_sub(1),
@@ -87,8 +91,8 @@ impl World {
         Rc::make_mut(self.model.get_mut(&ino).expect("the model has the inode"))
     }
 
-    /// Submits data for a block of a file, which has some up to byte `end` of the file; with `fua` it is durable when it is done, which it is at once. Gives the
-    /// number of the write.
+    /// Submits data for a block of a file, which has some up to byte `end` of the file; with `fua`
+    /// it is durable when it is done, which it is at once. Gives the number of the write.
     pub fn write_data(
         &mut self,
         mount: &Mount,
@@ -104,7 +108,8 @@ impl World {
             false => drop(self.trace.submit(nr.get(), bytes.clone())),
         }
         let mapped = self.model.get(&ino).and_then(|inode| inode.blocks.get(&at));
-        let content = mapped.unwrap_or_else(|| {
+        let behind = || self.behind.get(&(ino, at)).map(|(content, _)| content);
+        let content = mapped.or_else(behind).unwrap_or_else(|| {
             self.unmapped
                 .entry((ino, at))
                 .or_insert_with(|| Rc::new(RefCell::new(Vec::new())))
@@ -129,7 +134,9 @@ impl World {
         let now = self.trace.now();
         self.trace.done(id);
         let mapped = self.model.get(&ino).and_then(|inode| inode.blocks.get(&at));
-        let content = mapped.or_else(|| self.unmapped.get(&(ino, at)));
+        let behind = || self.behind.get(&(ino, at)).map(|(content, _)| content);
+        let content = mapped.or_else(behind);
+        let content = content.or_else(|| self.unmapped.get(&(ino, at)));
         let mut versions = content.expect("it was submitted").borrow_mut();
         let version = versions.iter_mut().find(|version| version.submitted == id);
         let version = version.expect("it was submitted");
@@ -197,6 +204,13 @@ impl World {
         }
         match shown.what {
             Shown::Data(from, to) => {
+                let first = (self.model[&ino].size / self.block_size) as u32;
+                let last = size.div_ceil(self.block_size) as u32;
+                let behind = self.behind.range((ino, first)..(ino, last));
+                let behind: Vec<u32> = behind.map(|((_, at), _)| *at).collect();
+                for at in behind {
+                    self.show_behind(ino, at);
+                }
                 for at in from.get()..to.get() {
                     if let Some(content) = self.unmapped.remove(&(ino, at)) {
                         self.inode(ino).blocks.insert(at, content);
@@ -235,10 +249,14 @@ impl World {
     /// The size that a file may get that is to become `size` bytes long: as far as all that was written is there.
     fn there_to(&self, ino: u32, size: u64) -> u64 {
         let inode = &self.model[&ino];
+        if size <= inode.size {
+            return size;
+        }
         let first = (inode.size / self.block_size) as u32;
         let last = size.div_ceil(self.block_size) as u32;
         let is_there = |at: u32| {
-            let content = inode.blocks.get(&at);
+            let behind = || self.behind.get(&(ino, at)).map(|(content, _)| content);
+            let content = inode.blocks.get(&at).or_else(behind);
             let done = |content: &Content| content.borrow().iter().all(|v| v.done.is_some());
             let place = (ino, at);
             !self.dirty.contains(&place)
@@ -259,12 +277,36 @@ impl World {
         let now = self.trace.now();
         let inode = self.inode(ino);
         inode.size = end;
-        inode.blocks.split_off(&behind);
+        let blocks = inode.blocks.split_off(&behind);
         inode.unwritten.split_off(&behind);
         inode.ends.split_off(&behind);
         if rest != 0 {
             inode.ends.entry(at).or_default().push((rest as usize, now));
         }
+        let blocks = blocks.into_iter();
+        self.behind
+            .extend(blocks.map(|(at, content)| ((ino, at), (content, now))));
+    }
+
+    /// A block that was behind the end of a file is not any more, if something was written to it there.
+    fn show_behind(&mut self, ino: u32, at: u32) {
+        let (content, since) = &self.behind[&(ino, at)];
+        let is_new = |version: &Version| version.submitted >= *since && version.done.is_some();
+        if !content.borrow().iter().any(is_new) {
+            return;
+        }
+        let end = (0, *since);
+        let content = content.clone();
+        self.behind.remove(&(ino, at));
+        let inode = self.inode(ino);
+        inode.blocks.insert(at, content);
+        inode.ends.entry(at).or_default().push(end);
+    }
+
+    /// A file has no blocks behind its end any more, but for those that `is_there` says.
+    pub fn forget_behind(&mut self, ino: u32, is_there: impl Fn(u32) -> bool) {
+        self.behind
+            .retain(|(of, at), _| *of != ino || is_there(*at));
     }
 
     /// Takes transaction `tid`, which the store has closed, to the journal.

@@ -128,6 +128,7 @@ struct State {
     log: Vec<Commit>,
     restart: Restart,
     extensions: u32,
+    fails_to_extend: bool,
     max_credits: u32,
     bad_blocks: BTreeSet<u64>,
     /// How many reads succeed before one fails.
@@ -178,6 +179,7 @@ impl HostStore {
                 committing: false,
                 log: Vec::new(),
                 restart: Restart::Never,
+                fails_to_extend: false,
                 extensions: 0,
                 max_credits: 4096,
                 bad_blocks: BTreeSet::new(),
@@ -226,6 +228,11 @@ impl HostStore {
     /// Sets when handles restart.
     pub fn set_restart(&self, restart: Restart) {
         lock(&self.state).restart = restart;
+    }
+
+    /// Whether the next handle that is to go on with other credits finds no memory for that.
+    pub fn fail_to_extend(&self, fails: bool) {
+        lock(&self.state).fails_to_extend = fails;
     }
 
     /// Breaks a rule from now on.

@@ -45,7 +45,11 @@ impl Sim {
     fn load(&mut self, node: &Shared, at: u32) -> &mut Page {
         let key = (node.ino().get(), at);
         if !self.pages.contains_key(&key) {
-            let bytes = self.read_device(node, at, View::Write);
+            // iomap does not read behind the end.
+            let bytes = match self.byte_of(at) < node.size() {
+                true => self.read_device(node, at, View::Write),
+                false => vec![0; self.block_size as usize],
+            };
             let dirty = false;
             self.pages.insert(key, Page { bytes, dirty });
         }

@@ -51,7 +51,7 @@ impl Sim {
         let end = pos + len;
         let blocks = (self.split(pos).0, self.blocks_for(end));
         self.finish_flights(|flight| {
-            flight.ino == ino && flight.is_direct() && flight.touches(blocks)
+            flight.ino == ino && flight.is_direct() && flight.pos < end && pos < flight.end
         });
         let mut exclusive = false;
         loop {
@@ -129,7 +129,10 @@ impl Sim {
             unwritten: request.unwritten,
             way: match batch && told {
                 true => Way::Batched,
-                false => Way::Direct { batch },
+                false => Way::Direct {
+                    batch,
+                    plain: queued && !request.unwritten && end <= size,
+                },
             },
         };
         self.flights.push(flight);

@@ -4,8 +4,7 @@
 
 use crate::mount::Shared;
 use crate::sim::Sim;
-use iomapfs_core::change::publish::{is_shown, publish, WrittenData};
-use iomapfs_core::change::Live;
+use iomapfs_core::change::publish::{is_complete, publish, WrittenData};
 
 /// Who is told when data is on the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +20,8 @@ pub(super) enum Way {
     Direct {
         /// See above.
         batch: bool,
+        /// Whether it is complete where nothing can be waited for: it should have nothing to do.
+        plain: bool,
     },
 }
 
@@ -78,7 +79,17 @@ impl Sim {
     }
 
     /// The data of some flights of one file is on the device: the file shows it.
-    fn land_together(&mut self, flights: Vec<Flight>) {
+    fn land_together(&mut self, mut flights: Vec<Flight>) {
+        // Sectors of the same block are written one after the other, as the device knows blocks only.
+        let shares = |flights: &[Flight], one: &Flight| {
+            let range = (one.from, one.to);
+            let mut flights = flights.iter();
+            flights.any(|flight| flight.ino == one.ino && flight.touches(range))
+        };
+        while let Some(i) = self.flights.iter().position(|one| shares(&flights, one)) {
+            flights.push(self.flights.remove(i));
+        }
+        flights.sort_by_key(|flight| flight.ids.first().map(|(_, id)| *id));
         let Some(node) = flights.first().map(|flight| self.node(flight.ino)) else {
             return;
         };
@@ -105,10 +116,13 @@ impl Sim {
             self.complete(&node, &batch);
         }
         for flight in flights {
-            if let Way::Direct { batch } = flight.way {
-                let within = node.is_within(flight.end);
-                let shown = || is_shown(&*node, &flight.written()).expect("the map can be read");
-                if !(within && (!flight.unwritten || batch && shown())) {
+            if let Way::Direct { batch, plain } = flight.way {
+                if !is_complete(&*node, &flight.written(), batch) {
+                    assert!(
+                        !plain,
+                        "inode {}: to be shown by who must not wait",
+                        flight.ino
+                    );
                     self.complete(&node, &[flight.written()]);
                 }
             }

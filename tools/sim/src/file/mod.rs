@@ -17,7 +17,7 @@
 //! # What is simpler
 //!
 //! A page is a block: the kernel writes the dirty blocks of a page together, here each can be on its own. A user does
-//! not write to a block that a direct write of his is on its way to, so what a block must have is always known.
+//! not write to bytes that a direct write of his is on its way to, so what a block must have is always known.
 
 mod cache;
 mod direct;

@@ -9,7 +9,9 @@ use iomapfs_core::change::access::{next_step, zero_gap, Preparing, Step};
 use iomapfs_core::change::resize::{self, PageCache};
 use iomapfs_core::change::{self, Live};
 use iomapfs_core::disk::LogicalBlock;
-use kernel::error::Result;
+use iomapfs_core::map::State;
+use kernel::error::{code::*, Result};
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 impl Sim {
@@ -45,9 +47,9 @@ impl Sim {
                     state.drained = true;
                 }
                 Step::Zero(gap) => {
-                    let zeroed = zero_gap(&**node, &mut Pages { sim: self, node }, gap);
+                    let zeroed = zero_gap(&**node, &mut Pages::new(self, node), gap);
                     zeroed.expect("the journal is alive");
-                    self.world.catch_up(&self.mount);
+                    self.caught_up(node);
                     break;
                 }
                 Step::Write => break,
@@ -65,10 +67,49 @@ impl Sim {
     /// `truncate`
     pub fn set_size(&mut self, node: &Shared, new: u64) {
         self.drain(node);
-        let done = resize::set_size(&**node, &mut Pages { sim: self, node }, new);
+        let done = resize::set_size(&**node, &mut Pages::new(self, node), new);
         done.expect("the journal is alive");
-        self.world.catch_up(&self.mount);
+        self.caught_up(node);
         self.set_time(node);
+    }
+
+    /// A truncate that fails when it has cut off a part, if it takes more than one.
+    pub fn fail_set_size(&mut self, node: &Shared, new: u64) {
+        self.drain(node);
+        let mut pages = Pages::new(self, node);
+        pages.fails = true;
+        let done = resize::set_size(&**node, &mut pages, new);
+        self.mount.vol.store.fail_to_extend(false);
+        self.caught_up(node);
+        let Err(error) = done else {
+            return self.set_time(node);
+        };
+        assert_eq!(error, ENOMEM, "a truncate has failed");
+        let mut there = BTreeSet::new();
+        let mut at = LogicalBlock::new(self.blocks_for(new));
+        while at < LogicalBlock::LIMIT {
+            let len = LogicalBlock::LIMIT.saturating_distance_from(at);
+            let found = self.lookup(node, at.get(), len);
+            match found.state {
+                State::Written => there.extend(at.get()..found.end().get()),
+                // A recovery would cut those off, or not: it is an orphan until then.
+                State::Unwritten => return self.set_size(node, new),
+                _ => {}
+            }
+            at = found.end();
+        }
+        self.world
+            .forget_behind(node.ino().get(), |at| there.contains(&at));
+    }
+
+    /// Takes over what the core has done to a file.
+    fn caught_up(&mut self, node: &Shared) {
+        self.world.catch_up(&self.mount);
+        if node.has_clean_end() {
+            // What was written to since then is before the end, and still to be shown.
+            let end = self.blocks_for(node.size());
+            self.world.forget_behind(node.ino().get(), |at| at < end);
+        }
     }
 }
 
@@ -76,20 +117,30 @@ impl Sim {
 struct Pages<'a> {
     sim: &'a mut Sim,
     node: &'a Shared,
+    /// Whether the file is cut off in part only.
+    fails: bool,
+}
+
+impl<'a> Pages<'a> {
+    fn new(sim: &'a mut Sim, node: &'a Shared) -> Self {
+        let fails = false;
+        Self { sim, node, fails }
+    }
 }
 
 impl PageCache for Pages<'_> {
     fn zero(&mut self, range: Range<u64>) -> Result<bool> {
-        let Self { sim, node } = self;
-        sim.world.catch_up(&sim.mount);
+        let Self { sim, node, .. } = self;
+        sim.caught_up(node);
         let zeroed = sim.zero_range(node, range.start, range.end);
         sim.cut_shadow(node.ino().get(), range.start);
         Ok(zeroed)
     }
 
     fn write_back(&mut self, range: Range<u64>) -> Result {
-        let Self { sim, node } = self;
-        sim.world.catch_up(&sim.mount);
+        let Self { sim, node, .. } = self;
+        sim.mount.vol.store.fail_to_extend(false);
+        sim.caught_up(node);
         let (from, to) = (sim.split(range.start).0, sim.blocks_for(range.end));
         sim.write_and_wait(node, from, to);
         Ok(())
@@ -98,12 +149,13 @@ impl PageCache for Pages<'_> {
     fn grown(&mut self, _old: u64, _new: u64) {}
 
     fn drop_behind(&mut self, size: u64) {
-        let Self { sim, node } = self;
+        let Self { sim, node, fails } = self;
         let ino = node.ino().get();
         // The page with the end is waited for too.
         let at = sim.split(size).0;
         sim.finish_flights(|flight| flight.ino == ino && flight.touches((at, at + 1)));
         sim.drop_pages(ino, sim.blocks_for(size), u32::MAX);
         sim.cut_shadow(ino, size);
+        sim.mount.vol.store.fail_to_extend(*fails);
     }
 }

@@ -175,6 +175,9 @@ impl Transaction<HostStore> for Tx<'_> {
         if self.store.aborted.load(Ordering::SeqCst) {
             return Err(EROFS);
         }
+        if std::mem::take(&mut lock(&self.store.state).fails_to_extend) {
+            return Err(ENOMEM);
+        }
         if self.credits >= credits && self.revokes >= revokes {
             return Ok(false);
         }
