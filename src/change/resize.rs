@@ -68,12 +68,13 @@ pub fn set_size<S: Store, L: Live<S>, P: PageCache>(live: &L, pages: &mut P, new
     }
     pages.drop_behind(new);
     let cut = cut(live, new);
-    if zeroed {
+    let written = match zeroed {
         // On disk the rest of the block has what was cut off. It must be gone before the size can go up again, which it
         // can after an error, too.
-        write_end(live, pages, new)?;
-    }
-    cut
+        true => write_end(live, pages, new),
+        false => Ok(()),
+    };
+    cut.and(written)
 }
 
 /// Makes the bytes of `range` zero, which begins with the end of the file, before data is written behind it.

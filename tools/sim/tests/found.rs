@@ -48,7 +48,7 @@ fn broken_rules() {
     std::panic::set_hook(Box::new(|_| ()));
     let missed: Vec<_> = Rule::value_variants()
         .iter()
-        .filter(|rule| run(&bases, 60_000, 0, Broken(Some(**rule))).is_none())
+        .filter(|rule| run(&bases, 200_000, 0, Broken(Some(**rule))).is_none())
         .collect();
     let _ = std::panic::take_hook();
     assert!(missed.is_empty(), "not found: {missed:?}");
