@@ -10,7 +10,7 @@
 //! `i_rwsem` in one mode or the other by the caller; here none but those of the `lookup` that is handed in.
 
 use super::live::Live;
-use super::resize::{self, has_clean_end, PageCache};
+use super::resize::has_clean_end;
 use crate::disk::LogicalBlock;
 use crate::map::{Mapping, State};
 use crate::store::{Rule, Store};
@@ -119,7 +119,7 @@ pub enum Step {
     Exclude,
     /// To wait for direct I/O, and then to look again: it may have moved the end.
     Drain,
-    /// To [zero a gap](zero_gap), and then the write.
+    /// To [zero a gap](super::resize::zero_gap), and then the write.
     Zero(Range<u64>),
 }
 
@@ -138,25 +138,15 @@ pub fn next_step<S: Store, L: Live<S>>(
     lookup: impl FnMut(LogicalBlock, u32) -> Result<Mapping>,
 ) -> Result<Step> {
     let gap = is_gap(live, (size, pos), state.shared, page, lookup)?;
-    Ok(match gap || state.alone {
-        true if gap && !state.exclusive => Step::Exclude,
-        true if !state.drained => Step::Drain,
-        _ if gap => Step::Zero(size..pos),
-        _ => Step::Write,
+    Ok(if gap && !state.exclusive {
+        Step::Exclude
+    } else if (gap || state.alone) && !state.drained {
+        Step::Drain
+    } else if gap {
+        Step::Zero(size..pos)
+    } else {
+        Step::Write
     })
-}
-
-/// Makes a gap zero that [`next_step`] has found.
-///
-/// # Errors
-///
-/// Those of the page cache and of [`resize::cut_behind`].
-pub fn zero_gap<S: Store, L: Live<S>, P: PageCache>(
-    live: &L,
-    pages: &mut P,
-    gap: Range<u64>,
-) -> Result {
-    resize::fill(live, pages, gap)
 }
 
 /// How a direct write can be made.

@@ -59,10 +59,7 @@ pub fn is_shown<S: Store, L: Live<S>>(live: &L, written: &WrittenData) -> Result
     let mut inode = live.map_lock();
     while at < to {
         let len = to.saturating_distance_from(at);
-        let found = match inode.map.lookup_cached(at, len) {
-            Some(found) => found,
-            None => inode.map.lookup(volume, at, len)?,
-        };
+        let found = inode.map.find(volume, at, len)?;
         if found.state != State::Written {
             return Ok(false);
         }

@@ -77,18 +77,19 @@ pub fn set_size<S: Store, L: Live<S>, P: PageCache>(live: &L, pages: &mut P, new
     cut.and(written)
 }
 
-/// Makes the bytes of `range` zero, which begins with the end of the file, before data is written behind it.
+/// Makes the bytes of `gap` zero, which begins with the end of the file, before data is written behind it
+/// ([`next_step`](super::access::next_step)).
 ///
 /// # Errors
 ///
 /// Those of the page cache and of [`cut_behind`].
-pub(super) fn fill<S: Store, L: Live<S>, P: PageCache>(
+pub fn zero_gap<S: Store, L: Live<S>, P: PageCache>(
     live: &L,
     pages: &mut P,
-    range: Range<u64>,
+    gap: Range<u64>,
 ) -> Result {
-    let end = range.start;
-    if zero_behind(live, pages, range)? {
+    let end = gap.start;
+    if zero_behind(live, pages, gap)? {
         // The block may have other bytes on disk, in images of others. The zeros must be there before the size on disk
         // is behind them: the data may be made durable alone.
         write_end(live, pages, end)?;
@@ -135,11 +136,7 @@ fn look<S: Store, L: Live<S>>(live: &L, at: LogicalBlock, len: u32) -> Result<Ma
     if let Some(found) = live.snapshot().get(at, len) {
         return Ok(found);
     }
-    let mut inode = live.map_lock();
-    match inode.map.lookup_cached(at, len) {
-        Some(found) => Ok(found),
-        None => inode.map.lookup(live.volume(), at, len),
-    }
+    live.map_lock().map.find(live.volume(), at, len)
 }
 
 /// Which bytes become zero, in the page cache, before the size of a file goes from `old` to `new`: what it grows over,

@@ -66,10 +66,7 @@ pub fn write_back<S: Store, L: Live<S>>(
 ) -> Result<Mapping> {
     let volume = live.volume();
     // As many as may be: the mapping is used for what follows, too.
-    let found = match inode.map.lookup_cached(at, MAX_WRITTEN) {
-        Some(found) => found,
-        None => inode.map.lookup(volume, at, MAX_WRITTEN)?,
-    };
+    let found = inode.map.find(volume, at, MAX_WRITTEN)?;
     if matches!(found.state, State::Hole | State::Written) {
         return Ok(found);
     }

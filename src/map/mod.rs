@@ -293,6 +293,24 @@ impl FileMap {
         Ok(Mapping::from_piece(&piece, at, max_len, self.seq))
     }
 
+    /// As [`Self::lookup`], but what is known without reading is not remembered as the last mapping.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[inline]
+    pub fn find<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        at: LogicalBlock,
+        max_len: u32,
+    ) -> Result<Mapping> {
+        match self.lookup_cached(at, max_len) {
+            Some(found) => Ok(found),
+            None => self.lookup(vol, at, max_len),
+        }
+    }
+
     /// What is at `at`, if that is known without reading. Never sleeps.
     pub fn lookup_cached(&self, at: LogicalBlock, max_len: u32) -> Option<Mapping> {
         if at >= LogicalBlock::LIMIT {

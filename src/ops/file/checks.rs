@@ -8,7 +8,8 @@
 
 use super::lookup::{lookup, Blocks};
 use super::resize::Pages;
-use crate::change::access::{next_step, zero_gap, Preparing, Step};
+use crate::change::access::{next_step, Preparing, Step};
+use crate::change::resize::zero_gap;
 use crate::change::Live;
 use crate::linux::file::{IterSource, Kiocb};
 use crate::linux::lock::Held;

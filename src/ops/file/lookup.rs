@@ -149,10 +149,12 @@ pub(crate) fn lookup_locked(
     blocks: Blocks,
     wait: bool,
 ) -> Result<Mapping> {
-    match core.map.lookup_cached(blocks.start, blocks.len) {
-        Some(mapping) => Ok(mapping),
-        None if wait => core.map.lookup(volume, blocks.start, blocks.len),
-        None => Err(EAGAIN),
+    match wait {
+        true => core.map.find(volume, blocks.start, blocks.len),
+        false => core
+            .map
+            .lookup_cached(blocks.start, blocks.len)
+            .ok_or(EAGAIN),
     }
 }
 

@@ -5,7 +5,7 @@
 use super::PAGE;
 use crate::mount::Shared;
 use crate::sim::Sim;
-use iomapfs_core::change::access::{next_step, zero_gap, Preparing, Step};
+use iomapfs_core::change::access::{next_step, Preparing, Step};
 use iomapfs_core::change::resize::{self, PageCache};
 use iomapfs_core::change::{self, Live};
 use iomapfs_core::disk::LogicalBlock;
@@ -47,7 +47,7 @@ impl Sim {
                     state.drained = true;
                 }
                 Step::Zero(gap) => {
-                    let zeroed = zero_gap(&**node, &mut Pages::new(self, node), gap);
+                    let zeroed = resize::zero_gap(&**node, &mut Pages::new(self, node), gap);
                     zeroed.expect("the journal is alive");
                     self.caught_up(node);
                     break;
