@@ -11,7 +11,7 @@ mod store;
 
 pub use device::Device;
 pub use image::{describe, Image, Mkfs};
-pub use mount::{load, mount, Mounted, Published, Refused};
+pub use mount::{load, mount, Mounted, Refused, ShownChange};
 pub use node::{MapLock, NewNode, Node, Ready};
 pub use pages::Pages;
 pub use store::{Commit, HostStore, Raw, Restart, Tx};

@@ -9,7 +9,7 @@ use crate::model::{Content, History, Inode, State, Version};
 use crate::mount::Mount;
 use iomapfs_core::change::live::Shown;
 use iomapfs_core::disk::PhysBlock;
-use iomapfs_core::host::Published;
+use iomapfs_core::host::ShownChange;
 use iomapfs_core::store::{tid_geq, Tid};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -174,11 +174,11 @@ impl World {
     /// Takes over what the core has done since the last call: transactions that it has closed, what it has shown in
     /// each, and what it shows in the running one.
     pub fn catch_up(&mut self, mount: &Mount) {
-        let mut published = VecDeque::from(mount.take_published());
+        let mut changes = VecDeque::from(mount.take_shown());
         while self.running != mount.vol.store.running() {
             let tid = self.running;
-            while published.front().is_some_and(|shown| shown.tid == tid) {
-                let shown = published.pop_front().expect("it was looked at");
+            while changes.front().is_some_and(|shown| shown.tid == tid) {
+                let shown = changes.pop_front().expect("it was looked at");
                 self.show(&shown);
             }
             // A restart waits for the transaction before.
@@ -186,7 +186,7 @@ impl World {
             self.take_closed(mount, tid);
             self.running = tid.wrapping_add(1);
         }
-        for shown in published {
+        for shown in changes {
             assert_eq!(
                 shown.tid, self.running,
                 "shown in a transaction that is none"
@@ -196,7 +196,7 @@ impl World {
     }
 
     /// A transaction shows what was written to blocks of a file.
-    fn show(&mut self, shown: &Published) {
+    fn show(&mut self, shown: &ShownChange) {
         let (ino, size) = (shown.ino, shown.size);
         // Orphans that a crash has left without links are nobody's.
         if !self.model.contains_key(&ino) {

@@ -18,7 +18,7 @@ use std::rc::{Rc, Weak};
 
 /// What a transaction has shown of a file ([`Live::shown`](crate::change::Live::shown)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Published {
+pub struct ShownChange {
     /// The transaction.
     pub tid: Tid,
     /// The inode.
@@ -65,7 +65,7 @@ pub struct Mounted {
     pub(super) params: Params,
     pub(super) live: RefCell<BTreeMap<u32, Weak<Node>>>,
     pub(super) dropped: RefCell<Vec<Rc<Node>>>,
-    pub(super) published: RefCell<Vec<Published>>,
+    pub(super) shown: RefCell<Vec<ShownChange>>,
 }
 
 /// The volume on a store of which nothing is in memory. The journal, if it is used, is empty.
@@ -139,7 +139,7 @@ impl Mounted {
             journal,
             live: RefCell::default(),
             dropped: RefCell::default(),
-            published: RefCell::default(),
+            shown: RefCell::default(),
         });
         if !read_only {
             mount::begin_writing(&this.vol, |_| ())
@@ -183,7 +183,7 @@ impl Mounted {
     }
 
     /// What was shown since this was asked last, in order.
-    pub fn take_published(&self) -> Vec<Published> {
-        self.published.take()
+    pub fn take_shown(&self) -> Vec<ShownChange> {
+        self.shown.take()
     }
 }

@@ -5,7 +5,7 @@
 //! A [`Node`] is looked at and changed as the VFS does it with its inode. It panics where the map lock is taken while
 //! it is held.
 
-use super::{HostStore, Mounted, Published};
+use super::{HostStore, Mounted, ShownChange};
 use crate::change::live::{InodePart, Live, Newborn, Shown};
 use crate::disk::inode::{DiskTime, InodeFlags};
 use crate::disk::{CsumSeed, FileType, Group, Ino};
@@ -262,7 +262,7 @@ impl Live<HostStore> for Node {
     }
 
     fn shown(&self, tid: Tid, what: Shown, size: u64) {
-        self.mounted.published.borrow_mut().push(Published {
+        self.mounted.shown.borrow_mut().push(ShownChange {
             tid,
             ino: self.ino.get(),
             what,
