@@ -4,7 +4,9 @@
 
 use super::dir::{drop_dir_link, Dir, LINK_MAX};
 use super::live::{InodePart, Live};
-use super::{half_done, mark_dying, pin, reservation, unmark_again, unmark_orphan, write_now};
+use super::{
+    half_done, mark_dying, pin, reservation, resize, unmark_again, unmark_orphan, write_now,
+};
 use crate::names;
 use crate::store::{Rule, Store};
 use kernel::error::{code::*, Result};
@@ -26,9 +28,11 @@ pub fn link<S: Store, L: Live<S>>(node: &L, dir: &L, name: &[u8]) -> Result {
     inserted?;
     let was_orphan = node.links() == 0;
     node.set_links(node.links().saturating_add(1));
-    let unmarked = match was_orphan {
-        true if !node.volume().store.breaks(Rule::OrphanEnds) => unmark_orphan(node, &mut tx),
-        _ => Ok(()),
+    // What a truncate that failed has left behind the end has to be cut off by a recovery still.
+    let ends = was_orphan && resize::is_whole(node);
+    let unmarked = match ends && !node.volume().store.breaks(Rule::OrphanEnds) {
+        true => unmark_orphan(node, &mut tx),
+        false => Ok(()),
     };
     node.changed();
     unmarked

@@ -11,7 +11,7 @@
 
 use super::live::{InodePart, Live, Shown};
 use super::{mark_orphan, reservation, unmark_orphan, write};
-use crate::disk::LogicalBlock;
+use crate::disk::{FileType, LogicalBlock};
 use crate::map::{Mapping, Progress, State};
 use crate::store::{Rule, Store, Transaction};
 use crate::volume::Volume;
@@ -185,6 +185,12 @@ pub fn has_clean_end<S: Store, L: Live<S>>(
     Ok(true)
 }
 
+/// Whether the inode has nothing that would have to be cut off, as far as that can be found out.
+pub(super) fn is_whole<S: Store, L: Live<S>>(live: &L) -> bool {
+    let look = |at, len| look(live, at, len);
+    live.file_type() != FileType::Regular || has_clean_end(live, live.size(), look).unwrap_or(false)
+}
+
 /// Raises the size on disk to `size` bytes. What is mapped up to there is valid.
 ///
 /// # Errors
@@ -228,11 +234,13 @@ pub fn cut_behind<S: Store, L: Live<S>>(
 pub fn cut<S: Store, L: Live<S>>(live: &L, size: u64) -> Result {
     let volume = live.volume();
     let from = LogicalBlock::first_behind(volume.layout.block_size(), size);
+    // It may be an orphan since a truncate has failed.
+    let mut marked = !live.has_clean_end();
     live.note_clean_end(false);
     live.map_lock().map.release_window(volume);
     let mut to = LogicalBlock::LIMIT;
     let mut handle = None;
-    let (mut asked, mut ours) = (false, false);
+    let mut asked = false;
     loop {
         let (granted, credits) = reservation::cut(volume, live.snapshot().depth());
         let tx = volume.store.ready(&mut handle, credits)?;
@@ -249,7 +257,7 @@ pub fn cut<S: Store, L: Live<S>>(live: &L, size: u64) -> Result {
         match progress? {
             Progress::Done => {
                 live.note_clean_end(true);
-                if ours {
+                if marked && live.links() > 0 {
                     unmark_orphan(live, tx)?;
                 }
                 return Ok(());
@@ -257,7 +265,7 @@ pub fn cut<S: Store, L: Live<S>>(live: &L, size: u64) -> Result {
             Progress::Again(next) => {
                 to = next;
                 if !asked && !volume.store.breaks(Rule::OrphanOnTruncate) {
-                    ours = mark_orphan(live, tx)?;
+                    marked |= mark_orphan(live, tx)?;
                     asked = true;
                 }
             }

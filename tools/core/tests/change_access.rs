@@ -3,9 +3,10 @@
 //! What writes and changes of the size need, and what is shown of data that is on its way.
 
 use iomapfs_core::change::access::{direct_way, is_gap, seen, DirectWay, Seen, View};
-use iomapfs_core::change::create::{create, What};
+use iomapfs_core::change::create::{create, tmpfile, What};
+use iomapfs_core::change::link::link;
 use iomapfs_core::change::publish::{is_due, is_shown, publish, WrittenData};
-use iomapfs_core::change::resize::{cut_behind, has_clean_end, tail, writes_first};
+use iomapfs_core::change::resize::{cut, cut_behind, has_clean_end, tail, writes_first};
 use iomapfs_core::change::Live;
 use iomapfs_core::disk::{Ino, LogicalBlock};
 use iomapfs_core::host::{new_attrs, HostStore, Image, Mkfs, Mounted, NewNode, Node};
@@ -267,4 +268,40 @@ fn cut_behind_after_data() {
     assert_eq!(fails.disk_size_hint(), 2000);
     let all_there = file(&mounted, b"there", 3000, 3000);
     cut_behind(&*all_there, 3000, |_| panic!("there is nothing to write")).unwrap();
+}
+
+/// Blocks behind the end that nobody cuts off any more, as the inode got a name and was no orphan then; an inode that
+/// stays an orphan when they are gone.
+#[test]
+fn orphan_until_whole() {
+    let image = Mkfs::new(20 << 20, 1024).make();
+    let mounted = mount(&image);
+    let root = Node::get(&mounted, Ino::ROOT).unwrap();
+    let newborn = NewNode::new(&mounted, new_attrs(0o100_644, 1), 78);
+    let node = tmpfile(&*root, newborn)
+        .map(|ready| ready.unlock())
+        .unwrap();
+    node.set_size(3072);
+    let goal = node.goal(true);
+    let chosen = {
+        let map = &mut node.map_lock().map;
+        map.choose(&mounted.vol, LogicalBlock::new(0), 3, goal, Share::Common)
+    };
+    assert_eq!(chosen.unwrap().len, 3);
+    let written = WrittenData {
+        pos: 0,
+        end: 3072,
+        unwritten: true,
+        direct: false,
+    };
+    publish(&*node, &mut None, &written).unwrap();
+    // As a truncate leaves it that has failed.
+    node.set_size(1024);
+    node.map_lock().disk_size = 1024;
+    node.note_clean_end(false);
+    link(&*node, &*root, b"name").unwrap();
+    assert!(mounted.orphans.contains(node.ino()));
+    assert_eq!(node.links(), 1);
+    cut(&*node, 1024).unwrap();
+    assert!(!mounted.orphans.contains(node.ino()));
 }
