@@ -170,6 +170,12 @@ pub enum Rule {
     DirectAlone,
     /// Who writes a part of a block past the page cache is told that it is new, so that the rest of it becomes zero.
     RestZeroed,
+    /// Where blocks leave the page cache that were never written, the size on disk goes up to the end in memory.
+    SizeOfDropped,
+    /// Parts of blocks at the ends of a hole become zero.
+    EdgesZeroed,
+    /// Data that moves in a file is on the device before.
+    MovedWritten,
     /// Who reads blocks is told which of them were not written yet, and are zeros.
     UnwrittenHidden,
 }

@@ -33,8 +33,21 @@ pub enum Shown {
     Data(LogicalBlock, LogicalBlock),
     /// A greater size, which somebody has asked for.
     Grown,
+    /// The size that the file has in memory, as what was only there and would have raised it is dropped.
+    Dropped,
     /// Nothing behind the size any more, in this transaction or in those that follow.
     Cut,
+    /// Blocks `.0`..`.1` that are there and have no data.
+    Unwritten(LogicalBlock, LogicalBlock),
+    /// No blocks `.0`..`.1`.
+    Hole(LogicalBlock, LogicalBlock),
+    /// What was at `.1` and behind at `.0` and behind. What was at `.0`..`.1` is behind the size, and a recovery would
+    /// take away all that is there.
+    Collapsed(LogicalBlock, LogicalBlock),
+    /// It would not any more.
+    Whole,
+    /// What was at `.0` and behind at `.1` and behind.
+    Inserted(LogicalBlock, LogicalBlock),
 }
 
 /// An inode that is in memory. See the top of the file.

@@ -14,6 +14,7 @@
 //! | [`rename`](mod@rename) | `rename` in all its forms |
 //! | [`publish`](mod@publish) | data is on the device: the file shows it |
 //! | [`resize`] | the size changes, blocks are cut off |
+//! | [`fallocate`] | blocks without data, holes, and what moves in a file |
 //! | [`sync`] | what makes a change durable |
 //! | [`target`] | the blocks that data goes to |
 //! | [`access`] | what a write needs before it begins, and what it is told of blocks |
@@ -43,6 +44,7 @@
 pub mod access;
 pub mod create;
 mod dir;
+pub mod fallocate;
 pub mod free;
 pub mod link;
 pub mod live;

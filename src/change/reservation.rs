@@ -14,6 +14,8 @@
 //! | [`ATTRIBUTES`] | an inode |
 //! | [`publish`](fn@publish) | a run of data in the extent tree; an inode |
 //! | [`cut`] | an extent of data less in the extent tree; an inode, which becomes an orphan or is none any more |
+//! | [`fallocate`](fn@fallocate) | an extent in the extent tree; an inode; an orphan less |
+//! | [`shift`] | all nodes behind a place in the extent tree; an inode, which becomes an orphan |
 //! | [`cut_metadata`] | as [`cut`], and the blocks are revoked |
 //! | [`free`](fn@free) | an inode twice, the block of its attributes, the inode bitmap; an orphan less |
 //! | [`ORPHAN`] | an orphan less |
@@ -105,6 +107,17 @@ pub fn publish<S: Store>(volume: &Volume<S>, depth: u16) -> (Credits, Credits) {
 pub fn cut<S: Store>(volume: &Volume<S>, depth: u16) -> (Credits, Credits) {
     let map = FileMap::remove_credits(volume, depth);
     (map, map + Inode::WRITE_CREDITS + ORPHAN_CREDITS)
+}
+
+/// One step of `fallocate`: for the map, and with the inode.
+pub fn fallocate<S: Store>(volume: &Volume<S>, depth: u16) -> (Credits, Credits) {
+    let map = FileMap::remove_credits(volume, depth);
+    (map, map + Inode::WRITE_CREDITS + ORPHAN_CREDITS)
+}
+
+/// What moves in a file, where the map needs `map` for it.
+pub fn shift(map: Credits) -> Credits {
+    map + Inode::WRITE_CREDITS + ORPHAN_CREDITS
 }
 
 /// One step of freeing the blocks of a directory or a long symbolic link: for the map, and with the inode and the

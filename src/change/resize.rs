@@ -38,8 +38,13 @@ pub trait PageCache {
     /// The size in memory went up from `old` to `new`: who writes to a mapping of the old end asks for blocks again.
     fn grown(&mut self, old: u64, new: u64);
 
-    /// Drops what is behind byte `size`, which is the size in memory by now. What is being written there is waited for.
-    fn drop_behind(&mut self, size: u64);
+    /// Drops what is behind byte `pos`, which is the size in memory by now, or where a page begins. What is being
+    /// written there is waited for.
+    fn drop_behind(&mut self, pos: u64);
+
+    /// Drops the bytes of `range`, which is not empty and consists of whole blocks: they are zeros where a part of a
+    /// page stays. What is being written there is waited for.
+    fn drop_range(&mut self, range: Range<u64>);
 }
 
 /// Sets the size of a regular file to `new` bytes, in memory and on disk. If that is the size that it has, what is
@@ -49,7 +54,11 @@ pub trait PageCache {
 ///
 /// Those of the page cache, and of [`grow`] and [`cut`]. After an error of the last two the size in memory is `new`; it
 /// may be called again.
-pub fn set_size<S: Store, L: Live<S>, P: PageCache>(live: &L, pages: &mut P, new: u64) -> Result {
+pub fn set_size<S: Store, L: Live<S>, P: PageCache + ?Sized>(
+    live: &L,
+    pages: &mut P,
+    new: u64,
+) -> Result {
     let volume = live.volume();
     let old = live.size();
     let tail = tail(volume, old, new);
@@ -83,7 +92,7 @@ pub fn set_size<S: Store, L: Live<S>, P: PageCache>(live: &L, pages: &mut P, new
 /// # Errors
 ///
 /// Those of the page cache and of [`cut_behind`].
-pub fn zero_gap<S: Store, L: Live<S>, P: PageCache>(
+pub fn zero_gap<S: Store, L: Live<S>, P: PageCache + ?Sized>(
     live: &L,
     pages: &mut P,
     gap: Range<u64>,
@@ -98,7 +107,7 @@ pub fn zero_gap<S: Store, L: Live<S>, P: PageCache>(
 }
 
 /// Makes the bytes of `range` zero, which begins with the end of the file. Returns whether any have to be written back.
-fn zero_behind<S: Store, L: Live<S>, P: PageCache>(
+fn zero_behind<S: Store, L: Live<S>, P: PageCache + ?Sized>(
     live: &L,
     pages: &mut P,
     range: Range<u64>,
@@ -111,7 +120,7 @@ fn zero_behind<S: Store, L: Live<S>, P: PageCache>(
     zero(pages, range)
 }
 
-fn zero<P: PageCache>(pages: &mut P, range: Range<u64>) -> Result<bool> {
+fn zero<P: PageCache + ?Sized>(pages: &mut P, range: Range<u64>) -> Result<bool> {
     match range.is_empty() {
         true => Ok(false),
         false => pages.zero(range),
@@ -119,7 +128,11 @@ fn zero<P: PageCache>(pages: &mut P, range: Range<u64>) -> Result<bool> {
 }
 
 /// Writes back the block with byte `end`, the end of the file, if it has data on disk: the rest of it became zero.
-fn write_end<S: Store, L: Live<S>, P: PageCache>(live: &L, pages: &mut P, end: u64) -> Result {
+fn write_end<S: Store, L: Live<S>, P: PageCache + ?Sized>(
+    live: &L,
+    pages: &mut P,
+    end: u64,
+) -> Result {
     let volume = live.volume();
     let at = match LogicalBlock::holding(volume.layout.block_size(), end) {
         Some(at) if !volume.store.breaks(Rule::TailWritten) => at,
@@ -132,7 +145,7 @@ fn write_end<S: Store, L: Live<S>, P: PageCache>(live: &L, pages: &mut P, end: u
 }
 
 /// The mapping at block `at`, of up to `len` blocks.
-fn look<S: Store, L: Live<S>>(live: &L, at: LogicalBlock, len: u32) -> Result<Mapping> {
+pub(super) fn look<S: Store, L: Live<S>>(live: &L, at: LogicalBlock, len: u32) -> Result<Mapping> {
     if let Some(found) = live.snapshot().get(at, len) {
         return Ok(found);
     }
@@ -197,10 +210,15 @@ pub(super) fn is_whole<S: Store, L: Live<S>>(live: &L) -> bool {
 ///
 /// Those of [`Store::begin`] and [`Inode::write`](crate::inode::Inode::write).
 pub fn grow<S: Store, L: Live<S>>(live: &L, size: u64) -> Result {
+    raise(live, size, Shown::Grown)
+}
+
+/// [`grow`], which shows `what`.
+pub(super) fn raise<S: Store, L: Live<S>>(live: &L, size: u64, what: Shown) -> Result {
     let mut tx = live.volume().store.begin(reservation::ATTRIBUTES)?;
     let mut inode = live.map_lock();
     inode.disk_size = size;
-    live.shown(tx.tid(), Shown::Grown, size);
+    live.shown(tx.tid(), what, size);
     write(live, &inode, &mut tx, InodePart::Data)
 }
 

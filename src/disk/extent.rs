@@ -302,6 +302,7 @@ impl<'a> ExtentNodeMut<'a> {
     /// Puts `new` where the `count` entries from `at` on are now.
     ///
     /// `None`, and nothing changed, where the node has no such entries or no room for the new ones.
+    #[inline(always)]
     pub fn splice<T: Copy + Into<RawEntry>>(
         &mut self,
         at: usize,

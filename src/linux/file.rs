@@ -31,7 +31,10 @@ use super::{
     bindings,
     fs::FileSystem,
     inode::INode,
-    lock::Held,
+    lock::{
+        ExclusiveRef,
+        Held, //
+    },
     mmap::{
         self,
         Mmap, //
@@ -40,6 +43,7 @@ use super::{
 use core::{
     marker::PhantomData,
     mem,
+    ops::Range,
     ptr::{
         self,
         NonNull, //
@@ -132,6 +136,31 @@ impl<'a, T: FileSystem> File<'a, T> {
     pub(crate) fn write_and_wait(&self, start: i64, end: i64) -> Result {
         // SAFETY: The file is open.
         to_result(unsafe { bindings::file_write_and_wait_range(self.as_raw(), start, end) })
+    }
+
+    /// Whether what is done to the contents by this opening has to be durable when the call returns, and whether all of
+    /// the inode has to be, not only what leads to the contents.
+    pub(crate) fn is_sync(&self) -> (bool, bool) {
+        // SAFETY: The file is open; flags that `fcntl(2)` may change are not looked at.
+        let flags = unsafe { (*self.as_raw()).f_flags };
+        let has = |flag: u32| flags & flag == flag;
+        (
+            has(bindings::O_DSYNC) || self.inode().is_sync(),
+            has(bindings::O_SYNC) || self.inode().is_sync(),
+        )
+    }
+
+    /// The contents are about to change: drops set-user-id and capabilities, and updates the times.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` where the lock is another inode's.
+    pub(crate) fn modified(&self, lock: ExclusiveRef<'_, T>) -> Result {
+        if !ptr::eq(self.inode(), lock.inode()) {
+            return Err(EINVAL);
+        }
+        // SAFETY: The file is open, and the lock that the callee wants is held.
+        to_result(unsafe { bindings::file_modified(self.as_raw()) })
     }
 
     /// Reports an error of earlier writeback that this opening was not told of.
@@ -543,8 +572,13 @@ pub(crate) trait FileOperations: Sized + 'static {
     /// Finds the next hole (`SEEK_HOLE`).
     fn seek_hole(inode: &INode<Self::FileSystem>, pos: i64) -> Result<i64>;
 
-    /// Changes the blocks of a file (`fallocate(2)`), bytes `pos..pos + len`.
-    fn fallocate(_file: File<'_, Self::FileSystem>, _mode: u32, _pos: i64, _len: i64) -> Result {
+    /// Changes the blocks of bytes `range` of a file that is open for writing (`fallocate(2)`). The range is not empty,
+    /// and ends within what a file can have.
+    fn fallocate(
+        _file: File<'_, Self::FileSystem>,
+        _what: Fallocate,
+        _range: Range<u64>,
+    ) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
@@ -552,6 +586,49 @@ pub(crate) trait FileOperations: Sized + 'static {
     /// [`super::inode_ops::Attributes`].
     fn ioctl(_file: File<'_, Self::FileSystem>, _cmd: u32, _arg: usize) -> Result<isize> {
         build_error!(VTABLE_DEFAULT_ERROR)
+    }
+}
+
+/// What `fallocate(2)` is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fallocate {
+    /// Blocks are there, and the file ends at the end of the range or behind it, unless it keeps its size.
+    Allocate {
+        /// Whether it does.
+        keep_size: bool,
+    },
+    /// The range is a hole.
+    PunchHole,
+    /// The range is zeros, has blocks, and the file is as long as for [`Self::Allocate`].
+    ZeroRange {
+        /// Whether the file keeps its size.
+        keep_size: bool,
+    },
+    /// The range is taken out of the file.
+    CollapseRange,
+    /// A hole as long as the range comes into the file.
+    InsertRange,
+    /// Blocks of the range are nobody else's.
+    Unshare,
+    /// As [`Self::ZeroRange`], and data can be written to the blocks without a change of metadata.
+    WriteZeroes,
+}
+
+impl Fallocate {
+    /// The meaning of `mode`; `None` where it has none.
+    fn of_mode(mode: u32) -> Option<Self> {
+        let keep_size = mode & bindings::FALLOC_FL_KEEP_SIZE != 0;
+        // The VFS has refused what cannot be together.
+        Some(match mode & !bindings::FALLOC_FL_KEEP_SIZE {
+            bindings::FALLOC_FL_ALLOCATE_RANGE => Self::Allocate { keep_size },
+            bindings::FALLOC_FL_PUNCH_HOLE => Self::PunchHole,
+            bindings::FALLOC_FL_ZERO_RANGE => Self::ZeroRange { keep_size },
+            bindings::FALLOC_FL_COLLAPSE_RANGE => Self::CollapseRange,
+            bindings::FALLOC_FL_INSERT_RANGE => Self::InsertRange,
+            bindings::FALLOC_FL_UNSHARE_RANGE => Self::Unshare,
+            bindings::FALLOC_FL_WRITE_ZEROES => Self::WriteZeroes,
+            _ => return None,
+        })
     }
 }
 
@@ -719,7 +796,11 @@ impl<O: FileOperations> Table<O> {
         // SAFETY: By the function's requirements.
         let file = unsafe { File::from_raw(file) };
         from_result(|| {
-            O::fallocate(file, mode as u32, pos, len)?;
+            let start = u64::try_from(pos).map_err(|_| EINVAL)?;
+            let end = pos.checked_add(len).ok_or(EFBIG)?;
+            let end = u64::try_from(end).map_err(|_| EINVAL)?;
+            let what = Fallocate::of_mode(mode as u32).ok_or(EOPNOTSUPP)?;
+            O::fallocate(file, what, start..end)?;
             Ok(0)
         })
     }

@@ -24,7 +24,10 @@ use super::{
     fs::FileSystem,
     inode::INode, //
 };
-use core::mem::ManuallyDrop;
+use core::{
+    mem::ManuallyDrop,
+    ops::Range, //
+};
 use kernel::types::NotThreadSafe;
 
 impl<T: FileSystem> INode<T> {
@@ -216,6 +219,17 @@ impl<T: FileSystem> Invalidate<'_, T> {
         let size = i64::try_from(size).unwrap_or(i64::MAX);
         // SAFETY: Valid by the type's invariants, and the lock that the callee wants is held.
         unsafe { bindings::truncate_pagecache(self.inode.as_raw(), size) };
+    }
+
+    /// Drops bytes `range` of the page cache, which is not empty, and its mappings into memory; where only a part of a
+    /// folio lies in the range and that stays, the part is zeros. Waits for writeback.
+    pub(crate) fn truncate_pagecache_range(&self, range: Range<u64>) {
+        let start = i64::try_from(range.start).unwrap_or(i64::MAX);
+        // The callee wants the last byte.
+        let last = range.end.saturating_sub(1);
+        let last = i64::try_from(last).unwrap_or(i64::MAX).max(start);
+        // SAFETY: Valid by the type's invariants, and the lock that the callee wants is held.
+        unsafe { bindings::truncate_pagecache_range(self.inode.as_raw(), start, last) };
     }
 }
 

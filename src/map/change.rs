@@ -52,6 +52,11 @@ impl<S: Store> Way<S> {
             plan: LeafPlan::new(),
         }
     }
+
+    /// Whether the leaf has an entry before the last one that starts where [`Tree::seek`] has looked, or before.
+    pub(super) fn has_before(&self) -> bool {
+        self.path.leaf().pos.is_some_and(|pos| pos > 0)
+    }
 }
 
 /// Blocks for new nodes, marked used, not in the tree yet.
@@ -111,6 +116,7 @@ impl Tree {
     /// # Errors
     ///
     /// As [`Tree::find`].
+    #[inline(always)]
     pub(super) fn seek<S: Store>(
         &self,
         vol: &Volume<S>,

@@ -10,6 +10,8 @@
 //! | `reserve.rs`  | before the data is written: reserve space, choose blocks, take both back            |
 //! | `publish.rs`  | after the data is written: one transaction maps it                                  |
 //! | `remove.rs`   | truncate, punch                                                                     |
+//! | `unwritten.rs`| blocks that are there and read as zeros                                             |
+//! | `shift.rs`    | the end of the file moves to other places in it                                     |
 //! | `need.rs`     | how many tree blocks outstanding writes may need                                    |
 //! | `window.rs`   | blocks chosen ahead for a file that is written in order                             |
 //! | `tree.rs`     | the extent tree: finding                                                            |
@@ -55,8 +57,10 @@ mod plan;
 mod publish;
 mod remove;
 mod reserve;
+mod shift;
 mod snapshot;
 mod tree;
+mod unwritten;
 mod window;
 
 pub use cache::evictable_total;
@@ -363,6 +367,7 @@ impl FileMap {
     }
 
     /// Puts down what a change of the tree has made of a range, for which there is room in the cache.
+    #[inline(always)]
     fn now_on_disk<S: Store>(&mut self, vol: &Volume<S>, piece: Piece) {
         let done = if self.tree.depth() == 0 {
             let done = self.cache.forget(piece.start, piece.end());

@@ -15,6 +15,12 @@ pub(super) enum TreeChange {
     Insert(Extent),
     /// Makes `from..to`, within an unwritten extent, written.
     Convert(LogicalBlock, LogicalBlock),
+    /// Makes `from..to`, within a written extent, unwritten.
+    Unwrite(LogicalBlock, LogicalBlock),
+    /// Makes two extents of the one that has this block in the middle.
+    Split(LogicalBlock),
+    /// Joins the extent that starts at this block with the one before, if they can be.
+    Join(LogicalBlock),
     /// Makes `from..to`, within an extent, a hole.
     Punch(LogicalBlock, LogicalBlock),
 }
@@ -23,7 +29,8 @@ impl TreeChange {
     pub(super) fn start(&self) -> LogicalBlock {
         match self {
             Self::Insert(extent) => extent.start,
-            Self::Convert(from, _) | Self::Punch(from, _) => *from,
+            Self::Convert(from, _) | Self::Unwrite(from, _) | Self::Punch(from, _) => *from,
+            Self::Split(at) | Self::Join(at) => *at,
         }
     }
 }
@@ -52,6 +59,11 @@ impl Pieces {
                 return;
             }
         }
+        self.push_apart(extent);
+    }
+
+    /// Adds an extent that is not joined.
+    fn push_apart(&mut self, extent: Extent) {
         if let Some(item) = self.items.get_mut(self.len) {
             *item = extent;
             self.len = self.len.saturating_add(1);
@@ -110,25 +122,48 @@ impl LeafPlan {
                     usize::from(here.is_some()) + usize::from(next.is_some()),
                 )
             }
-            TreeChange::Convert(from, to) => {
-                let here = here
-                    .filter(|here| !here.written && here.end() >= *to)
-                    .ok_or(Flaw::ExtentNotUnwritten { block: from.get() })?;
+            TreeChange::Convert(from, to) | TreeChange::Unwrite(from, to) => {
+                let written = matches!(change, TreeChange::Convert(..));
+                let here = here.filter(|here| here.written != written && here.end() >= *to);
+                let here = here.ok_or(match written {
+                    true => Flaw::ExtentNotUnwritten { block: from.get() },
+                    false => Flaw::ExtentNotMapped { block: from.get() },
+                })?;
                 let slot = at.unwrap_or(0);
                 let prev = slot.checked_sub(1).and_then(|i| node.extent(i));
                 let next = node.extent(slot.saturating_add(1));
-                let written = Extent {
-                    written: true,
+                let changed = Extent {
+                    written,
                     ..here.clip(*from, *to)
                 };
                 let before = here.clip(here.start, *from);
                 let after = here.clip(*to, here.end());
-                let parts = [prev, Some(before), Some(written), Some(after), next];
+                let parts = [prev, Some(before), Some(changed), Some(after), next];
                 for piece in parts.into_iter().flatten() {
                     new.push(piece);
                 }
                 let count = 1 + usize::from(prev.is_some()) + usize::from(next.is_some());
                 (slot.saturating_sub(usize::from(prev.is_some())), count)
+            }
+            TreeChange::Split(middle) => {
+                let here = here
+                    .filter(|here| here.start < *middle && here.end() > *middle)
+                    .ok_or(Flaw::ExtentNotMapped {
+                        block: middle.get(),
+                    })?;
+                new.push(here.clip(here.start, *middle));
+                new.push_apart(here.clip(*middle, here.end()));
+                (at.unwrap_or(0), 1)
+            }
+            TreeChange::Join(start) => {
+                let here = here.filter(|here| here.start == *start);
+                let slot = at.unwrap_or(0);
+                let prev = slot.checked_sub(1).and_then(|i| node.extent(i));
+                let block = start.get();
+                let (prev, here) = prev.zip(here).ok_or(Flaw::ExtentNotMapped { block })?;
+                new.push(prev);
+                new.push(here);
+                (slot.saturating_sub(1), 2)
             }
             TreeChange::Punch(from, to) => {
                 let here = here

@@ -11,7 +11,7 @@ use super::need;
 use super::piece::{Piece, PieceKind};
 use super::plan::TreeChange;
 use super::{FileMap, Mapping, Progress};
-use crate::disk::extent::{Extent, MAX_UNWRITTEN, MAX_WRITTEN};
+use crate::disk::extent::{Extent, MAX_WRITTEN};
 use crate::disk::{Group, LogicalBlock, PhysBlock};
 use crate::space::{Claim, Goal, Run, Share};
 use crate::store::{Credits, Store};
@@ -147,54 +147,10 @@ impl FileMap {
         }
     }
 
-    /// Makes up to `len` blocks from `at` on unwritten, on disk, where there is a hole or a delayed run: `fallocate`.
-    /// Returns what is at `at` then. `None`, and nothing has changed, where `granted` is too little.
-    ///
-    /// # Errors
-    ///
-    /// `ENOSPC`; as [`FileMap::publish`].
-    #[expect(clippy::too_many_arguments)]
-    #[allow(dead_code, reason = "for fallocate")]
-    pub fn preallocate<S: Store>(
-        &mut self,
-        vol: &Volume<S>,
-        tx: &mut S::Tx<'_>,
-        at: LogicalBlock,
-        len: u32,
-        goal: Goal,
-        share: Share,
-        granted: Credits,
-    ) -> Result<Option<Mapping>> {
-        let piece = self.piece(vol, at)?;
-        if !matches!(piece.kind(), PieceKind::Hole | PieceKind::Delayed) {
-            return Ok(Some(Mapping::from_piece(&piece, at, len, self.seq)));
-        }
-        let delayed = piece.kind() == PieceKind::Delayed;
-        let chosen = self.choose(vol, at, len.min(MAX_UNWRITTEN), goal, share)?;
-        let extent = Extent {
-            start: at,
-            len: chosen.len,
-            phys: self.placed(vol, &chosen)?,
-            written: false,
-        };
-        let mut left = granted;
-        let change = TreeChange::Insert(extent);
-        let done = self.map(vol, tx, &change, extent, &mut Way::new(), &mut left);
-        if !matches!(done, Ok(true)) {
-            // A delayed run stays pending: its data will be written to these blocks.
-            if !delayed {
-                self.cancel(vol, at, chosen.end());
-            }
-            return done.map(|_| None);
-        }
-        self.release_spare_nodes(vol);
-        let piece = self.piece(vol, at)?;
-        Ok(Some(Mapping::from_piece(&piece, at, chosen.len, self.seq)))
-    }
-
     /// Makes one change that maps `extent`, if `left` is enough for it; says whether it was. `way` leads there, or
     /// nowhere yet.
-    fn map<S: Store>(
+    #[inline(always)]
+    pub(super) fn map<S: Store>(
         &mut self,
         vol: &Volume<S>,
         tx: &mut S::Tx<'_>,
@@ -327,7 +283,7 @@ impl FileMap {
     }
 
     /// Where chosen blocks are.
-    fn placed<S: Store>(&self, vol: &Volume<S>, chosen: &Mapping) -> Result<PhysBlock> {
+    pub(super) fn placed<S: Store>(&self, vol: &Volume<S>, chosen: &Mapping) -> Result<PhysBlock> {
         let phys = chosen.phys;
         phys.ok_or_else(|| {
             vol.store.bug(

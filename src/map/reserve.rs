@@ -82,7 +82,7 @@ impl FileMap {
         goal: Goal,
         share: Share,
     ) -> Result<Mapping> {
-        self.choose_with(vol, at, len, goal, share, true)
+        self.choose_for(vol, (at, len), goal, (Claim::Free(share), share), true)
     }
 
     /// As [`Self::choose`], but never waits for the device.
@@ -100,16 +100,17 @@ impl FileMap {
     ) -> Result<Mapping> {
         // Then `piece` does not read.
         self.lookup_cached(at, 1).ok_or(EAGAIN)?;
-        self.choose_with(vol, at, len, goal, share, false)
+        self.choose_for(vol, (at, len), goal, (Claim::Free(share), share), false)
     }
 
-    fn choose_with<S: Store>(
+    /// What [`Self::choose`] and [`Self::choose_now`] do. The blocks of a hole are charged to `claim`, nodes to
+    /// `share`.
+    pub(super) fn choose_for<S: Store>(
         &mut self,
         vol: &Volume<S>,
-        at: LogicalBlock,
-        len: u32,
+        (at, len): (LogicalBlock, u32),
         goal: Goal,
-        share: Share,
+        (claim, share): (Claim, Share),
         wait: bool,
     ) -> Result<Mapping> {
         let piece = self.piece(vol, at)?;
@@ -139,7 +140,7 @@ impl FileMap {
                     Claim::Reserved
                 } else {
                     self.reserve_nodes(vol, len, share)?;
-                    Claim::Free(share)
+                    claim
                 };
                 let run = self
                     .pick(vol, at, len, goal, claim, wait)

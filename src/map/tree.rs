@@ -116,6 +116,20 @@ impl<S: Store> TreePath<S> {
         self.step(self.depth).copied().unwrap_or(self.root)
     }
 
+    /// The way goes on through entry `pos` of the leaf.
+    pub(super) fn set_leaf_pos(&mut self, pos: usize) {
+        let leaf = match self.depth.checked_sub(1) {
+            None => Some(&mut self.root),
+            Some(i) => match self.levels.get_mut(i) {
+                Some(Some(level)) => Some(&mut level.step),
+                _ => None,
+            },
+        };
+        if let Some(leaf) = leaf {
+            leaf.pos = Some(pos);
+        }
+    }
+
     /// Whether node `i` is the last of its level.
     pub(super) fn is_rightmost(&self, i: usize) -> bool {
         self.step(i)

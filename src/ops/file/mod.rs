@@ -12,12 +12,14 @@
 //! | [`lookup`] | between iomap's bytes and the core's blocks |
 //! | [`complete`] | after the data is on the device: the file shows it |
 //! | [`resize`] | changing the size |
+//! | [`fallocate`](mod@fallocate) | changing the blocks |
 //! | [`replace`] | what is to replace another file is written back early |
 
 pub(crate) mod cached;
 pub(crate) mod checks;
 pub(crate) mod complete;
 pub(crate) mod direct;
+pub(crate) mod fallocate;
 pub(crate) mod iomap_ops;
 pub(crate) mod lookup;
 pub(crate) mod replace;

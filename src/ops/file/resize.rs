@@ -72,8 +72,12 @@ impl PageCache for Pages<'_> {
         self.node.size_extended(old, new);
     }
 
-    fn drop_behind(&mut self, size: u64) {
-        self.invalidate.truncate_pagecache(size);
+    fn drop_behind(&mut self, pos: u64) {
+        self.invalidate.truncate_pagecache(pos);
+    }
+
+    fn drop_range(&mut self, range: Range<u64>) {
+        self.invalidate.truncate_pagecache_range(range);
     }
 }
 

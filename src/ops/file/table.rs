@@ -5,11 +5,11 @@
 use super::complete::PageCache;
 use super::iomap_ops::{self, Buffered, Read, Swap};
 use super::lookup::{first_behind, with_core};
-use super::{cached, direct, replace};
+use super::{cached, direct, fallocate, replace};
 use crate::linux::address_space::AddressSpace;
 use crate::linux::fiemap::ExtentInfo;
 use crate::linux::file::{
-    Abilities, Answer, File, FileOperations, IterDest, IterSource, Kiocb, Modes,
+    Abilities, Answer, Fallocate, File, FileOperations, IterDest, IterSource, Kiocb, Modes,
 };
 use crate::linux::inode_ops::RegularOperations;
 use crate::linux::mmap::Mmap;
@@ -17,6 +17,7 @@ use crate::ops::mount::mount_point;
 use crate::ops::reclaim::{self, Effort};
 use crate::ops::{durable, Fs, Node};
 use crate::store::Store;
+use core::ops::Range;
 use kernel::prelude::*;
 
 /// The operations of regular files.
@@ -114,6 +115,10 @@ impl FileOperations for Regular {
 
     fn fsync(file: File<'_, Fs>, start: i64, end: i64, data_only: bool) -> Result {
         durable::fsync(file, start, end, data_only)
+    }
+
+    fn fallocate(file: File<'_, Fs>, what: Fallocate, range: Range<u64>) -> Result {
+        fallocate::fallocate(file, what, range)
     }
 
     fn seek_data(node: &Node, pos: i64) -> Result<i64> {

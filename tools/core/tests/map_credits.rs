@@ -145,7 +145,8 @@ impl Bench {
     fn preallocate(&mut self, at: u32) {
         let goal = self.goal();
         self.step(|map, vol, tx, granted| {
-            let got = map.preallocate(vol, tx, block(at), 1, goal, Share::All, granted)?;
+            let got =
+                map.preallocate(vol, tx, (block(at), 1), goal, (&mut 0, Share::All), granted)?;
             let Some(got) = got else {
                 // It took back what it had chosen.
                 assert_eq!(map.outstanding(), 0);

@@ -37,6 +37,9 @@ enum Op {
     Preallocate(Range),
     Remove(Range, u32),
     Truncate(u32),
+    Unwrite(Range),
+    Collapse(Range, u32),
+    Insert(Range),
     Cancel(Range),
     /// Single blocks with holes between.
     Sprinkle(u32, u32),
@@ -68,6 +71,9 @@ fn op() -> impl Strategy<Value = Op> {
         3 => range().prop_map(Op::Preallocate),
         5 => (range(), 0..40_u32).prop_map(|(r, n)| Op::Remove(r, n)),
         1 => range().prop_map(|r| Op::Truncate(r.at)),
+        3 => range().prop_map(Op::Unwrite),
+        2 => (range(), 0..700_u32).prop_map(|(r, more)| Op::Collapse(r, more)),
+        2 => range().prop_map(Op::Insert),
         2 => range().prop_map(Op::Cancel),
         2 => (0..REGIONS.len(), 0..250_u32).prop_map(|(r, n)| Op::Sprinkle(REGIONS[r], n)),
         1 => range().prop_map(Op::Backwards),
@@ -260,7 +266,7 @@ impl Bench {
             Op::Preallocate(Range { at, len }) => {
                 let before = self.state(f, at);
                 match self.files[f].preallocate(&self.vol, at, len) {
-                    Ok(got) if matches!(before, State::Hole | State::Delayed) => {
+                    Ok(got) if !matches!(before, State::Unwritten | State::Written) => {
                         assert_eq!(got.state, State::Unwritten);
                         let phys = got.phys.map(|phys| phys.get());
                         // What was longer before is joined.
@@ -272,13 +278,28 @@ impl Bench {
             }
             Op::Remove(Range { at, len }, more) => self.remove_range(f, at, at + len, more),
             Op::Truncate(at) => self.remove_range(f, at, u32::MAX, 0),
+            Op::Unwrite(Range { at, len }) => {
+                match self.files[f].unwrite(&self.vol, at, at + len) {
+                    Ok(()) => {
+                        for (_, entry) in self.models[f].range_mut(at..at + len) {
+                            if entry.0 == State::Written {
+                                entry.0 = State::Unwritten;
+                            }
+                        }
+                    }
+                    Err(error) => {
+                        assert_eq!(error, ENOSPC);
+                        self.reload(f);
+                    }
+                }
+            }
+            Op::Collapse(Range { at, len }, more) => self.collapse(f, at, len, more),
+            Op::Insert(Range { at, len }) => self.insert(f, at, len),
             Op::Cancel(Range { at, len }) => {
                 self.files[f]
                     .map()
                     .cancel(&self.vol, block(at), block(at + len));
-                self.models[f].retain(|i, (state, _)| {
-                    *i < at || *i >= at + len || !matches!(state, State::Delayed | State::Pending)
-                });
+                self.forget_held(f, at, at + len);
             }
             Op::Sprinkle(region, n) => {
                 for i in 0..n {
@@ -338,6 +359,53 @@ impl Bench {
             Op::CommitJournal => commit_journal(&self.vol),
             Op::Remount => self.remount(),
         }
+    }
+
+    /// What was only in memory was taken back.
+    fn forget_held(&mut self, f: usize, from: u32, to: u32) {
+        self.models[f].retain(|i, (state, _)| {
+            *i < from || *i >= to || !matches!(state, State::Delayed | State::Pending)
+        });
+    }
+
+    fn collapse(&mut self, f: usize, at: u32, len: u32, more: u32) {
+        let least = at.saturating_add(more).min(u32::MAX - len);
+        let moved = self.files[f].collapse(&self.vol, at, at + len, least);
+        self.forget_held(f, at, u32::MAX);
+        let (from, to) = match moved {
+            Ok(moved) => moved,
+            Err(error) => return assert_eq!(error, ENOSPC),
+        };
+        assert_eq!(to - from, len);
+        assert!(from >= least);
+        let behind = self.models[f].split_off(&at);
+        for (i, entry) in behind {
+            let i = match i < at + len {
+                true => i - at + from,
+                false => i - len,
+            };
+            assert!(self.models[f].insert(i, entry).is_none());
+        }
+        self.check();
+        self.remove_range(f, from, to, 3);
+    }
+
+    fn insert(&mut self, f: usize, at: u32, len: u32) {
+        let last = self.models[f].iter().rev();
+        let mut last = last.filter(|(_, e)| !matches!(e.0, State::Delayed | State::Pending));
+        let fits = last.next().is_none_or(|(i, _)| u32::MAX - i > len);
+        match self.files[f].insert(&self.vol, at, len) {
+            Err(error) if error == EINVAL && !fits => return,
+            done => {
+                self.forget_held(f, at, u32::MAX);
+                if let Err(error) = done {
+                    return assert_eq!(error, ENOSPC);
+                }
+            }
+        }
+        assert!(fits);
+        let behind = self.models[f].split_off(&at);
+        self.models[f].extend(behind.into_iter().map(|(i, entry)| (i + len, entry)));
     }
 
     /// Takes over what the map says: after an operation that may have done a part.

@@ -58,6 +58,12 @@ pub enum Rule {
     NoConversion,
     /// A direct write is told that a new block has data: it does not zero the rest of it, nor is it shown.
     NoZeroRest,
+    /// Where blocks leave the page cache that were never written, the size on disk stays as it is.
+    NoSizeOfDropped,
+    /// Parts of blocks at the ends of a hole stay as they are.
+    NoEdgesZeroed,
+    /// Data that moves in a file is not written before.
+    MovesUnwritten,
     /// A durable direct write does not care whether the way to its block is durable.
     NoCommitOnDsync,
     /// `fsync` of a directory does not wait for the commit.
@@ -124,6 +130,9 @@ impl Broken {
             Rule::NoCleanEnd => store::Rule::CleanEnd,
             Rule::SizeAtOnce => store::Rule::SizeInStep,
             Rule::NeverAlone => store::Rule::DirectAlone,
+            Rule::NoSizeOfDropped => store::Rule::SizeOfDropped,
+            Rule::NoEdgesZeroed => store::Rule::EdgesZeroed,
+            Rule::MovesUnwritten => store::Rule::MovedWritten,
             Rule::NoZeroRest => store::Rule::RestZeroed,
             Rule::UnwrittenShown => store::Rule::UnwrittenHidden,
             Rule::NoCommitOnDsync => store::Rule::CommitOnDsync,

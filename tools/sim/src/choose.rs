@@ -2,7 +2,7 @@
 
 //! How operations are chosen.
 
-use crate::file::How;
+use crate::file::{How, What};
 use crate::ops::{Op, SECTOR};
 use crate::random::Random;
 
@@ -45,6 +45,24 @@ impl Op {
         }
     }
 
+    fn fallocate(random: &mut Random, file: u16, (pos, len): (u64, u64)) -> Self {
+        let keep_size = random.chance(1, 2);
+        let what = match random.below(8) {
+            0..=1 => What::Allocate { keep_size },
+            2..=3 => What::Punch,
+            4..=5 => What::Zero { keep_size },
+            6 => What::Collapse,
+            _ => What::Insert,
+        };
+        let (pos, len) = (pos as u32, len as u32);
+        Self::Fallocate {
+            file,
+            what,
+            pos,
+            len,
+        }
+    }
+
     /// Any operation.
     pub fn random(random: &mut Random, taste: Taste, block_size: u32) -> Self {
         let bytes = u64::from(block_size);
@@ -74,7 +92,19 @@ impl Op {
                 (Taste::Full, _) => 3 * BLOCKS,
                 _ => BLOCKS,
             };
-            return match random.below(36) / 2 {
+            return match random.below(44) / 2 {
+                18 if random.chance(1, 4) => Self::DropEnd {
+                    file,
+                    len: 1 + spot(random, 9) as u32,
+                    what: match random.chance(1, 2) {
+                        true => What::Punch,
+                        false => What::Zero { keep_size: true },
+                    },
+                },
+                18.. => {
+                    let range = (spot(random, large), 1 + spot(random, 9));
+                    Self::fallocate(random, file, range)
+                }
                 17 => match random.chance(1, 4) {
                     true => Self::Sectors {
                         file,

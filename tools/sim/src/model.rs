@@ -9,6 +9,7 @@
 use crate::device::Bytes;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::rc::Rc;
 
 /// Something that was written to a block of a file.
@@ -58,6 +59,8 @@ pub struct Inode {
     pub ends: BTreeMap<u32, Vec<(usize, usize)>>,
     /// The blocks of a file that are allocated and not written.
     pub unwritten: BTreeSet<u32>,
+    /// Whether a recovery cuts the file off at its size: then nothing is behind it.
+    pub may_be_cut: bool,
     /// The names in a directory.
     pub names: BTreeMap<Vec<u8>, u32>,
     /// The directory that a directory is in.
@@ -72,6 +75,27 @@ impl Inode {
     /// Whether all data of a file is found as it would be with `other`.
     pub fn finds_same(&self, other: &Self) -> bool {
         self.size == other.size && self.blocks.keys().eq(other.blocks.keys())
+    }
+
+    /// Blocks of a file are a hole.
+    pub fn empty(&mut self, blocks: Range<u32>) {
+        for at in blocks {
+            self.blocks.remove(&at);
+            self.unwritten.remove(&at);
+            self.ends.remove(&at);
+        }
+    }
+
+    /// Blocks of a file from `from` on move by `by`.
+    pub fn shift(&mut self, from: u32, by: i64) {
+        let moved = |at: u32| (i64::from(at) + by) as u32;
+        let blocks = self.blocks.split_off(&from).into_iter();
+        self.blocks
+            .extend(blocks.map(|(at, block)| (moved(at), block)));
+        let unwritten = self.unwritten.split_off(&from).into_iter();
+        self.unwritten.extend(unwritten.map(moved));
+        let ends = self.ends.split_off(&from).into_iter();
+        self.ends.extend(ends.map(|(at, end)| (moved(at), end)));
     }
 
     /// Of block `at`, how many bytes of what was submitted at event `submitted` are not cut off.

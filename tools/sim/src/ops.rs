@@ -5,7 +5,7 @@
 //! An operation names what it works on by a number that stands for any file, directory or name there is, so that it
 //! means something in every list of operations, whatever was left out before it.
 
-use crate::file::How;
+use crate::file::{How, What as Falloc};
 use crate::model::Kind;
 use crate::mount::Shared;
 use crate::random::Random;
@@ -121,6 +121,17 @@ pub enum Op {
         which: u16,
         fails: bool,
         way: u16,
+    },
+    Fallocate {
+        file: u16,
+        what: Falloc,
+        pos: u32,
+        len: u32,
+    },
+    DropEnd {
+        file: u16,
+        len: u32,
+        what: Falloc,
     },
     WriteBack {
         file: u16,
@@ -515,6 +526,33 @@ impl Sim {
                 self.regrow(&node, way);
                 self.world.close(&mount);
                 self.world.finish_writing(&mount);
+            }
+            Op::Fallocate {
+                file,
+                what,
+                pos,
+                len,
+            } => {
+                let file = pick(&self.of_kind(Kind::File), file)?;
+                let node = self.node(file);
+                if what != Falloc::Insert || node.size() < 8 << 20 {
+                    if let Err(error) = self.fallocate(&node, what, pos.into(), len.into()) {
+                        self.no_space(error, self.blocks_for(len.into()).into(), false);
+                    }
+                }
+            }
+            Op::DropEnd { file, len, what } => {
+                let file = pick(&self.of_kind(Kind::File), file)?;
+                let node = self.node(file);
+                let (size, len) = (node.size(), u64::from(len));
+                if size < 8 << 20 {
+                    // What is in memory only goes away again, and the size stays.
+                    self.try_write(&node, size, len + 2 * u64::from(self.block_size));
+                    if let Err(error) = self.fallocate(&node, what, size + len / 2, 2 * len) {
+                        self.no_space(error, self.blocks_for(2 * len).into(), false);
+                    }
+                    self.fsync(&node, true);
+                }
             }
             Op::WriteBack { file, from, count } => {
                 let file = pick(&self.of_kind(Kind::File), file)?;

@@ -206,8 +206,7 @@ impl Sim {
         self.cut_shadow(ino, 0);
         self.free(&node);
         self.nodes.remove(&ino);
-        self.world.model.remove(&ino);
-        self.world.forget_behind(ino, |_| false);
+        self.world.forget(ino);
     }
 
     /// Frees an inode without links.
@@ -275,6 +274,7 @@ fn adopt(tree: &Tree, device: &Device) -> State {
                 },
                 ends: BTreeMap::new(),
                 unwritten: found.unwritten.iter().copied().collect(),
+                may_be_cut: false,
                 names: found.names.clone(),
                 parent: found.parent,
                 target: found.target.clone(),

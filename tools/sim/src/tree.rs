@@ -99,6 +99,7 @@ impl Sim {
             blocks: BTreeMap::new(),
             ends: BTreeMap::new(),
             unwritten: BTreeSet::new(),
+            may_be_cut: false,
             names: BTreeMap::new(),
             parent: dir,
             target,

@@ -11,7 +11,6 @@ use iomapfs_core::change::live::Shown;
 use iomapfs_core::disk::PhysBlock;
 use iomapfs_core::host::ShownChange;
 use iomapfs_core::store::{tid_geq, Tid};
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::rc::Rc;
@@ -33,6 +32,9 @@ pub struct World {
     /// Blocks that a file was cut off from, and may have behind its end yet, as something has failed: inode, file
     /// block; since which event.
     pub behind: BTreeMap<(u32, u32), (Content, usize)>,
+    /// What was written to blocks that became unwritten: what is written there next may be found by a recovery that
+    /// does not know of that, as if it were written over the old data.
+    former: BTreeMap<(u32, u32), Content>,
     /// Size of a block.
     block_size: u64,
     /// The transaction of the store that is being written.
@@ -60,6 +62,7 @@ impl World {
             unmapped: BTreeMap::new(),
             dirty: BTreeSet::new(),
             behind: BTreeMap::new(),
+            former: BTreeMap::new(),
             block_size: mount.vol.layout.block_size().bytes().into(),
             writing: None,
             committed: mount.vol.store.running().wrapping_sub(1),
@@ -80,6 +83,7 @@ impl World {
     /// Another mount begins.
     pub fn remounted(&mut self, journal: Journal, mount: &Mount) {
         assert!(self.writing.is_none() && self.unmapped.is_empty());
+        self.former.clear();
         self.journal = journal;
         self.running = mount.vol.store.running();
         self.committed = self.running.wrapping_sub(1);
@@ -110,9 +114,8 @@ impl World {
         let mapped = self.model.get(&ino).and_then(|inode| inode.blocks.get(&at));
         let behind = || self.behind.get(&(ino, at)).map(|(content, _)| content);
         let content = mapped.or_else(behind).unwrap_or_else(|| {
-            self.unmapped
-                .entry((ino, at))
-                .or_insert_with(|| Rc::new(RefCell::new(Vec::new())))
+            let former = || self.former.remove(&(ino, at)).unwrap_or_default();
+            self.unmapped.entry((ino, at)).or_insert_with(former)
         });
         content.borrow_mut().push(Version {
             bytes,
@@ -220,8 +223,53 @@ impl World {
                 self.inode(ino).size = self.shown_to(ino, from.get()..to.get(), size);
             }
             Shown::Grown => self.inode(ino).size = self.there_to(ino, size),
+            Shown::Dropped => self.inode(ino).size = size,
             Shown::Cut => self.cut(ino, size),
+            Shown::Unwritten(from, to) | Shown::Hole(from, to) => {
+                for at in from.get()..to.get() {
+                    self.behind.remove(&(ino, at));
+                    match (shown.what, self.model[&ino].blocks.get(&at)) {
+                        (Shown::Unwritten(..), Some(content)) => {
+                            self.former.insert((ino, at), content.clone());
+                        }
+                        (Shown::Unwritten(..), None) => {}
+                        _ => drop(self.former.remove(&(ino, at))),
+                    }
+                }
+                self.inode(ino).empty(from.get()..to.get());
+                if let Shown::Unwritten(..) = shown.what {
+                    let unwritten = &mut self.inode(ino).unwritten;
+                    unwritten.extend(from.get()..to.get());
+                }
+            }
+            Shown::Collapsed(from, to) => {
+                let len = i64::from(from.get()) - i64::from(to.get());
+                let end = self.there_to(ino, size);
+                self.shift_former(ino, to.get(), len);
+                let inode = self.inode(ino);
+                inode.empty(from.get()..to.get());
+                inode.shift(to.get(), len);
+                inode.size = end;
+                inode.may_be_cut = inode.links > 0;
+            }
+            Shown::Whole => self.inode(ino).may_be_cut = false,
+            Shown::Inserted(from, to) => {
+                let len = i64::from(to.get()) - i64::from(from.get());
+                self.shift_former(ino, from.get(), len);
+                self.inode(ino).shift(from.get(), len);
+                self.inode(ino).size = self.there_to(ino, size);
+            }
         }
+    }
+
+    /// What a file has from block `from` on moves by `by` blocks.
+    fn shift_former(&mut self, ino: u32, from: u32, by: i64) {
+        let (least, moved) = (from.min((i64::from(from) + by) as u32), self.former.clone());
+        self.former.retain(|(is, at), _| *is != ino || *at < least);
+        let moved = moved.range((ino, from)..(ino, u32::MAX));
+        let place = |at: u32| (ino, (i64::from(at) + by) as u32);
+        self.former
+            .extend(moved.map(|((_, at), content)| (place(*at), content.clone())));
     }
 
     /// The size that a file may have when it shows blocks `shown`, of at most `size` bytes: the end of what is on the
@@ -280,6 +328,8 @@ impl World {
         let blocks = inode.blocks.split_off(&behind);
         inode.unwritten.split_off(&behind);
         inode.ends.split_off(&behind);
+        self.former.retain(|(is, at), _| *is != ino || *at < behind);
+        let inode = self.inode(ino);
         if rest != 0 {
             inode.ends.entry(at).or_default().push((rest as usize, now));
         }
@@ -301,6 +351,13 @@ impl World {
         let inode = self.inode(ino);
         inode.blocks.insert(at, content);
         inode.ends.entry(at).or_default().push(end);
+    }
+
+    /// An inode is there no more.
+    pub fn forget(&mut self, ino: u32) {
+        self.model.remove(&ino);
+        self.former.retain(|(is, _), _| *is != ino);
+        self.forget_behind(ino, |_| false);
     }
 
     /// A file has no blocks behind its end any more, but for those that `is_there` says.

@@ -61,5 +61,11 @@ impl<W: FnMut(LogicalBlock, PhysBlock, Vec<u8>)> PageCache for Pages<'_, W> {
 
     fn grown(&mut self, _old: u64, _new: u64) {}
 
-    fn drop_behind(&mut self, _size: u64) {}
+    fn drop_behind(&mut self, _pos: u64) {}
+
+    fn drop_range(&mut self, range: Range<u64>) {
+        let size = self.node.volume().layout.block_size();
+        self.dirty
+            .retain(|(at, ..)| !range.contains(&at.first_byte(size)));
+    }
 }

@@ -209,9 +209,50 @@ impl File {
         let credits = FileMap::publish_credits(vol, self.inode.map.depth());
         let mut tx = vol.store.begin(credits + Inode::WRITE_CREDITS)?;
         let map = &mut self.inode.map;
-        let got = map.preallocate(vol, &mut tx, block(at), len, goal, Share::All, credits)?;
+        let from = (&mut 0, Share::All);
+        let got = map.preallocate(vol, &mut tx, (block(at), len), goal, from, credits)?;
         self.inode.write(vol, &mut tx, &self.attrs)?;
         Ok(got.expect("credits were enough"))
+    }
+
+    /// Makes a range unwritten where it is written.
+    pub fn unwrite(&mut self, vol: &Vol, from: u32, to: u32) -> Result {
+        let mut at = block(from);
+        let credits = |depth| FileMap::publish_credits(vol, depth);
+        self.steps(vol, credits, |map, tx, granted| {
+            let len = block(to).saturating_distance_from(at);
+            match map.unwrite(vol, tx, at, len, granted)? {
+                Some(found) if found.end() >= block(to) => return Ok(Progress::Done),
+                Some(found) => at = found.end(),
+                None => (),
+            }
+            Ok(Progress::Again(at))
+        })
+    }
+
+    /// Moves a range to the end of the map, to `least` or behind. Gives where it is then.
+    pub fn collapse(&mut self, vol: &Vol, from: u32, to: u32, least: u32) -> Result<(u32, u32)> {
+        let credits = self.inode.map.shift_credits(vol, block(from))?;
+        let mut tx = vol.store.begin(credits + Inode::WRITE_CREDITS)?;
+        let range = block(from)..block(to);
+        let moved = self
+            .inode
+            .map
+            .collapse(vol, &mut tx, range, block(least), credits);
+        self.inode.write(vol, &mut tx, &self.attrs)?;
+        let moved = moved?.expect("credits were enough");
+        Ok((moved.start.get(), moved.end.get()))
+    }
+
+    /// Makes a hole of `len` blocks, before which nothing moves.
+    pub fn insert(&mut self, vol: &Vol, from: u32, len: u32) -> Result {
+        let credits = self.inode.map.shift_credits(vol, block(from))?;
+        let mut tx = vol.store.begin(credits + Inode::WRITE_CREDITS)?;
+        let map = &mut self.inode.map;
+        let done = map.insert(vol, &mut tx, block(from), len, credits);
+        self.inode.write(vol, &mut tx, &self.attrs)?;
+        assert!(done?, "credits were enough");
+        Ok(())
     }
 
     /// Checks the extent tree as it is now, past the cache and without the code that is tested: depths, counts, order;

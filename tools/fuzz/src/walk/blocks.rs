@@ -4,11 +4,14 @@
 
 use super::visit::Visit;
 use iomapfs_core::change::publish::{publish, WrittenData};
-use iomapfs_core::change::{resize, Live};
+use iomapfs_core::change::{fallocate, resize, Live};
 use iomapfs_core::disk::{FileType, LogicalBlock};
 use iomapfs_core::host::{Node, Pages};
 use iomapfs_core::space::Share;
-use kernel::error::Result;
+use kernel::error::{code::*, Result};
+
+/// Bytes of a page.
+const PAGE: u64 = 4096;
 
 /// Sets the size of a regular file to `new` bytes.
 pub(super) fn set_size(node: &Node, new: u64) -> Result {
@@ -89,6 +92,47 @@ impl Visit<'_> {
         let size = LogicalBlock::new(self.some_block(&node)).first_byte(block);
         let size = size.min(most);
         set_size(&node, size)
+    }
+
+    /// Any mode of `fallocate`, as far as the VFS would let it through.
+    pub(super) fn fallocate(&mut self) -> Result {
+        let Some(node) = self.some(|kind| kind == FileType::Regular) else {
+            return Ok(());
+        };
+        let layout = &self.fs.vol.layout;
+        let (block, most) = (layout.block_size(), layout.max_file_size());
+        let at = self.some_block(&node);
+        let blocks = 1 + self.number(40);
+        let (mode, keep_size) = (self.number(4), self.number(1) == 0);
+        // Edges between blocks, too.
+        let edges = match mode {
+            0..=2 => (self.number(1), self.number(1)),
+            _ => (0, 0),
+        };
+        let start = LogicalBlock::new(at).first_byte(block) + u64::from(edges.0);
+        let len = u64::from(blocks) * u64::from(block.bytes()) - u64::from(edges.1);
+        let (range, size) = (start..start.saturating_add(len), node.size());
+        if range.end > most {
+            return Ok(());
+        }
+        let store = &self.fs.vol.store;
+        let write = |_, phys, bytes: Vec<u8>| store.write_data(phys, &bytes);
+        let pages = &mut Pages::new(&node, write);
+        match mode {
+            0 => fallocate::allocate(&*node, pages, range, keep_size),
+            1 => fallocate::zero(&*node, pages, range, keep_size),
+            2 => fallocate::punch(&*node, pages, range),
+            3 if range.end < size => fallocate::collapse(&*node, pages, range, PAGE),
+            4 if start < size && len <= most - size => {
+                let inserted = fallocate::insert(&*node, pages, (start, len), PAGE);
+                match inserted {
+                    // What is behind the end would lie too far out.
+                    Err(error) if error == EINVAL => Ok(()),
+                    done => done,
+                }
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn commit(&mut self) -> Result {

@@ -103,7 +103,7 @@ impl<'d> Visit<'d> {
     }
 
     fn one_change(&mut self) -> Result {
-        match self.number(14) {
+        match self.number(16) {
             0 => self.create(New::File),
             1 => {
                 let target = self.number(120) as usize + 1;
@@ -119,6 +119,7 @@ impl<'d> Visit<'d> {
             8..=9 => self.write(),
             10..=11 => self.truncate(),
             12 => self.commit(),
+            13..=14 => self.fallocate(),
             _ => {
                 // Everything is read and checked again.
                 self.forget_all();

@@ -118,7 +118,7 @@ impl Sim {
     }
 
     /// Makes space: all is written back, and what can be had becomes free.
-    fn reclaim_space(&mut self) {
+    pub(super) fn reclaim_space(&mut self) {
         for node in self.nodes.values().cloned().collect::<Vec<_>>() {
             self.write_back(&node, 0, u32::MAX, usize::MAX);
         }

@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `cache.rs` | the page cache: writing, zeroing, writeback | `ops/file/cached.rs`, `iomap_ops.rs`, iomap |
 //! | `direct.rs` | direct writes | `ops/file/direct.rs`, `iomap_ops.rs`, iomap |
+//! | `fallocate.rs` | `fallocate` | `ops/file/fallocate.rs` |
 //! | `flight.rs` | data on its way, and what is done when it is there | `ops/file/complete.rs`, `ioend.rs` |
 //! | `size.rs` | truncate, and what is between the end and a write behind it | `ops/file/resize.rs`, `checks.rs` |
 //! | `sync.rs` | making files and directories durable | `ops/durable.rs`, `ops/mount/state.rs` |
@@ -21,12 +22,14 @@
 
 mod cache;
 mod direct;
+mod fallocate;
 mod flight;
 mod size;
 mod sync;
 
 pub use cache::Page;
 pub use direct::How;
+pub use fallocate::What;
 pub use flight::Flight;
 
 use crate::model;
@@ -36,6 +39,7 @@ use iomapfs_core::change::access::{seen, Seen, View};
 use iomapfs_core::change::Live;
 use iomapfs_core::disk::LogicalBlock;
 use iomapfs_core::map::Mapping;
+use std::ops::Range;
 
 /// Bytes of a page.
 const PAGE: u64 = 4096;
@@ -56,6 +60,18 @@ impl Sim {
         self.shadow.retain(|(is, at), _| *is != ino || *at < first);
         if from > 0 {
             self.shadow_of(ino, at)[from..].fill(0);
+        }
+    }
+
+    /// The user sees zeros in bytes `range` of a file.
+    fn zero_shadow(&mut self, ino: u32, range: Range<u64>) {
+        let size = u64::from(self.block_size);
+        let (first, to) = (self.split(range.start).0, self.blocks_for(range.end));
+        for ((_, at), shadow) in self.shadow.range_mut((ino, first)..(ino, to)) {
+            let begin = u64::from(*at) * size;
+            let from = range.start.saturating_sub(begin) as usize;
+            let end = (range.end - begin).min(size) as usize;
+            shadow[from..end].fill(0);
         }
     }
 

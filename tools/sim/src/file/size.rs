@@ -22,7 +22,7 @@ impl Sim {
         }
     }
 
-    fn set_time(&mut self, node: &Shared) {
+    pub(super) fn set_time(&mut self, node: &Shared) {
         node.contents_changed();
         change::write_attributes(&**node).expect("the journal is alive");
         self.world.catch_up(&self.mount);
@@ -59,7 +59,7 @@ impl Sim {
     }
 
     /// Waits for direct I/O.
-    fn drain(&mut self, node: &Shared) {
+    pub(super) fn drain(&mut self, node: &Shared) {
         let ino = node.ino().get();
         self.finish_flights(|flight| flight.ino == ino && flight.is_direct());
     }
@@ -103,7 +103,7 @@ impl Sim {
     }
 
     /// Takes over what the core has done to a file.
-    fn caught_up(&mut self, node: &Shared) {
+    pub(super) fn caught_up(&mut self, node: &Shared) {
         self.world.catch_up(&self.mount);
         if node.has_clean_end() {
             // What was written to since then is before the end, and still to be shown.
@@ -114,7 +114,7 @@ impl Sim {
 }
 
 /// The page cache of a file, when its size changes.
-struct Pages<'a> {
+pub(super) struct Pages<'a> {
     sim: &'a mut Sim,
     node: &'a Shared,
     /// Whether the file is cut off in part only.
@@ -122,7 +122,7 @@ struct Pages<'a> {
 }
 
 impl<'a> Pages<'a> {
-    fn new(sim: &'a mut Sim, node: &'a Shared) -> Self {
+    pub(super) fn new(sim: &'a mut Sim, node: &'a Shared) -> Self {
         let fails = false;
         Self { sim, node, fails }
     }
@@ -133,7 +133,7 @@ impl PageCache for Pages<'_> {
         let Self { sim, node, .. } = self;
         sim.caught_up(node);
         let zeroed = sim.zero_range(node, range.start, range.end);
-        sim.cut_shadow(node.ino().get(), range.start);
+        sim.zero_shadow(node.ino().get(), range);
         Ok(zeroed)
     }
 
@@ -155,7 +155,17 @@ impl PageCache for Pages<'_> {
         let at = sim.split(size).0;
         sim.finish_flights(|flight| flight.ino == ino && flight.touches((at, at + 1)));
         sim.drop_pages(ino, sim.blocks_for(size), u32::MAX);
-        sim.cut_shadow(ino, size);
+        if size == node.size() {
+            sim.cut_shadow(ino, size);
+        }
         sim.mount.vol.store.fail_to_extend(*fails);
+    }
+
+    fn drop_range(&mut self, range: Range<u64>) {
+        let Self { sim, node, .. } = self;
+        sim.caught_up(node);
+        let (from, to) = (sim.split(range.start).0, sim.blocks_for(range.end));
+        sim.drop_pages(node.ino().get(), from, to);
+        sim.zero_shadow(node.ino().get(), range);
     }
 }

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `fallocate(2)`: locks, what is in flight, and what is refused. What is done, in which order, is in
+//! [`fallocate`](mod@crate::change::fallocate).
+//!
+//! # Locks
+//!
+//! `i_rwsem` exclusively, direct I/O is waited for, then the invalidate lock. Whoever makes space holds none of them.
+
+use super::resize::Pages;
+use crate::change::fallocate as change;
+use crate::change::Live;
+use crate::linux::file::{Fallocate, File};
+use crate::linux::lock::ExclusiveRef;
+use crate::ops::reclaim::{with_space, Effort};
+use crate::ops::{durable, Fs, Node};
+use crate::store::Store;
+use core::ops::Range;
+use kernel::error::{code::*, Result};
+use kernel::page::PAGE_SIZE;
+
+/// `fallocate(2)`.
+pub(crate) fn fallocate(file: File<'_, Fs>, what: Fallocate, range: Range<u64>) -> Result {
+    let node = file.inode();
+    node.data().volume().store.check_writable()?;
+    if matches!(what, Fallocate::Unshare | Fallocate::WriteZeroes) {
+        return Err(EOPNOTSUPP);
+    }
+    with_space(node.super_block(), Effort::All, || {
+        let lock = node.lock();
+        node.dio_wait();
+        file.modified(lock.borrow())?;
+        apply(lock.borrow(), what, range.clone())
+    })?;
+    let (syncs, all) = file.is_sync();
+    if syncs {
+        let last = range.end.saturating_sub(1);
+        let bytes = range.start as i64..=last as i64;
+        durable::fsync(file, *bytes.start(), *bytes.end(), !all)?;
+    }
+    Ok(())
+}
+
+fn apply(lock: ExclusiveRef<'_, Fs>, what: Fallocate, range: Range<u64>) -> Result {
+    const PAGE: u64 = PAGE_SIZE as u64;
+
+    let node = lock.inode();
+    let size = node.size();
+    match what {
+        Fallocate::Allocate { keep_size } | Fallocate::ZeroRange { keep_size } => {
+            if !keep_size && range.end > size {
+                node.check_new_size(range.end)?;
+            }
+            let pages = &mut Pages::of(lock);
+            match what {
+                Fallocate::Allocate { .. } => change::allocate(node, pages, range, keep_size),
+                _ => change::zero(node, pages, range, keep_size),
+            }
+        }
+        Fallocate::PunchHole => change::punch(node, &mut Pages::of(lock), range),
+        Fallocate::CollapseRange => {
+            check_aligned(node, &range)?;
+            if range.end >= size {
+                // That would be a truncate.
+                return Err(EINVAL);
+            }
+            change::collapse(node, &mut Pages::of(lock), range, PAGE)
+        }
+        Fallocate::InsertRange => {
+            check_aligned(node, &range)?;
+            if range.start >= size {
+                return Err(EINVAL);
+            }
+            let len = range.end.saturating_sub(range.start);
+            node.check_new_size(size.saturating_add(len))?;
+            change::insert(node, &mut Pages::of(lock), (range.start, len), PAGE)
+        }
+        Fallocate::Unshare | Fallocate::WriteZeroes => Err(EOPNOTSUPP),
+    }
+}
+
+/// What moves consists of whole blocks.
+fn check_aligned(node: &Node, range: &Range<u64>) -> Result {
+    let block = u64::from(node.data().volume().layout.block_size().bytes());
+    match (range.start | range.end) & block.wrapping_sub(1) {
+        0 => Ok(()),
+        _ => Err(EINVAL),
+    }
+}

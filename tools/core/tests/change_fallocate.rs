@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `fallocate`: what is promised, what is where afterwards.
+
+use iomapfs_core::change::create::{create, What};
+use iomapfs_core::change::fallocate::{allocate, collapse, insert, punch, zero};
+use iomapfs_core::change::publish::{publish, WrittenData};
+use iomapfs_core::change::resize::PageCache;
+use iomapfs_core::change::Live;
+use iomapfs_core::disk::{Ino, LogicalBlock, PhysBlock};
+use iomapfs_core::host::{new_attrs, HostStore, Image, Mkfs, Mounted, NewNode, Node, Pages};
+use iomapfs_core::map::State;
+use iomapfs_core::space::Share;
+use kernel::error::{code::*, Result};
+use std::ops::Range;
+use std::rc::Rc;
+
+const PAGE: u64 = 4096;
+const BLOCK: u64 = 1024;
+
+fn mount(image: &Image) -> Rc<Mounted> {
+    let layout = image.layout(false).unwrap();
+    let store = HostStore::open(image.path(), layout.block_size().bytes()).unwrap();
+    Mounted::open(store, false).unwrap()
+}
+
+fn file(mounted: &Rc<Mounted>, name: &[u8]) -> Rc<Node> {
+    let root = Node::get(mounted, Ino::ROOT).unwrap();
+    let newborn = NewNode::new(mounted, new_attrs(0o100_644, 1), 77);
+    let node = create(&*root, name, newborn, What::Plain).map(|ready| ready.unlock());
+    node.unwrap()
+}
+
+/// Writes blocks of a file.
+fn write(node: &Node, blocks: Range<u32>) {
+    let vol = node.volume();
+    let mut at = LogicalBlock::new(blocks.start);
+    while at.get() < blocks.end {
+        let (len, goal) = (blocks.end - at.get(), node.goal(true));
+        let chosen = {
+            let map = &mut node.map_lock().map;
+            map.choose(vol, at, len, goal, Share::Common).unwrap()
+        };
+        at = chosen.end();
+    }
+    let written = WrittenData {
+        pos: u64::from(blocks.start) * BLOCK,
+        end: u64::from(blocks.end) * BLOCK,
+        unwritten: true,
+        direct: true,
+    };
+    publish(node, &mut None, &written).unwrap();
+}
+
+/// The page cache of a file, in which nothing is dirty.
+fn with_pages(node: &Node, f: impl FnOnce(&mut dyn PageCache) -> Result) -> Result {
+    let store = &node.volume().store;
+    let write = |_, phys: PhysBlock, bytes: Vec<u8>| store.write_data(phys, &bytes);
+    f(&mut Pages::new(node, write))
+}
+
+/// All that is no hole: first block, number, state, place on the device.
+fn runs(node: &Node) -> Vec<(u32, u32, State, Option<u64>)> {
+    let (mut runs, mut at) = (Vec::new(), LogicalBlock::ZERO);
+    while at < LogicalBlock::LIMIT {
+        let map = &mut node.map_lock().map;
+        let found = map.lookup(node.volume(), at, u32::MAX).unwrap();
+        if found.state != State::Hole {
+            let phys = found.phys.map(|phys| phys.get());
+            runs.push((at.get(), found.len, found.state, phys));
+        }
+        at = found.end();
+    }
+    runs
+}
+
+/// A part that was allocated when the device is full, or space that stays promised.
+#[test]
+fn space_is_promised_first() {
+    let image = Mkfs::new(20 << 20, 1024).make();
+    let mounted = mount(&image);
+    let node = file(&mounted, b"file");
+    let free = || mounted.vol.space.counts().free_blocks;
+    let before = free();
+    let most = (before + 100) * BLOCK;
+    for keep_size in [false, true] {
+        let done = with_pages(&node, |pages| allocate(&*node, pages, 5..most, keep_size));
+        assert_eq!(done, Err(ENOSPC));
+        let done = with_pages(&node, |pages| zero(&*node, pages, 5..most, keep_size));
+        assert_eq!(done, Err(ENOSPC));
+        assert_eq!((runs(&node), free(), node.size()), (vec![], before, 0));
+    }
+    let range = 5..9000 * BLOCK;
+    with_pages(&node, |pages| allocate(&*node, pages, range, false)).unwrap();
+    let blocks: u32 = runs(&node).iter().map(|run| run.1).sum();
+    assert_eq!(blocks, 9000);
+    assert!(runs(&node).iter().all(|run| run.2 == State::Unwritten));
+    let spb = mounted.vol.layout.block_size().sectors();
+    assert_eq!(free(), before - node.map_lock().map.sectors() / spb);
+    assert_eq!(node.size(), 9000 * BLOCK);
+    with_pages(&node, |pages| punch(&*node, pages, 0..u64::MAX >> 2)).unwrap();
+    assert!(runs(&node).is_empty());
+    assert_eq!(node.size(), 9000 * BLOCK);
+    let tid = mounted.vol.store.commit().unwrap();
+    mounted.vol.space.committed(tid, |_| ());
+    assert_eq!(free(), before);
+}
+
+/// A collapse that is begun although the journal cannot hold it; blocks that are not where they should be afterwards.
+#[test]
+fn what_is_collapsed() {
+    let image = Mkfs::new(20 << 20, 1024).make();
+    let mounted = mount(&image);
+    let node = file(&mounted, b"file");
+    write(&node, 0..20);
+    let phys = runs(&node)[0].3.unwrap();
+    // Nothing is there at the end.
+    node.set_size(100 * BLOCK);
+    node.map_lock().disk_size = 100 * BLOCK;
+    let range = 5 * BLOCK..10 * BLOCK;
+    let store = &mounted.vol.store;
+    store.set_max_credits(10);
+    let done = with_pages(&node, |pages| collapse(&*node, pages, range.clone(), PAGE));
+    assert_eq!(done, Err(ENOSPC));
+    assert_eq!(runs(&node), [(0, 20, State::Written, Some(phys))]);
+    assert_eq!(node.size(), 100 * BLOCK);
+    assert!(!mounted.orphans.contains(node.ino()));
+    store.set_max_credits(1000);
+    with_pages(&node, |pages| collapse(&*node, pages, range, PAGE)).unwrap();
+    let moved = [
+        (0, 5, State::Written, Some(phys)),
+        (5, 10, State::Written, Some(phys + 10)),
+    ];
+    assert_eq!(runs(&node), moved);
+    assert_eq!(node.size(), 95 * BLOCK);
+    assert!(!mounted.orphans.contains(node.ino()));
+}
+
+/// Blocks that are given back to the wrong place, or lost, where a hole comes into a file.
+#[test]
+fn what_is_inserted() {
+    let image = Mkfs::new(20 << 20, 1024).make();
+    let mounted = mount(&image);
+    let node = file(&mounted, b"file");
+    write(&node, 0..20);
+    let phys = runs(&node)[0].3.unwrap();
+    let hole = (7 * BLOCK, 300 * BLOCK);
+    with_pages(&node, |pages| insert(&*node, pages, hole, PAGE)).unwrap();
+    let moved = vec![
+        (0, 7, State::Written, Some(phys)),
+        (307, 13, State::Written, Some(phys + 7)),
+    ];
+    assert_eq!(runs(&node), moved);
+    assert_eq!(node.size(), 320 * BLOCK);
+    let far = (0, (u64::from(u32::MAX) - 310) * BLOCK);
+    let done = with_pages(&node, |pages| insert(&*node, pages, far, PAGE));
+    assert_eq!(done, Err(EINVAL));
+    assert_eq!(runs(&node), moved);
+}
+
+/// A handle with fewer credits than there are leaves to be changed.
+#[test]
+fn many_pieces_move() {
+    let image = Mkfs::new(20 << 20, 1024).make();
+    let mounted = mount(&image);
+    let node = file(&mounted, b"file");
+    for at in (0..24_000).step_by(2) {
+        write(&node, at..at + 1);
+    }
+    let before = runs(&node);
+    assert_eq!(before.len(), 12_000);
+    let hole = (3 * BLOCK, 7 * BLOCK);
+    with_pages(&node, |pages| insert(&*node, pages, hole, PAGE)).unwrap();
+    let moved = |(at, ..): &(u32, u32, State, Option<u64>)| at + 7 * u32::from(*at >= 3);
+    let places = |runs: &[_]| runs.iter().map(moved).collect::<Vec<u32>>();
+    let is: Vec<u32> = runs(&node).iter().map(|run| run.0).collect();
+    assert_eq!(is, places(&before));
+    let range = 3 * BLOCK..10 * BLOCK;
+    with_pages(&node, |pages| collapse(&*node, pages, range, PAGE)).unwrap();
+    assert_eq!(runs(&node), before);
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `fallocate`.
+
+use super::size::Pages;
+use super::PAGE;
+use crate::mount::Shared;
+use crate::sim::Sim;
+use iomapfs_core::change::{fallocate, Live};
+use kernel::error::{code::*, Result};
+
+/// What it is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "as the modes of the system call")]
+pub enum What {
+    Allocate { keep_size: bool },
+    Punch,
+    Zero { keep_size: bool },
+    Collapse,
+    Insert,
+}
+
+impl Sim {
+    /// `fallocate` of bytes `pos..pos + len`. What moves is rounded to blocks.
+    /// Where it makes no sense nothing is done.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC`.
+    pub fn fallocate(&mut self, node: &Shared, what: What, pos: u64, len: u64) -> Result {
+        match self.fallocate_once(node, what, pos, len) {
+            Err(error) if error == ENOSPC => {
+                self.reclaim_space();
+                self.fallocate_once(node, what, pos, len)
+            }
+            other => other,
+        }
+    }
+
+    fn fallocate_once(&mut self, node: &Shared, what: What, pos: u64, len: u64) -> Result {
+        let block = u64::from(self.block_size);
+        let (pos, len) = match what {
+            What::Collapse | What::Insert => (pos / block * block, len.div_ceil(block) * block),
+            _ => (pos, len),
+        };
+        let (range, size) = (pos..pos + len, node.size());
+        if what == What::Collapse && range.end >= size || what == What::Insert && pos >= size {
+            return Ok(());
+        }
+        self.drain(node);
+        self.set_time(node);
+        let pages = &mut Pages::new(self, node);
+        let done = match what {
+            What::Allocate { keep_size } => fallocate::allocate(&**node, pages, range, keep_size),
+            What::Punch => fallocate::punch(&**node, pages, range),
+            What::Zero { keep_size } => fallocate::zero(&**node, pages, range, keep_size),
+            What::Collapse => fallocate::collapse(&**node, pages, range, PAGE),
+            What::Insert => fallocate::insert(&**node, pages, (pos, len), PAGE),
+        };
+        self.caught_up(node);
+        done?;
+        let (at, count) = (self.split(pos).0, i64::from(self.blocks_for(len)));
+        match what {
+            What::Collapse => self.shift_shadow(node, at, -count),
+            What::Insert => self.shift_shadow(node, at, count),
+            What::Punch | What::Zero { .. } => self.zero_shadow(node.ino().get(), pos..pos + len),
+            What::Allocate { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// What the user sees of a file from block `at` on moves by so many blocks.
+    fn shift_shadow(&mut self, node: &Shared, at: u32, by: i64) {
+        let ino = node.ino().get();
+        let from = at + by.min(0).unsigned_abs() as u32;
+        let (behind, others) = std::mem::take(&mut self.shadow)
+            .into_iter()
+            .partition(|((is, block), _)| *is == ino && *block >= at);
+        self.shadow = others;
+        for ((_, at), shadow) in behind {
+            if at >= from {
+                let at = (i64::from(at) + by) as u32;
+                self.shadow.insert((ino, at), shadow);
+            }
+        }
+        self.cut_shadow(ino, node.size());
+    }
+}
