@@ -28,6 +28,5 @@ run dentry --dentries 400
 run dir --dir-dirs 400
 run mmap --mmap-file --mmap-bytes 4M
 run sync-file --sync-file-bytes 4M
-# Where fallocate is not there yet the stressor says so and ends well.
 run fallocate --fallocate-bytes 4M
 crosscheck img
