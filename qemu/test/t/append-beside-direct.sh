@@ -16,6 +16,7 @@ for rw in randwrite randread; do
 	fill "$MNT/$rw" 4M
 	sync
 	fio --name=direct --filename="$MNT/$rw" --rw="$rw" --direct=1 --ioengine=libaio --iodepth=8 --numjobs=4 --bs=4k --size=4M \
+		--fallocate=none \
 		--aux-path=/tmp --time_based --runtime=600 >fio.out 2>&1 &
 	fio=$!
 	# Until there is something in flight.

@@ -178,6 +178,7 @@ faulty error "$((at + 65536 / BS))" "$((65536 / BS))"
 for engine in libaio io_uring; do
 	for rw in write read; do
 		! fio --name=bad --filename="$MNT/async" --ioengine=$engine --iodepth=16 --direct=1 --rw=$rw --bs=4k --size=1M \
+			--fallocate=none \
 			--output=fio.out >/dev/null 2>&1 || fail "$engine: a $rw of bad blocks is told to have succeeded"
 		grep -q -i 'error=Input/output error' fio.out || fail "$engine: $rw: $(cat fio.out)"
 	done
