@@ -18,11 +18,11 @@
 //! be written back meanwhile.
 
 use super::live::{InodePart, Live, Shown};
-use super::resize::{self, has_clean_end, PageCache};
+use super::resize::{self, PageCache};
 use super::{mark_orphan, reservation, unmark_orphan, write};
 use crate::disk::LogicalBlock;
 use crate::inode::Inode;
-use crate::map::{Mapping, Progress, State};
+use crate::map::{Progress, State};
 use crate::space::Share;
 use crate::store::{Credits, Rule, Store, Transaction};
 use crate::volume::Volume;
@@ -88,12 +88,6 @@ fn bytes<S: Store>(volume: &Volume<S>, blocks: &Blocks) -> Range<u64> {
     blocks.start.first_byte(size)..blocks.end.first_byte(size)
 }
 
-/// What is at block `at`, up to `to`.
-fn find<S: Store, L: Live<S>>(live: &L, at: LogicalBlock, to: LogicalBlock) -> Result<Mapping> {
-    let len = to.saturating_distance_from(at);
-    live.map_lock().map.find(live.volume(), at, len)
-}
-
 /// One transaction after the other, until `step` has done all. It gets what it may change beside the inode,
 /// which is written after each call; it may be called several times in a transaction. In the last one the inode ceases
 /// to be an orphan, if it is one for this.
@@ -132,7 +126,7 @@ fn fill<S: Store, L: Live<S>>(live: &L, blocks: &Blocks, zeroes: bool) -> Result
     let (mut holes, mut is_full): (u32, bool) = (0, true);
     let mut at = blocks.start;
     while at < blocks.end {
-        let found = find(live, at, blocks.end)?;
+        let found = resize::look(live, at, blocks.end.saturating_distance_from(at))?;
         is_full &= is_good(found.state);
         if found.state == State::Hole {
             holes = holes.saturating_add(found.len);
@@ -173,14 +167,24 @@ fn fill<S: Store, L: Live<S>>(live: &L, blocks: &Blocks, zeroes: bool) -> Result
     })
 }
 
-/// No block behind the end of the file has data, which a truncate or a write that failed may have left there. It
-/// would come to light when the end moves.
-fn clean_end<S: Store, L: Live<S>, P: PageCache + ?Sized>(live: &L, pages: &mut P) -> Result {
+/// Does what `change` does to bytes `range`, and raises the size to the end of the range, unless `keep_size`.
+fn and_grow<S: Store, L: Live<S>, P: PageCache + ?Sized>(
+    live: &L,
+    pages: &mut P,
+    range: Range<u64>,
+    keep_size: bool,
+    change: impl FnOnce(&mut P, &Range<u64>) -> Result,
+) -> Result {
     let size = live.size();
-    if !has_clean_end(live, size, |at, len| resize::look(live, at, len))? {
-        resize::cut_behind(live, size, |unwritten| pages.write_back(unwritten))?;
+    let grows = !keep_size && range.end > size;
+    if grows {
+        resize::clean_end(live, pages, size)?;
     }
-    Ok(())
+    change(pages, &range)?;
+    match grows {
+        true => resize::set_size(live, pages, range.end),
+        false => Ok(()),
+    }
 }
 
 /// Blocks for bytes `range`, as far as there are none: they read as zeros. The size goes up to the end of the range,
@@ -196,15 +200,9 @@ pub fn allocate<S: Store, L: Live<S>, P: PageCache + ?Sized>(
     range: Range<u64>,
     keep_size: bool,
 ) -> Result {
-    let grows = !keep_size && range.end > live.size();
-    if grows {
-        clean_end(live, pages)?;
-    }
-    fill(live, &touched(live.volume(), &range)?, false)?;
-    match grows {
-        true => resize::set_size(live, pages, range.end),
-        false => Ok(()),
-    }
+    and_grow(live, pages, range, keep_size, |_, range| {
+        fill(live, &touched(live.volume(), range)?, false)
+    })
 }
 
 /// Drops what the page cache has of whole blocks, which will be zeros. Their data was perhaps never written: if the
@@ -306,22 +304,16 @@ pub fn zero<S: Store, L: Live<S>, P: PageCache + ?Sized>(
     keep_size: bool,
 ) -> Result {
     let volume = live.volume();
-    let grows = !keep_size && range.end > live.size();
-    if grows {
-        clean_end(live, pages)?;
-    }
-    let (blocks, edges) = whole(volume, &range);
-    // What is there in part is not needed again, and what is not there is promised before anything is lost.
-    fill(live, &touched(volume, &range)?, false)?;
-    zero_edges(live, pages, edges)?;
-    drop_blocks(live, pages, &blocks)?;
-    // What its conversion would have needed.
-    live.map_lock().map.cancel(volume, blocks.start, blocks.end);
-    fill(live, &blocks, true)?;
-    match grows {
-        true => resize::set_size(live, pages, range.end),
-        false => Ok(()),
-    }
+    and_grow(live, pages, range, keep_size, |pages, range| {
+        let (blocks, edges) = whole(volume, range);
+        // What is there in part is not needed again, and what is not there is promised before anything is lost.
+        fill(live, &touched(volume, range)?, false)?;
+        zero_edges(live, pages, edges)?;
+        drop_blocks(live, pages, &blocks)?;
+        // What its conversion would have needed.
+        live.map_lock().map.cancel(volume, blocks.start, blocks.end);
+        fill(live, &blocks, true)
+    })
 }
 
 /// What moves is written back and shown, so that its blocks can move alone, and leaves the page cache. Pages begin at
@@ -332,9 +324,9 @@ fn settle<S: Store, L: Live<S>, P: PageCache + ?Sized>(
     from: u64,
     page: u64,
 ) -> Result {
-    clean_end(live, pages)?;
-    let from = from & !page.wrapping_sub(1);
     let size = live.size();
+    resize::clean_end(live, pages, size)?;
+    let from = from & !page.wrapping_sub(1);
     if from < size && !live.volume().store.breaks(Rule::MovedWritten) {
         pages.write_back(from..size)?;
     }

@@ -112,12 +112,21 @@ fn zero_behind<S: Store, L: Live<S>, P: PageCache + ?Sized>(
     pages: &mut P,
     range: Range<u64>,
 ) -> Result<bool> {
-    if !has_clean_end(live, range.start, |at, len| look(live, at, len))? {
-        // A truncate or a write that failed has left it. iomap does not zero what lies wholly behind the end, where
-        // nothing would be written back.
-        cut_behind(live, range.start, |unwritten| pages.write_back(unwritten))?;
-    }
+    clean_end(live, pages, range.start)?;
     zero(pages, range)
+}
+
+/// Cuts off what a truncate or a write that failed has left behind byte `size`, the end of the file: it would come to
+/// light when the end moves. iomap does not zero what lies wholly behind the end, where nothing would be written back.
+pub(super) fn clean_end<S: Store, L: Live<S>, P: PageCache + ?Sized>(
+    live: &L,
+    pages: &mut P,
+    size: u64,
+) -> Result {
+    match has_clean_end(live, size, |at, len| look(live, at, len))? {
+        true => Ok(()),
+        false => cut_behind(live, size, |unwritten| pages.write_back(unwritten)),
+    }
 }
 
 fn zero<P: PageCache + ?Sized>(pages: &mut P, range: Range<u64>) -> Result<bool> {

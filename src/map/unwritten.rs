@@ -118,17 +118,12 @@ impl FileMap {
         len: u32,
         granted: Credits,
     ) -> Result<Option<Mapping>> {
-        let piece = self.piece(vol, at)?;
-        let mut len = len.min(piece.end().saturating_distance_from(at));
-        if piece.kind() != PieceKind::Written {
-            return Ok(Some(Mapping::from_piece(&piece, at, len, self.seq)));
+        let found = Mapping::from_piece(&self.piece(vol, at)?, at, len, self.seq);
+        if found.state != State::Written {
+            return Ok(Some(found));
         }
-        let phys = piece.clip(at, piece.end()).phys();
-        let (Some(phys), mut way) = (phys, Way::new()) else {
-            return Err(vol
-                .store
-                .bug(self.tree.ino, "a written piece has no device block"));
-        };
+        let phys = self.placed(vol, &found)?;
+        let (mut len, mut way) = (found.len, Way::new());
         if let Some(here) = self.tree.seek(vol, at, &mut way)? {
             // What is one run in memory may be more than one extent.
             len = len.min(here.end().saturating_distance_from(at)).max(1);

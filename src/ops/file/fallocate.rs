@@ -35,8 +35,7 @@ pub(crate) fn fallocate(file: File<'_, Fs>, what: Fallocate, range: Range<u64>) 
     let (syncs, all) = file.is_sync();
     if syncs {
         let last = range.end.saturating_sub(1);
-        let bytes = range.start as i64..=last as i64;
-        durable::fsync(file, *bytes.start(), *bytes.end(), !all)?;
+        durable::fsync(file, range.start as i64, last as i64, !all)?;
     }
     Ok(())
 }

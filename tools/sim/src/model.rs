@@ -113,6 +113,19 @@ impl Inode {
     }
 }
 
+/// What is known of blocks of inode `ino` from `from` on moves by `by` blocks, in a map by inode and block. What was
+/// where it moves to is gone.
+pub fn shift<T>(map: &mut BTreeMap<(u32, u32), T>, ino: u32, from: u32, by: i64) {
+    let moved = |at: u32| (i64::from(at) + by) as u32;
+    let first = from.min(moved(from));
+    let (behind, others) = std::mem::take(map)
+        .into_iter()
+        .partition(|((is, at), _)| *is == ino && *at >= first);
+    *map = others;
+    let behind = behind.into_iter().filter(|((_, at), _)| *at >= from);
+    map.extend(behind.map(|((_, at), what)| ((ino, moved(at)), what)));
+}
+
 /// All inodes of users by number. Cheap to clone.
 pub type State = BTreeMap<u32, Rc<Inode>>;
 

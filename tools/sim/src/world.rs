@@ -5,7 +5,7 @@
 use crate::broken::{Broken, Rule};
 use crate::device::{Bytes, Trace};
 use crate::journal::Journal;
-use crate::model::{Content, History, Inode, State, Version};
+use crate::model::{self, Content, History, Inode, State, Version};
 use crate::mount::Mount;
 use iomapfs_core::change::live::Shown;
 use iomapfs_core::disk::PhysBlock;
@@ -245,7 +245,7 @@ impl World {
             Shown::Collapsed(from, to) => {
                 let len = i64::from(from.get()) - i64::from(to.get());
                 let end = self.there_to(ino, size);
-                self.shift_former(ino, to.get(), len);
+                model::shift(&mut self.former, ino, to.get(), len);
                 let inode = self.inode(ino);
                 inode.empty(from.get()..to.get());
                 inode.shift(to.get(), len);
@@ -255,21 +255,11 @@ impl World {
             Shown::Whole => self.inode(ino).may_be_cut = false,
             Shown::Inserted(from, to) => {
                 let len = i64::from(to.get()) - i64::from(from.get());
-                self.shift_former(ino, from.get(), len);
+                model::shift(&mut self.former, ino, from.get(), len);
                 self.inode(ino).shift(from.get(), len);
                 self.inode(ino).size = self.there_to(ino, size);
             }
         }
-    }
-
-    /// What a file has from block `from` on moves by `by` blocks.
-    fn shift_former(&mut self, ino: u32, from: u32, by: i64) {
-        let (least, moved) = (from.min((i64::from(from) + by) as u32), self.former.clone());
-        self.former.retain(|(is, at), _| *is != ino || *at < least);
-        let moved = moved.range((ino, from)..(ino, u32::MAX));
-        let place = |at: u32| (ino, (i64::from(at) + by) as u32);
-        self.former
-            .extend(moved.map(|((_, at), content)| (place(*at), content.clone())));
     }
 
     /// The size that a file may have when it shows blocks `shown`, of at most `size` bytes: the end of what is on the

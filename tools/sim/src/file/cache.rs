@@ -66,13 +66,7 @@ impl Sim {
 
     /// A buffered write.
     pub fn write(&mut self, node: &Shared, pos: u64, len: u64) -> Result {
-        match self.write_once(node, pos, len) {
-            Err(error) if error == ENOSPC => {
-                self.reclaim_space();
-                self.write_once(node, pos, len)
-            }
-            other => other,
-        }
+        self.with_space(|sim| sim.write_once(node, pos, len))
     }
 
     fn write_once(&mut self, node: &Shared, pos: u64, len: u64) -> Result {
@@ -117,8 +111,19 @@ impl Sim {
         Ok(())
     }
 
+    /// Does something with data. Where there is no space, makes some and does it again.
+    pub(super) fn with_space<R>(&mut self, mut f: impl FnMut(&mut Self) -> Result<R>) -> Result<R> {
+        match f(self) {
+            Err(error) if error == ENOSPC => {
+                self.reclaim_space();
+                f(self)
+            }
+            other => other,
+        }
+    }
+
     /// Makes space: all is written back, and what can be had becomes free.
-    pub(super) fn reclaim_space(&mut self) {
+    fn reclaim_space(&mut self) {
         for node in self.nodes.values().cloned().collect::<Vec<_>>() {
             self.write_back(&node, 0, u32::MAX, usize::MAX);
         }

@@ -4,10 +4,11 @@
 
 use super::size::Pages;
 use super::PAGE;
+use crate::model;
 use crate::mount::Shared;
 use crate::sim::Sim;
 use iomapfs_core::change::{fallocate, Live};
-use kernel::error::{code::*, Result};
+use kernel::error::Result;
 
 /// What it is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,13 +29,7 @@ impl Sim {
     ///
     /// `ENOSPC`.
     pub fn fallocate(&mut self, node: &Shared, what: What, pos: u64, len: u64) -> Result {
-        match self.fallocate_once(node, what, pos, len) {
-            Err(error) if error == ENOSPC => {
-                self.reclaim_space();
-                self.fallocate_once(node, what, pos, len)
-            }
-            other => other,
-        }
+        self.with_space(|sim| sim.fallocate_once(node, what, pos, len))
     }
 
     fn fallocate_once(&mut self, node: &Shared, what: What, pos: u64, len: u64) -> Result {
@@ -73,16 +68,7 @@ impl Sim {
     fn shift_shadow(&mut self, node: &Shared, at: u32, by: i64) {
         let ino = node.ino().get();
         let from = at + by.min(0).unsigned_abs() as u32;
-        let (behind, others) = std::mem::take(&mut self.shadow)
-            .into_iter()
-            .partition(|((is, block), _)| *is == ino && *block >= at);
-        self.shadow = others;
-        for ((_, at), shadow) in behind {
-            if at >= from {
-                let at = (i64::from(at) + by) as u32;
-                self.shadow.insert((ino, at), shadow);
-            }
-        }
+        model::shift(&mut self.shadow, ino, from, by);
         self.cut_shadow(ino, node.size());
     }
 }
