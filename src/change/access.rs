@@ -73,7 +73,11 @@ pub fn seen<S: Store>(store: &S, state: State, view: View) -> Seen {
     }
 }
 
-/// Whether a write at byte `pos` has to make zero what is between the end of the file, at byte `size`, and itself.
+/// Whether something has to be done behind the end of the file, at byte `size`, before bytes `write` are written: to
+/// make zero what is between the end and the write, or to cut off what a truncate or a write that failed has left
+/// behind. A write must not go over that, not even where it begins at the end: for the journal the blocks have data, so
+/// the size on disk goes up when one of them is written, and the old data of the others comes to light.
+///
 /// `shared` is whether others may be writing, `page` how many bytes a page has. `lookup` finds a mapping as
 /// [`FileMap::lookup`](crate::map::FileMap::lookup) does.
 ///
@@ -82,19 +86,20 @@ pub fn seen<S: Store>(store: &S, state: State, view: View) -> Seen {
 /// Those of `lookup`.
 pub fn is_gap<S: Store, L: Live<S>>(
     live: &L,
-    (size, pos): (u64, u64),
+    size: u64,
+    write: &Range<u64>,
     shared: bool,
     page: u64,
     lookup: impl FnMut(LogicalBlock, u32) -> Result<Mapping>,
 ) -> Result<bool> {
     let volume = live.volume();
-    if pos <= size || volume.store.breaks(Rule::GapZeroed) {
+    if write.end <= size || volume.store.breaks(Rule::GapZeroed) {
         return Ok(false);
     }
     // An end between pages has nothing behind it that is to be zeroed, if nothing has failed.
     let page = page.max(volume.layout.block_size().bytes().into());
     let within = size & page.wrapping_sub(1) != 0;
-    Ok(!shared || within || !has_clean_end(live, size, lookup)?)
+    Ok(write.start > size && (!shared || within) || !has_clean_end(live, size, lookup)?)
 }
 
 /// The state of a write that is being prepared.
@@ -119,12 +124,12 @@ pub enum Step {
     Exclude,
     /// To wait for direct I/O, and then to look again: it may have moved the end.
     Drain,
-    /// To [zero a gap](super::resize::zero_gap), and then the write.
+    /// To [zero a gap](super::resize::zero_gap), which may be empty, and then the write.
     Zero(Range<u64>),
 }
 
-/// What comes next when a write at byte `pos` of a file of `size` bytes is being prepared. `page` and `lookup` are as
-/// in [`is_gap`].
+/// What comes next when a write of bytes `write` to a file of `size` bytes is being prepared. `page` and `lookup` are
+/// as in [`is_gap`].
 ///
 /// # Errors
 ///
@@ -132,18 +137,19 @@ pub enum Step {
 #[inline]
 pub fn next_step<S: Store, L: Live<S>>(
     live: &L,
-    (size, pos): (u64, u64),
+    size: u64,
+    write: Range<u64>,
     state: Preparing,
     page: u64,
     lookup: impl FnMut(LogicalBlock, u32) -> Result<Mapping>,
 ) -> Result<Step> {
-    let gap = is_gap(live, (size, pos), state.shared, page, lookup)?;
+    let gap = is_gap(live, size, &write, state.shared, page, lookup)?;
     Ok(if gap && !state.exclusive {
         Step::Exclude
     } else if (gap || state.alone) && !state.drained {
         Step::Drain
     } else if gap {
-        Step::Zero(size..pos)
+        Step::Zero(size..write.start.max(size))
     } else {
         Step::Write
     })

@@ -164,6 +164,8 @@ where
     // On an error the newborn has gone before somebody else gets its number, who must not meet it.
     Inode::create(volume, tx, ino, &attrs, flags, generation, content)
         .and_then(|inode| newborn.finish(inode))
+        // Nobody has to look at its map before the first write.
+        .inspect(|node| node.note_clean_end(true))
         .inspect_err(|_| {
             // What this fails with is reported; the error that led here tells more.
             let _ = wipe(volume, tx, ino)

@@ -40,7 +40,7 @@ pub(crate) enum Need {
 }
 
 /// The checks before any write, with the lock that they and the write need: as `need` says, or exclusive where there
-/// is a set-user-id bit to take away or a gap behind the end of the file to be zeroed. Returns the lock and how many
+/// is a set-user-id bit to take away or something to be done behind the end of the file. Returns the lock and how many
 /// bytes may be written, which may be none.
 pub(crate) fn prepare<'a>(
     iocb: &mut Kiocb<'a, Fs>,
@@ -69,7 +69,8 @@ pub(crate) fn prepare<'a>(
             drained,
         };
         let look = |start, len| lookup(node, Blocks { start, len }, wait);
-        let mut step = next_step(node, (size, pos), state, PAGE_SIZE as u64, look)?;
+        let write = pos..pos.saturating_add(count as u64);
+        let mut step = next_step(node, size, write, state, PAGE_SIZE as u64, look)?;
         if !state.exclusive && !node.is_nosec() {
             step = Step::Exclude;
         }

@@ -29,9 +29,6 @@ pub struct World {
     pub unmapped: BTreeMap<(u32, u32), Content>,
     /// Blocks of files that are in memory only, or more than what is on its way: inode, file block.
     pub dirty: BTreeSet<(u32, u32)>,
-    /// Blocks that a file was cut off from, and may have behind its end yet, as something has failed: inode, file
-    /// block; since which event.
-    pub behind: BTreeMap<(u32, u32), (Content, usize)>,
     /// What was written to blocks that became unwritten: what is written there next may be found by a recovery that
     /// does not know of that, as if it were written over the old data.
     former: BTreeMap<(u32, u32), Content>,
@@ -61,7 +58,6 @@ impl World {
             model,
             unmapped: BTreeMap::new(),
             dirty: BTreeSet::new(),
-            behind: BTreeMap::new(),
             former: BTreeMap::new(),
             block_size: mount.vol.layout.block_size().bytes().into(),
             writing: None,
@@ -112,8 +108,7 @@ impl World {
             false => drop(self.trace.submit(nr.get(), bytes.clone())),
         }
         let mapped = self.model.get(&ino).and_then(|inode| inode.blocks.get(&at));
-        let behind = || self.behind.get(&(ino, at)).map(|(content, _)| content);
-        let content = mapped.or_else(behind).unwrap_or_else(|| {
+        let content = mapped.unwrap_or_else(|| {
             let former = || self.former.remove(&(ino, at)).unwrap_or_default();
             self.unmapped.entry((ino, at)).or_insert_with(former)
         });
@@ -137,9 +132,7 @@ impl World {
         let now = self.trace.now();
         self.trace.done(id);
         let mapped = self.model.get(&ino).and_then(|inode| inode.blocks.get(&at));
-        let behind = || self.behind.get(&(ino, at)).map(|(content, _)| content);
-        let content = mapped.or_else(behind);
-        let content = content.or_else(|| self.unmapped.get(&(ino, at)));
+        let content = mapped.or_else(|| self.unmapped.get(&(ino, at)));
         let mut versions = content.expect("it was submitted").borrow_mut();
         let version = versions.iter_mut().find(|version| version.submitted == id);
         let version = version.expect("it was submitted");
@@ -207,13 +200,6 @@ impl World {
         }
         match shown.what {
             Shown::Data(from, to) => {
-                let first = (self.model[&ino].size / self.block_size) as u32;
-                let last = size.div_ceil(self.block_size) as u32;
-                let behind = self.behind.range((ino, first)..(ino, last));
-                let behind: Vec<u32> = behind.map(|((_, at), _)| *at).collect();
-                for at in behind {
-                    self.show_behind(ino, at);
-                }
                 for at in from.get()..to.get() {
                     if let Some(content) = self.unmapped.remove(&(ino, at)) {
                         self.inode(ino).blocks.insert(at, content);
@@ -227,7 +213,6 @@ impl World {
             Shown::Cut => self.cut(ino, size),
             Shown::Unwritten(from, to) | Shown::Hole(from, to) => {
                 for at in from.get()..to.get() {
-                    self.behind.remove(&(ino, at));
                     match (shown.what, self.model[&ino].blocks.get(&at)) {
                         (Shown::Unwritten(..), Some(content)) => {
                             self.former.insert((ino, at), content.clone());
@@ -293,8 +278,7 @@ impl World {
         let first = (inode.size / self.block_size) as u32;
         let last = size.div_ceil(self.block_size) as u32;
         let is_there = |at: u32| {
-            let behind = || self.behind.get(&(ino, at)).map(|(content, _)| content);
-            let content = inode.blocks.get(&at).or_else(behind);
+            let content = inode.blocks.get(&at);
             let done = |content: &Content| content.borrow().iter().all(|v| v.done.is_some());
             let place = (ino, at);
             !self.dirty.contains(&place)
@@ -315,7 +299,7 @@ impl World {
         let now = self.trace.now();
         let inode = self.inode(ino);
         inode.size = end;
-        let blocks = inode.blocks.split_off(&behind);
+        inode.blocks.split_off(&behind);
         inode.unwritten.split_off(&behind);
         inode.ends.split_off(&behind);
         self.former.retain(|(is, at), _| *is != ino || *at < behind);
@@ -323,37 +307,12 @@ impl World {
         if rest != 0 {
             inode.ends.entry(at).or_default().push((rest as usize, now));
         }
-        let blocks = blocks.into_iter();
-        self.behind
-            .extend(blocks.map(|(at, content)| ((ino, at), (content, now))));
-    }
-
-    /// A block that was behind the end of a file is not any more, if something was written to it there.
-    fn show_behind(&mut self, ino: u32, at: u32) {
-        let (content, since) = &self.behind[&(ino, at)];
-        let is_new = |version: &Version| version.submitted >= *since && version.done.is_some();
-        if !content.borrow().iter().any(is_new) {
-            return;
-        }
-        let end = (0, *since);
-        let content = content.clone();
-        self.behind.remove(&(ino, at));
-        let inode = self.inode(ino);
-        inode.blocks.insert(at, content);
-        inode.ends.entry(at).or_default().push(end);
     }
 
     /// An inode is there no more.
     pub fn forget(&mut self, ino: u32) {
         self.model.remove(&ino);
         self.former.retain(|(is, _), _| *is != ino);
-        self.forget_behind(ino, |_| false);
-    }
-
-    /// A file has no blocks behind its end any more, but for those that `is_there` says.
-    pub fn forget_behind(&mut self, ino: u32, is_there: impl Fn(u32) -> bool) {
-        self.behind
-            .retain(|(of, at), _| *of != ino || is_there(*at));
     }
 
     /// Takes transaction `tid`, which the store has closed, to the journal.

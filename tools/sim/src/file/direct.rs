@@ -55,7 +55,7 @@ impl Sim {
         });
         let mut exclusive = false;
         loop {
-            self.prepare(node, pos, !exclusive, exclusive);
+            self.prepare(node, pos..end, !exclusive, exclusive);
             let size = node.size();
             let way = direct_way(&**node, (pos, end), size, PAGE);
             if !exclusive && way == DirectWay::Alone {

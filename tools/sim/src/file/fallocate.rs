@@ -52,7 +52,7 @@ impl Sim {
             What::Collapse => fallocate::collapse(&**node, pages, range, PAGE),
             What::Insert => fallocate::insert(&**node, pages, (pos, len), PAGE),
         };
-        self.caught_up(node);
+        self.world.catch_up(&self.mount);
         done?;
         let (at, count) = (self.split(pos).0, i64::from(self.blocks_for(len)));
         match what {

@@ -11,7 +11,6 @@ use iomapfs_core::change::{self, Live};
 use iomapfs_core::disk::LogicalBlock;
 use iomapfs_core::map::State;
 use kernel::error::{code::*, Result};
-use std::collections::BTreeSet;
 use std::ops::Range;
 
 impl Sim {
@@ -28,9 +27,9 @@ impl Sim {
         self.world.catch_up(&self.mount);
     }
 
-    /// What any write at `pos` does first: `shared` is whether others may write too, `alone` whether nothing may be in
-    /// flight.
-    pub(super) fn prepare(&mut self, node: &Shared, pos: u64, shared: bool, alone: bool) {
+    /// What any write of bytes `write` does first: `shared` is whether others may write too, `alone` whether nothing
+    /// may be in flight.
+    pub(super) fn prepare(&mut self, node: &Shared, write: Range<u64>, shared: bool, alone: bool) {
         let mut state = Preparing {
             shared,
             alone,
@@ -39,7 +38,7 @@ impl Sim {
         };
         loop {
             let look = |at: LogicalBlock, len| Ok(self.lookup(node, at.get(), len));
-            let step = next_step(&**node, (node.size(), pos), state, PAGE, look);
+            let step = next_step(&**node, node.size(), write.clone(), state, PAGE, look);
             match step.expect("the map can be read") {
                 Step::Exclude => state.exclusive = true,
                 Step::Drain => {
@@ -49,7 +48,7 @@ impl Sim {
                 Step::Zero(gap) => {
                     let zeroed = resize::zero_gap(&**node, &mut Pages::new(self, node), gap);
                     zeroed.expect("the journal is alive");
-                    self.caught_up(node);
+                    self.world.catch_up(&self.mount);
                     break;
                 }
                 Step::Write => break,
@@ -69,7 +68,7 @@ impl Sim {
         self.drain(node);
         let done = resize::set_size(&**node, &mut Pages::new(self, node), new);
         done.expect("the journal is alive");
-        self.caught_up(node);
+        self.world.catch_up(&self.mount);
         self.set_time(node);
     }
 
@@ -80,35 +79,20 @@ impl Sim {
         pages.fails = true;
         let done = resize::set_size(&**node, &mut pages, new);
         self.mount.vol.store.fail_to_extend(false);
-        self.caught_up(node);
+        self.world.catch_up(&self.mount);
         let Err(error) = done else {
             return self.set_time(node);
         };
         assert_eq!(error, ENOMEM, "a truncate has failed");
-        let mut there = BTreeSet::new();
+        // A recovery would cut off blocks behind the end that are unwritten, or not: it is an orphan until then.
         let mut at = LogicalBlock::new(self.blocks_for(new));
         while at < LogicalBlock::LIMIT {
             let len = LogicalBlock::LIMIT.saturating_distance_from(at);
             let found = self.lookup(node, at.get(), len);
-            match found.state {
-                State::Written => there.extend(at.get()..found.end().get()),
-                // A recovery would cut those off, or not: it is an orphan until then.
-                State::Unwritten => return self.set_size(node, new),
-                _ => {}
+            if found.state == State::Unwritten {
+                return self.set_size(node, new);
             }
             at = found.end();
-        }
-        self.world
-            .forget_behind(node.ino().get(), |at| there.contains(&at));
-    }
-
-    /// Takes over what the core has done to a file.
-    pub(super) fn caught_up(&mut self, node: &Shared) {
-        self.world.catch_up(&self.mount);
-        if node.has_clean_end() {
-            // What was written to since then is before the end, and still to be shown.
-            let end = self.blocks_for(node.size());
-            self.world.forget_behind(node.ino().get(), |at| at < end);
         }
     }
 }
@@ -131,7 +115,7 @@ impl<'a> Pages<'a> {
 impl PageCache for Pages<'_> {
     fn zero(&mut self, range: Range<u64>) -> Result<bool> {
         let Self { sim, node, .. } = self;
-        sim.caught_up(node);
+        sim.world.catch_up(&sim.mount);
         let zeroed = sim.zero_range(node, range.start, range.end);
         sim.zero_shadow(node.ino().get(), range);
         Ok(zeroed)
@@ -140,7 +124,7 @@ impl PageCache for Pages<'_> {
     fn write_back(&mut self, range: Range<u64>) -> Result {
         let Self { sim, node, .. } = self;
         sim.mount.vol.store.fail_to_extend(false);
-        sim.caught_up(node);
+        sim.world.catch_up(&sim.mount);
         let (from, to) = (sim.split(range.start).0, sim.blocks_for(range.end));
         sim.write_and_wait(node, from, to);
         Ok(())
@@ -163,7 +147,7 @@ impl PageCache for Pages<'_> {
 
     fn drop_range(&mut self, range: Range<u64>) {
         let Self { sim, node, .. } = self;
-        sim.caught_up(node);
+        sim.world.catch_up(&sim.mount);
         let (from, to) = (sim.split(range.start).0, sim.blocks_for(range.end));
         sim.drop_pages(node.ino().get(), from, to);
         sim.zero_shadow(node.ino().get(), range);
