@@ -176,14 +176,14 @@ fn and_grow<S: Store, L: Live<S>, P: PageCache + ?Sized>(
     change: impl FnOnce(&mut P, &Range<u64>) -> Result,
 ) -> Result {
     let size = live.size();
-    let grows = !keep_size && range.end > size;
-    if grows {
-        resize::clean_end(live, pages, size)?;
+    if range.end <= size {
+        return change(pages, &range);
     }
+    resize::clean_end(live, pages, size)?;
     change(pages, &range)?;
-    match grows {
-        true => resize::set_size(live, pages, range.end),
-        false => Ok(()),
+    match keep_size {
+        true => Ok(()),
+        false => resize::set_size(live, pages, range.end),
     }
 }
 

@@ -26,10 +26,9 @@ pub fn link<S: Store, L: Live<S>>(node: &L, dir: &L, name: &[u8]) -> Result {
     // Whatever it came to, the directory may have changed.
     write_now(dir, &mut tx, InodePart::Data)?;
     inserted?;
-    let was_orphan = node.links() == 0;
-    node.set_links(node.links().saturating_add(1));
     // What a truncate that failed has left behind the end has to be cut off by a recovery still.
-    let ends = was_orphan && resize::is_whole(node);
+    let ends = node.links() == 0 && resize::is_whole(node);
+    node.set_links(node.links().saturating_add(1));
     let unmarked = match ends && !node.volume().store.breaks(Rule::OrphanEnds) {
         true => unmark_orphan(node, &mut tx),
         false => Ok(()),

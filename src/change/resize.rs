@@ -181,8 +181,10 @@ pub fn writes_first(disk_size: u64, old: u64, new: u64, zeroed: bool) -> bool {
     new > disk_size && (zeroed || old != disk_size)
 }
 
-/// Whether no block that begins behind byte `size`, the end of the file, has data. This is looked up once, with
-/// `lookup` as [`FileMap::lookup`](crate::map::FileMap::lookup) does it, and again after something has failed.
+/// Whether no block that begins behind byte `size`, the end of the file, has data, and no truncate is to be ended by a
+/// recovery. Of an inode without links unwritten blocks count too: nobody knows who has left them. This is looked up
+/// once, with `lookup` as [`FileMap::lookup`](crate::map::FileMap::lookup) does it, and again after something has
+/// failed.
 ///
 /// # Errors
 ///
@@ -190,15 +192,30 @@ pub fn writes_first(disk_size: u64, old: u64, new: u64, zeroed: bool) -> bool {
 pub fn has_clean_end<S: Store, L: Live<S>>(
     live: &L,
     size: u64,
-    mut lookup: impl FnMut(LogicalBlock, u32) -> Result<Mapping>,
+    lookup: impl FnMut(LogicalBlock, u32) -> Result<Mapping>,
 ) -> Result<bool> {
     if live.has_clean_end() || live.volume().store.breaks(Rule::CleanEnd) {
         return Ok(true);
     }
+    find_clean_end(live, size, lookup)
+}
+
+/// [`has_clean_end`], which is looked up.
+#[cold]
+fn find_clean_end<S: Store, L: Live<S>>(
+    live: &L,
+    size: u64,
+    mut lookup: impl FnMut(LogicalBlock, u32) -> Result<Mapping>,
+) -> Result<bool> {
+    // A recovery would cut off all that it gets behind its end from now on, too.
+    let orphan = live.orphans().contains(live.ino());
+    if orphan && live.links() > 0 {
+        return Ok(false);
+    }
     let mut at = LogicalBlock::first_behind(live.volume().layout.block_size(), size);
     while at < LogicalBlock::LIMIT {
         let found = lookup(at, LogicalBlock::LIMIT.saturating_distance_from(at))?;
-        if found.state == State::Written {
+        if found.state == State::Written || orphan && found.state == State::Unwritten {
             return Ok(false);
         }
         at = at.saturating_add(found.len.max(1));
@@ -207,7 +224,8 @@ pub fn has_clean_end<S: Store, L: Live<S>>(
     Ok(true)
 }
 
-/// Whether the inode has nothing that would have to be cut off, as far as that can be found out.
+/// Whether the inode, which has no links, has nothing that would have to be cut off if it had one, as far as that can
+/// be found out.
 pub(super) fn is_whole<S: Store, L: Live<S>>(live: &L) -> bool {
     let look = |at, len| look(live, at, len);
     live.file_type() != FileType::Regular || has_clean_end(live, live.size(), look).unwrap_or(false)

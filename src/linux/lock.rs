@@ -160,7 +160,7 @@ impl<'a, T: FileSystem> Held<'a, T> {
     }
 
     /// Whose lock it is.
-    pub(super) fn inode(&self) -> &'a INode<T> {
+    pub(crate) fn inode(&self) -> &'a INode<T> {
         match self {
             Self::Shared(lock) => lock.0,
             Self::Exclusive(lock) => lock.0,

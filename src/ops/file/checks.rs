@@ -47,39 +47,70 @@ pub(crate) fn prepare<'a>(
     from: &mut IterSource<'_>,
     need: Need,
 ) -> Result<(Held<'a, Fs>, usize)> {
+    let mut lock = held(iocb.inode(), need != Need::Shared, !iocb.is_nowait())?;
+    let (mut count, step) = check(iocb, from, &lock, need, false)?;
+    if step != Step::Write {
+        (lock, count) = follow(iocb, from, need, lock, (count, step))?;
+    }
+    if count != 0 {
+        iocb.modified(&lock)?;
+    }
+    Ok((lock, count))
+}
+
+/// Checks a write. Returns how many bytes may be written, and what comes next.
+#[inline(always)]
+fn check(
+    iocb: &mut Kiocb<'_, Fs>,
+    from: &mut IterSource<'_>,
+    lock: &Held<'_, Fs>,
+    need: Need,
+    drained: bool,
+) -> Result<(usize, Step)> {
+    let node = lock.inode();
+    // It may have become so since the file was opened.
+    if node.is_immutable() {
+        return Err(EPERM);
+    }
+    from.uncut();
+    let count = iocb.write_checks(from, lock)?;
+    if count == 0 {
+        return Ok((0, Step::Write));
+    }
+    let state = Preparing {
+        shared: need == Need::Shared,
+        alone: need == Need::Alone,
+        exclusive: lock.is_exclusive(),
+        drained,
+    };
+    if !state.exclusive && !node.is_nosec() {
+        return Ok((count, Step::Exclude));
+    }
+    let pos = iocb.pos() as u64;
+    let write = pos..pos.saturating_add(count as u64);
+    let look = |start, len| lookup(node, Blocks { start, len }, !iocb.is_nowait());
+    let step = next_step(node, node.size(), write, state, PAGE_SIZE as u64, look)?;
+    Ok((count, step))
+}
+
+/// Does what comes next, and what comes then, up to the write. Returns as [`prepare`].
+#[cold]
+fn follow<'a>(
+    iocb: &mut Kiocb<'a, Fs>,
+    from: &mut IterSource<'_>,
+    need: Need,
+    mut lock: Held<'a, Fs>,
+    (mut count, mut step): (usize, Step),
+) -> Result<(Held<'a, Fs>, usize)> {
     let node = iocb.inode();
     let wait = !iocb.is_nowait();
-    let mut lock = held(node, need != Need::Shared, wait)?;
     let mut drained = false;
     loop {
-        // It may have become so since the file was opened.
-        if node.is_immutable() {
-            return Err(EPERM);
-        }
-        from.uncut();
-        let count = iocb.write_checks(from, &lock)?;
-        if count == 0 {
-            return Ok((lock, 0));
-        }
-        let (pos, size) = (iocb.pos() as u64, node.size());
-        let state = Preparing {
-            shared: need == Need::Shared,
-            alone: need == Need::Alone,
-            exclusive: lock.is_exclusive(),
-            drained,
-        };
-        let look = |start, len| lookup(node, Blocks { start, len }, wait);
-        let write = pos..pos.saturating_add(count as u64);
-        let mut step = next_step(node, size, write, state, PAGE_SIZE as u64, look)?;
-        if !state.exclusive && !node.is_nosec() {
-            step = Step::Exclude;
-        }
         match step {
-            Step::Write => {}
+            Step::Write => return Ok((lock, count)),
             Step::Exclude => {
                 drop(lock);
                 lock = held(node, true, wait)?;
-                continue;
             }
             Step::Drain => {
                 // With the lock no new direct write starts, but one in flight may yet move the end.
@@ -90,7 +121,6 @@ pub(crate) fn prepare<'a>(
                     node.dio_wait();
                 }
                 drained = true;
-                continue;
             }
             Step::Zero(gap) => {
                 if !wait {
@@ -104,9 +134,9 @@ pub(crate) fn prepare<'a>(
                     ));
                 };
                 zero_gap(node, &mut Pages::of(exclusive.borrow()), gap)?;
+                return Ok((lock, count));
             }
         }
-        iocb.modified(&lock)?;
-        return Ok((lock, count));
+        (count, step) = check(iocb, from, &lock, need, drained)?;
     }
 }

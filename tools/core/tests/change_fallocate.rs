@@ -5,7 +5,7 @@
 use iomapfs_core::change::create::{create, What};
 use iomapfs_core::change::fallocate::{allocate, collapse, insert, punch, zero};
 use iomapfs_core::change::publish::{publish, WrittenData};
-use iomapfs_core::change::resize::PageCache;
+use iomapfs_core::change::resize::{set_size, PageCache};
 use iomapfs_core::change::Live;
 use iomapfs_core::disk::{Ino, LogicalBlock, PhysBlock};
 use iomapfs_core::host::{new_attrs, HostStore, Image, Mkfs, Mounted, NewNode, Node, Pages};
@@ -104,6 +104,36 @@ fn space_is_promised_first() {
     let tid = mounted.vol.store.commit().unwrap();
     mounted.vol.space.committed(tid, |_| ());
     assert_eq!(free(), before);
+}
+
+/// Blocks behind the end that a recovery would take back, as a truncate before has failed halfway and the inode is an
+/// orphan since then.
+#[test]
+fn after_a_truncate_that_failed() {
+    for data in [false, true] {
+        let image = Mkfs::new(20 << 20, 1024).make();
+        let mounted = mount(&image);
+        let node = file(&mounted, b"file");
+        for at in (0..400).step_by(2) {
+            let range = at * BLOCK..(at + 1) * BLOCK;
+            match data {
+                true => write(&node, at as u32..at as u32 + 1),
+                false => {
+                    with_pages(&node, |pages| allocate(&*node, pages, range, false)).unwrap();
+                }
+            }
+        }
+        mounted.vol.store.fail_to_extend(true);
+        let done = with_pages(&node, |pages| set_size(&*node, pages, BLOCK));
+        assert_eq!(done, Err(ENOMEM));
+        mounted.vol.store.fail_to_extend(false);
+        assert!(mounted.orphans.contains(node.ino()) && runs(&node).len() > 1);
+        let range = 500 * BLOCK..510 * BLOCK;
+        with_pages(&node, |pages| allocate(&*node, pages, range, true)).unwrap();
+        assert!(!mounted.orphans.contains(node.ino()));
+        let places: Vec<_> = runs(&node).iter().map(|run| (run.0, run.1)).collect();
+        assert_eq!(places, [(0, 1), (500, 10)]);
+    }
 }
 
 /// A collapse that is begun although the journal cannot hold it; blocks that are not where they should be afterwards.

@@ -129,8 +129,11 @@ impl Sim {
         let done = done.inspect_err(|error| self.no_space(*error, 0, false));
         if done.is_ok() {
             self.world.inode(dir).names.insert(name.to_vec(), ino);
-            self.world.inode(ino).links += 1;
-            assert_eq!(node.links(), self.world.inode(ino).links);
+            let inode = self.world.inode(ino);
+            // Who does not know what is behind its end leaves that to a recovery.
+            inode.may_be_cut |= inode.links == 0 && self.mount.orphans.contains(node.ino());
+            inode.links += 1;
+            assert_eq!(node.links(), inode.links);
         }
     }
 

@@ -10,6 +10,7 @@ use crate::model::{describe, oldest_possible, History, Inode, Kind, Version};
 use crate::mount::Mount;
 use iomapfs_core::disk::features::incompat;
 use iomapfs_core::host::{Device, HostStore};
+use std::collections::BTreeSet;
 
 /// Where in a run the power was cut.
 #[derive(Clone, Copy, Debug)]
@@ -155,9 +156,11 @@ fn compare(
                 false => u32::MAX,
             };
             if !inode.unwritten.range(..end).eq(&found.unwritten) {
+                let found: BTreeSet<u32> = found.unwritten.iter().copied().collect();
+                let extra = found.difference(&inode.unwritten).next();
+                let missing = inode.unwritten.range(..end).find(|at| !found.contains(at));
                 return fail(&format!(
-                    "blocks {:?} are unwritten, should be {:?} up to {end}",
-                    found.unwritten, inode.unwritten
+                    "unwritten blocks: {extra:?} is one more, {missing:?} is missing"
                 ));
             }
             if inode.size != found.size {

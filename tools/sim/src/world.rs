@@ -299,6 +299,7 @@ impl World {
         let now = self.trace.now();
         let inode = self.inode(ino);
         inode.size = end;
+        inode.may_be_cut = false;
         inode.blocks.split_off(&behind);
         inode.unwritten.split_off(&behind);
         inode.ends.split_off(&behind);
