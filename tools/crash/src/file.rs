@@ -4,12 +4,14 @@
 //!
 //! Each sector is as it was after one of the operations, not before what was promised for it. A truncate is in the
 //! journal: with it come all that were done before; what was allocated behind it shows that it has happened. A size
-//! is promised with the bytes that it is needed for. What a mapping stores may be half there.
+//! is promised with the bytes that it is needed for. What a mapping stores may be half there. What `fallocate` moves
+//! has moved as a whole or not at all.
 
 use crate::content;
-use crate::history::{Seq, STRIPE};
+use crate::history::{Fallocate, Seq, STRIPE};
 use anyhow::{bail, ensure, Result};
 use std::collections::VecDeque;
+use std::ops::Range;
 
 const SECTOR: usize = 512;
 /// No block is larger: what is behind the block of a file's end is allocated anew after a truncate.
@@ -17,8 +19,58 @@ const BLOCK: u64 = 4096;
 
 #[derive(Clone, Copy, Debug)]
 pub enum Change {
-    Write { offset: u64, len: u64, mapped: bool },
-    Truncate { size: u64 },
+    Write {
+        offset: u64,
+        len: u64,
+        mapped: bool,
+    },
+    Truncate {
+        size: u64,
+    },
+    Fallocate {
+        how: Fallocate,
+        offset: u64,
+        len: u64,
+    },
+}
+
+impl Change {
+    /// Do bytes of the file move?
+    fn moves(self) -> bool {
+        let how = match self {
+            Change::Fallocate { how, .. } => Some(how),
+            _ => None,
+        };
+        matches!(how, Some(Fallocate::Collapse | Fallocate::Insert))
+    }
+
+    /// The size that a file of `now` bytes has then.
+    fn size(self, now: u64) -> u64 {
+        match self {
+            Change::Write { offset, len, .. } => now.max(offset + len),
+            Change::Truncate { size } => size,
+            Change::Fallocate { how, offset, len } => match how {
+                Fallocate::Allocate { keep_size: false } | Fallocate::Zero { keep_size: false } => {
+                    now.max(offset + len)
+                }
+                Fallocate::Collapse => now - len,
+                Fallocate::Insert => now + len,
+                _ => now,
+            },
+        }
+    }
+
+    /// The bytes that it makes zero, of a file of `now` bytes.
+    fn zeroed(self, now: u64) -> Range<u64> {
+        match self {
+            Change::Fallocate {
+                how: Fallocate::Punch | Fallocate::Zero { .. },
+                offset,
+                len,
+            } => offset.min(now)..(offset + len).min(now),
+            _ => 0..0,
+        }
+    }
 }
 
 /// A file as promised, and what was done since.
@@ -99,6 +151,9 @@ impl FileModel {
 
     /// Is a file with these bytes possible?
     pub fn check(&self, found: &[u8]) -> Result<()> {
+        if self.pending.iter().any(|(_, change)| change.moves()) {
+            return self.check_moved(found);
+        }
         self.check_size(found.len() as u64)?;
         let seen = self.walk(found, self.cut);
         // What lies in blocks that a cut had taken away, and was written later, shows that the cut is durable.
@@ -128,6 +183,32 @@ impl FileModel {
         Ok(())
     }
 
+    /// As [`FileModel::check`], where bytes have moved: the file was synced before and after that.
+    fn check_moved(&self, found: &[u8]) -> Result<()> {
+        ensure!(
+            self.pending.len() == 1,
+            "bytes moved while something was not synced"
+        );
+        let mut after = self.base.clone();
+        for (seq, change) in &self.pending {
+            apply(&mut after, self.number, *seq, *change);
+        }
+        let differs = |from: &[u8]| {
+            let at = found.iter().zip(from).position(|(a, b)| a != b);
+            format!("{} bytes, another one at {at:?}", from.len())
+        };
+        ensure!(
+            found == self.base || found == after,
+            "file {:#x}: {} bytes, neither as before {:?} ({}) nor as after it ({})",
+            self.number,
+            found.len(),
+            self.pending,
+            differs(&self.base),
+            differs(&after),
+        );
+        Ok(())
+    }
+
     fn check_size(&self, size: u64) -> Result<()> {
         let (mut low, mut high) = (self.base.len() as u64, self.base.len() as u64);
         let mut known = size == low;
@@ -149,6 +230,13 @@ impl FileModel {
                 }
                 Change::Truncate { size } => {
                     (low, high, length) = (low.min(size), high.max(size), size)
+                }
+                Change::Fallocate { .. } => {
+                    let size = change.size(length);
+                    if size > length && *seq <= self.cut {
+                        (low, high) = (size, size);
+                    }
+                    (high, length) = (high.max(size), size);
                 }
             }
             known |= size == length;
@@ -200,15 +288,26 @@ impl FileModel {
         }
         let mut now = self.base.clone();
         for (seq, change) in &self.pending {
+            let zeroed = change.zeroed(now.len() as u64);
             let touched = match *change {
-                Change::Write { offset, len, .. } => {
-                    offset as usize / SECTOR..((offset + len) as usize).div_ceil(SECTOR)
-                }
+                Change::Write { offset, len, .. } => sectors(offset..offset + len),
                 Change::Truncate { size } => size as usize / SECTOR..now.len().div_ceil(SECTOR),
+                Change::Fallocate { .. } => sectors(zeroed.clone()),
             };
+            // Whole blocks become holes in the journal, as those that are cut off do; parts of others are written.
+            let end = match zeroed.end < now.len() as u64 {
+                true => zeroed.end / self.block * self.block,
+                false => zeroed.end,
+            };
+            let gone = zeroed.start.div_ceil(self.block) * self.block..end;
             apply(&mut now, self.number, *seq, *change);
-            let is_cut = matches!(change, Change::Truncate { .. }) && *seq <= cut;
-            f(*seq, touched, &now, &|i| is_cut || *seq <= self.promised(i));
+            let is_cut = |i: usize| {
+                let at = (i * SECTOR) as u64;
+                *seq <= cut && (matches!(change, Change::Truncate { .. }) || gone.contains(&at))
+            };
+            f(*seq, touched, &now, &|i| {
+                is_cut(i) || *seq <= self.promised(i)
+            });
         }
     }
 
@@ -251,7 +350,7 @@ impl FileModel {
                     && (offset as usize) < (index + 1) * SECTOR
                     && (offset + len) as usize > index * SECTOR
             }
-            Change::Truncate { .. } => false,
+            Change::Truncate { .. } | Change::Fallocate { .. } => false,
         });
         if !mapped {
             return false;
@@ -294,16 +393,31 @@ impl FileModel {
     }
 }
 
+/// The sectors that bytes `range` touch.
+fn sectors(range: Range<u64>) -> Range<usize> {
+    range.start as usize / SECTOR..(range.end as usize).div_ceil(SECTOR)
+}
+
 fn apply(bytes: &mut Vec<u8>, number: u32, seq: Seq, change: Change) {
+    let now = bytes.len() as u64;
+    let (size, zeroed) = (change.size(now) as usize, change.zeroed(now));
     match change {
         Change::Write { offset, len, .. } => {
             let (from, end) = (offset as usize, (offset + len) as usize);
-            if bytes.len() < end {
-                bytes.resize(end, 0);
-            }
+            bytes.resize(size, 0);
             bytes[from..end].copy_from_slice(&content::bytes(number, seq, offset, len as usize));
         }
-        Change::Truncate { size } => bytes.resize(size as usize, 0),
+        Change::Fallocate { how, offset, len } if change.moves() => {
+            let (at, end) = (offset as usize, (offset + len) as usize);
+            match how {
+                Fallocate::Collapse => drop(bytes.drain(at..end)),
+                _ => drop(bytes.splice(at..at, vec![0; len as usize])),
+            }
+        }
+        Change::Truncate { .. } | Change::Fallocate { .. } => {
+            bytes[zeroed.start as usize..zeroed.end as usize].fill(0);
+            bytes.resize(size, 0);
+        }
     }
 }
 
@@ -475,5 +589,87 @@ mod tests {
         found[4096] = 0;
         assert!(m.check(&found).is_err());
         assert!(m.check(&found[..4096]).is_err());
+    }
+
+    fn fallocate(how: Fallocate, offset: u64, len: u64) -> Change {
+        Change::Fallocate { how, offset, len }
+    }
+
+    #[test]
+    fn a_hole_is_there_or_not() {
+        for how in [Fallocate::Punch, Fallocate::Zero { keep_size: true }] {
+            let ops = [
+                (1, write(0, 8192)),
+                (2, fallocate(how, 100, 4096)),
+                (3, write(6144, 512)),
+            ];
+            let mut m = model(&ops);
+            m.settle(1);
+            for good in [&ops[..1], &ops[..2], &ops] {
+                m.check(&after(good)).unwrap();
+            }
+            let mut bad = after(&ops);
+            bad[2048] = 7;
+            assert!(m.check(&bad).is_err());
+            // It is durable with what came later: whole blocks, but not the edges.
+            m.settle_range(3, 6144, 512);
+            m.check(&after(&ops)).unwrap();
+            let old = after(&ops[..1]);
+            let mut edges = after(&ops);
+            edges[..1024].copy_from_slice(&old[..1024]);
+            m.check(&edges).unwrap();
+            edges[1024..1536].copy_from_slice(&old[1024..1536]);
+            assert!(m.check(&edges).is_err());
+        }
+    }
+
+    #[test]
+    fn what_grows_without_data() {
+        for keep_size in [false, true] {
+            for how in [
+                Fallocate::Allocate { keep_size },
+                Fallocate::Zero { keep_size },
+            ] {
+                let ops = [(1, write(0, 4096)), (2, fallocate(how, 8000, 4000))];
+                let mut m = model(&ops);
+                m.settle(1);
+                m.check(&after(&ops[..1])).unwrap();
+                assert!(m.check(&[0; 12000]).is_err());
+                let mut grown = after(&ops[..1]);
+                grown.resize(12000, 0);
+                assert_eq!(m.check(&grown).is_ok(), !keep_size);
+                m.settle(2);
+                assert_eq!(m.check(&grown).is_ok(), !keep_size);
+                assert_eq!(m.check(&after(&ops[..1])).is_ok(), keep_size);
+            }
+        }
+    }
+
+    #[test]
+    fn what_moves_does_so_at_once() {
+        for how in [Fallocate::Collapse, Fallocate::Insert] {
+            let ops = [(1, write(0, 8192)), (2, fallocate(how, 1024, 2048))];
+            let mut m = model(&ops);
+            m.settle(1);
+            let (old, new) = (after(&ops[..1]), after(&ops));
+            let size = if how == Fallocate::Collapse {
+                6144
+            } else {
+                10240
+            };
+            assert_eq!(new.len(), size);
+            assert_eq!(new[..1024], old[..1024]);
+            m.check(&old).unwrap();
+            m.check(&new).unwrap();
+            let mut bad = new.clone();
+            bad[5000] ^= 1;
+            assert!(m.check(&bad).is_err());
+            let mut bad = old.clone();
+            bad.resize(size, 0);
+            assert!(m.check(&bad).is_err());
+            m.settle(2);
+            assert!(m.check(&old).is_err());
+            m.check(&new).unwrap();
+        }
     }
 }

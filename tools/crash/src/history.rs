@@ -91,6 +91,21 @@ impl Attrs {
     }
 }
 
+/// What `fallocate` does to bytes of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fallocate {
+    /// Blocks; with `keep_size` the file does not grow.
+    Allocate { keep_size: bool },
+    /// Zeros, as [`Fallocate::Allocate`].
+    Zero { keep_size: bool },
+    /// A hole.
+    Punch,
+    /// They go, and what is behind them takes their place.
+    Collapse,
+    /// A hole before what is there.
+    Insert,
+}
+
 /// One thing that a thread did.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Op {
@@ -121,6 +136,13 @@ pub enum Op {
     },
     /// `ftruncate`.
     Truncate { node: NodeId, size: u64 },
+    /// `fallocate`. Where the file's bytes move, it was synced before.
+    Fallocate {
+        node: NodeId,
+        how: Fallocate,
+        offset: u64,
+        len: u64,
+    },
 }
 
 /// What must be there from a mark on, until it is changed by an operation that comes later.
@@ -173,7 +195,9 @@ impl Op {
             Op::Make { at, .. } | Op::Link { at, .. } | Op::Remove { at } => vec![at],
             Op::Rename { from, to } => vec![from, to],
             Op::Swap { a, b } => vec![a, b],
-            Op::Set { .. } | Op::Write { .. } | Op::Truncate { .. } => Vec::new(),
+            Op::Set { .. } | Op::Write { .. } | Op::Truncate { .. } | Op::Fallocate { .. } => {
+                Vec::new()
+            }
         }
     }
 }

@@ -95,7 +95,7 @@ impl<'a> Model<'a> {
             state.fed += 1;
             // Writes, too: they change a time that was chosen.
             state.names.feed(state.fed, op);
-            let change = match op {
+            let (node, change) = match op {
                 Op::Make {
                     node,
                     kind: Kind::File,
@@ -120,13 +120,23 @@ impl<'a> Model<'a> {
                     },
                 ),
                 Op::Truncate { node, size } => (node, Change::Truncate { size: *size }),
+                Op::Fallocate {
+                    node,
+                    how,
+                    offset,
+                    len,
+                } => (
+                    node,
+                    Change::Fallocate {
+                        how: *how,
+                        offset: *offset,
+                        len: *len,
+                    },
+                ),
                 _ => continue,
             };
-            state
-                .files
-                .get_mut(change.0)
-                .context("a write to no file")?
-                .feed(state.fed, change.1);
+            let file = state.files.get_mut(node).context("a write to no file")?;
+            file.feed(state.fed, change);
         }
         Ok(())
     }

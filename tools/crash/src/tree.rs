@@ -100,7 +100,9 @@ impl Tree {
                     info.attrs = attrs.clone();
                 }
             }
-            Op::Write { node, .. } | Op::Truncate { node, .. } => return self.written(*node),
+            Op::Write { node, .. } | Op::Truncate { node, .. } | Op::Fallocate { node, .. } => {
+                return self.written(*node)
+            }
         }
         true
     }

@@ -56,6 +56,7 @@ pub struct Profile {
     pub name: &'static str,
     make: u32,
     write: u32,
+    /// And `fallocate`.
     truncate: u32,
     names: u32,
     sync: u32,
@@ -85,10 +86,10 @@ const fn profile(name: &'static str, weights: [u32; 6], how: [u8; 3]) -> Profile
 }
 
 pub const PROFILES: [Profile; 5] = [
-    profile("mixed", [8, 20, 5, 14, 12, 8], [6, 2, 4]),
-    profile("append", [3, 30, 2, 2, 25, 4], [4, 1, 6]),
+    profile("mixed", [8, 20, 10, 14, 12, 8], [6, 2, 4]),
+    profile("append", [3, 30, 4, 2, 25, 4], [4, 1, 6]),
     profile("names", [20, 8, 3, 40, 12, 1], [5, 1, 3]),
-    profile("direct", [5, 30, 5, 5, 6, 10], [14, 0, 6]),
+    profile("direct", [5, 30, 10, 5, 6, 10], [14, 0, 6]),
     profile("shared", [1, 4, 1, 2, 8, 40], [8, 2, 4]),
 ];
 
@@ -187,7 +188,10 @@ impl<'a> Worker<'a> {
         } else if is(p.write) {
             self.write_own()
         } else if is(p.truncate) {
-            self.truncate()
+            match self.rng.bool() {
+                true => self.truncate(),
+                false => self.fallocate(),
+            }
         } else if is(p.names) {
             match self.rng.u8(..12) {
                 9.. => self.set_attributes(),

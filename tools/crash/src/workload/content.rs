@@ -4,10 +4,13 @@
 
 use super::Worker;
 use crate::content;
-use crate::history::{striped, NodeId, Op, Promise, Seq, STRIPE};
+use crate::history::{striped, Fallocate, NodeId, Op, Promise, Seq, STRIPE};
 use crate::model::{own_name, STRIPED};
 use anyhow::{Context, Result};
-use rustix::fs::{futimens, syncfs, OFlags, Timespec, Timestamps, UTIME_NOW};
+use rustix::fs::{
+    fallocate, futimens, syncfs, FallocateFlags, OFlags, Timespec, Timestamps, UTIME_NOW,
+};
+use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
@@ -39,6 +42,20 @@ fn write(path: &Path, flags: OFlags, bytes: &[u8], offset: u64) -> Result<()> {
         file.write_all_at(bytes, offset)?;
     }
     Ok(())
+}
+
+fn flags(how: Fallocate) -> FallocateFlags {
+    let size = |keep| match keep {
+        true => FallocateFlags::KEEP_SIZE,
+        false => FallocateFlags::empty(),
+    };
+    match how {
+        Fallocate::Allocate { keep_size } => size(keep_size),
+        Fallocate::Zero { keep_size } => FallocateFlags::ZERO_RANGE | size(keep_size),
+        Fallocate::Punch => FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
+        Fallocate::Collapse => FallocateFlags::COLLAPSE_RANGE,
+        Fallocate::Insert => FallocateFlags::INSERT_RANGE,
+    }
 }
 
 impl Worker<'_> {
@@ -144,6 +161,87 @@ impl Worker<'_> {
         Ok(())
     }
 
+    pub(super) fn fallocate(&mut self) -> Result<()> {
+        let Some((path, node)) = self.any_file() else {
+            return self.make();
+        };
+        let (size, block) = (self.live[&node].size, self.shared.block);
+        let keep_size = self.rng.bool();
+        let how = match self.rng.u8(..8) {
+            0 => Fallocate::Allocate { keep_size },
+            1 | 2 => Fallocate::Zero { keep_size },
+            3 | 4 => Fallocate::Punch,
+            5 | 6 => Fallocate::Collapse,
+            _ => Fallocate::Insert,
+        };
+        let (mut offset, mut len) = (self.rng.u64(..=size), self.rng.u64(1..50_000));
+        if matches!(how, Fallocate::Collapse | Fallocate::Insert) {
+            return self.shift(&path, node, how, offset / block * block);
+        }
+        if self.rng.bool() {
+            offset = offset / block * block;
+            len = len.div_ceil(block) * block;
+        }
+        let file = OpenOptions::new().write(true).open(path)?;
+        fallocate(&file, flags(how), offset, len)?;
+        let live = self.live.get_mut(&node).context("a file")?;
+        if how == (Fallocate::Allocate { keep_size: false })
+            || how == (Fallocate::Zero { keep_size: false })
+        {
+            live.size = live.size.max(offset + len);
+        }
+        // Parts of blocks are zeroed.
+        live.unflushed = true;
+        self.did(Op::Fallocate {
+            node,
+            how,
+            offset,
+            len,
+        });
+        Ok(())
+    }
+
+    /// Moves what is behind byte `offset`, between two syncs of the file.
+    fn shift(&mut self, path: &Path, node: NodeId, how: Fallocate, offset: u64) -> Result<()> {
+        let (size, block) = (self.live[&node].size, self.shared.block);
+        let most = match how {
+            Fallocate::Collapse => size.saturating_sub(offset + 1) / block,
+            _ if offset < size => 8,
+            _ => 0,
+        };
+        if most == 0 {
+            return Ok(());
+        }
+        let len = self.rng.u64(1..=most.min(40)) * block;
+        let file = OpenOptions::new().write(true).open(path)?;
+        self.sync_file(&file, node)?;
+        match fallocate(&file, flags(how), offset, len) {
+            // The journal cannot hold all that moves: nothing has.
+            Err(Errno::NOSPC) => return Ok(()),
+            done => done?,
+        }
+        self.live.get_mut(&node).context("a file")?.size = match how {
+            Fallocate::Collapse => size - len,
+            _ => size + len,
+        };
+        self.did(Op::Fallocate {
+            node,
+            how,
+            offset,
+            len,
+        });
+        self.sync_file(&file, node)
+    }
+
+    /// `fdatasync`, and what it promises: of the names only that there is the file.
+    fn sync_file(&mut self, file: &File, node: NodeId) -> Result<()> {
+        let seq = self.ops.len() as Seq;
+        file.sync_data()?;
+        self.live.get_mut(&node).context("a file")?.unflushed = false;
+        let names = self.made.get(&node).copied().unwrap_or(0);
+        self.promise(Promise::File { node, seq, names })
+    }
+
     pub(super) fn sync(&mut self) -> Result<()> {
         let seq = self.ops.len() as Seq;
         match self.rng.u8(..16) {
@@ -214,10 +312,7 @@ impl Worker<'_> {
             dir.sync_all()?;
             return self.sync_all();
         }
-        file.sync_data()?;
-        self.live.get_mut(&node).context("a file")?.unflushed = false;
-        let names = self.made.get(&node).copied().unwrap_or(0);
-        self.promise(Promise::File { node, seq, names })
+        self.sync_file(&file, node)
     }
 
     fn sync_all(&mut self) -> Result<()> {
