@@ -144,6 +144,8 @@ pub enum Rule {
     CommitOnSync,
     /// So does a directory.
     CommitOnDirSync,
+    /// Times that have changed in memory only are written where a file is synchronised.
+    TimesOnSync,
     /// The device writes out its cache where no commit that is waited for makes it do so.
     FlushOnSync,
     /// Data is taken for durable once it is on the device only if what leads to it has committed.

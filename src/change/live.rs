@@ -143,6 +143,12 @@ pub trait Live<S: Store> {
     /// Whether it is known that no block behind the end of the file has data; from now on it is, or it is not any more.
     fn note_clean_end(&self, clean: bool);
 
+    /// Whether times have changed in memory since the inode was written last ([`write_times`](super::write_times)).
+    fn has_new_times(&self) -> bool;
+
+    /// Times have changed in memory only; or they are about to be read, to be written: what changes from now on is new.
+    fn note_new_times(&self, new: bool);
+
     /// Transaction `tid` shows this of the file, and the size on disk is `size`. For those who watch.
     fn shown(&self, _tid: Tid, _what: Shown, _size: u64) {}
 

@@ -83,6 +83,7 @@ pub fn write<S: Store, L: Live<S>>(
 
 /// [`write`](fn@write), of an inode that was told of the transaction.
 fn write_noted<S: Store, L: Live<S>>(live: &L, inode: &Inode, tx: &mut S::Tx<'_>) -> Result {
+    live.note_new_times(false);
     live.set_sectors(inode.map.sectors());
     inode.write(live.volume(), tx, &live.attrs())
 }
@@ -101,6 +102,20 @@ pub fn write_now<S: Store, L: Live<S>>(live: &L, tx: &mut S::Tx<'_>, part: Inode
 pub fn write_attributes<S: Store, L: Live<S>>(live: &L) -> Result {
     let mut tx = live.volume().store.begin(reservation::ATTRIBUTES)?;
     write_now(live, &mut tx, InodePart::Attributes)
+}
+
+/// Writes times that have changed in memory only, if any have. Reads and writes change times without a transaction:
+/// they go with the next one of the inode, and are written by this when it is synchronised, or has waited for long. As
+/// [`write_attributes`].
+///
+/// # Errors
+///
+/// Those of [`write_attributes`].
+pub fn write_times<S: Store, L: Live<S>>(live: &L) -> Result {
+    match live.has_new_times() {
+        true => write_attributes(live),
+        false => Ok(()),
+    }
 }
 
 /// The last link is gone, or the file is cut off in several steps: recovery has to know, if it comes to that. `false`

@@ -10,7 +10,9 @@
 //! None. Whoever does what is said here has no handle and no map lock: a commit waits for the handles of others.
 
 use super::live::{InodePart, Live};
+use super::write_times;
 use crate::store::{tid_geq, Rule, Store, Tid};
+use kernel::error::Result;
 
 /// What makes a change durable, and all data that is on the device by now: one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,19 @@ pub fn plan<S: Store>(
         commit: tid,
         flush: flush && !store.breaks(Rule::FlushOnSync),
     }
+}
+
+/// Brings what belongs to `part` of an inode, and is in memory only, into a transaction. Data is not meant, which the
+/// caller has written back.
+///
+/// # Errors
+///
+/// Those of [`write_times`].
+pub fn write_rest<S: Store, L: Live<S>>(live: &L, part: InodePart) -> Result {
+    if part == InodePart::Data || live.volume().store.breaks(Rule::TimesOnSync) {
+        return Ok(());
+    }
+    write_times(live)
 }
 
 /// The transaction that has to have committed so that `part` of an inode is durable: its data can be found, or all of

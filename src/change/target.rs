@@ -29,7 +29,7 @@ pub const MOST_NOWAIT: u64 = 512 << 10;
 /// # Errors
 ///
 /// Those of [`FileMap::reserve`](crate::map::FileMap::reserve) and [`FileMap::choose`](crate::map::FileMap::choose);
-/// `EAGAIN` where something would have to be read and `wait` is unset.
+/// `EAGAIN` where something would have to be read, or there is no space, and `wait` is unset.
 pub fn reserve<S: Store, L: Live<S>>(
     live: &L,
     inode: &mut Inode,
@@ -41,7 +41,12 @@ pub fn reserve<S: Store, L: Live<S>>(
         // What is in memory, it finds without reading.
         inode.map.lookup_cached(at, len).ok_or(EAGAIN)?;
     }
-    let reserved = volume.with_reserves(|share| inode.map.reserve(volume, at, len, share))?;
+    let reserved = volume.with_reserves(|share| inode.map.reserve(volume, at, len, share));
+    let reserved = match reserved {
+        // There may be ways to make space, all of which wait.
+        Err(error) if error == ENOSPC && !wait => return Err(EAGAIN),
+        reserved => reserved?,
+    };
     if reserved.mapping.state != State::Unwritten {
         return Ok(reserved);
     }

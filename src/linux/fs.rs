@@ -175,8 +175,13 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     /// Whoever needs memory calls this, with whatever locks that `GFP_KERNEL` allows: nothing may be waited for.
     fn free_cached_objects(sb: &SuperBlock<Self>, wanted: usize) -> usize;
 
-    /// The inode was marked dirty for more than a lazy change of times: puts it where it will be durable
-    /// with the others.
+    /// Times of the inode, and perhaps its version, have changed in memory, by a read or a write. They are to be
+    /// durable when [`Self::write_inode`] was called, which the VFS does after a while, or the file was synchronised;
+    /// on a mount with `lazytime` when [`Self::dirty_inode`] was. Must not sleep.
+    fn times_changed(inode: &INode<Self>);
+
+    /// The inode was marked dirty for more than a change of times, or for times that were kept by `lazytime`: puts it
+    /// where it will be durable with the others.
     fn dirty_inode(inode: &INode<Self>);
 
     /// Writeback wants the inode to be on the device.

@@ -40,6 +40,7 @@ use super::{
 };
 use core::{
     cell::UnsafeCell,
+    ffi::c_int,
     marker::PhantomData,
     mem::{
         ManuallyDrop,
@@ -131,6 +132,10 @@ pub(crate) enum Time {
     /// Last change of the inode.
     Change,
 }
+
+/// How the VFS is told that only times have changed, so that it has the inode written in a while. Nobody else marks an
+/// inode so: in the VFS `I_DIRTY_SYNC` goes with this mark.
+pub(super) const TIMES_CHANGED: c_int = bindings::I_DIRTY_DATASYNC;
 
 /// An inode of filesystem `T`.
 ///

@@ -33,7 +33,8 @@ use super::{
     fs_context::FsContext,
     inode::{
         Common,
-        INode, //
+        INode,
+        TIMES_CHANGED, //
     },
     statfs::StatFs,
     task,
@@ -581,7 +582,11 @@ impl<T: FileSystem> Table<T> {
     ///
     /// For the VFS (`__mark_inode_dirty()`), with an inode of `T` that is ready: no other is marked dirty. Locks of the
     /// inode may be held, but no spinning lock.
-    unsafe extern "C" fn dirty_inode(inode: *mut bindings::inode, _flags: c_int) {
+    unsafe extern "C" fn dirty_inode(inode: *mut bindings::inode, flags: c_int) {
+        let all = bindings::I_DIRTY_SYNC | bindings::I_DIRTY_DATASYNC;
+        if flags & all == TIMES_CHANGED {
+            return;
+        }
         // SAFETY: By the function's requirements.
         let inode = unsafe { INode::from_raw(inode) };
         T::dirty_inode(inode);

@@ -54,6 +54,8 @@ pub(crate) fn attributes(node: &Node) -> Result {
 }
 
 fn commit(node: &Node, part: InodePart) -> Result {
+    let written = sync::write_rest(node, part);
     let needed = sync::transaction(node, part);
-    node.super_block().data().mounted.commit(needed)
+    let committed = node.super_block().data().mounted.commit(needed);
+    committed.and(written)
 }

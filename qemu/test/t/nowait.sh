@@ -30,7 +30,7 @@ def tried(what, *args):
     except BlockingIOError:
         return None
 def soon(what, *args):
-    """Something else may hold a lock just then, or the times have to be changed; but not always."""
+    """Something else may hold a lock just then; but not always."""
     for _ in range(1000):
         os.pwrite(f, b"w", 300000)
         os.pwrite(d, page, 4096)
@@ -89,3 +89,30 @@ for round in now later; do
 	remount_fs img
 done
 crosscheck img
+
+# A full device may have space that can be had by waiting: who must not wait is told to come back, and who may does.
+mkimg -s 24M -m 0 -J size=4 small
+mount_fs small
+text 22M >.text
+! cat .text >"$MNT/full" 2>/dev/null || fail "the device is not full"
+sync "$MNT/full"
+: >"$MNT/new"
+python3 - "$MNT" <<'P'
+import os, sys
+f = os.open(sys.argv[1] + "/new", os.O_RDWR)
+for _ in range(100):
+    try:
+        done = os.pwritev(f, [b"x" * 65536], 0, os.RWF_NOWAIT)
+        if done == 65536:
+            sys.exit("the device is not full")
+    except BlockingIOError:
+        pass
+P
+for round in 1 2 3; do
+	rm "$MNT/full"
+	fio --name=w --filename="$MNT/again" --ioengine=io_uring --rw=write --bs=64K --size=12M --iodepth=8 --fallocate=none \
+		--output=.fio || fail "io_uring on a device that has space, round $round: $(cat .fio)"
+	rm "$MNT/again"
+	! cat .text >"$MNT/full" 2>/dev/null || fail "the device is not full, round $round"
+done
+crosscheck small

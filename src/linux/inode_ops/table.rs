@@ -26,7 +26,8 @@ use super::super::{
     inode::{
         INode,
         InodeRef,
-        Ready, //
+        Ready,
+        TIMES_CHANGED, //
     }, //
 };
 use super::{
@@ -90,6 +91,7 @@ impl<T: Attributes> Tables<T> {
     pub(in crate::linux) const SPECIAL: bindings::inode_operations = bindings::inode_operations {
         setattr: Some(Self::setattr),
         getattr: Some(Self::getattr),
+        update_time: Some(Self::update_time),
         fileattr_get: Some(Self::fileattr_get),
         fileattr_set: Some(Self::fileattr_set),
         ..pin_init::zeroed()
@@ -147,6 +149,34 @@ impl<T: Attributes> Tables<T> {
             T::getattr(idmap, inode, Wanted(wanted), stat)?;
             Ok(0)
         })
+    }
+
+    /// `update_time`: nothing is waited for, so not to wait (`IOCB_NOWAIT`) is no reason to refuse.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`touch_atime()`, `file_update_time()`), with an inode of `T` that is ready, on a mount that may be
+    /// written to.
+    unsafe extern "C" fn update_time(
+        inode: *mut bindings::inode,
+        which: bindings::fs_update_time,
+        _flags: c_uint,
+    ) -> c_int {
+        // SAFETY: By the function's requirements. Without `IOCB_NOWAIT` the version goes up in memory where it has to.
+        let dirty = unsafe { bindings::inode_update_time(inode, which, 0) };
+        if dirty <= 0 {
+            return dirty;
+        }
+        // SAFETY: By the function's requirements.
+        T::times_changed(unsafe { INode::from_raw(inode) });
+        // With `lazytime` the VFS keeps the times.
+        let how = match dirty & bindings::I_DIRTY_SYNC {
+            0 => bindings::I_DIRTY_TIME,
+            _ => TIMES_CHANGED,
+        };
+        // SAFETY: By the function's requirements.
+        unsafe { bindings::__mark_inode_dirty(inode, how) };
+        0
     }
 
     /// `fileattr_get`.

@@ -59,6 +59,8 @@ pub(crate) struct Data {
     pub(super) known: Atomic<u32>,
     /// Whether it is known that nothing is written behind the end of the file.
     pub(super) clean_end: Atomic<bool>,
+    /// Whether times have changed since the inode was written last.
+    pub(super) new_times: Atomic<bool>,
     /// Whether what the file had was cut off by somebody who has it open to write it anew.
     pub(super) emptied: Atomic<bool>,
 }
@@ -171,6 +173,7 @@ impl Data {
             data_tid: Atomic::new(tid),
             known: Atomic::new(0),
             clean_end: Atomic::new(false),
+            new_times: Atomic::new(false),
             emptied: Atomic::new(false),
         })
     }

@@ -18,7 +18,7 @@ use crate::names::{Known, Params};
 use crate::ops::{Core, Fs, JournalStore, Node, Orphans, Volume};
 use crate::store::Tid;
 use kernel::prelude::*;
-use kernel::sync::atomic::{Acquire, Relaxed};
+use kernel::sync::atomic::{Acquire, Relaxed, Release};
 
 impl Live<JournalStore> for Node {
     type MapLock<'a> = MapLock<'a>;
@@ -154,6 +154,21 @@ impl Live<JournalStore> for Node {
 
     fn note_clean_end(&self, clean: bool) {
         self.data().clean_end.store(clean, Relaxed);
+    }
+
+    #[inline]
+    fn has_new_times(&self) -> bool {
+        self.data().new_times.load(Relaxed)
+    }
+
+    fn note_new_times(&self, new: bool) {
+        let new_times = &self.data().new_times;
+        if new {
+            new_times.store(true, Release);
+        } else if new_times.load(Relaxed) {
+            // Who takes the note sees the times.
+            new_times.xchg(false, Acquire);
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 use super::errors;
 use super::options::{self, Options, PARAMETERS};
 use super::state::{self, Mounted};
-use crate::change::recover;
+use crate::change::{recover, Live};
 use crate::disk::inode::DiskTime;
 use crate::disk::superblock::SUPER_MAGIC;
 use crate::disk::{Flaw, Ino, Layout};
@@ -265,6 +265,10 @@ impl FileSystem for Fs {
         if sb.data().mounted.volume.store.errors().is_stopped() {
             seq_print!(to, ",emergency_ro");
         }
+    }
+
+    fn times_changed(inode: &Node) {
+        Live::note_new_times(inode, true);
     }
 
     fn dirty_inode(inode: &Node) {

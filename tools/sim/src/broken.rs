@@ -68,6 +68,8 @@ pub enum Rule {
     NoCommitOnDsync,
     /// `fsync` of a directory does not wait for the commit.
     NoCommitOnDirSync,
+    /// `fsync` leaves times that have changed in memory there.
+    NoTimesOnSync,
     /// A directory that is moved keeps its `..`.
     NoDotDot,
     /// An exchange of two names leaves the second one as it was.
@@ -119,6 +121,7 @@ impl Broken {
             Rule::CleanEarly => store::Rule::CleanLast,
             Rule::NoCommitOnSync => store::Rule::CommitOnSync,
             Rule::NoCommitOnDirSync => store::Rule::CommitOnDirSync,
+            Rule::NoTimesOnSync => store::Rule::TimesOnSync,
             Rule::NoFlushOnSync => store::Rule::FlushOnSync,
             Rule::SizeBeforeData => store::Rule::SizeAfterData,
             Rule::MapBeforeData => store::Rule::MapAfterData,

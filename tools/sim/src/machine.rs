@@ -19,11 +19,15 @@ impl Sim {
             if node.file_type() == FileType::Regular {
                 self.write_and_wait(node, 0, u32::MAX);
             }
+            self.write_inode(node);
         }
         let latest = self.mount.vol.store.running();
         self.commit(Some(latest));
         let now = self.world.trace.now();
         self.world.history.synced(now);
+        for node in &all {
+            self.promise_version(node);
+        }
         self.promise();
     }
 

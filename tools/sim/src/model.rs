@@ -69,6 +69,8 @@ pub struct Inode {
     pub target: Vec<u8>,
     /// The events after which `fsync` of it had returned.
     pub synced: Rc<RefCell<Vec<usize>>>,
+    /// From which event on its change counter is at least how great on disk. The times are written with it.
+    pub versions: Rc<RefCell<Vec<(usize, u64)>>>,
 }
 
 impl Inode {
@@ -96,6 +98,13 @@ impl Inode {
         self.unwritten.extend(unwritten.map(moved));
         let ends = self.ends.split_off(&from).into_iter();
         self.ends.extend(ends.map(|(at, end)| (moved(at), end)));
+    }
+
+    /// How great the change counter must be on disk at event `now`.
+    pub fn version(&self, now: usize) -> u64 {
+        let versions = self.versions.borrow();
+        let upto = versions.partition_point(|(at, _)| *at <= now);
+        upto.checked_sub(1).map_or(0, |i| versions[i].1)
     }
 
     /// Of block `at`, how many bytes of what was submitted at event `submitted` are not cut off.

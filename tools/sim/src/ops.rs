@@ -558,6 +558,9 @@ impl Sim {
                 let file = pick(&self.of_kind(Kind::File), file)?;
                 let node = self.node(file);
                 self.write_back(&node, from.into(), u32::MAX, count.into());
+                if from % 2 == 0 {
+                    self.write_inode(&node);
+                }
             }
             Op::Land { which, others } => {
                 let i = usize::from(which).checked_rem(self.flights.len())?;

@@ -244,6 +244,7 @@ impl Sim {
         if self.world.model[&ino].kind == model::Kind::File {
             self.write_and_wait(&node, 0, u32::MAX);
         }
+        self.write_inode(&node);
         self.drop_all_pages(ino);
         node.evict();
         self.nodes.remove(&ino);
@@ -279,6 +280,7 @@ fn adopt(tree: &Tree, device: &Device) -> State {
                 parent: found.parent,
                 target: found.target.clone(),
                 synced: Rc::default(),
+                versions: Rc::default(),
             };
             (*ino, Rc::new(inode))
         })

@@ -104,6 +104,7 @@ impl Sim {
             parent: dir,
             target,
             synced: Rc::default(),
+            versions: Rc::default(),
         };
         assert!(
             !self.nodes.contains_key(&ino) && !self.world.model.contains_key(&ino),

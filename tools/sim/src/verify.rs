@@ -145,6 +145,13 @@ fn compare(
     if inode.links != found.links {
         return fail("number of links");
     }
+    let version = inode.version(moment.now);
+    if found.version < version {
+        return fail(&format!(
+            "change counter {}, as after the last sync {version}",
+            found.version
+        ));
+    }
     match inode.kind {
         Kind::Dir if inode.names != found.names => fail("names"),
         Kind::Dir => Ok(()),

@@ -36,6 +36,7 @@ pub struct Node {
     sync_tid: Cell<Tid>,
     data_tid: Cell<Tid>,
     clean_end: Cell<bool>,
+    new_times: Cell<bool>,
 }
 
 impl Node {
@@ -87,6 +88,7 @@ impl Node {
             sync_tid: Cell::new(tid),
             data_tid: Cell::new(tid),
             clean_end: Cell::new(false),
+            new_times: Cell::new(false),
         });
         let weak = Rc::downgrade(&node);
         mounted.live.borrow_mut().insert(node.ino.get(), weak);
@@ -259,6 +261,14 @@ impl Live<HostStore> for Node {
 
     fn note_clean_end(&self, clean: bool) {
         self.clean_end.set(clean);
+    }
+
+    fn has_new_times(&self) -> bool {
+        self.new_times.get()
+    }
+
+    fn note_new_times(&self, new: bool) {
+        self.new_times.set(new);
     }
 
     fn shown(&self, tid: Tid, what: Shown, size: u64) {

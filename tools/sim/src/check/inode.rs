@@ -113,10 +113,16 @@ impl Check<'_> {
                 last - 1
             )
         });
+        let version = u64::from(get32(bytes, 36));
+        let version = match bytes.len() > 128 && get16(bytes, 128) >= 28 {
+            true => version | u64::from(get32(bytes, 152)) << 32,
+            false => version,
+        };
         let mut found = Found {
             kind,
             links,
             size,
+            version,
             blocks: mapped.written,
             unwritten: mapped.unwritten.iter().map(|(at, _)| *at).collect(),
             names: BTreeMap::new(),

@@ -43,6 +43,8 @@ pub struct Found {
     pub links: u32,
     /// Its size.
     pub size: u64,
+    /// Its change counter.
+    pub version: u64,
     /// Its blocks that are written: file block, device block.
     pub blocks: Vec<(u32, u64)>,
     /// Its file blocks that are allocated and not written.

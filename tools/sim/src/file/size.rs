@@ -13,11 +13,18 @@ use kernel::error::{code::*, Result};
 use std::ops::Range;
 
 impl Sim {
-    /// The time of a file is changed by most writes, and not by those that come soon after another.
+    /// The time of a file is changed by most writes, and not by those that come soon after another: in memory.
     fn update_time(&mut self, node: &Shared) {
         if self.version() % 4 != 0 {
-            self.set_time(node);
+            node.contents_changed();
+            node.note_new_times(true);
         }
+    }
+
+    /// The VFS has an inode written of which times have changed.
+    pub fn write_inode(&mut self, node: &Shared) {
+        change::write_times(&**node).expect("the journal is alive");
+        self.world.catch_up(&self.mount);
     }
 
     pub(super) fn set_time(&mut self, node: &Shared) {

@@ -22,25 +22,40 @@ impl Sim {
             true => now.finds_same(then),
             false => now.is_same(then),
         });
-        self.commit(sync::transaction(
-            &**node,
-            match data_only {
-                true => InodePart::Data,
-                false => InodePart::Attributes,
-            },
-        ));
+        let part = match data_only {
+            true => InodePart::Data,
+            false => InodePart::Attributes,
+        };
+        self.commit_part(node, part);
         let now = self.world.trace.now();
         if let Some(inode) = self.world.model.get(&ino) {
             inode.synced.borrow_mut().push(now);
         }
+        if !data_only {
+            self.promise_version(node);
+        }
         self.world.history.promise(now, needed);
+    }
+
+    fn commit_part(&mut self, node: &Shared, part: InodePart) {
+        sync::write_rest(&**node, part).expect("the journal is alive");
+        self.world.catch_up(&self.mount);
+        self.commit(sync::transaction(&**node, part));
+    }
+
+    /// From now on a file has at least the change counter that it has now.
+    pub(crate) fn promise_version(&mut self, node: &Shared) {
+        let now = self.world.trace.now();
+        if let Some(inode) = self.world.model.get(&node.ino().get()) {
+            inode.versions.borrow_mut().push((now, node.version()));
+        }
     }
 
     /// `fsync` of a directory: the names in it stay.
     pub fn fsync_dir(&mut self, ino: u32) {
         let needed = self.world.needed(ino, |now, then| now.is_same(then));
-        let tid = sync::transaction(&*self.node(ino), InodePart::Attributes);
-        self.commit(tid);
+        let node = self.node(ino);
+        self.commit_part(&node, InodePart::Attributes);
         let now = self.world.trace.now();
         self.world.history.promise(now, needed);
     }
