@@ -155,6 +155,26 @@ pub fn next_step<S: Store, L: Live<S>>(
     })
 }
 
+/// The largest folio that [`folio_size`] asks for, in bytes. Larger ones save little: what is done once for a folio is
+/// a small part of what is done for each of sixteen writes by then.
+pub const LARGEST_FOLIO: usize = 64 << 10;
+
+/// How many bytes a new folio of the page cache should have, into which `len` bytes are to be written at byte `pos` of
+/// a file of `size` bytes. `since` is the size that it had when it was synchronised last or came into memory.
+///
+/// A stream of small writes at the end gets folios that grow with what it has written by then, so that no more than a
+/// quarter of that is memory ahead of it. A stream that is synchronised again and again gets small ones: the last folio
+/// is written each time.
+#[inline]
+pub fn folio_size((size, since): (u64, u64), pos: u64, len: usize) -> usize {
+    let written = size.saturating_sub(since);
+    if pos != size || written < 4 * len as u64 {
+        return len;
+    }
+    let most = usize::try_from(written / 4).unwrap_or(LARGEST_FOLIO);
+    most.min(LARGEST_FOLIO).max(len)
+}
+
 /// How a direct write can be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DirectWay {

@@ -53,7 +53,10 @@ use kernel::{
         to_result,
         VTABLE_DEFAULT_ERROR, //
     },
-    ffi::c_int,
+    ffi::{
+        c_int,
+        c_uint, //
+    },
     prelude::*, //
 };
 
@@ -262,6 +265,12 @@ pub(crate) trait Ops: Sized + 'static {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
+    /// How many bytes a new folio of the page cache should have at byte `pos`, where `len` bytes are to be written to
+    /// it: a wish, which alignment and the memory that is there may not allow. Where it is not there, `len`.
+    fn folio_size(_inode: &INode<Self::FileSystem>, _pos: u64, _len: usize) -> usize {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
     /// Gives back reservations of whole blocks in bytes `start..end`, and nothing else. A folio may be locked.
     fn punch(_inode: &INode<Self::FileSystem>, _start: u64, _end: u64) {
         build_error!(VTABLE_DEFAULT_ERROR)
@@ -279,7 +288,11 @@ impl<O: Ops> Table<O> {
     };
 
     const WRITE_OPS: &'static bindings::iomap_write_ops = &bindings::iomap_write_ops {
-        get_folio: None,
+        get_folio: if O::HAS_FOLIO_SIZE {
+            Some(Self::get_folio)
+        } else {
+            None
+        },
         put_folio: None,
         iomap_valid: if O::HAS_VALID {
             Some(Self::valid)
@@ -288,6 +301,24 @@ impl<O: Ops> Table<O> {
         },
         read_folio_range: None,
     };
+
+    /// `get_folio`.
+    ///
+    /// # Safety
+    ///
+    /// For iomap (`iomap_write_begin()`), with its own iterator over an inode of `O::FileSystem`. No folio is locked.
+    unsafe extern "C" fn get_folio(
+        iter: *mut bindings::iomap_iter,
+        pos: bindings::loff_t,
+        len: c_uint,
+    ) -> *mut bindings::folio {
+        // SAFETY: By the function's requirements.
+        let inode = unsafe { INode::<O::FileSystem>::from_raw((*iter).inode) };
+        let wish = O::folio_size(inode, pos as u64, len as usize);
+        // SAFETY: The iterator is iomap's own, lent for the call. It looks at the position, and takes the length for the
+        // order of a new folio only.
+        unsafe { bindings::iomap_get_folio(iter, pos, wish) }
+    }
 
     /// `iomap_next`: ends the last mapping, and makes the next.
     ///

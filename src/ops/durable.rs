@@ -12,7 +12,7 @@
 //! No handle is open in the task, and no map lock held: a commit waits for the handles of others.
 
 use super::{Fs, Node};
-use crate::change::{sync, InodePart};
+use crate::change::{sync, InodePart, Live};
 use crate::linux::file::File;
 use kernel::error::Result;
 
@@ -20,6 +20,7 @@ use kernel::error::Result;
 pub(crate) fn fsync(file: File<'_, Fs>, start: i64, end: i64, data_only: bool) -> Result {
     let node = file.inode();
     file.write_and_wait(start, end)?;
+    node.data().set_stream_start(node.size());
     let committed = commit(
         node,
         match data_only {

@@ -15,8 +15,8 @@
 //! No handle is taken here (law 1 of ARCHITECTURE.md: a folio may be locked), only the map lock.
 
 use super::lookup::{lookup, lookup_locked, to_map, try_with_core, unchanged, with_core, Blocks};
-use crate::change::access::View;
-use crate::change::{sync, target};
+use crate::change::access::{folio_size, View};
+use crate::change::{sync, target, Live};
 use crate::linux::fiemap::ExtentInfo;
 use crate::linux::iomap::{self, Done, Extent, Map, MapFlags, Op, Ops};
 use crate::map::{Mapping, State};
@@ -95,6 +95,10 @@ impl Ops for Buffered {
     fn end(done: &mut Done<'_, Fs>) -> Result {
         done.release_reservation::<Self>();
         Ok(())
+    }
+
+    fn folio_size(node: &Node, pos: u64, len: usize) -> usize {
+        folio_size((node.size(), node.data().stream_start()), pos, len)
     }
 
     fn punch(node: &Node, start: u64, end: u64) {

@@ -30,6 +30,7 @@ pub(crate) fn set_size(lock: ExclusiveRef<'_, Fs>, new: u64) -> Result {
     node.data().volume().store.check_writable()?;
     node.dio_wait();
     let was_empty = node.map_lock().disk_size == 0;
+    node.data().set_stream_start(new);
     resize::set_size(node, &mut Pages::of(lock), new)?;
     if new == 0 && !was_empty {
         node.data().set_emptied();

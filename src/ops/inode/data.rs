@@ -59,6 +59,8 @@ pub(crate) struct Data {
     pub(super) known: Atomic<u32>,
     /// Whether it is known that nothing is written behind the end of the file.
     pub(super) clean_end: Atomic<bool>,
+    /// The size in bytes when the file was synchronised last, was cut off, or came into memory.
+    stream_start: Atomic<u64>,
     /// Whether times have changed since the inode was written last.
     pub(super) new_times: Atomic<bool>,
     /// Whether what the file had was cut off by somebody who has it open to write it anew.
@@ -173,6 +175,7 @@ impl Data {
             data_tid: Atomic::new(tid),
             known: Atomic::new(0),
             clean_end: Atomic::new(false),
+            stream_start: Atomic::new(origin.size),
             new_times: Atomic::new(false),
             emptied: Atomic::new(false),
         })
@@ -181,6 +184,17 @@ impl Data {
     /// The volume that the inode is in.
     pub(crate) fn volume(&self) -> &Volume {
         &self.volume
+    }
+
+    /// The size in bytes when the file was synchronised last, was cut off, or came into memory: a hint.
+    #[inline]
+    pub(crate) fn stream_start(&self) -> u64 {
+        self.stream_start.load(Relaxed)
+    }
+
+    /// The file was synchronised or cut off, and has `size` bytes now.
+    pub(crate) fn set_stream_start(&self, size: u64) {
+        self.stream_start.store(size, Relaxed);
     }
 
     /// A reference of its own on the volume.

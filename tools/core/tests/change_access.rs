@@ -2,7 +2,9 @@
 
 //! What writes and changes of the size need, and what is shown of data that is on its way.
 
-use iomapfs_core::change::access::{direct_way, is_gap, seen, DirectWay, Seen, View};
+use iomapfs_core::change::access::{
+    direct_way, folio_size, is_gap, seen, DirectWay, Seen, View, LARGEST_FOLIO,
+};
 use iomapfs_core::change::create::{create, tmpfile, What};
 use iomapfs_core::change::link::link;
 use iomapfs_core::change::publish::{is_due, is_shown, publish, WrittenData};
@@ -172,6 +174,33 @@ fn gaps() {
     mounted.vol.store.set_broken(Some(Rule::GapZeroed));
     let is = is_gap(&*node, 8000, &(9000..9001), false, PAGE, no_lookup);
     assert!(!is.unwrap());
+}
+
+/// Memory that is held for what is never written: by small files, at each place of a file with holes, by a stream that
+/// is synchronised again and again.
+#[test]
+fn sizes_of_folios() {
+    const KIB: u64 = 1024;
+    // By: the sizes in memory and when the stream began; the write.
+    let table = [
+        ((0, 0), (0, 4096), 4096),
+        ((4 * KIB, 0), (4 * KIB, 4096), 4096),
+        ((16 * KIB, 0), (16 * KIB, 4096), 4096),
+        ((32 * KIB, 0), (32 * KIB, 4096), 8192),
+        ((100 * KIB, 0), (100 * KIB, 100), 25 << 10),
+        ((1 << 30, 0), (1 << 30, 4096), LARGEST_FOLIO),
+        // More is written at once.
+        ((1 << 30, 0), (1 << 30, 1 << 20), 1 << 20),
+        // Within the file, or behind a gap.
+        ((1 << 30, 0), (1 << 20, 4096), 4096),
+        ((1 << 30, 0), ((1 << 30) + 1, 4096), 4096),
+        // Synchronised not long ago, or cut off since then.
+        ((1 << 30, (1 << 30) - 4096), (1 << 30, 4096), 4096),
+        ((1 << 20, 1 << 30), (1 << 20, 4096), 4096),
+    ];
+    for (sizes, (pos, len), wanted) in table {
+        assert_eq!(folio_size(sizes, pos, len), wanted, "{sizes:?} {pos} {len}");
+    }
 }
 
 /// Writes side by side of which one zeroes what the other has written; such as wait for each other without need.

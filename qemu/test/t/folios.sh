@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# catches: memory that is held ahead of small files, or of a stream that is synchronised; bytes behind the end of a file that
+# come to light in a folio that was made larger than the write
+
+only_iomapfs
+mkimg -s 400M img
+mount_fs img
+# cached: kilobytes of the page cache.
+cached() { awk '$1 == "Cached:" { print $2 }' /proc/meminfo; }
+# grows KILOBYTES MOST COMMAND...: the command writes so much; what it adds to the page cache is at most MOST percent of that.
+grows() {
+	local bytes=$1 most=$2 before after
+	shift 2
+	sync
+	drop_caches
+	"$@" >/dev/null
+	sync -f "$MNT"
+	before=$(cached)
+	echo 3 >/proc/sys/vm/drop_caches
+	after=$(cached)
+	printf '%s: %s KiB written, %s KiB held\n' "$*" "$bytes" $((before - after))
+	[ $((before - after)) -le $((bytes * most / 100 + 2048)) ] || fail "$*: more than $most % of what it writes"
+}
+small() {
+	perl -e 'for my $i (1 .. 2000) {
+		open my $f, ">", "$ARGV[0]/small$i" or die; $f->autoflush(1);
+		for (1 .. 5) { syswrite $f, "s" x 4096 or die } }' "$MNT"
+}
+middle() {
+	perl -e 'for my $i (1 .. 200) {
+		open my $f, ">", "$ARGV[0]/middle$i" or die;
+		for (1 .. 33) { syswrite $f, "m" x 4096 or die } }' "$MNT"
+}
+sparse() {
+	perl -e 'open my $f, ">", "$ARGV[0]/sparse" or die;
+		for (1 .. 2000) { sysseek $f, $_ * 131072, 0; syswrite $f, "x" x 4096 or die }' "$MNT"
+}
+stream() { dd if=/dev/zero of="$MNT/stream" bs=4096 count=20000 status=none; }
+grows 40000 110 small
+grows 26400 130 middle
+grows 8000 150 sparse
+grows 80000 101 stream
+
+# What is in a folio behind the end of the file is zeros, whoever moves the end.
+text 300001 >"$MNT/end"
+dd if=<(text 300001) of="$MNT/end" bs=1000 status=none
+truncate -s 290000 "$MNT/end"
+truncate -s 320000 "$MNT/end"
+{ text 290000 && head -c 30000 /dev/zero; } | cmp - "$MNT/end" || fail "what is behind the end"
+crosscheck img
