@@ -180,6 +180,10 @@ pub enum Rule {
     MovedWritten,
     /// Who reads blocks is told which of them were not written yet, and are zeros.
     UnwrittenHidden,
+    /// Blocks that were freed are trimmed when the transaction that freed them has committed, and not before.
+    TrimCommitted,
+    /// Nobody gets a block while it is trimmed.
+    TrimTaken,
 }
 
 /// What an error is about, as far as that is known: for its line in the log, and its record in the super block.

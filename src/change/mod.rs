@@ -2,7 +2,7 @@
 
 //! What is done to a file system: each operation is one transaction, or several that a crash may come between.
 //!
-//! Tests: `tools/core/tests/change_{names,access,sync,mount}.rs`, `tools/sim` (the power cut anywhere),
+//! Tests: `tools/core/tests/change_{names,access,sync,mount,trim}.rs`, `tools/sim` (the power cut anywhere),
 //! `qemu/test/t/{crash,fault-}*.sh`.
 //!
 //! | file | what is in it |
@@ -20,6 +20,7 @@
 //! | [`access`] | what a write needs before it begins, and what it is told of blocks |
 //! | [`free`](mod@free) | an inode without links goes away |
 //! | [`recover`] | what a crash has left: orphans |
+//! | [`trim`](mod@trim) | the device is told of free blocks |
 //! | [`mount`](mod@mount) | mount and unmount: the journal, the super block |
 //! | [`reservation`] | the credits of each operation, in one table |
 //!
@@ -56,6 +57,7 @@ pub mod reservation;
 pub mod resize;
 pub mod sync;
 pub mod target;
+pub mod trim;
 
 pub use dir::Dir;
 pub use live::{InodePart, Live, Newborn};

@@ -116,6 +116,12 @@ impl BlockDevice {
         unsafe { bindings::bdev_max_discard_sectors(self.as_raw()) != 0 }
     }
 
+    /// The device can discard pieces of so many bytes, at multiples of that; zero where nothing is known of it.
+    pub(crate) fn discard_granularity(&self) -> u32 {
+        // SAFETY: The device is open by the type invariant.
+        unsafe { bindings::bdev_discard_granularity(self.as_raw()) }
+    }
+
     /// Sectors of 512 bytes that were written to the device since it was made.
     pub(crate) fn sectors_written(&self) -> u64 {
         // SAFETY: The device is open by the type invariant.

@@ -12,6 +12,7 @@
 #include <linux/compat.h>
 #include <linux/cred.h>
 #include <linux/fileattr.h>
+#include <linux/freezer.h>
 #include <linux/fs.h>
 #include <linux/fs_context.h>
 #include <linux/iomap.h>
@@ -57,6 +58,11 @@ bool iomapfs_helper_bdev_read_only(struct block_device *bdev)
 loff_t iomapfs_helper_bdev_nr_bytes(struct block_device *bdev)
 {
 	return bdev_nr_bytes(bdev);
+}
+
+unsigned int iomapfs_helper_bdev_discard_granularity(struct block_device *bdev)
+{
+	return bdev_discard_granularity(bdev);
 }
 
 unsigned int iomapfs_helper_bdev_logical_block_size(struct block_device *bdev)
@@ -144,6 +150,13 @@ bool iomapfs_helper_current_is_in_group(unsigned int gid)
 bool iomapfs_helper_fileattr_has_fsx(const struct file_kattr *fa)
 {
 	return fileattr_has_fsx(fa);
+}
+
+/* linux/freezer.h */
+
+bool iomapfs_helper_current_is_freezing(void)
+{
+	return freezing(current);
 }
 
 /* linux/fs.h */

@@ -315,8 +315,8 @@ impl<O: Ops> Table<O> {
         // SAFETY: By the function's requirements.
         let inode = unsafe { INode::<O::FileSystem>::from_raw((*iter).inode) };
         let wish = O::folio_size(inode, pos as u64, len as usize);
-        // SAFETY: The iterator is iomap's own, lent for the call. It looks at the position, and takes the length for the
-        // order of a new folio only.
+        // SAFETY: The iterator is iomap's own, lent for the call. The length is taken for the order of a new folio, and
+        // for nothing else.
         unsafe { bindings::iomap_get_folio(iter, pos, wish) }
     }
 

@@ -44,6 +44,7 @@ pub(crate) mod fs;
 pub(crate) mod fs_context;
 pub(crate) mod inode;
 pub(crate) mod inode_ops;
+pub(crate) mod ioctl;
 pub(crate) mod iomap;
 pub(crate) mod jbd2;
 pub(crate) mod kinds;

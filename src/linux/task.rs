@@ -4,6 +4,7 @@
 //!
 //! C headers: [`include/linux/capability.h`](srctree/include/linux/capability.h),
 //! [`include/linux/cred.h`](srctree/include/linux/cred.h),
+//! [`include/linux/freezer.h`](srctree/include/linux/freezer.h),
 //! [`include/linux/sched.h`](srctree/include/linux/sched.h),
 //! [`include/linux/sched/signal.h`](srctree/include/linux/sched/signal.h)
 //!
@@ -45,6 +46,12 @@ pub(crate) fn is_capable_of_resources() -> bool {
     unsafe { bindings::capable(bindings::CAP_SYS_RESOURCE as i32) }
 }
 
+/// Whether the task may do what is the administrator's (`CAP_SYS_ADMIN`).
+pub(crate) fn is_capable_of_administration() -> bool {
+    // SAFETY: No conditions.
+    unsafe { bindings::capable(bindings::CAP_SYS_ADMIN as i32) }
+}
+
 /// Whether the task acts on filesystems as user `uid`, a number of the initial user namespace.
 pub(crate) fn has_fs_uid(uid: u32) -> bool {
     // SAFETY: No conditions; it is about the task that calls.
@@ -62,6 +69,13 @@ pub(crate) fn is_in_group(gid: u32) -> bool {
 pub(crate) fn is_dying() -> bool {
     // SAFETY: No conditions; it is about the task that calls.
     unsafe { bindings::current_fatal_signal_pending() }
+}
+
+/// Whether the task is to stop for a while, as the machine is to sleep, say: what takes long must not wait until it is
+/// done.
+pub(crate) fn is_to_freeze() -> bool {
+    // SAFETY: No conditions; it is about the task that calls.
+    unsafe { bindings::current_is_freezing() }
 }
 
 /// The task, as an address that it has alone while it lives.

@@ -76,7 +76,7 @@ impl<S: Store> Space<S> {
     ///
     /// # Errors
     ///
-    /// `EAGAIN` where a bitmap is not in memory; those of [`Space::choose`].
+    /// `EAGAIN` where a bitmap is not in memory, or the free blocks are being trimmed; those of [`Space::choose`].
     pub fn choose_now(&self, goal: Goal, want: u32, from: Claim) -> Result<Run> {
         self.choose_with(None, goal, want, from)
     }
@@ -145,8 +145,12 @@ impl<S: Store> Space<S> {
             if let Some(run) = self.search(store, first, from, ask)? {
                 return Ok(run);
             }
+            // What is away to be trimmed was missed, and is not to be had by who cannot wait.
+            if self.trimming.is_away() {
+                store.ok_or(EAGAIN)?;
+                self.trimming.wait();
             // Blocks that were given back to a group behind us were missed.
-            if returns == self.counters.returns() {
+            } else if returns == self.counters.returns() {
                 return Err(ENOSPC);
             }
         }
@@ -330,15 +334,27 @@ impl<S: Store> Space<S> {
         count: impl FnOnce(&mut FreeIndex) -> &mut u32,
     ) -> bool {
         let given = self.groups.with_index(group, |info, slot| {
-            let Some(index) = slot else {
-                return false;
-            };
-            index.set_free(span);
-            let count = count(index);
-            *count = count.saturating_sub(span.len);
-            self.groups.note_free(info, index, span)
+            info.forget_trim();
+            self.free_in_index(info, slot, span, count)
         });
         given == Some(true)
+    }
+
+    /// [`Self::free_in_memory`], under the index lock; nothing was written to the blocks since they were free.
+    pub(super) fn free_in_index(
+        &self,
+        info: &GroupInfo,
+        slot: &mut Option<FreeIndex>,
+        span: Span,
+        count: impl FnOnce(&mut FreeIndex) -> &mut u32,
+    ) -> bool {
+        let Some(index) = slot else {
+            return false;
+        };
+        index.set_free(span);
+        let count = count(index);
+        *count = count.saturating_sub(span.len);
+        self.groups.note_free(info, index, span)
     }
 
     /// Block `bit` of a group.

@@ -122,6 +122,11 @@ impl Counters {
         self.unreserve(u64::from(n));
     }
 
+    /// Blocks that were counted as free all the time, and could not be found, can be found again.
+    pub(super) fn seen_again(&self) {
+        self.returns.fetch_add(1, Full);
+    }
+
     /// See `returns`.
     pub(super) fn returns(&self) -> u32 {
         self.returns.load(Acquire)

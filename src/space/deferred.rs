@@ -96,6 +96,13 @@ impl Deferred {
         }
     }
 
+    /// Calls `f` with all that waits: for a rule that is broken on purpose.
+    pub(super) fn for_each(&self, mut f: impl FnMut(Run) -> Result) -> Result {
+        let batches = self.0.lock();
+        let mut runs = batches.iter().flat_map(|batch| batch.runs.iter());
+        runs.try_for_each(|run| f(*run))
+    }
+
     /// Takes what transaction `tid` and those before it freed, batch by batch.
     pub(super) fn remove(&self, tid: Tid) -> Option<KVVec<Run>> {
         let mut batches = self.0.lock();

@@ -45,6 +45,9 @@ pub(super) struct GroupInfo {
     pub(super) free_inodes: Atomic<u32>,
     /// Directories.
     pub(super) dirs: Atomic<u32>,
+    /// The length of the shortest free runs that were all trimmed, and nothing has become free since; zero where there
+    /// is none such. Changed under the index lock.
+    trimmed: Atomic<u32>,
     /// The block bitmap cannot be trusted or read.
     bad_blocks: Atomic<bool>,
     /// The inode bitmap cannot be trusted or read.
@@ -61,6 +64,7 @@ impl GroupInfo {
             longest: Atomic::new(desc.free_blocks),
             free_inodes: Atomic::new(desc.free_inodes),
             dirs: Atomic::new(desc.used_dirs),
+            trimmed: Atomic::new(0),
             bad_blocks: Atomic::new(false),
             bad_inodes: Atomic::new(false),
         }
@@ -74,6 +78,24 @@ impl GroupInfo {
     /// How long a free run may be at most.
     pub(super) fn room(&self) -> u32 {
         self.longest.load(Relaxed).min(self.free())
+    }
+
+    /// The free runs of at least `least` blocks are going to be trimmed, all of them if `is_whole`. `false` where they
+    /// were. Under the index lock.
+    pub(super) fn note_trim(&self, least: u32, is_whole: bool) -> bool {
+        let before = self.trimmed.load(Relaxed);
+        if (1..=least).contains(&before) {
+            return false;
+        }
+        if is_whole {
+            self.trimmed.store(least, Relaxed);
+        }
+        true
+    }
+
+    /// Something has become free, or could not be trimmed. Under the index lock.
+    pub(super) fn forget_trim(&self) {
+        self.trimmed.store(0, Relaxed);
     }
 
     /// Whether nothing can be allocated here any more.

@@ -15,6 +15,7 @@
 //!
 //! None of its own: an index lives under the spinning lock of its group, see [`super::groups`].
 
+use core::ops::Range;
 use kernel::alloc::{flags::GFP_KERNEL, KVec};
 use kernel::error::Result;
 
@@ -170,6 +171,20 @@ impl FreeIndex {
             }
         }
         FoundSpan::Longest(best)
+    }
+
+    /// The first free run of at least `least` blocks within `part`, cut to that.
+    pub(super) fn next_run(&self, part: Range<u32>, least: u32) -> Option<Span> {
+        let mut at = part.start;
+        while at < part.end {
+            let start = self.next(at, part.end, false);
+            let len = self.run_at(start, part.end.saturating_sub(start));
+            if len >= least.max(1) {
+                return Some(Span { start, len });
+            }
+            at = start.saturating_add(len).saturating_add(1);
+        }
+        None
     }
 
     fn change(&mut self, run: Span, f: impl Fn(&mut u64, u64)) {

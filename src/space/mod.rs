@@ -2,7 +2,7 @@
 
 //! Which blocks and inodes are free, and who gets them.
 //!
-//! Tests: `tools/core/tests/space*.rs`, `qemu/test/t/{full-,reserve-,statfs-,discard}*.sh`.
+//! Tests: `tools/core/tests/space*.rs`, `qemu/test/t/{full-,reserve-,statfs-,discard,fstrim}*.sh`.
 //!
 //! | file | what is in it |
 //! |---|---|
@@ -13,6 +13,7 @@
 //! | `choose` | the choice of blocks, in memory only |
 //! | `mark` | bitmaps and descriptors on the device |
 //! | `deferred` | freed blocks that wait for a commit |
+//! | `trim` | the device is told of free blocks |
 //! | `inodes`, `spread` | allocation of inodes, and the choice of a group for them |
 //!
 //! # The life of a block
@@ -25,8 +26,9 @@
 //!
 //! # Locks
 //!
-//! See `groups` and `deferred`. Disk lock of a group (mutex) -> its index lock (spinning) or a byte lock
-//! (spinning). The list of deferred blocks (mutex) is taken alone. No function keeps a lock when it returns.
+//! See `groups` and `deferred`. Disk lock of a group (mutex) -> its index lock (spinning) or a byte lock (spinning).
+//! The list of deferred blocks (mutex) is taken alone. The trim lock (mutex) -> an index lock, see `trim`. No function
+//! keeps a lock when it returns.
 
 mod choose;
 mod counters;
@@ -36,6 +38,7 @@ mod index;
 mod inodes;
 mod mark;
 mod spread;
+mod trim;
 mod zone;
 
 use crate::disk::bitmap_sum::{Powers, Sum};
@@ -50,7 +53,10 @@ use kernel::alloc::{flags::GFP_KERNEL, KVVec};
 use kernel::error::Result;
 use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::MutexGuard;
+use trim::Trimming;
 use zone::{BlockRange, Zone};
+
+pub use trim::Trimmer;
 
 /// Contiguous blocks of the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +150,7 @@ pub struct Space<S: Store> {
     zone: Zone,
     counters: Counters,
     deferred: Deferred,
+    trimming: Trimming,
     desc_csum: DescCsum,
     block_sum: Option<Sum>,
     inode_sum: Option<Sum>,
@@ -231,6 +238,7 @@ impl<S: Store> Space<S> {
             zone,
             counters: Counters::new(layout, free_blocks, free_inodes, dirs),
             deferred: Deferred::new()?,
+            trimming: Trimming::new()?,
             desc_csum,
             block_sum: sum(layout.clusters_per_group()),
             inode_sum: sum(layout.inodes_per_group()),

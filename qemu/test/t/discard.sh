@@ -39,10 +39,11 @@ unmount
 rm -f cut
 [ "$(freed nodiscard)" -lt 1024 ] || fail "blocks were discarded without the option"
 # A device that cannot is used all the same, with one line in the log.
-dev=$(losetup -f --show img)
-echo 0 >"/sys/block/${dev#/dev/}/queue/discard_max_bytes"
+null_disk cannot size=32
+mke2fs -q -F -t ext4 -b "$BS" /dev/cannot
 log_mark
-mount_fs "$dev" discard
+mount_fs /dev/cannot discard
+fill "$MNT/keep" 3M 1
 fill "$MNT/old" 1M 3
 sync
 rm "$MNT/old"
@@ -50,6 +51,6 @@ sync
 log_since 'iomapfs.*the device cannot discard'
 same "$MNT/keep" 3M 1
 unmount
-losetup -d "$dev"
+rmdir "$null_disks/cannot"
 mount_fs img
 crosscheck img

@@ -12,6 +12,7 @@
 //! | [`superblock`] | what is written to the super block, and when |
 //! | [`mount_point`] | where it is mounted, for the super block |
 //! | [`errors`] | what happens when an error is found |
+//! | [`trim`] | the device is told of free blocks |
 //! | [`background`] | what runs beside the callers |
 
 pub(crate) mod background;
@@ -24,5 +25,6 @@ pub(crate) mod state;
 pub(crate) mod store;
 pub(crate) mod superblock;
 pub(crate) mod table;
+pub(crate) mod trim;
 
 pub(crate) use store::{JournalStore, Orphans, Volume};

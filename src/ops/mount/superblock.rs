@@ -8,6 +8,7 @@
 
 use super::background::Works;
 use super::store::JournalStore;
+use super::trim;
 use crate::change::reservation;
 use crate::disk::superblock::RawSuper;
 use crate::linux::printk::{self, Level};
@@ -135,18 +136,9 @@ impl Works for Volume<JournalStore> {
     }
 }
 
-/// Tells the device that blocks hold nothing any more. They are still not free to be used again.
-/// Returns whether it can.
+/// Tells the device of blocks that were freed, and are still not free to be used again. Returns whether it can.
 fn discard(volume: &Volume<JournalStore>, run: Run) -> bool {
-    let size = u64::from(volume.layout.block_size().bytes());
-    let start = run.start.get().saturating_mul(size);
-    let result = volume
-        .store
-        .cache()
-        .device()
-        .discard(start, u64::from(run.len).saturating_mul(size));
-
-    let Err(error) = result else {
+    let Err(error) = trim::discard(volume, run) else {
         return true;
     };
     if error == EOPNOTSUPP {
@@ -154,16 +146,15 @@ fn discard(volume: &Volume<JournalStore>, run: Run) -> bool {
             .store
             .log(Level::Warning, fmt!("the device cannot discard"));
         return false;
-    } else {
-        volume.store.log(
-            Level::Warning,
-            fmt!(
-                "blocks {}+{} could not be discarded: error {}",
-                run.start.get(),
-                run.len,
-                error.to_errno()
-            ),
-        );
     }
+    volume.store.log(
+        Level::Warning,
+        fmt!(
+            "blocks {}+{} could not be discarded: error {}",
+            run.start.get(),
+            run.len,
+            error.to_errno()
+        ),
+    );
     true
 }

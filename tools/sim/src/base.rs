@@ -34,7 +34,7 @@ pub struct Base {
 }
 
 /// What a block has that nobody has written.
-fn garbage(nr: u64, size: usize) -> Bytes {
+pub(crate) fn garbage(nr: u64, size: usize) -> Bytes {
     let words = (0..size as u64 / 8).map(|i| 0xbad0_0000_0000_0000 | nr << 16 | i);
     words.flat_map(u64::to_le_bytes).collect()
 }

@@ -88,6 +88,10 @@ pub enum Rule {
     NoVictimLink,
     /// A new inode that can have no name is left as it is.
     NoGiveUp,
+    /// Blocks are trimmed before the transaction that freed them has committed.
+    TrimsUncommitted,
+    /// Somebody may get a block while it is trimmed.
+    TrimsInUse,
     /// A mount does not say that the journal is in use.
     NotInUse,
     /// An unmount says that the journal is empty before it is.
@@ -117,6 +121,8 @@ impl Broken {
             Rule::NoVictimLink => store::Rule::VictimLink,
             Rule::HalfExchange => store::Rule::BothNames,
             Rule::NoGiveUp => store::Rule::GiveUp,
+            Rule::TrimsUncommitted => store::Rule::TrimCommitted,
+            Rule::TrimsInUse => store::Rule::TrimTaken,
             Rule::NotInUse => store::Rule::InUseFirst,
             Rule::CleanEarly => store::Rule::CleanLast,
             Rule::NoCommitOnSync => store::Rule::CommitOnSync,

@@ -5,6 +5,7 @@
 use crate::file::{How, What};
 use crate::ops::{Op, SECTOR};
 use crate::random::Random;
+use crate::trim::Trim;
 
 /// What a run does most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,21 @@ impl Op {
             pos,
             len,
         }
+    }
+
+    fn trim(random: &mut Random) -> Self {
+        let whole = random.chance(1, 2);
+        Self::Trim(Trim {
+            start: if whole { 0 } else { random.next() as u16 },
+            blocks: if whole { 0 } else { random.below(1000) as u16 },
+            least: random.below(4) as u8,
+            beside: random.below(6) as u8,
+            which: random.next() as u16,
+            patience: match random.chance(1, 4) {
+                true => random.below(10) as u16,
+                false => u16::MAX,
+            },
+        })
     }
 
     /// Any operation.
@@ -169,7 +185,7 @@ impl Op {
             };
         }
         if way < data + machine {
-            return match random.below(30) {
+            return match random.below(32) {
                 0..=6 => {
                     let others = match random.chance(1, 2) {
                         true => 0,
@@ -196,6 +212,7 @@ impl Op {
                 25 => Self::Tail,
                 26..=27 => Self::Forget { which },
                 28 => Self::Shrink,
+                29..=30 => Self::trim(random),
                 _ if random.chance(1, 3) => Self::Remount,
                 _ if random.chance(1, 2) => Self::Freeze,
                 _ => Self::Commit,

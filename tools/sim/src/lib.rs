@@ -25,5 +25,6 @@ pub mod random;
 pub mod shrink;
 pub mod sim;
 pub mod tree;
+pub mod trim;
 pub mod verify;
 pub mod world;

@@ -11,6 +11,7 @@ use crate::mount::Shared;
 use crate::random::Random;
 use crate::sim::Sim;
 use crate::tree::What;
+use crate::trim::Trim;
 use iomapfs_core::change::Live;
 use iomapfs_core::disk::Ino;
 
@@ -168,6 +169,7 @@ pub enum Op {
         which: u16,
     },
     Shrink,
+    Trim(Trim),
     Remount,
     Freeze,
 }
@@ -195,7 +197,7 @@ fn long_name(n: usize) -> Vec<u8> {
 }
 
 impl Sim {
-    fn of_kind(&self, kind: Kind) -> Vec<u32> {
+    pub(crate) fn of_kind(&self, kind: Kind) -> Vec<u32> {
         let mut found: Vec<u32> = Vec::new();
         for (ino, inode) in &self.world.model {
             let reachable = inode.links > 0 || self.open.contains(ino);
@@ -270,7 +272,7 @@ impl Sim {
         }
     }
 
-    fn try_write_direct(&mut self, node: &Shared, pos: u64, len: u64, how: How) {
+    pub(crate) fn try_write_direct(&mut self, node: &Shared, pos: u64, len: u64, how: How) {
         if let Err(error) = self.write_direct(node, pos, len, how) {
             self.no_space(error, self.blocks_for(len).into(), false);
         }
@@ -599,6 +601,7 @@ impl Sim {
                 }
             }
             Op::Shrink => self.shrink_caches(),
+            Op::Trim(how) => return Some(self.trim(how)),
             Op::Remount => return Some(self.remount()),
             Op::Freeze => self.freeze(),
         }

@@ -2,6 +2,7 @@
 
 //! What is around the core while it works: the device, the journal's writing, and the model that goes with them.
 
+use crate::base::garbage;
 use crate::broken::{Broken, Rule};
 use crate::device::{Bytes, Trace};
 use crate::journal::Journal;
@@ -401,6 +402,18 @@ impl World {
 }
 
 impl World {
+    /// The device forgets what a block has.
+    pub fn lose(&mut self, mount: &Mount, nr: u64) {
+        let store = &mount.vol.store;
+        let at = PhysBlock::new(nr);
+        let bytes = garbage(nr, self.block_size as usize);
+        if store.read_data(at) != bytes {
+            store.write_data(at, &bytes);
+            let id = self.trace.submit(nr, bytes);
+            self.trace.done(id);
+        }
+    }
+
     /// Writes a block of a file again, and waits for that.
     pub fn write(&mut self, mount: &Mount, (ino, at): (u32, u32), nr: PhysBlock, bytes: Vec<u8>) {
         let id = self.write_data(mount, (ino, at), nr, (bytes.into(), 0), false);

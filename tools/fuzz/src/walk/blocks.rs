@@ -4,14 +4,38 @@
 
 use super::visit::Visit;
 use iomapfs_core::change::publish::{publish, WrittenData};
+use iomapfs_core::change::trim::{self, Wanted};
 use iomapfs_core::change::{fallocate, resize, Live};
 use iomapfs_core::disk::{FileType, LogicalBlock};
-use iomapfs_core::host::{Node, Pages};
-use iomapfs_core::space::Share;
+use iomapfs_core::host::{Mounted, Node, Pages};
+use iomapfs_core::space::{Run, Share, Trimmer};
 use kernel::error::{code::*, Result};
 
 /// Bytes of a page.
 const PAGE: u64 = 4096;
+
+/// A device that is told of free blocks.
+struct Forgetful<'a> {
+    fs: &'a Mounted,
+    patience: u32,
+}
+
+impl Trimmer for Forgetful<'_> {
+    fn is_stopped(&mut self) -> bool {
+        self.patience = self.patience.saturating_sub(1);
+        self.patience == 0
+    }
+
+    fn discard(&mut self, run: Run) -> Result<bool> {
+        let vol = &self.fs.vol;
+        assert!(
+            run.len > 0 && run.end().get() <= vol.store.blocks(),
+            "{run:?}"
+        );
+        assert!(!vol.space.is_system(run.start, run.len), "{run:?}");
+        Ok(true)
+    }
+}
 
 /// Sets the size of a regular file to `new` bytes.
 pub(super) fn set_size(node: &Node, new: u64) -> Result {
@@ -132,6 +156,36 @@ impl Visit<'_> {
                 }
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Free blocks are trimmed, of all that there is or of a part.
+    pub(super) fn trim(&mut self) -> Result {
+        let vol = &self.fs.vol;
+        let size = u64::from(vol.layout.block_size().bytes());
+        let count = u32::try_from(vol.layout.blocks_count()).unwrap_or(u32::MAX);
+        let whole = self.number(1) == 0;
+        let wanted = Wanted {
+            start: if whole {
+                0
+            } else {
+                u64::from(self.number(count)) * size
+            },
+            len: if whole {
+                u64::MAX
+            } else {
+                u64::from(self.number(5000)) * size
+            },
+            min_len: u64::from(self.number(9)) * size,
+        };
+        let patience = self.number(2000);
+        let mut device = Forgetful {
+            fs: &self.fs,
+            patience,
+        };
+        match trim::trim(&self.fs.vol, wanted, 4096, &mut device) {
+            Err(error) if error == EINVAL => Ok(()),
+            done => done.map(drop),
         }
     }
 

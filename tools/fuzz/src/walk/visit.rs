@@ -103,7 +103,7 @@ impl<'d> Visit<'d> {
     }
 
     fn one_change(&mut self) -> Result {
-        match self.number(16) {
+        match self.number(17) {
             0 => self.create(New::File),
             1 => {
                 let target = self.number(120) as usize + 1;
@@ -120,6 +120,7 @@ impl<'d> Visit<'d> {
             10..=11 => self.truncate(),
             12 => self.commit(),
             13..=14 => self.fallocate(),
+            15 => self.trim(),
             _ => {
                 // Everything is read and checked again.
                 self.forget_all();
