@@ -162,8 +162,6 @@ pub enum Rule {
     TailWritten,
     /// What is in memory only is on the device before somebody sets a greater size.
     WritesFirst,
-    /// So it is before the size is set to where the file ends, because of blocks behind.
-    CutAfterData,
     /// Blocks that something has left behind the end are looked for before the file goes on there.
     CleanEnd,
     /// When data is shown in several transactions, the size on disk goes up with each part.

@@ -167,12 +167,11 @@ pub const LARGEST_FOLIO: usize = 64 << 10;
 /// is written each time.
 #[inline]
 pub fn folio_size((size, since): (u64, u64), pos: u64, len: usize) -> usize {
-    let written = size.saturating_sub(since);
-    if pos != size || written < 4 * len as u64 {
+    if pos != size {
         return len;
     }
-    let most = usize::try_from(written / 4).unwrap_or(LARGEST_FOLIO);
-    most.min(LARGEST_FOLIO).max(len)
+    let ahead = usize::try_from(size.saturating_sub(since) / 4).unwrap_or(LARGEST_FOLIO);
+    ahead.min(LARGEST_FOLIO).max(len)
 }
 
 /// How a direct write can be made.

@@ -2,7 +2,7 @@
 
 //! What is done to a file system: each operation is one transaction, or several that a crash may come between.
 //!
-//! Tests: `tools/core/tests/change_{names,access,sync,mount,trim}.rs`, `tools/sim` (the power cut anywhere),
+//! Tests: `tools/core/tests/change_{names,access,sync,mount,trim,ioctl}.rs`, `tools/sim` (the power cut anywhere),
 //! `qemu/test/t/{crash,fault-}*.sh`.
 //!
 //! | file | what is in it |
@@ -15,6 +15,8 @@
 //! | [`publish`](mod@publish) | data is on the device: the file shows it |
 //! | [`resize`] | the size changes, blocks are cut off |
 //! | [`fallocate`] | blocks without data, holes, and what moves in a file |
+//! | [`generation`] | what tells an inode apart from others with its number |
+//! | [`label`] | the name of the volume |
 //! | [`sync`] | what makes a change durable |
 //! | [`target`] | the blocks that data goes to |
 //! | [`access`] | what a write needs before it begins, and what it is told of blocks |
@@ -47,6 +49,8 @@ pub mod create;
 mod dir;
 pub mod fallocate;
 pub mod free;
+pub mod generation;
+pub mod label;
 pub mod link;
 pub mod live;
 pub mod mount;

@@ -19,7 +19,7 @@
 //! | [`cut_metadata`] | as [`cut`], and the blocks are revoked |
 //! | [`free`](fn@free) | an inode twice, the block of its attributes, the inode bitmap; an orphan less |
 //! | [`ORPHAN`] | an orphan less |
-//! | [`SUPER`] | the super block |
+//! | [`SUPER`] | the super block, or a copy of it |
 //!
 //! The functions of `space`, `map`, `names` and `inode` that change something say themselves what they cost; a row adds
 //! up what an operation calls. [`publish`](fn@publish) and [`cut`] are for one step: what does not fit goes on with new

@@ -262,8 +262,7 @@ pub fn cut_behind<S: Store, L: Live<S>>(
     write_back: impl FnOnce(Range<u64>) -> Result,
 ) -> Result {
     let disk_size = live.map_lock().disk_size;
-    let skips = live.volume().store.breaks(Rule::CutAfterData);
-    if writes_first(disk_size, size, size, false) && !skips {
+    if writes_first(disk_size, size, size, false) {
         write_back(disk_size..size)?;
     }
     cut(live, size)

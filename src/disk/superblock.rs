@@ -456,6 +456,31 @@ impl SuperFormat {
     }
 }
 
+/// The format of a copy of the super block at the beginning of a group. As nothing is read from it, it is not checked
+/// where it enters memory: who changes it asks [`Self::is_good`].
+#[derive(Clone, Copy)]
+pub struct BackupFormat;
+
+impl BackupFormat {
+    /// Whether the block is a super block that somebody could use.
+    pub fn is_good(bytes: &[u8]) -> bool {
+        RawSuper::from_block(bytes, 0)
+            .is_some_and(|raw| raw.magic.get() == SUPER_MAGIC && raw.checksum_ok())
+    }
+}
+
+impl Format for BackupFormat {
+    const KIND: BlockKind = BlockKind::Super;
+
+    fn verify(&self, _nr: PhysBlock, _bytes: &[u8]) -> Result<(), Flaw> {
+        Ok(())
+    }
+
+    fn seal(&self, nr: PhysBlock, bytes: &mut [u8]) {
+        SuperFormat::new(0).seal(nr, bytes);
+    }
+}
+
 impl Format for SuperFormat {
     const KIND: BlockKind = BlockKind::Super;
 

@@ -22,6 +22,7 @@
 #include <linux/iversion.h>
 #include <linux/jbd2.h>
 #include <linux/mm.h>
+#include <linux/mount.h>
 #include <linux/mpage.h>
 #include <linux/namei.h>
 #include <linux/pagemap.h>
@@ -34,6 +35,7 @@
 #include <linux/uio.h>
 #include <linux/writeback.h>
 #include <linux/xattr.h>
+#include <uapi/linux/ext4.h>
 
 /* `bindgen` gets confused at certain things. */
 const gfp_t RUST_CONST_HELPER_GFP_NOFS = GFP_NOFS;
@@ -55,6 +57,18 @@ const fop_flags_t RUST_CONST_HELPER_FOP_BUFFER_RASYNC = FOP_BUFFER_RASYNC;
 const fop_flags_t RUST_CONST_HELPER_FOP_BUFFER_WASYNC = FOP_BUFFER_WASYNC;
 const fop_flags_t RUST_CONST_HELPER_FOP_DIO_PARALLEL_WRITE = FOP_DIO_PARALLEL_WRITE;
 const fop_flags_t RUST_CONST_HELPER_FOP_DONTCACHE = FOP_DONTCACHE;
+const unsigned int RUST_CONST_HELPER_FS_IOC_GETVERSION = FS_IOC_GETVERSION;
+const unsigned int RUST_CONST_HELPER_FS_IOC_SETVERSION = FS_IOC_SETVERSION;
+const unsigned int RUST_CONST_HELPER_FS_IOC32_GETVERSION = FS_IOC32_GETVERSION;
+const unsigned int RUST_CONST_HELPER_FS_IOC32_SETVERSION = FS_IOC32_SETVERSION;
+const unsigned int RUST_CONST_HELPER_EXT4_IOC_GETVERSION = EXT4_IOC_GETVERSION;
+const unsigned int RUST_CONST_HELPER_EXT4_IOC_SETVERSION = EXT4_IOC_SETVERSION;
+const unsigned int RUST_CONST_HELPER_EXT4_IOC32_GETVERSION = EXT4_IOC32_GETVERSION;
+const unsigned int RUST_CONST_HELPER_EXT4_IOC32_SETVERSION = EXT4_IOC32_SETVERSION;
+const unsigned int RUST_CONST_HELPER_FS_IOC_GETFSLABEL = FS_IOC_GETFSLABEL;
+const unsigned int RUST_CONST_HELPER_FS_IOC_SETFSLABEL = FS_IOC_SETFSLABEL;
+const unsigned int RUST_CONST_HELPER_FS_IOC_SHUTDOWN = FS_IOC_SHUTDOWN;
+const unsigned int RUST_CONST_HELPER_FITRIM = FITRIM;
 const int RUST_CONST_HELPER_IOCB_APPEND = IOCB_APPEND;
 const int RUST_CONST_HELPER_IOCB_DIRECT = IOCB_DIRECT;
 const int RUST_CONST_HELPER_IOCB_NOWAIT = IOCB_NOWAIT;

@@ -150,6 +150,20 @@ impl BlockDevice {
         })
     }
 
+    /// Freezes the filesystem that is on the device, which writes out all there is, and thaws it when `f` is done. Who
+    /// has begun a change, or holds a lock of the filesystem, waits for itself.
+    ///
+    /// # Errors
+    ///
+    /// Those of the freeze; then `f` is not called.
+    pub(crate) fn while_frozen(&self, f: impl FnOnce()) -> Result {
+        // SAFETY: The device is open by the type invariant.
+        to_result(unsafe { bindings::bdev_freeze(self.as_raw()) })?;
+        f();
+        // SAFETY: As above; frozen above.
+        to_result(unsafe { bindings::bdev_thaw(self.as_raw()) })
+    }
+
     /// Writes back all dirty cached blocks of the device and waits for them.
     pub(crate) fn write_back(&self) -> Result {
         // SAFETY: The device is open by the type invariant.

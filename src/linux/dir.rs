@@ -24,16 +24,19 @@
 //! }
 //! ```
 
-use super::{bindings, fs::FileSystem, inode::INode};
+use super::{
+    bindings,
+    inode::INode,
+    ioctl::{
+        self,
+        Requests, //
+    }, //
+};
 use core::marker::PhantomData;
 use kernel::{
-    error::{
-        from_result,
-        VTABLE_DEFAULT_ERROR, //
-    },
+    error::from_result,
     ffi::{
         c_int,
-        c_long,
         c_uint, //
     },
     prelude::*,
@@ -41,10 +44,9 @@ use kernel::{
 };
 
 /// The operations of open directories.
-#[vtable]
 pub(crate) trait Operations: Sized + 'static {
     /// The filesystem.
-    type FileSystem: FileSystem;
+    type FileSystem: Requests;
 
     /// What belongs to an open directory.
     type Open: Send + Sync;
@@ -61,12 +63,6 @@ pub(crate) trait Operations: Sized + 'static {
 
     /// Makes the directory durable: its names, and with `data_only` false all its attributes.
     fn sync(dir: &INode<Self::FileSystem>, data_only: bool) -> Result;
-
-    /// Requests of the filesystem's own (`ioctl(2)`). Those for the flags that all filesystems have come to
-    /// [`super::inode_ops::Attributes`].
-    fn ioctl(_dir: &INode<Self::FileSystem>, _cmd: u32, _arg: usize) -> Result<isize> {
-        build_error!(VTABLE_DEFAULT_ERROR)
-    }
 }
 
 /// Who takes the names of a directory.
@@ -151,16 +147,8 @@ impl<O: Operations> Table<O> {
         llseek: Some(Self::llseek),
         read: Some(bindings::generic_read_dir),
         iterate_shared: Some(Self::iterate),
-        unlocked_ioctl: if O::HAS_IOCTL {
-            Some(Self::ioctl)
-        } else {
-            None
-        },
-        compat_ioctl: if O::HAS_IOCTL {
-            bindings::compat_ptr_ioctl
-        } else {
-            None
-        },
+        unlocked_ioctl: Some(ioctl::unlocked::<O::FileSystem>),
+        compat_ioctl: Some(ioctl::compat::<O::FileSystem>),
         open: Some(Self::open),
         release: Some(Self::release),
         fsync: Some(Self::fsync),
@@ -257,16 +245,5 @@ impl<O: Operations> Table<O> {
             O::sync(inode, data_only != 0)?;
             Ok(0)
         })
-    }
-
-    /// `unlocked_ioctl`.
-    ///
-    /// # Safety
-    ///
-    /// For the VFS (`vfs_ioctl()`), with an open directory.
-    unsafe extern "C" fn ioctl(file: *mut bindings::file, cmd: c_uint, arg: usize) -> c_long {
-        // SAFETY: By the function's requirements; an open file holds its inode.
-        let inode = unsafe { INode::from_raw((*file).f_inode) };
-        from_result(|| O::ioctl(inode, cmd, arg))
     }
 }

@@ -31,6 +31,10 @@ use super::{
     bindings,
     fs::FileSystem,
     inode::INode,
+    ioctl::{
+        self,
+        Requests, //
+    },
     lock::{
         ExclusiveRef,
         Held, //
@@ -540,7 +544,7 @@ impl Abilities {
 #[vtable]
 pub(crate) trait FileOperations: Sized + 'static {
     /// The filesystem.
-    type FileSystem: FileSystem;
+    type FileSystem: Requests;
     /// Faults of mappings.
     type Mmap: Mmap<FileSystem = Self::FileSystem>;
 
@@ -579,12 +583,6 @@ pub(crate) trait FileOperations: Sized + 'static {
         _what: Fallocate,
         _range: Range<u64>,
     ) -> Result {
-        build_error!(VTABLE_DEFAULT_ERROR)
-    }
-
-    /// Requests of the filesystem's own (`ioctl(2)`). Those for the flags that all filesystems have come to
-    /// [`super::inode_ops::Attributes`].
-    fn ioctl(_file: File<'_, Self::FileSystem>, _cmd: u32, _arg: usize) -> Result<isize> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 }
@@ -646,22 +644,14 @@ impl<O: FileOperations> Table<O> {
         read_iter: Some(Self::read_iter),
         write_iter: Some(Self::write_iter),
         iopoll: Some(bindings::iocb_bio_iopoll),
-        unlocked_ioctl: if O::HAS_IOCTL {
-            Some(Self::ioctl)
-        } else {
-            None
-        },
-        compat_ioctl: if O::HAS_IOCTL {
-            bindings::compat_ptr_ioctl
-        } else {
-            None
-        },
+        unlocked_ioctl: Some(ioctl::unlocked::<O::FileSystem>),
+        compat_ioctl: Some(ioctl::compat::<O::FileSystem>),
         mmap_prepare: Some(mmap::prepare::<O::Mmap>),
         open: Some(Self::open),
         release: Some(Self::release),
         fsync: Some(Self::fsync),
         get_unmapped_area: mmap::UNMAPPED_AREA,
-        splice_read: Some(bindings::filemap_splice_read),
+        splice_read: Some(Self::splice_read),
         splice_write: Some(bindings::iter_file_splice_write),
         setlease: Some(bindings::generic_setlease),
         fallocate: if O::HAS_FALLOCATE {
@@ -704,7 +694,10 @@ impl<O: FileOperations> Table<O> {
         // SAFETY: By the function's requirements.
         let mut to = IterDest(Iter(Some(unsafe { &mut *iter })));
         // SAFETY: By the function's requirements.
-        let iocb = unsafe { Kiocb::from_raw(iocb) };
+        let iocb = unsafe { Kiocb::<O::FileSystem>::from_raw(iocb) };
+        if let Err(error) = O::FileSystem::check_alive(iocb.inode()) {
+            return error.to_errno() as isize;
+        }
         let before = to.len();
         let answer = O::read_iter(iocb, &mut to);
         answer.told(|| before.wrapping_sub(to.len()))
@@ -743,12 +736,35 @@ impl<O: FileOperations> Table<O> {
         // SAFETY: By the function's requirements.
         let allowed = to_result(unsafe { bindings::generic_file_open(inode, file) });
         // SAFETY: By the function's requirements.
-        let file = unsafe { File::from_raw(file) };
+        let file = unsafe { File::<O::FileSystem>::from_raw(file) };
         from_result(|| {
+            O::FileSystem::check_alive(file.inode())?;
             allowed?;
             O::open(file)?;
             Ok(0)
         })
+    }
+
+    /// `splice_read`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`do_splice_read()`), with an open regular file of `O::FileSystem`, and a position and a pipe that
+    /// are the caller's alone.
+    unsafe extern "C" fn splice_read(
+        file: *mut bindings::file,
+        pos: *mut bindings::loff_t,
+        pipe: *mut bindings::pipe_inode_info,
+        len: usize,
+        flags: c_uint,
+    ) -> isize {
+        // SAFETY: By the function's requirements.
+        let inode = unsafe { File::<O::FileSystem>::from_raw(file) }.inode();
+        match O::FileSystem::check_alive(inode) {
+            // SAFETY: By the function's requirements.
+            Ok(()) => unsafe { bindings::filemap_splice_read(file, pos, pipe, len, flags) },
+            Err(error) => error.to_errno() as isize,
+        }
     }
 
     /// `release`.
@@ -803,16 +819,5 @@ impl<O: FileOperations> Table<O> {
             O::fallocate(file, what, start..end)?;
             Ok(0)
         })
-    }
-
-    /// `unlocked_ioctl`.
-    ///
-    /// # Safety
-    ///
-    /// For the VFS (`vfs_ioctl()`), with an open regular file of `O::FileSystem`.
-    unsafe extern "C" fn ioctl(file: *mut bindings::file, cmd: c_uint, arg: usize) -> c_long {
-        // SAFETY: By the function's requirements.
-        let file = unsafe { File::from_raw(file) };
-        from_result(|| O::ioctl(file, cmd, arg))
     }
 }

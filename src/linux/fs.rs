@@ -161,6 +161,9 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     /// The device is gone, with the filesystem mounted: from now on nothing can be changed.
     fn shutdown(sb: &SuperBlock<Self>);
 
+    /// Whether the filesystem still serves its files. `EIO` after a shutdown: then no file is opened, mapped or read.
+    fn check_alive(inode: &INode<Self>) -> Result;
+
     /// Fills in the numbers of `statfs(2)`.
     fn statfs(sb: &SuperBlock<Self>, to: &mut StatFs) -> Result;
 

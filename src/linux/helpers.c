@@ -133,6 +133,13 @@ void iomapfs_helper_wait_on_buffer(struct buffer_head *bh)
 	wait_on_buffer(bh);
 }
 
+/* linux/compat.h */
+
+void __user *iomapfs_helper_compat_ptr(u32 uptr)
+{
+	return compat_ptr(uptr);
+}
+
 /* linux/cred.h */
 
 bool iomapfs_helper_current_has_fsuid(unsigned int uid)
@@ -175,6 +182,11 @@ bool iomapfs_helper_file_wants_narrow_positions(struct file *file)
 	if (file->f_mode & FMODE_64BITHASH)
 		return false;
 	return sizeof(long) == 4 || in_compat_syscall();
+}
+
+bool iomapfs_helper_file_owner_or_capable(struct file *file)
+{
+	return inode_owner_or_capable(file_mnt_idmap(file), file_inode(file));
 }
 
 unsigned long iomapfs_helper_file_count(struct file *file)

@@ -451,6 +451,12 @@ impl Common {
         unsafe { bindings::inode_set_flags(self.as_raw(), set, flags::ALL) };
     }
 
+    /// Sets the generation number.
+    pub(crate) fn set_generation(&self, generation: u32) {
+        // SAFETY: Valid by the type's invariants; a word is written at once.
+        unsafe { ptr::write_volatile(&raw mut (*self.as_raw()).i_generation, generation) };
+    }
+
     /// Whether nothing of the inode may be changed.
     pub(crate) fn is_immutable(&self) -> bool {
         // SAFETY: Valid by the type's invariants; a word is read at once.

@@ -36,7 +36,10 @@ use super::{
     lock::InvalidateShared, //
 };
 use core::marker::PhantomData;
-use kernel::ffi::c_int;
+use kernel::{
+    error::from_result,
+    ffi::c_int, //
+};
 
 /// How faults are served.
 pub(crate) trait Mmap: Sized + 'static {
@@ -99,11 +102,16 @@ impl<M: Mmap> VmTable<M> {
 /// For the memory manager (`call_mmap_prepare()`), with a description of a mapping of a regular file of
 /// `M::FileSystem` that nobody else uses yet. `mmap_lock` is held for writing.
 pub(super) unsafe extern "C" fn prepare<M: Mmap>(desc: *mut bindings::vm_area_desc) -> c_int {
-    // SAFETY: By the function's requirements: the file is open.
-    unsafe { bindings::file_accessed((*desc).file) };
-    // SAFETY: By the function's requirements.
-    unsafe { (*desc).vm_ops = VmTable::<M>::TABLE };
-    0
+    // SAFETY: By the function's requirements: the file is open, and holds its inode.
+    let inode = unsafe { INode::<M::FileSystem>::from_raw((*(*desc).file).f_inode) };
+    from_result(|| {
+        M::FileSystem::check_alive(inode)?;
+        // SAFETY: By the function's requirements: the file is open.
+        unsafe { bindings::file_accessed((*desc).file) };
+        // SAFETY: By the function's requirements.
+        unsafe { (*desc).vm_ops = VmTable::<M>::TABLE };
+        Ok(0)
+    })
 }
 
 /// Where mappings go: aligned, so that large folios can be mapped as such.

@@ -443,6 +443,12 @@ impl<T: FileSystem> New<'_, T> {
         // SAFETY: Valid by the type's invariants, and nobody else uses the super block.
         unsafe { (*self.0).s_iflags |= bindings::SB_I_CGROUPWB as kernel::ffi::c_ulong };
     }
+
+    /// Somebody who fills in the contents of files may be asked before they are used (`FAN_PRE_ACCESS`).
+    pub(crate) fn set_hierarchical_storage(&self) {
+        // SAFETY: Valid by the type's invariants, and nobody else uses the super block.
+        unsafe { (*self.0).s_iflags |= bindings::SB_I_ALLOW_HSM as kernel::ffi::c_ulong };
+    }
 }
 
 /// What [`New::set_limits`] sets.

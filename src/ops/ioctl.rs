@@ -1,42 +1,118 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The requests of `ioctl(2)`, on files and directories.
+//! Requests of `ioctl(2)` that files and directories share: who may ask, what is checked in which order, and which
+//! operation it is. Flags, as of `chattr`, come another way ([`super::inode::attr`]).
 //!
 //! # Locks
 //!
-//! None is held. See [`trim`](mod@trim).
+//! None is held. What changes something takes freeze protection first; `i_rwsem` for a change of an inode.
 
-use super::mount::trim;
-use super::Node;
+use super::mount::{trim, JournalStore};
+use super::{Fs, Node};
+use crate::change::label::LABEL_MAX;
 use crate::change::trim::Wanted;
-use crate::linux::ioctl::{TrimRange, FITRIM};
+use crate::change::{generation, label};
+use crate::disk::bytes::copy;
+use crate::linux::ioctl::{
+    LabelBuffer, Opened, Request, Requests, Shutdown, ShutdownMode, TrimBuffer, UserIn,
+};
 use crate::linux::task;
-use kernel::error::{code::*, Result};
+use kernel::prelude::*;
 
-/// A request `cmd`, with what the user has at `arg`.
-///
-/// # Errors
-///
-/// `ENOTTY` for one that is not known; those of what is done; `EFAULT`.
-pub(crate) fn ioctl(node: &Node, cmd: u32, arg: usize) -> Result<isize> {
-    match cmd {
-        FITRIM => trim(node, arg).map(|()| 0),
-        _ => Err(ENOTTY),
+impl Requests for Fs {
+    fn request(file: &Opened<'_, Fs>, request: Request) -> Result {
+        let node = file.inode();
+        match request {
+            Request::GetVersion(to) => {
+                let generation = node.data().map_lock().generation;
+                to.write(&generation)
+            }
+            Request::SetVersion(from) => set_version(file, &from),
+            Request::GetLabel(to) => {
+                let mut name = [0; LABEL_MAX + 1];
+                copy(&mut name, &label::label(node.data().volume())?);
+                to.write_first(&name)
+            }
+            Request::SetLabel(from) => set_label(file, &from),
+            Request::Shutdown(mode) => shut_down(node, &mode),
+            Request::Trim(range) => trim(node, &range),
+        }
     }
 }
 
-fn trim(node: &Node, arg: usize) -> Result {
+/// Changes the generation of an inode.
+fn set_version(file: &Opened<'_, Fs>, from: &UserIn<u32>) -> Result {
+    let node = file.inode();
+    if !file.is_owner_or_capable() {
+        return Err(EPERM);
+    }
+    if !generation::can_change(&node.data().volume().layout) {
+        return Err(ENOTTY);
+    }
+    let _writing = file.want_write()?;
+    let number = from.read()?;
+    let _lock = node.lock();
+    generation::set_generation(node, number)?;
+    node.set_generation(number);
+    Ok(())
+}
+
+/// Changes the name of the volume.
+fn set_label(file: &Opened<'_, Fs>, from: &UserIn<LabelBuffer>) -> Result {
+    if !task::is_capable_of_administration() {
+        return Err(EPERM);
+    }
+    // With room for the zero, which is not written.
+    let mut bytes = [0; LABEL_MAX + 1];
+    from.read_first(&mut bytes)?;
+    let name = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    if name.len() > LABEL_MAX {
+        return Err(EINVAL);
+    }
+    let mut label = [0; LABEL_MAX];
+    copy(&mut label, name);
+    let _writing = file.want_write()?;
+    label::set_label(file.inode().data().volume(), &label)
+}
+
+/// Shuts the file system down.
+fn shut_down(node: &Node, mode: &ShutdownMode) -> Result {
+    if !task::is_capable_of_administration() {
+        return Err(EPERM);
+    }
+    let what = mode.read()?;
+    let mounted = &node.super_block().data().mounted;
+    let store = &mounted.volume.store;
+    if store.check_alive().is_err() {
+        return Ok(());
+    }
+    let now = |store: &JournalStore| store.shut_down(fmt!("somebody has asked for it"));
+    match what {
+        Shutdown::All => {
+            let device = node.super_block().block_device()?;
+            return device.while_frozen(|| now(store));
+        }
+        // What cannot be made durable is lost either way.
+        Shutdown::Log => drop(mounted.sync(true)),
+        Shutdown::Nothing => {}
+    }
+    now(store);
+    Ok(())
+}
+
+/// Tells the device of free space.
+fn trim(node: &Node, range: &TrimBuffer) -> Result {
     if !task::is_capable_of_administration() {
         return Err(EPERM);
     }
     let sb = node.super_block();
     trim::check(&sb.data().mounted.volume)?;
-    let mut range = TrimRange::read(arg)?;
+    let mut found = range.read()?;
     let wanted = Wanted {
-        start: range.start,
-        len: range.len,
-        min_len: range.min_len,
+        start: found.start,
+        len: found.len,
+        min_len: found.min_len,
     };
-    range.len = trim::trim(sb, wanted)?;
-    range.write(arg)
+    found.len = trim::trim(sb, wanted)?;
+    range.write(&found)
 }

@@ -12,8 +12,8 @@
 //! | [`dir`] | directories: names, listing |
 //! | [`symlink`] | symbolic links whose target has a block |
 //! | [`inode`] | what all inodes have: data in memory, reading, attributes, the end |
+//! | [`ioctl`] | requests that files and directories share |
 //! | [`mount`] | mounts: options, states, super block, journal, errors, what runs beside the callers |
-//! | [`ioctl`](mod@ioctl) | requests that are the same for files and directories |
 //! | [`reclaim`] | what is done where there is no space |
 //! | [`durable`] | what is done to make a change durable |
 //!
@@ -25,7 +25,7 @@ pub(crate) mod durable;
 pub(crate) mod file;
 mod fs;
 pub(crate) mod inode;
-pub(crate) mod ioctl;
+mod ioctl;
 mod kinds;
 pub(crate) mod mount;
 pub(crate) mod reclaim;

@@ -9,7 +9,8 @@
 //! # Locks
 //!
 //! A mutex, with which nothing is taken but the byte lock of the block and, by who changes it, spinning locks. It may
-//! be taken with the updates of the journal locked.
+//! be taken with the updates of the journal locked. Another one for the copies of the super block, with which handles
+//! are begun.
 
 use crate::disk::superblock::{RawSuper, SuperFormat};
 use crate::disk::Layout;
@@ -17,7 +18,7 @@ use crate::store::{About, Block, Store, Transaction};
 use core::pin::Pin;
 use kernel::error::{Error, Result};
 use kernel::prelude::*;
-use kernel::sync::{new_mutex, Mutex};
+use kernel::sync::{new_mutex, Mutex, MutexGuard};
 
 /// See the top of the file.
 pub struct SuperBlock<S: Store> {
@@ -26,6 +27,8 @@ pub struct SuperBlock<S: Store> {
     offset: usize,
     /// Held by who changes it past the journal, from the copy to the device.
     past_journal: Pin<KBox<Mutex<()>>>,
+    /// Held by who changes the copies.
+    backups: Pin<KBox<Mutex<()>>>,
 }
 
 impl<S: Store> SuperBlock<S> {
@@ -38,10 +41,12 @@ impl<S: Store> SuperBlock<S> {
         let (nr, offset) = layout.super_location();
         let block = store.read(nr, SuperFormat::new(offset))?;
         let past_journal = KBox::pin_init(new_mutex!((), "iomapfs_super_block"), GFP_KERNEL)?;
+        let backups = KBox::pin_init(new_mutex!((), "iomapfs_backups"), GFP_KERNEL)?;
         Ok(Self {
             block,
             offset,
             past_journal,
+            backups,
         })
     }
 
@@ -102,6 +107,11 @@ impl<S: Store> SuperBlock<S> {
             true => Ok(()),
             false => Err(self.missing(store)),
         }
+    }
+
+    /// Keeps others from changing the copies of the super block. The caller has no handle.
+    pub fn lock_backups(&self) -> MutexGuard<'_, ()> {
+        self.backups.lock()
     }
 
     #[track_caller]

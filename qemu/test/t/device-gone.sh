@@ -92,7 +92,7 @@ for held in 1 2; do
 	log_since 'iomapfs \([a-z0-9]+\): the device is gone'
 	! touch "$MNT/new" 2>/dev/null || fail "a file was made without a device"
 	! sync "$MNT" 2>/dev/null || fail "fsync says that it is durable, without a device"
-	grep -q " $MNT .*emergency_ro" /proc/self/mounts || fail "/proc/mounts does not show emergency_ro"
+	grep -q " $MNT .*shutdown" /proc/self/mounts || fail "/proc/mounts does not show the shutdown"
 	exec 8>&- 9>&-
 	unmount
 	back img

@@ -14,12 +14,11 @@ use crate::disk::FileType;
 use crate::linux::dir::{self, Emitter, EntryKind};
 use crate::linux::task;
 use crate::names::{self, Cursor, Listed, Listing};
-use crate::ops::{durable, ioctl, Fs, Node};
+use crate::ops::{durable, Fs, Node};
 use core::pin::Pin;
 use kernel::prelude::*;
 use kernel::sync::{new_mutex, Mutex};
 
-#[vtable]
 impl dir::Operations for Directory {
     type FileSystem = Fs;
     type Open = Pin<KBox<Mutex<Cursor>>>;
@@ -66,10 +65,6 @@ impl dir::Operations for Directory {
     fn sync(dir: &Node, _data_only: bool) -> Result {
         // Names are data, and in the same transaction as everything else.
         durable::inode(dir)
-    }
-
-    fn ioctl(dir: &Node, cmd: u32, arg: usize) -> Result<isize> {
-        ioctl::ioctl(dir, cmd, arg)
     }
 }
 

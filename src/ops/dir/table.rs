@@ -70,6 +70,7 @@ impl DirectoryOperations for Directory {
         name: &[u8],
         target: &[u8],
     ) -> Result<Ready<'a, Fs>> {
+        dir.data().volume().store.check_writable()?;
         // The block has a zero behind it.
         if target.len() >= dir.super_block().block_size() as usize {
             return Err(ENAMETOOLONG);

@@ -22,10 +22,10 @@ use kernel::page::PAGE_SIZE;
 /// `fallocate(2)`.
 pub(crate) fn fallocate(file: File<'_, Fs>, what: Fallocate, range: Range<u64>) -> Result {
     let node = file.inode();
-    node.data().volume().store.check_writable()?;
     if matches!(what, Fallocate::Unshare | Fallocate::WriteZeroes) {
         return Err(EOPNOTSUPP);
     }
+    node.data().volume().store.check_writable()?;
     with_space(node.super_block(), Effort::All, || {
         let lock = node.lock();
         node.dio_wait();

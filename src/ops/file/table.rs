@@ -15,7 +15,7 @@ use crate::linux::inode_ops::RegularOperations;
 use crate::linux::mmap::Mmap;
 use crate::ops::mount::mount_point;
 use crate::ops::reclaim::{self, Effort};
-use crate::ops::{durable, ioctl, Fs, Node};
+use crate::ops::{durable, Fs, Node};
 use crate::store::Store;
 use core::ops::Range;
 use kernel::prelude::*;
@@ -99,12 +99,12 @@ impl FileOperations for Regular {
     }
 
     fn write_iter<'a>(mut iocb: Kiocb<'a, Fs>, from: &mut IterSource<'_>) -> Answer<'a> {
-        if from.len() == 0 {
-            return iocb.done(Ok(0));
-        }
         let store = &iocb.inode().data().volume().store;
         if let Err(error) = store.check_writable() {
             return iocb.done(Err(error));
+        }
+        if from.len() == 0 {
+            return iocb.done(Ok(0));
         }
         if iocb.is_direct() {
             return direct::write(iocb, from);
@@ -119,10 +119,6 @@ impl FileOperations for Regular {
 
     fn fallocate(file: File<'_, Fs>, what: Fallocate, range: Range<u64>) -> Result {
         fallocate::fallocate(file, what, range)
-    }
-
-    fn ioctl(file: File<'_, Fs>, cmd: u32, arg: usize) -> Result<isize> {
-        ioctl::ioctl(file.inode(), cmd, arg)
     }
 
     fn seek_data(node: &Node, pos: i64) -> Result<i64> {

@@ -40,6 +40,8 @@ impl Attributes for Fs {
 
 /// `setattr`: checks a change of attributes and makes it. The VFS holds `i_rwsem` exclusively.
 fn set_attributes(idmap: &Idmap, node: &Node, attr: &mut Attr<'_, Fs>) -> Result {
+    // Before anything is changed in memory.
+    node.data().volume().store.check_writable()?;
     // The VFS asks only about some attributes.
     if node.is_immutable() {
         return Err(EPERM);

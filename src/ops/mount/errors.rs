@@ -81,8 +81,8 @@ pub(crate) struct Errors {
     found: Atomic<bool>,
     /// Whether nothing may be changed any more.
     stopped: Atomic<bool>,
-    /// Whether the device is gone; then it is stopped, too.
-    gone: Atomic<bool>,
+    /// Whether the file system was shut down; then it is stopped, too.
+    shut_down: Atomic<bool>,
     records: Pin<KBox<SpinLock<Records>>>,
 }
 
@@ -94,7 +94,7 @@ impl Errors {
             policy: Atomic::new(policy_number(policy)),
             found: Atomic::new(false),
             stopped: Atomic::new(false),
-            gone: Atomic::new(false),
+            shut_down: Atomic::new(false),
             records: KBox::pin_init(
                 new_spinlock!(Records::default(), "iomapfs_errors"),
                 GFP_KERNEL,
@@ -178,17 +178,25 @@ impl Errors {
         self.stopped.load(Relaxed)
     }
 
-    /// The device is gone, which is no error of the file system. From now on nothing may be changed.
-    pub(crate) fn device_gone(&self) {
-        self.gone.store(true, Relaxed);
+    /// The file system is shut down, which is no error that was found in it. From now on nothing may be changed, nor
+    /// data be read. Returns whether it was so before.
+    pub(crate) fn shut_down(&self) -> bool {
+        let before = self.shut_down.xchg(true, Relaxed);
         self.stopped.store(true, Relaxed);
+        before
     }
 
-    /// What to answer to who wants a change: `EIO` without a device, `EROFS` if an error has stopped all changes.
+    /// Whether the file system was shut down.
+    #[inline]
+    pub(crate) fn is_shut_down(&self) -> bool {
+        self.shut_down.load(Relaxed)
+    }
+
+    /// What to answer to who wants a change: `EIO` after a shutdown, `EROFS` if an error has stopped all changes.
     pub(crate) fn check(&self) -> Result {
         if !self.is_stopped() {
             Ok(())
-        } else if self.gone.load(Relaxed) {
+        } else if self.is_shut_down() {
             Err(EIO)
         } else {
             Err(EROFS)

@@ -318,6 +318,7 @@ impl Mounted {
         let store = &self.volume.store;
         let journal = store.journal().filter(|_| store.was_writable());
 
+        store.check_alive()?;
         if journal.is_some() {
             store.errors().check()?;
         }
@@ -431,8 +432,10 @@ impl Mounted {
         store.background().unlink();
         let counts = self.volume.space.counts();
 
-        // All that was reserved or chosen for a file must have gone back with it.
-        if writable && !store.errors().any() && counts.free_blocks != counts.free_blocks_on_disk {
+        // All that was reserved or chosen for a file must have gone back with it; what was freed stays with a
+        // transaction that a shutdown has ended.
+        let undisturbed = writable && !store.errors().any() && !store.errors().is_stopped();
+        if undisturbed && counts.free_blocks != counts.free_blocks_on_disk {
             store.log(
                 Level::Error,
                 fmt!(

@@ -178,15 +178,28 @@ impl JournalStore {
         self.writable.load(Relaxed)
     }
 
-    /// The device is gone: nothing is changed any more, and nobody waits for it.
-    pub(crate) fn shut_down(&self) {
-        self.log(
-            Level::Critical,
-            fmt!("the device is gone: the file system can be changed no more"),
-        );
-        self.errors.device_gone();
+    /// Shuts the file system down, for a reason that the log is told: nothing is changed or written any more, files are
+    /// not read, and nobody waits for the device. What has not committed is lost. For good, and once.
+    ///
+    /// A crash would leave the same: what is on the device needs a replay of the journal and no check.
+    pub(crate) fn shut_down(&self, why: fmt::Arguments<'_>) {
+        if self.errors.shut_down() {
+            return;
+        }
+        self.log(Level::Critical, fmt!("{why}: the file system is shut down"));
+        self.background.set_discard(false);
         if let Some(journal) = self.journal() {
-            journal.abort(EIO);
+            // Which jbd2 does not record as an error.
+            journal.abort(ESHUTDOWN);
+        }
+    }
+
+    /// `EIO` after a shutdown. For what is possible after any other error.
+    #[inline]
+    pub(crate) fn check_alive(&self) -> Result {
+        match self.errors.is_shut_down() {
+            true => Err(EIO),
+            false => Ok(()),
         }
     }
 
@@ -324,7 +337,10 @@ impl Store for JournalStore {
     fn begin(&self, credits: Credits) -> Result<Tx<'_>> {
         self.check_writable()?;
         let journal = self.journal().ok_or(EROFS)?;
-        let handle = journal.start(credits.blocks, credits.revokes)?;
+        let handle = journal
+            .start(credits.blocks, credits.revokes)
+            // It was aborted meanwhile.
+            .map_err(|error| self.check_writable().err().unwrap_or(error))?;
 
         Ok(Tx { handle })
     }
@@ -355,20 +371,24 @@ impl Store for JournalStore {
 
     #[track_caller]
     fn fail(&self, error: Error, about: impl Into<About>, what: fmt::Arguments<'_>) -> Error {
-        self.errors.record(error, about.into(), what, Lines::All);
-        self.obey(error)
+        self.note(error, about.into(), what, Lines::All)
     }
 
     #[track_caller]
     fn fail_once(&self, error: Error, about: impl Into<About>, what: fmt::Arguments<'_>) -> Error {
-        self.errors.record(error, about.into(), what, Lines::First);
-        self.obey(error)
+        self.note(error, about.into(), what, Lines::First)
     }
 }
 
 impl JournalStore {
-    /// Does what the `errors=` policy says of `error`, which was recorded. Returns `error`.
-    fn obey(&self, error: Error) -> Error {
+    /// Records `error`, and does what the `errors=` policy says of it. Returns `error`.
+    #[track_caller]
+    fn note(&self, error: Error, about: About, what: fmt::Arguments<'_>, lines: Lines) -> Error {
+        // What fails for a shutdown is no error of the file system, and nothing may be written.
+        if self.errors.is_shut_down() {
+            return error;
+        }
+        self.errors.record(error, about, what, lines);
         match self.errors.policy() {
             ErrorPolicy::Continue => {}
             ErrorPolicy::ReadOnly => {

@@ -96,7 +96,8 @@ fn write_errors(vol: &Volume<JournalStore>) {
     let store = &vol.store;
 
     // The end of a freeze sees to those that were found in it.
-    if store.is_frozen() || !store.errors().are_pending() {
+    // After a shutdown nothing is written.
+    if store.is_frozen() || !store.errors().are_pending() || store.check_alive().is_err() {
         return;
     }
     let in_transaction = store.begin(reservation::SUPER).and_then(|mut tx| {

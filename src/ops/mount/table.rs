@@ -127,6 +127,7 @@ impl FileSystem for Fs {
         sb.set_uuid(layout.uuid());
         sb.set_inode_versions();
         sb.set_cgroup_writeback();
+        sb.set_hierarchical_storage();
         sb.set_limits(&limits(layout));
         let params = Params::new(layout);
         let options = KBox::pin_init(new_mutex!(options, "iomapfs_options"), GFP_KERNEL)?;
@@ -170,6 +171,12 @@ impl FileSystem for Fs {
             true => context.read_only(),
             false => sb.is_read_only(),
         };
+        if options.read_only != sb.is_read_only()
+            && data.mounted.volume.store.check_alive().is_err()
+        {
+            context.error(fmt!("the file system was shut down"));
+            return Err(EROFS);
+        }
         if options.noload != old.noload {
             context.error(fmt!("noload cannot be changed by a remount"));
             return Err(EINVAL);
@@ -235,7 +242,13 @@ impl FileSystem for Fs {
     }
 
     fn shutdown(sb: &SuperBlock) {
-        sb.data().mounted.volume.store.shut_down();
+        let store = &sb.data().mounted.volume.store;
+        store.shut_down(fmt!("the device is gone"));
+    }
+
+    #[inline]
+    fn check_alive(inode: &Node) -> Result {
+        inode.data().volume().store.check_alive()
     }
 
     fn statfs(sb: &SuperBlock, to: &mut StatFs) -> Result {
@@ -262,7 +275,10 @@ impl FileSystem for Fs {
         let options = *sb.data().options.lock();
         options.show(to);
         // As ext4 shows it: an error has stopped all changes, while the mount is still read-write.
-        if sb.data().mounted.volume.store.errors().is_stopped() {
+        let errors = sb.data().mounted.volume.store.errors();
+        if errors.is_shut_down() {
+            seq_print!(to, ",shutdown");
+        } else if errors.is_stopped() {
             seq_print!(to, ",emergency_ro");
         }
     }

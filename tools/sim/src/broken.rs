@@ -38,8 +38,6 @@ pub enum Rule {
     NoTailWritten,
     /// A greater size is set before the data that is in memory is on the device.
     NoWritesFirst,
-    /// What is behind the end is cut off before the data before it is on the device.
-    CutBeforeData,
     /// Nobody looks whether something has left blocks behind the end.
     NoCleanEnd,
     /// When data is shown in several transactions, the size goes up in the first one.
@@ -135,7 +133,6 @@ impl Broken {
             Rule::NoZeroGap => store::Rule::GapZeroed,
             Rule::NoTailWritten => store::Rule::TailWritten,
             Rule::NoWritesFirst => store::Rule::WritesFirst,
-            Rule::CutBeforeData => store::Rule::CutAfterData,
             Rule::NoCleanEnd => store::Rule::CleanEnd,
             Rule::SizeAtOnce => store::Rule::SizeInStep,
             Rule::NeverAlone => store::Rule::DirectAlone,

@@ -101,7 +101,7 @@ impl Op {
             Taste::Full => 50,
         };
         let machine = 30;
-        let way = random.below(data + machine + 34);
+        let way = random.below(data + machine + 36);
         if way < data {
             let large = match (taste, random.below(5)) {
                 (_, 0) => FAR,
@@ -218,7 +218,7 @@ impl Op {
                 _ => Self::Commit,
             };
         }
-        match random.below(34) {
+        match random.below(36) {
             0..=6 => Self::Create { dir, name },
             7 => Self::Mknod { dir, name },
             8..=10 => Self::Mkdir { dir, name },
@@ -248,6 +248,8 @@ impl Op {
             30 => Self::Open { file },
             31 => Self::UnlinkOpen { which },
             32 => Self::Close { which },
+            33 => Self::SetGeneration { file },
+            34 => Self::SetLabel { number: which },
             _ if random.chance(1, 2) => Self::Tmpfile { dir },
             _ => Self::Open { file },
         }

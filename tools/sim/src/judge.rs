@@ -5,6 +5,7 @@
 use crate::base::Base;
 use crate::broken::Broken;
 use crate::case::Judge;
+use crate::machine::LABEL;
 use crate::mount::Mount;
 use crate::verify::{replay_if_needed, Recovered};
 use iomapfs_core::host::{describe, Device, Image};
@@ -154,7 +155,12 @@ pub fn mended(image: &Image, orphans: usize) -> Result<Mended, String> {
     let (mut seen, mut in_truncate) = (0, false);
     let mut cut_off = Vec::new();
     for line in said.lines() {
-        let line = line.strip_prefix(&name).unwrap_or(line);
+        // It calls the image by the name of the volume, where that has one.
+        let label = || line.split_once(": ").filter(|_| line.starts_with(LABEL));
+        let line = line
+            .strip_prefix(&name)
+            .or_else(|| Some(label()?.1))
+            .unwrap_or(line);
         if in_truncate && line.starts_with(OWN_FAULT) {
             return Ok(Mended::OwnFault);
         }

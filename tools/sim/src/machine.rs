@@ -5,11 +5,15 @@
 use crate::model;
 use crate::mount::Shared;
 use crate::sim::Sim;
+use iomapfs_core::change::label::{self, LABEL_MAX};
 use iomapfs_core::change::{mount, Live};
 use iomapfs_core::disk::{FileType, LogicalBlock};
 use iomapfs_core::map::State;
 use iomapfs_core::space::Counts;
 use std::rc::Rc;
+
+/// What the names of volumes begin with, as lines of e2fsck do then.
+pub const LABEL: &str = "sim-";
 
 impl Sim {
     /// `sync`
@@ -68,6 +72,24 @@ impl Sim {
         let done = mount.finish_orphans(Some(&mut self.world));
         done.map(drop)
             .map_err(|error| format!("orphans: {error:?}"))
+    }
+
+    /// Gives the volume a name.
+    pub fn set_label(&mut self, number: u16) {
+        let mut label = [0; LABEL_MAX];
+        let text = match number % 5 {
+            0 => String::new(),
+            times => LABEL.to_string() + &format!("{number:x}").repeat(times.into()),
+        };
+        for (to, from) in label.iter_mut().zip(text.bytes()) {
+            *to = from;
+        }
+        let mount = self.mount.clone();
+        self.world.catch_up(&mount);
+        // The first of its transactions has it.
+        self.world.label = label;
+        label::set_label(&mount.vol, &label).expect("the super block is written");
+        self.world.catch_up(&mount);
     }
 
     /// Freezes the volume, and ends that.

@@ -7,6 +7,7 @@
 //! that is mapped at the end of a transaction has what was written to it before that, or something newer.
 
 use crate::device::Bytes;
+use iomapfs_core::change::label::LABEL_MAX;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
@@ -48,6 +49,8 @@ pub enum Kind {
 pub struct Inode {
     /// Its type.
     pub kind: Kind,
+    /// Its generation.
+    pub generation: u32,
     /// Links: without any it is an orphan, and free after a recovery.
     pub links: u32,
     /// Size of a file or link in bytes.
@@ -118,6 +121,7 @@ impl Inode {
     pub fn is_same(&self, other: &Self) -> bool {
         self.finds_same(other)
             && self.unwritten == other.unwritten
+            && self.generation == other.generation
             && (self.links, &self.names, self.parent) == (other.links, &other.names, other.parent)
     }
 }
@@ -135,6 +139,9 @@ pub fn shift<T>(map: &mut BTreeMap<(u32, u32), T>, ino: u32, from: u32, by: i64)
     map.extend(behind.map(|((_, at), what)| ((ino, moved(at)), what)));
 }
 
+/// The name of a volume.
+pub type Label = [u8; LABEL_MAX];
+
 /// All inodes of users by number. Cheap to clone.
 pub type State = BTreeMap<u32, Rc<Inode>>;
 
@@ -143,6 +150,8 @@ pub type State = BTreeMap<u32, Rc<Inode>>;
 pub struct History {
     /// The state at the end of each transaction.
     pub states: HashMap<u32, State>,
+    /// The name of the volume at the end of each.
+    pub labels: HashMap<u32, Label>,
     /// From event `.0` on transaction `.1` must not be lost.
     promises: Vec<(usize, u32)>,
     /// The events after which everything was durable.

@@ -80,6 +80,12 @@ pub enum Op {
     Tmpfile {
         dir: u16,
     },
+    SetGeneration {
+        file: u16,
+    },
+    SetLabel {
+        number: u16,
+    },
     Open {
         file: u16,
     },
@@ -414,6 +420,11 @@ impl Sim {
                     self.rename((from.0, &from.1), (to.0, &to.1), false);
                 }
             }
+            Op::SetGeneration { file } => {
+                let file = pick(&self.of_kind(Kind::File), file)?;
+                self.set_generation(file);
+            }
+            Op::SetLabel { number } => self.set_label(number),
             Op::Open { file } => {
                 let file = pick(&self.of_kind(Kind::File), file)?;
                 self.open(file);

@@ -267,6 +267,7 @@ fn adopt(tree: &Tree, device: &Device) -> State {
             let blocks = found.blocks.iter().map(|(at, nr)| (*at, content(*nr)));
             let inode = model::Inode {
                 kind: found.kind,
+                generation: found.generation,
                 links: found.links,
                 size: found.size,
                 blocks: match found.kind {

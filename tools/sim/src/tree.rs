@@ -7,7 +7,7 @@ use crate::mount::Shared;
 use crate::sim::Sim;
 use iomapfs_core::change::create;
 use iomapfs_core::change::rename::{self, Side};
-use iomapfs_core::change::{link, Live};
+use iomapfs_core::change::{generation, link, Live};
 use iomapfs_core::host::{new_attrs, NewNode};
 use kernel::error::{code::*, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,6 +94,7 @@ impl Sim {
         };
         let inode = model::Inode {
             kind,
+            generation: node.map_lock().generation,
             links,
             size: target.len() as u64,
             blocks: BTreeMap::new(),
@@ -118,6 +119,21 @@ impl Sim {
         }
     }
 
+    /// Gives an inode another generation, where it may have one.
+    pub fn set_generation(&mut self, ino: u32) {
+        let node = self.node(ino);
+        let number = self.next_generation();
+        let can = generation::can_change(&self.mount.vol.layout);
+        match generation::set_generation(&*node, number) {
+            Ok(()) => {
+                assert!(can, "the generation is part of checksums");
+                self.world.inode(ino).generation = number;
+            }
+            Err(error) => assert!(error == ENOTTY && !can, "set_generation: {error:?}"),
+        }
+        self.world.catch_up(&self.mount);
+    }
+
     fn note_links(&mut self, ino: u32) {
         let links = self.node(ino).links();
         self.world.inode(ino).links = links;
@@ -132,7 +148,7 @@ impl Sim {
             self.world.inode(dir).names.insert(name.to_vec(), ino);
             let inode = self.world.inode(ino);
             // Who does not know what is behind its end leaves that to a recovery.
-            inode.may_be_cut |= inode.links == 0 && self.mount.orphans.contains(node.ino());
+            inode.may_be_cut |= inode.links == 0 && !node.has_clean_end();
             inode.links += 1;
             assert_eq!(node.links(), inode.links);
         }

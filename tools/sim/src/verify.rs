@@ -107,6 +107,14 @@ pub fn verify(
         .states
         .get(&last)
         .ok_or_else(|| format!("transaction {last} is none that there was"))?;
+    let label = HostStore::new(recovered.device.clone())
+        .super_block()
+        .map(|raw| raw.volume_name);
+    if label != history.labels.get(&last).copied() {
+        return Err(format!(
+            "the volume is named {label:02x?}, by transaction {last}"
+        ));
+    }
     let living = state.iter().filter(|(_, inode)| inode.links > 0);
     let mut numbers = tree.keys();
     for (ino, inode) in living {
@@ -151,6 +159,9 @@ fn compare(
             "change counter {}, as after the last sync {version}",
             found.version
         ));
+    }
+    if inode.generation != found.generation {
+        return fail("generation");
     }
     match inode.kind {
         Kind::Dir if inode.names != found.names => fail("names"),

@@ -6,8 +6,9 @@ use crate::base::garbage;
 use crate::broken::{Broken, Rule};
 use crate::device::{Bytes, Trace};
 use crate::journal::Journal;
-use crate::model::{self, Content, History, Inode, State, Version};
+use crate::model::{self, Content, History, Inode, Label, State, Version};
 use crate::mount::Mount;
+use iomapfs_core::change::label;
 use iomapfs_core::change::live::Shown;
 use iomapfs_core::disk::PhysBlock;
 use iomapfs_core::host::ShownChange;
@@ -26,6 +27,8 @@ pub struct World {
     pub history: History,
     /// What is on disk as soon as the running transaction has committed.
     pub model: State,
+    /// The name of the volume then.
+    pub label: Label,
     /// What is or was written to blocks that are not mapped yet: inode, file block.
     pub unmapped: BTreeMap<(u32, u32), Content>,
     /// Blocks of files that are in memory only, or more than what is on its way: inode, file block.
@@ -49,7 +52,9 @@ impl World {
     pub fn new(journal: Journal, model: State, mount: &Mount, broken: Broken) -> Self {
         let mut history = History::default();
         let last = journal.next().wrapping_sub(1);
+        let label = label::label(&mount.vol).expect("the super block is in memory");
         history.states.insert(last, model.clone());
+        history.labels.insert(last, label);
         history.promise(0, last);
         history.synced(0);
         let mut this = Self {
@@ -57,6 +62,7 @@ impl World {
             journal,
             history,
             model,
+            label,
             unmapped: BTreeMap::new(),
             dirty: BTreeSet::new(),
             former: BTreeMap::new(),
@@ -340,6 +346,7 @@ impl World {
         assert!(self.journal.room() >= need, "transaction too large");
         let sequence = self.journal.take(&mut self.trace, changes);
         self.history.states.insert(sequence, self.model.clone());
+        self.history.labels.insert(sequence, self.label);
         self.writing = Some(tid);
         if self.broken.is(Rule::EarlyReuse) {
             mount.vol.space.committed(tid, |_| ());

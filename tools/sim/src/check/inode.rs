@@ -120,6 +120,7 @@ impl Check<'_> {
         };
         let mut found = Found {
             kind,
+            generation: get32(bytes, 100),
             links,
             size,
             version,

@@ -39,6 +39,8 @@ pub struct Fixed {
 pub struct Found {
     /// Its type.
     pub kind: Kind,
+    /// Its generation.
+    pub generation: u32,
     /// Its links.
     pub links: u32,
     /// Its size.
