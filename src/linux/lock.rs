@@ -28,7 +28,10 @@ use core::{
     mem::ManuallyDrop,
     ops::Range, //
 };
-use kernel::types::NotThreadSafe;
+use kernel::{
+    page::PAGE_SIZE,
+    types::NotThreadSafe, //
+};
 
 impl<T: FileSystem> INode<T> {
     /// Locks `i_rwsem` exclusively.
@@ -223,7 +226,22 @@ impl<T: FileSystem> Invalidate<'_, T> {
 
     /// Drops bytes `range` of the page cache, which is not empty, and its mappings into memory; where only a part of a
     /// folio lies in the range and that stays, the part is zeros. Waits for writeback.
+    ///
+    /// Pages that only a part of lies in the range are no longer mapped either: who stores to one asks for its blocks
+    /// again, of which some may be gone.
     pub(crate) fn truncate_pagecache_range(&self, range: Range<u64>) {
+        for edge in [range.start, range.end] {
+            let below = edge & (PAGE_SIZE as u64).wrapping_sub(1);
+            if below == 0 {
+                continue;
+            }
+            let page = i64::try_from(edge.wrapping_sub(below)).unwrap_or(i64::MAX);
+            // SAFETY: Valid by the type's invariants; the pointer never changes.
+            let mapping = unsafe { (*self.inode.as_raw()).i_mapping };
+            // Private copies stay. No fault makes the page writable while the lock is held.
+            // SAFETY: The mapping is that of the inode.
+            unsafe { bindings::unmap_mapping_range(mapping, page, PAGE_SIZE as i64, 0) };
+        }
         let start = i64::try_from(range.start).unwrap_or(i64::MAX);
         // The callee wants the last byte.
         let last = range.end.saturating_sub(1);
