@@ -11,6 +11,7 @@
 #include <linux/buffer_head.h>
 #include <linux/crc32c.h>
 #include <linux/dcache.h>
+#include <linux/fadvise.h>
 #include <linux/falloc.h>
 #include <linux/fiemap.h>
 #include <linux/fileattr.h>

@@ -179,6 +179,17 @@ impl<'a, T: FileSystem> File<'a, T> {
         unsafe { bindings::file_accessed(self.as_raw()) }
     }
 
+    /// Does what the kernel does for all files where the user says how bytes from `start` on will be used, `len` of
+    /// them, or all for 0.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for a length or advice that there is not; those of the block device.
+    pub(crate) fn advise(&self, start: i64, len: i64, advice: Advice) -> Result {
+        // SAFETY: The file is open.
+        to_result(unsafe { bindings::generic_fadvise(self.as_raw(), start, len, advice.0) })
+    }
+
     /// Moves the position as `lseek` does, for the whences that need no map.
     pub(crate) fn llseek(&self, offset: i64, whence: i32) -> Result<i64> {
         // SAFETY: The file is open.
@@ -576,6 +587,16 @@ pub(crate) trait FileOperations: Sized + 'static {
     /// Finds the next hole (`SEEK_HOLE`).
     fn seek_hole(inode: &INode<Self::FileSystem>, pos: i64) -> Result<i64>;
 
+    /// The user says how bytes from `start` on will be used, `len` of them, or all for 0 (`posix_fadvise(2)`).
+    fn advise(
+        _file: File<'_, Self::FileSystem>,
+        _start: i64,
+        _len: i64,
+        _advice: Advice,
+    ) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
     /// Changes the blocks of bytes `range` of a file that is open for writing (`fallocate(2)`). The range is not empty,
     /// and ends within what a file can have.
     fn fallocate(
@@ -585,6 +606,15 @@ pub(crate) trait FileOperations: Sized + 'static {
     ) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
+}
+
+/// How bytes of a file will be used (`POSIX_FADV_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Advice(c_int);
+
+impl Advice {
+    /// Soon: they are read ahead.
+    pub(crate) const WILL_NEED: Self = Self(bindings::POSIX_FADV_WILLNEED as c_int);
 }
 
 /// What `fallocate(2)` is to do.
@@ -654,6 +684,11 @@ impl<O: FileOperations> Table<O> {
         splice_read: Some(Self::splice_read),
         splice_write: Some(bindings::iter_file_splice_write),
         setlease: Some(bindings::generic_setlease),
+        fadvise: if O::HAS_ADVISE {
+            Some(Self::fadvise)
+        } else {
+            None
+        },
         fallocate: if O::HAS_FALLOCATE {
             Some(Self::fallocate)
         } else {
@@ -794,6 +829,25 @@ impl<O: FileOperations> Table<O> {
         let file = unsafe { File::from_raw(file) };
         from_result(|| {
             O::fsync(file, start, end, data_only != 0)?;
+            Ok(0)
+        })
+    }
+
+    /// `fadvise`.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`vfs_fadvise()`), with an open regular file of `O::FileSystem`.
+    unsafe extern "C" fn fadvise(
+        file: *mut bindings::file,
+        start: bindings::loff_t,
+        len: bindings::loff_t,
+        advice: c_int,
+    ) -> c_int {
+        // SAFETY: By the function's requirements.
+        let file = unsafe { File::from_raw(file) };
+        from_result(|| {
+            O::advise(file, start, len, Advice(advice))?;
             Ok(0)
         })
     }

@@ -9,7 +9,7 @@ use super::{cached, direct, fallocate, replace};
 use crate::linux::address_space::AddressSpace;
 use crate::linux::fiemap::ExtentInfo;
 use crate::linux::file::{
-    Abilities, Answer, Fallocate, File, FileOperations, IterDest, IterSource, Kiocb, Modes,
+    Abilities, Advice, Answer, Fallocate, File, FileOperations, IterDest, IterSource, Kiocb, Modes,
 };
 use crate::linux::inode_ops::RegularOperations;
 use crate::linux::mmap::Mmap;
@@ -119,6 +119,12 @@ impl FileOperations for Regular {
 
     fn fallocate(file: File<'_, Fs>, what: Fallocate, range: Range<u64>) -> Result {
         fallocate::fallocate(file, what, range)
+    }
+
+    fn advise(file: File<'_, Fs>, start: i64, len: i64, advice: Advice) -> Result {
+        // What is read ahead must not be of blocks that somebody is about to free.
+        let _lock = (advice == Advice::WILL_NEED).then(|| file.inode().lock_shared());
+        file.advise(start, len, advice)
     }
 
     fn seek_data(node: &Node, pos: i64) -> Result<i64> {
