@@ -15,13 +15,15 @@ grows() {
 	shift 2
 	sync
 	drop_caches
-	"$@" >/dev/null
-	sync -f "$MNT"
+	# What the programs are in themselves is not meant.
+	perl -e 1
+	dd if=/dev/zero of=/dev/null count=1 status=none
 	before=$(cached)
-	echo 3 >/proc/sys/vm/drop_caches
+	"$@" >/dev/null
+	# Nothing of it was written back by now, which would bring it to the cache of the image too.
 	after=$(cached)
-	printf '%s: %s KiB written, %s KiB held\n' "$*" "$bytes" $((before - after))
-	[ $((before - after)) -le $((bytes * most / 100 + 2048)) ] || fail "$*: more than $most % of what it writes"
+	printf '%s: %s KiB written, %s KiB held\n' "$*" "$bytes" $((after - before))
+	[ $((after - before)) -le $((bytes * most / 100 + 2048)) ] || fail "$*: more than $most % of what it writes"
 }
 small() {
 	perl -e 'for my $i (1 .. 2000) {
