@@ -49,14 +49,7 @@ impl Change {
         match self {
             Change::Write { offset, len, .. } => now.max(offset + len),
             Change::Truncate { size } => size,
-            Change::Fallocate { how, offset, len } => match how {
-                Fallocate::Allocate { keep_size: false } | Fallocate::Zero { keep_size: false } => {
-                    now.max(offset + len)
-                }
-                Fallocate::Collapse => now - len,
-                Fallocate::Insert => now + len,
-                _ => now,
-            },
+            Change::Fallocate { how, offset, len } => how.size(now, offset, len),
         }
     }
 

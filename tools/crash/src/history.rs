@@ -106,6 +106,20 @@ pub enum Fallocate {
     Insert,
 }
 
+impl Fallocate {
+    /// The size that a file of `now` bytes has then, if it is done to `len` bytes at `offset`.
+    pub fn size(self, now: u64, offset: u64, len: u64) -> u64 {
+        match self {
+            Fallocate::Allocate { keep_size: false } | Fallocate::Zero { keep_size: false } => {
+                now.max(offset + len)
+            }
+            Fallocate::Collapse => now - len,
+            Fallocate::Insert => now + len,
+            _ => now,
+        }
+    }
+}
+
 /// One thing that a thread did.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Op {

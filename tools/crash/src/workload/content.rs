@@ -185,11 +185,7 @@ impl Worker<'_> {
         let file = OpenOptions::new().write(true).open(path)?;
         fallocate(&file, flags(how), offset, len)?;
         let live = self.live.get_mut(&node).context("a file")?;
-        if how == (Fallocate::Allocate { keep_size: false })
-            || how == (Fallocate::Zero { keep_size: false })
-        {
-            live.size = live.size.max(offset + len);
-        }
+        live.size = how.size(size, offset, len);
         // Parts of blocks are zeroed.
         live.unflushed = true;
         self.did(Op::Fallocate {
@@ -220,10 +216,7 @@ impl Worker<'_> {
             Err(Errno::NOSPC) => return Ok(()),
             done => done?,
         }
-        self.live.get_mut(&node).context("a file")?.size = match how {
-            Fallocate::Collapse => size - len,
-            _ => size + len,
-        };
+        self.live.get_mut(&node).context("a file")?.size = how.size(size, offset, len);
         self.did(Op::Fallocate {
             node,
             how,
