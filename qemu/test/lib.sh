@@ -61,6 +61,10 @@ mkimg() {
 	remember "$file"
 }
 
+# sampled NUMBER: whether the case of that number is for this block size, of two that share the cases. Another SEED shares them
+# the other way round.
+sampled() { (((${1} + SEED + (BS == 4096)) % 2 == 0)); }
+
 # no_fsck IMAGE: the test broke this image on purpose: it is not checked afterwards.
 no_fsck() {
 	absolute "$1"

@@ -49,6 +49,15 @@ fn is_ordinary(said: &str) -> bool {
     })
 }
 
+/// The name of the volume, which a mount has brought up to date on the device if it was in the journal.
+fn label(image: &File) -> Result<String> {
+    let mut name = [0; 16];
+    image.read_exact_at(&mut name, 1024 + 0x78)?;
+    Ok(String::from_utf8_lossy(&name)
+        .trim_end_matches('\0')
+        .to_owned())
+}
+
 /// A file number that no thread has.
 const AFTER: u32 = 0xf_ffff;
 
@@ -101,7 +110,8 @@ impl Bench {
         };
         let mounted = Mounted::new(kind, &self.device.0, &self.mount, "");
         let result = mounted.and_then(|mounted| {
-            model.check(&self.mount, self.count % FIO_EVERY == 0)?;
+            let label = label(&File::open(&self.image)?)?;
+            model.check(&self.mount, &label, self.count % FIO_EVERY == 0)?;
             self.work().context("the recovered volume does not work")?;
             mounted.unmount()
         });

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# What the workload cannot do in safe Rust: the ioctl that puts a mark into dm-log-writes' log, and stores to a shared
-# mapping. Requests come on standard input, one a line; each is answered by a line "ok", or what went wrong.
+# What the workload cannot do in safe Rust: the ioctl that puts a mark into dm-log-writes' log, those of a volume, and stores
+# to a shared mapping. Requests come on standard input, one a line; each is answered by a line "ok", or what went wrong.
 #
 #     mark DEVICE TEXT
 #     map PATH OFFSET LENGTH SYNC     followed by the bytes; SYNC is 1 for msync
+#     label MOUNT NAME
+#     trim MOUNT START LENGTH LEAST
 
 import fcntl
 import mmap
@@ -12,6 +14,8 @@ import os
 import struct
 import sys
 
+FS_IOC_SETFSLABEL = 1 << 30 | 256 << 16 | 0x94 << 8 | 50
+FITRIM = 3 << 30 | 24 << 16 | ord("X") << 8 | 121
 DM_TARGET_MSG = 3 << 30 | 312 << 16 | 0xFD << 8 | 14
 PAGE = mmap.PAGESIZE
 control = os.open("/dev/mapper/control", os.O_RDWR)
@@ -36,6 +40,14 @@ def store(path, offset, length, sync, data):
         os.close(fd)
 
 
+def volume(mount, request, argument):
+    fd = os.open(mount, os.O_RDONLY)
+    try:
+        fcntl.ioctl(fd, request, argument)
+    finally:
+        os.close(fd)
+
+
 while True:
     words = sys.stdin.buffer.readline().rstrip(b"\n").split(b" ")
     if words == [b""]:
@@ -43,6 +55,10 @@ while True:
     try:
         if words[0] == b"mark":
             mark(words[1], words[2])
+        elif words[0] == b"label":
+            volume(words[1], FS_IOC_SETFSLABEL, bytes(words[2].ljust(256, b"\0")))
+        elif words[0] == b"trim":
+            volume(words[1], FITRIM, struct.pack("=3Q", *map(int, words[2:])))
         else:
             path, offset, length, sync = words[1], int(words[2]), int(words[3]), int(words[4])
             store(path, offset, length, sync, sys.stdin.buffer.read(length))

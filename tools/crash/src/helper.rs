@@ -59,6 +59,19 @@ impl Helper {
         );
         self.ask(&line, bytes)
     }
+
+    /// Gives a mounted volume a name.
+    pub fn label(&mut self, mount: &Path, name: &str) -> Result<()> {
+        self.ask(&format!("label {} {name}", mount.display()), &[])
+    }
+
+    /// Trims the `len` bytes of a mounted volume that begin at `start`, in runs of at least `least` bytes.
+    pub fn trim(&mut self, mount: &Path, start: u64, len: u64, least: u64) -> Result<()> {
+        self.ask(
+            &format!("trim {} {start} {len} {least}", mount.display()),
+            &[],
+        )
+    }
 }
 
 impl Drop for Helper {

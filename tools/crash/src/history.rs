@@ -157,6 +157,8 @@ pub enum Op {
         offset: u64,
         len: u64,
     },
+    /// `FS_IOC_SETFSLABEL`; the first thread alone does it.
+    Label { name: String },
 }
 
 /// What must be there from a mark on, until it is changed by an operation that comes later.
@@ -209,9 +211,11 @@ impl Op {
             Op::Make { at, .. } | Op::Link { at, .. } | Op::Remove { at } => vec![at],
             Op::Rename { from, to } => vec![from, to],
             Op::Swap { a, b } => vec![a, b],
-            Op::Set { .. } | Op::Write { .. } | Op::Truncate { .. } | Op::Fallocate { .. } => {
-                Vec::new()
-            }
+            Op::Set { .. }
+            | Op::Write { .. }
+            | Op::Truncate { .. }
+            | Op::Fallocate { .. }
+            | Op::Label { .. } => Vec::new(),
         }
     }
 }

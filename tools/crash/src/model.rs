@@ -182,8 +182,8 @@ impl<'a> Model<'a> {
         Ok(())
     }
 
-    /// Compares a mounted volume; fio's file, which takes longer than all the rest, only if `with_fio`.
-    pub fn check(&self, root: &Path, with_fio: bool) -> Result<()> {
+    /// Compares a mounted volume of the name `label`; fio's file, which takes longer than all the rest, only if `with_fio`.
+    pub fn check(&self, root: &Path, label: &str, with_fio: bool) -> Result<()> {
         let mut found = Found::walk(root)?;
         if let Some(lost) = found.children.remove("lost+found") {
             ensure!(
@@ -219,7 +219,7 @@ impl<'a> Model<'a> {
             ];
             let files = thread
                 .names
-                .check(&roots)
+                .check(&roots, (t == 0).then_some(label))
                 .with_context(|| format!("thread {t}"))?;
             for (node, path) in files {
                 let model = thread.files.get(&node).context("a file that nobody made")?;

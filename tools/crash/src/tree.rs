@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The names of one thread and the attributes of what they lead to: as they must be after a number of operations, and
-//! as they are found.
+//! as they are found. The name of the volume is one of those of the first thread.
 //!
 //! A volume has one journal, and each operation on names or attributes is one transaction. So what a power cut leaves
 //! of them is what there was after some operation of the thread, neither earlier than what was promised nor later than
 //! what it had done.
 
 use crate::history::{Attrs, Kind, Name, NodeId, Op, Seq};
-use anyhow::{bail, Context, Result};
+use anyhow::{anyhow, bail, Context, Result};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -29,6 +29,8 @@ pub struct Tree {
     pub dirs: BTreeMap<NodeId, BTreeMap<String, NodeId>>,
     /// Every node that there ever was.
     pub info: BTreeMap<NodeId, Info>,
+    /// The name of the volume, as far as this thread has named it.
+    label: String,
 }
 
 impl Tree {
@@ -100,6 +102,7 @@ impl Tree {
                     info.attrs = attrs.clone();
                 }
             }
+            Op::Label { name } => self.label.clone_from(name),
             Op::Write { node, .. } | Op::Truncate { node, .. } | Op::Fallocate { node, .. } => {
                 return self.written(*node)
             }
@@ -257,8 +260,13 @@ impl Names {
         }
     }
 
-    /// Is what was found below the roots possible? Returns where each file is.
-    pub fn check(&self, roots: &[(NodeId, Found)]) -> Result<BTreeMap<NodeId, PathBuf>> {
+    /// Is what was found below the roots possible, together with the name of the volume if this thread gives it? Returns where
+    /// each file is.
+    pub fn check(
+        &self,
+        roots: &[(NodeId, Found)],
+        label: Option<&str>,
+    ) -> Result<BTreeMap<NodeId, PathBuf>> {
         let mut tree = self.base.clone();
         let mut first = None;
         for op in std::iter::once(None).chain(self.pending.iter().map(Some)) {
@@ -267,10 +275,18 @@ impl Names {
                 continue;
             }
             let mut files = BTreeMap::new();
-            match roots
-                .iter()
-                .try_for_each(|(dir, found)| tree.compare(*dir, found, &mut files))
-            {
+            let same_label = match label {
+                Some(label) if label != tree.label => Err(anyhow!(
+                    "the volume is called '{label}', not '{}'",
+                    tree.label
+                )),
+                _ => Ok(()),
+            };
+            match same_label.and_then(|()| {
+                roots
+                    .iter()
+                    .try_for_each(|(dir, found)| tree.compare(*dir, found, &mut files))
+            }) {
                 Ok(()) => return Ok(files),
                 Err(why) => {
                     first.get_or_insert(why);
@@ -327,6 +343,28 @@ mod tests {
     }
 
     #[test]
+    fn the_volume_has_the_name_of_the_same_time() {
+        let mut names = Names::new(&[1]);
+        let label = Op::Label { name: "new".into() };
+        for (i, op) in [make(10, "a"), label, make(11, "b")].iter().enumerate() {
+            names.feed(i as Seq + 1, op);
+        }
+        let (before, after) = (found(&[("a", 10)]), found(&[("a", 10), ("b", 11)]));
+        for (found, label, is_good) in [
+            (&before, "", true),
+            (&before, "new", true),
+            (&before, "newer", false),
+            (&after, "new", true),
+            (&after, "", false),
+        ] {
+            assert_eq!(names.check(found, Some(label)).is_ok(), is_good, "{label}");
+        }
+        names.settle(2);
+        assert!(names.check(&before, Some("")).is_err());
+        names.check(&before, Some("new")).unwrap();
+    }
+
+    #[test]
     fn names_are_those_of_one_time() {
         let mut names = Names::new(&[1]);
         let rename = Op::Rename {
@@ -346,7 +384,7 @@ mod tests {
             vec![("b", 10)],
             vec![("b", 10), ("c", 12)],
         ] {
-            names.check(&found(&good)).unwrap();
+            names.check(&found(&good), None).unwrap();
         }
         for bad in [
             vec![("b", 11)],
@@ -354,14 +392,14 @@ mod tests {
             vec![("c", 12)],
             vec![("a", 10), ("c", 12)],
         ] {
-            assert!(names.check(&found(&bad)).is_err(), "{bad:?}");
+            assert!(names.check(&found(&bad), None).is_err(), "{bad:?}");
         }
         names.settle(2);
-        assert!(names.check(&found(&[("a", 10)])).is_err());
-        names.check(&found(&[("b", 10)])).unwrap();
+        assert!(names.check(&found(&[("a", 10)]), None).is_err());
+        names.check(&found(&[("b", 10)]), None).unwrap();
         names.settle(4);
-        assert!(names.check(&found(&[("b", 10)])).is_err());
-        names.check(&found(&[("b", 10), ("c", 12)])).unwrap();
+        assert!(names.check(&found(&[("b", 10)]), None).is_err());
+        names.check(&found(&[("b", 10), ("c", 12)]), None).unwrap();
     }
 
     /// The file "a" with these attributes.
@@ -403,21 +441,21 @@ mod tests {
                 names.feed(seq, &op);
             }
             names.settle(1);
-            names.check(&with(&old)).unwrap();
-            names.check(&with(&new)).unwrap();
+            names.check(&with(&old), None).unwrap();
+            names.check(&with(&new), None).unwrap();
             let other = Attrs {
                 mode: 0o640,
                 ..old.clone()
             };
-            assert!(names.check(&with(&other)).is_err());
+            assert!(names.check(&with(&other), None).is_err());
             // In the order of the operations: not the name that came later without them.
             let mut late = found(&[("a", 10), ("b", 11)]);
-            assert!(names.check(&late).is_err());
+            assert!(names.check(&late, None).is_err());
             late[0].1.children.extend(with(&new).remove(0).1.children);
-            names.check(&late).unwrap();
+            names.check(&late, None).unwrap();
             names.settle(2);
-            assert!(names.check(&with(&old)).is_err(), "{new:?} is lost");
-            names.check(&with(&new)).unwrap();
+            assert!(names.check(&with(&old), None).is_err(), "{new:?} is lost");
+            names.check(&with(&new), None).unwrap();
         }
     }
 
@@ -443,14 +481,14 @@ mod tests {
             names.feed(seq, &op);
         }
         names.settle(2);
-        names.check(&with(&chosen)).unwrap();
-        assert!(names.check(&with(&clock)).is_err());
+        names.check(&with(&chosen), None).unwrap();
+        assert!(names.check(&with(&clock), None).is_err());
         names.feed(3, &write);
-        names.check(&with(&chosen)).unwrap();
-        names.check(&with(&clock)).unwrap();
+        names.check(&with(&chosen), None).unwrap();
+        names.check(&with(&clock), None).unwrap();
         names.feed(4, &set);
         names.settle(4);
-        assert!(names.check(&with(&clock)).is_err());
+        assert!(names.check(&with(&clock), None).is_err());
         // A directory is written when a name in it changes.
         let mut dir = Tree::default();
         let made = Op::Make {

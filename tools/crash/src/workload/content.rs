@@ -237,8 +237,11 @@ impl Worker<'_> {
 
     pub(super) fn sync(&mut self) -> Result<()> {
         let seq = self.ops.len() as Seq;
-        match self.rng.u8(..16) {
+        match self.rng.u8(..20) {
             0 => self.sync_all(),
+            // The upper loop device has no discard.
+            16 if self.shared.fua => self.trim(),
+            17 if self.thread == 0 => self.label(),
             1..=3 => {
                 let dir = self.any_dir();
                 let names = self.named.get(&dir).copied().unwrap_or(0);
@@ -271,6 +274,21 @@ impl Worker<'_> {
                 self.promise(Promise::File { node, seq, names })
             }
         }
+    }
+
+    /// Trims a part of the volume: what was freed must not be needed by anybody, whenever the power is cut.
+    fn trim(&mut self) -> Result<()> {
+        let start = self.rng.u64(..8 << 20);
+        let (len, least) = (self.rng.u64(1 << 20..32 << 20), self.rng.u64(..32 << 10));
+        self.helper.trim(&self.shared.mount, start, len, least)
+    }
+
+    /// Gives the volume another name, which `sync` makes durable.
+    fn label(&mut self) -> Result<()> {
+        let name = format!("volume-{}", self.ops.len() + 1);
+        self.helper.label(&self.shared.mount, &name)?;
+        self.did(Op::Label { name });
+        Ok(())
     }
 
     /// Writes where there are blocks, and makes all metadata durable in another way: the device's cache is all that is

@@ -15,6 +15,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// Things that are looked at, at most.
 const MOST_PATHS: usize = 40;
@@ -281,7 +282,7 @@ impl<'v, 'u, 'd> Visit<'v, 'u, 'd> {
     }
 
     fn change(&mut self) {
-        match self.number(17) {
+        match self.number(18) {
             0..=1 => self.create(),
             2 => {
                 let path = self.new_path();
@@ -305,6 +306,7 @@ impl<'v, 'u, 'd> Visit<'v, 'u, 'd> {
             9..=12 => self.write(),
             13..=15 => self.truncate(),
             16 => self.attributes(),
+            17 => self.volume(),
             _ => {
                 if let Some(path) = self.some(|v| &v.dirs) {
                     // Many names, so that leaves are divided.
@@ -439,15 +441,53 @@ impl<'v, 'u, 'd> Visit<'v, 'u, 'd> {
         let cut = fs::ftruncate(&fd, size);
         self.did("truncate", &path, cut);
         if self.number(3) == 0 {
-            let flags = match self.number(2) {
-                0 => FallocateFlags::empty(),
-                1 => FallocateFlags::KEEP_SIZE | FallocateFlags::PUNCH_HOLE,
-                _ => FallocateFlags::KEEP_SIZE,
-            };
-            let (at, len) = (self.number(100_000), 1 + self.number(100_000));
-            let done = fs::fallocate(&fd, flags, at, len);
-            self.did("fallocate", &path, done);
+            self.fallocate(&fd, &path);
         }
+    }
+
+    fn fallocate(&mut self, fd: &OwnedFd, path: &Path) {
+        let flags = match self.number(6) {
+            0 => FallocateFlags::empty(),
+            1 => FallocateFlags::KEEP_SIZE | FallocateFlags::PUNCH_HOLE,
+            2 => FallocateFlags::ZERO_RANGE,
+            3 => FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE,
+            4 => FallocateFlags::COLLAPSE_RANGE,
+            5 => FallocateFlags::INSERT_RANGE,
+            _ => FallocateFlags::KEEP_SIZE,
+        };
+        let (mut at, mut len) = (self.number(100_000), 1 + self.number(100_000));
+        let moves = FallocateFlags::COLLAPSE_RANGE | FallocateFlags::INSERT_RANGE;
+        if flags.intersects(moves) {
+            // Whole blocks of any size, inside the file, or it would be refused.
+            let Ok(stat) = fs::fstat(fd) else { return };
+            let last = (stat.st_size as u64).saturating_sub(1) / 4096;
+            if last == 0 {
+                return;
+            }
+            at = self.number(last - 1) * 4096;
+            len = (1 + self.number(last - at / 4096 - 1)) * 4096;
+        }
+        let done = fs::fallocate(fd, flags, at, len);
+        self.did("fallocate", path, done);
+    }
+
+    /// What is done to the whole volume. It takes a program, and an emulated machine starts few in a second.
+    fn volume(&mut self) {
+        let mut program = match self.number(1) {
+            0 => Command::new("fstrim"),
+            _ => {
+                let mut label = Command::new("xfs_io");
+                label.args(["-c", "label -s name"]);
+                label
+            }
+        };
+        // What it cannot do it says; what must not be is in the kernel's log.
+        let done = program
+            .arg(self.root)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        self.calls += u64::from(done.is_ok());
     }
 
     fn attributes(&mut self) {
