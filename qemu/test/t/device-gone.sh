@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: a device that is taken away under load, after which somebody waits for ever, cannot unmount, or is told of success
+# blocks: 4096
 # seconds: 120
 # parallel: four writers
 

@@ -3,6 +3,7 @@
 #
 # catches: a flag of chattr that is lost, that ext4 reads differently, that is taken and does nothing, or that cannot be had
 # and is taken
+# blocks: 4096
 
 only_here() { [ "$FS" = iomapfs ]; }
 mkimg img

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: an option that is taken and does nothing, is not shown, or is wrong and taken all the same
+# blocks: 4096
 
 only_iomapfs
 

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: an image that is not clean after remount,ro; changes through a read-only mount; none after remount,rw
+# blocks: 4096
 
 mkimg img
 mount_fs img

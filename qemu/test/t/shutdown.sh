@@ -3,6 +3,7 @@
 #
 # catches: a shutdown after which a call says something else than on ext4, something is written, a page stays dirty for ever, what
 # was synced is lost, or a check finds something
+# blocks: 4096
 # seconds: 400
 # parallel: writers of all sorts, while the volume is shut down
 
