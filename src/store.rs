@@ -176,6 +176,8 @@ pub enum Rule {
     EdgesZeroed,
     /// Data that moves in a file is on the device before.
     MovedWritten,
+    /// Blocks that become written without data are zero on the device before.
+    ZeroedFirst,
     /// Who reads blocks is told which of them were not written yet, and are zeros.
     UnwrittenHidden,
     /// Blocks that were freed are trimmed when the transaction that freed them has committed, and not before.
@@ -342,6 +344,14 @@ pub trait Store: Sized + 'static {
     /// and `ENOMEM`: it is not.
     fn write_through<F: Format>(&self, block: &Block<Self, F>, f: impl FnOnce(&mut [u8]))
         -> Result;
+
+    /// Makes `len` blocks of data from `start` on zero on the device, past the cache and the journal, and waits for that.
+    /// `unmap`: the device may give up what it has for them. No transaction may be open, as data is waited for.
+    ///
+    /// # Errors
+    ///
+    /// Those of the device: then a part may be zero. `ENOMEM`.
+    fn zero(&self, start: PhysBlock, len: u32, unmap: bool) -> Result;
 
     /// Starts a handle that may change so much.
     ///

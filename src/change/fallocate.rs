@@ -20,7 +20,7 @@
 use super::live::{InodePart, Live, Shown};
 use super::resize::{self, PageCache};
 use super::{mark_orphan, reservation, unmark_orphan, write};
-use crate::disk::LogicalBlock;
+use crate::disk::{LogicalBlock, PhysBlock};
 use crate::inode::Inode;
 use crate::map::{Progress, State};
 use crate::space::Share;
@@ -313,6 +313,60 @@ pub fn zero<S: Store, L: Live<S>, P: PageCache + ?Sized>(
         // What its conversion would have needed.
         live.map_lock().map.cancel(volume, blocks.start, blocks.end);
         fill(live, &blocks, true)
+    })
+}
+
+/// Makes bytes `range` zeros that are written, so that data can be written over them without a change of metadata. The
+/// size goes up to the end of the range.
+///
+/// # Errors
+///
+/// As [`zero`], and those of [`Store::zero`]. All is zeros then, and some may be unwritten, if it failed at the device.
+pub fn write_zeroes<S: Store, L: Live<S>, P: PageCache + ?Sized>(
+    live: &L,
+    pages: &mut P,
+    range: Range<u64>,
+) -> Result {
+    let blocks = touched(live.volume(), &range)?;
+    zero(live, pages, range.clone(), false)?;
+    // Blocks at the ends have data beside the zeros, perhaps, and what is in memory only gets its place with it.
+    pages.write_back(range)?;
+    let mut at = blocks.start;
+    while at < blocks.end {
+        let found = resize::look(live, at, blocks.end.saturating_distance_from(at))?;
+        if let Some(phys) = found.phys.filter(|_| found.state == State::Unwritten) {
+            zero_on_device(live, at..found.end(), phys)?;
+            show_zeroes(live, at..found.end())?;
+        }
+        at = found.end();
+    }
+    Ok(())
+}
+
+/// Makes unwritten blocks, which are on the device from `phys` on, zero there. Nobody else writes to them meanwhile.
+fn zero_on_device<S: Store, L: Live<S>>(live: &L, blocks: Blocks, phys: PhysBlock) -> Result {
+    let store = &live.volume().store;
+    let len = blocks.end.saturating_distance_from(blocks.start);
+    if !store.breaks(Rule::ZeroedFirst) {
+        store.zero(phys, len, true)?;
+    }
+    live.zeroed(blocks.start, blocks.end, phys);
+    Ok(())
+}
+
+/// Makes unwritten blocks written, which are zero on the device.
+fn show_zeroes<S: Store, L: Live<S>>(live: &L, blocks: Blocks) -> Result {
+    let volume = live.volume();
+    let mut at = blocks.start;
+    in_steps(live, false, |inode, tx, granted| {
+        let len = blocks.end.saturating_distance_from(at);
+        let next = match inode.map.publish(volume, tx, at, len, granted)? {
+            Progress::Done => blocks.end,
+            Progress::Again(next) => next,
+        };
+        live.shown(tx.tid(), Shown::Data(at, next), inode.disk_size);
+        at = next;
+        Ok(at >= blocks.end)
     })
 }
 

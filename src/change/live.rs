@@ -7,7 +7,7 @@
 //! them. A [`Live`] is both: in the module a VFS inode, on the host a value that stands for one.
 
 use crate::disk::inode::InodeFlags;
-use crate::disk::{CsumSeed, FileType, Group, Ino, LogicalBlock};
+use crate::disk::{CsumSeed, FileType, Group, Ino, LogicalBlock, PhysBlock};
 use crate::inode::{Attrs, Inode, Orphans};
 use crate::map::Snapshot;
 use crate::names::{Known, Params};
@@ -29,7 +29,8 @@ pub enum InodePart {
 /// What of a file a transaction shows, beside the size on disk; for those who watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shown {
-    /// What was written to blocks `.0`..`.1`, which may be none: it is on the device, and the size went up with it.
+    /// What was written to blocks `.0`..`.1`, which may be none, or zeros: it is on the device, and the size went up with
+    /// it.
     Data(LogicalBlock, LogicalBlock),
     /// A greater size, which somebody has asked for.
     Grown,
@@ -39,6 +40,9 @@ pub enum Shown {
     Cut,
     /// Blocks `.0`..`.1` that are there and have no data.
     Unwritten(LogicalBlock, LogicalBlock),
+    /// None yet: such blocks are zero on the device by now, where they are from `.2` on ([`Live::zeroed`]).
+    #[allow(dead_code, reason = "the host's inodes say it")]
+    Zeroed(LogicalBlock, LogicalBlock, PhysBlock),
     /// No blocks `.0`..`.1`.
     Hole(LogicalBlock, LogicalBlock),
     /// What was at `.1` and behind at `.0` and behind. What was at `.0`..`.1` is behind the size, and a recovery would
@@ -151,6 +155,10 @@ pub trait Live<S: Store> {
 
     /// Transaction `tid` shows this of the file, and the size on disk is `size`. For those who watch.
     fn shown(&self, _tid: Tid, _what: Shown, _size: u64) {}
+
+    /// Blocks `from..to` of the file, which are unwritten and on the device from `phys` on, are zero there. For those who
+    /// watch.
+    fn zeroed(&self, _from: LogicalBlock, _to: LogicalBlock, _phys: PhysBlock) {}
 
     /// Whether it is a directory.
     fn is_dir(&self) -> bool {

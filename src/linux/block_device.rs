@@ -150,6 +150,31 @@ impl BlockDevice {
         })
     }
 
+    /// Whether the device can make bytes zero by giving up what it has for them ([`Self::zero`]).
+    pub(crate) fn can_unmap_to_zero(&self) -> bool {
+        // SAFETY: The device is open by the type invariant.
+        unsafe { bindings::bdev_write_zeroes_unmap_sectors(self.as_raw()) != 0 }
+    }
+
+    /// Makes `len` bytes from byte `start` on zero, by what the device has for that, or else by writing zeros; `unmap`:
+    /// the device may give up what it has for them. Waits.
+    pub(crate) fn zero(&self, start: u64, len: u64, unmap: bool) -> Result {
+        let flags = match unmap {
+            true => 0,
+            false => bindings::BLKDEV_ZERO_NOUNMAP,
+        };
+        // SAFETY: The device is open by the type invariant; the range is checked by the callee.
+        to_result(unsafe {
+            bindings::blkdev_issue_zeroout(
+                self.as_raw(),
+                start >> SECTOR_SHIFT,
+                len >> SECTOR_SHIFT,
+                bindings::GFP_NOFS,
+                flags,
+            )
+        })
+    }
+
     /// Freezes the filesystem that is on the device, which writes out all there is, and thaws it when `f` is done. Who
     /// has begun a change, or holds a lock of the filesystem, waits for itself.
     ///

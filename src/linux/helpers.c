@@ -75,6 +75,11 @@ unsigned int iomapfs_helper_bdev_max_discard_sectors(struct block_device *bdev)
 	return bdev_max_discard_sectors(bdev);
 }
 
+unsigned int iomapfs_helper_bdev_write_zeroes_unmap_sectors(struct block_device *bdev)
+{
+	return bdev_write_zeroes_unmap_sectors(bdev);
+}
+
 unsigned int iomapfs_helper_block_size(struct block_device *bdev)
 {
 	return block_size(bdev);

@@ -7,14 +7,16 @@
 //! A handle, then the inode's map lock, exclusively. Nothing here waits for a transaction.
 
 use super::change::Way;
+use super::need;
 use super::piece::PieceKind;
 use super::plan::TreeChange;
 use super::{FileMap, Mapping, State};
-use crate::disk::extent::{Extent, MAX_UNWRITTEN};
+use crate::disk::extent::{Extent, MAX_UNWRITTEN, ROOT_ENTRIES};
 use crate::disk::LogicalBlock;
 use crate::space::{Claim, Goal, Run, Share};
 use crate::store::{Credits, Store};
 use crate::volume::Volume;
+use core::cmp::Ordering;
 use kernel::error::Result;
 
 impl FileMap {
@@ -28,7 +30,7 @@ impl FileMap {
     ///
     /// # Errors
     ///
-    /// `ENOSPC`; as [`FileMap::publish`].
+    /// `ENOSPC`, before anything has changed on disk; as [`FileMap::publish`].
     ///
     /// [`Space::reserve`]: crate::space::Space::reserve
     pub fn preallocate<S: Store>(
@@ -64,13 +66,20 @@ impl FileMap {
             *reserved = reserved.saturating_sub(extent.len);
         }
         let mut left = granted;
-        let change = TreeChange::Insert(extent);
-        let done = self.map(vol, tx, &change, extent, &mut Way::new(), &mut left);
+        let (change, mut way) = (TreeChange::Insert(extent), Way::new());
+        if !hole {
+            // Now, as later it is too late to find that there is no space.
+            self.reserve_to_claim(vol, &change, &mut way)
+                .inspect_err(|_| self.release_spare_nodes(vol))?;
+        }
+        let done = self.map(vol, tx, &change, extent, &mut way, &mut left);
         if !matches!(done, Ok(true)) {
             if ours {
                 *reserved = reserved.saturating_add(self.unchoose_reserved(vol, &extent));
             } else if hole {
                 self.cancel(vol, at, extent.end());
+            } else {
+                self.release_spare_nodes(vol);
             }
             return done.map(|_| None);
         }
@@ -81,6 +90,28 @@ impl FileMap {
         self.release_spare_nodes(vol);
         let piece = self.piece(vol, at)?;
         Ok(Some(Mapping::from_piece(&piece, at, chosen.len, self.seq)))
+    }
+
+    /// Reserves the nodes that `change` needs, which makes chosen blocks unwritten ones, and those that their conversion
+    /// may need then.
+    fn reserve_to_claim<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        change: &TreeChange,
+        way: &mut Way<S>,
+    ) -> Result {
+        let cost = self.tree.cost(vol, change, way)?;
+        let mut shape = self.shape();
+        match cost.nodes.cmp(&shape.depth.into()) {
+            Ordering::Greater => (shape.depth, shape.root) = (shape.depth.saturating_add(1), 1),
+            // The root gets an entry more.
+            Ordering::Equal => shape.root = shape.root.saturating_add(1).min(ROOT_ENTRIES),
+            Ordering::Less => (),
+        }
+        // The blocks are counted already. What comes to that: two places more, if they were in the middle of a piece, and
+        // what an unwritten run counts for beside its blocks.
+        let after = need::nodes(shape, self.load().plus(0).plus(0));
+        self.raise(vol, after.saturating_add(cost.nodes), Share::All)
     }
 
     /// Takes back the blocks that were chosen for `extent`, if they are only chosen still. Returns how many are

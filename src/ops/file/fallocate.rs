@@ -22,10 +22,15 @@ use kernel::page::PAGE_SIZE;
 /// `fallocate(2)`.
 pub(crate) fn fallocate(file: File<'_, Fs>, what: Fallocate, range: Range<u64>) -> Result {
     let node = file.inode();
-    if matches!(what, Fallocate::Unshare | Fallocate::WriteZeroes) {
-        return Err(EOPNOTSUPP);
+    let store = &node.data().volume().store;
+    match what {
+        Fallocate::Unshare => return Err(EOPNOTSUPP),
+        // Else it would be no better than a write.
+        Fallocate::WriteZeroes if !store.cache().device().can_unmap_to_zero() => {
+            return Err(EOPNOTSUPP)
+        }
+        _ => store.check_writable()?,
     }
-    node.data().volume().store.check_writable()?;
     with_space(node.super_block(), Effort::All, || {
         let lock = node.lock();
         node.dio_wait();
@@ -46,15 +51,17 @@ fn apply(lock: ExclusiveRef<'_, Fs>, what: Fallocate, range: Range<u64>) -> Resu
     let node = lock.inode();
     let size = node.size();
     match what {
-        Fallocate::Allocate { keep_size } | Fallocate::ZeroRange { keep_size } => {
-            if !keep_size && range.end > size {
-                node.check_new_size(range.end)?;
-            }
-            let pages = &mut Pages::of(lock);
-            match what {
-                Fallocate::Allocate { .. } => change::allocate(node, pages, range, keep_size),
-                _ => change::zero(node, pages, range, keep_size),
-            }
+        Fallocate::Allocate { keep_size } => {
+            check_end(node, &range, keep_size)?;
+            change::allocate(node, &mut Pages::of(lock), range, keep_size)
+        }
+        Fallocate::ZeroRange { keep_size } => {
+            check_end(node, &range, keep_size)?;
+            change::zero(node, &mut Pages::of(lock), range, keep_size)
+        }
+        Fallocate::WriteZeroes => {
+            check_end(node, &range, false)?;
+            change::write_zeroes(node, &mut Pages::of(lock), range)
         }
         Fallocate::PunchHole => change::punch(node, &mut Pages::of(lock), range),
         Fallocate::CollapseRange => {
@@ -74,7 +81,15 @@ fn apply(lock: ExclusiveRef<'_, Fs>, what: Fallocate, range: Range<u64>) -> Resu
             node.check_new_size(size.saturating_add(len))?;
             change::insert(node, &mut Pages::of(lock), (range.start, len), PAGE)
         }
-        Fallocate::Unshare | Fallocate::WriteZeroes => Err(EOPNOTSUPP),
+        Fallocate::Unshare => Err(EOPNOTSUPP),
+    }
+}
+
+/// The file may end where the range does, if it will.
+fn check_end(node: &Node, range: &Range<u64>, keep_size: bool) -> Result {
+    match !keep_size && range.end > node.size() {
+        true => node.check_new_size(range.end),
+        false => Ok(()),
     }
 }
 

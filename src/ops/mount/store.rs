@@ -334,6 +334,14 @@ impl Store for JournalStore {
         })
     }
 
+    fn zero(&self, start: PhysBlock, len: u32, unmap: bool) -> Result {
+        let size = u64::from(self.cache().block_size());
+        let start = start.get().saturating_mul(size);
+        let len = u64::from(len).saturating_mul(size);
+
+        self.cache().device().zero(start, len, unmap)
+    }
+
     fn begin(&self, credits: Credits) -> Result<Tx<'_>> {
         self.check_writable()?;
         let journal = self.journal().ok_or(EROFS)?;

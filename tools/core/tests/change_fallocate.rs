@@ -3,7 +3,7 @@
 //! `fallocate`: what is promised, what is where afterwards.
 
 use iomapfs_core::change::create::{create, What};
-use iomapfs_core::change::fallocate::{allocate, collapse, insert, punch, zero};
+use iomapfs_core::change::fallocate::{allocate, collapse, insert, punch, write_zeroes, zero};
 use iomapfs_core::change::publish::{publish, WrittenData};
 use iomapfs_core::change::resize::{set_size, PageCache};
 use iomapfs_core::change::Live;
@@ -133,6 +133,47 @@ fn after_a_truncate_that_failed() {
         assert!(!mounted.orphans.contains(node.ino()));
         let places: Vec<_> = runs(&node).iter().map(|run| (run.0, run.1)).collect();
         assert_eq!(places, [(0, 1), (500, 10)]);
+    }
+}
+
+/// Zeros that are shown as written, and are none on the device; a device that cannot make any, and a file that shows
+/// what it has there.
+#[test]
+fn written_zeroes() {
+    let image = Mkfs::new(20 << 20, 1024).make();
+    let mounted = mount(&image);
+    let store = &mounted.vol.store;
+    let node = file(&mounted, b"file");
+    write(&node, 0..20);
+    let range = 5 * BLOCK..30 * BLOCK - 7;
+    store.fail_to_zero(true);
+    let done = with_pages(&node, |pages| write_zeroes(&*node, pages, range.clone()));
+    assert_eq!(done, Err(EIO));
+    let states = |node: &Node| -> Vec<_> {
+        let runs = runs(node).into_iter();
+        runs.map(|(at, len, state, _)| (at, len, state)).collect()
+    };
+    assert_eq!(states(&node)[0], (0, 5, State::Written));
+    let rest = &states(&node)[1..];
+    assert!(rest.iter().all(|run| run.2 == State::Unwritten));
+    assert_eq!(node.size(), range.end);
+    store.fail_to_zero(false);
+    for (at, len, state, phys) in runs(&node) {
+        for nr in phys.unwrap()..phys.unwrap() + u64::from(len) {
+            store.write_data(PhysBlock::new(nr), &[at as u8 + 1; 1024]);
+        }
+        assert_eq!(state == State::Written, at == 0);
+    }
+    with_pages(&node, |pages| write_zeroes(&*node, pages, range)).unwrap();
+    let blocks: u32 = states(&node).iter().map(|run| run.1).sum();
+    assert_eq!(blocks, 30);
+    for (at, len, state, phys) in runs(&node) {
+        assert_eq!(state, State::Written);
+        for n in 0..len {
+            let bytes = store.read_data(PhysBlock::new(phys.unwrap() + u64::from(n)));
+            let wanted = u8::from(at + n < 5);
+            assert!(bytes.iter().all(|byte| *byte == wanted), "block {}", at + n);
+        }
     }
 }
 

@@ -115,6 +115,35 @@ fn written_inside_unwritten() {
     finish(&image, &vol, file, taken);
 }
 
+/// Would catch: blocks that were chosen for data become unwritten ones of the file, and only then it turns out that
+/// there is no node for their conversion.
+#[test]
+fn chosen_then_preallocated() {
+    let (image, vol, mut file) = one_leaf(FULL - 1);
+    // As an extent they need a node at most, as 41 extents in an unwritten one two.
+    let got = file.map().choose(&vol, block(GAP), 41, goal(), Share::All);
+    assert_eq!(got.unwrap().len, 41);
+    assert_eq!(file.map().reserved(), (0, 1));
+    let mut taken = exhaust(&vol);
+    let (seq, sectors) = (file.map().snapshot().seq(), file.map().sectors());
+    assert_eq!(file.preallocate(&vol, GAP, 41).map(drop), Err(ENOSPC));
+    let map = file.map();
+    let state = map.lookup(&vol, block(GAP), 41).unwrap().state;
+    assert_eq!(
+        (map.snapshot().seq(), map.sectors(), map.reserved()),
+        (seq, sectors, (0, 1))
+    );
+    assert_eq!(state, State::Pending);
+    vol.space.unchoose(taken.pop().unwrap());
+    file.preallocate(&vol, GAP, 41).unwrap();
+    taken.extend(exhaust(&vol));
+    for i in (0..41).step_by(2).chain((1..41).step_by(2)) {
+        file.commit(&vol, GAP + i, 1).unwrap();
+    }
+    file.inode.disk_size = 20_000 << 10;
+    finish(&image, &vol, file, taken);
+}
+
 /// Two extents that continue each other, the last of a full leaf and the first of the next, which is full too.
 ///
 /// Would catch: a conversion that takes them for one extent, and says that the tree is damaged; a bound that counts one

@@ -62,6 +62,8 @@ pub enum Rule {
     NoEdgesZeroed,
     /// Data that moves in a file is not written before.
     MovesUnwritten,
+    /// Blocks become written that nobody has made zero on the device.
+    ShowsUnzeroed,
     /// A durable direct write does not care whether the way to its block is durable.
     NoCommitOnDsync,
     /// `fsync` of a directory does not wait for the commit.
@@ -139,6 +141,7 @@ impl Broken {
             Rule::NoSizeOfDropped => store::Rule::SizeOfDropped,
             Rule::NoEdgesZeroed => store::Rule::EdgesZeroed,
             Rule::MovesUnwritten => store::Rule::MovedWritten,
+            Rule::ShowsUnzeroed => store::Rule::ZeroedFirst,
             Rule::NoZeroRest => store::Rule::RestZeroed,
             Rule::UnwrittenShown => store::Rule::UnwrittenHidden,
             Rule::NoCommitOnDsync => store::Rule::CommitOnDsync,

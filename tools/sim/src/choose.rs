@@ -48,11 +48,12 @@ impl Op {
 
     fn fallocate(random: &mut Random, file: u16, (pos, len): (u64, u64)) -> Self {
         let keep_size = random.chance(1, 2);
-        let what = match random.below(8) {
+        let what = match random.below(9) {
             0..=1 => What::Allocate { keep_size },
             2..=3 => What::Punch,
             4..=5 => What::Zero { keep_size },
-            6 => What::Collapse,
+            6 => What::WriteZeroes,
+            7 => What::Collapse,
             _ => What::Insert,
         };
         let (pos, len) = (pos as u32, len as u32);

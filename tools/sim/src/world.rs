@@ -114,19 +114,47 @@ impl World {
             true => self.trace.fua(nr.get(), bytes.clone()),
             false => drop(self.trace.submit(nr.get(), bytes.clone())),
         }
-        let mapped = self.model.get(&ino).and_then(|inode| inode.blocks.get(&at));
-        let content = mapped.unwrap_or_else(|| {
-            let former = || self.former.remove(&(ino, at)).unwrap_or_default();
-            self.unmapped.entry((ino, at)).or_insert_with(former)
-        });
-        content.borrow_mut().push(Version {
+        let version = Version {
             bytes,
             end,
             submitted: id,
             done: fua.then_some(id),
             durable: fua,
-        });
+        };
+        self.add_version((ino, at), version);
         id
+    }
+
+    /// Something is on its way to a block of a file.
+    fn add_version(&mut self, (ino, at): (u32, u32), version: Version) {
+        let mapped = self.model.get(&ino).and_then(|inode| inode.blocks.get(&at));
+        let content = mapped.unwrap_or_else(|| {
+            let former = || self.former.remove(&(ino, at)).unwrap_or_default();
+            self.unmapped.entry((ino, at)).or_insert_with(former)
+        });
+        content.borrow_mut().push(version);
+    }
+
+    /// Unwritten blocks of a file are zero on the device, or should be.
+    fn zeroed(&mut self, mount: &Mount, ino: u32, blocks: Range<u32>, phys: PhysBlock) {
+        let bytes: Bytes = vec![0; self.block_size as usize].into();
+        for at in blocks.clone() {
+            let nr = phys.checked_add(u64::from(at - blocks.start));
+            let nr = nr.expect("it exists");
+            let id = self.trace.now();
+            if mount.vol.store.read_data(nr) == bytes {
+                self.trace.submit(nr.get(), bytes.clone());
+                self.trace.done(id);
+            }
+            let version = Version {
+                bytes: bytes.clone(),
+                end: 0,
+                submitted: id,
+                done: Some(self.trace.now()),
+                durable: false,
+            };
+            self.add_version((ino, at), version);
+        }
     }
 
     /// What was written to a block was not and will not be mapped.
@@ -182,7 +210,7 @@ impl World {
             let tid = self.running;
             while changes.front().is_some_and(|shown| shown.tid == tid) {
                 let shown = changes.pop_front().expect("it was looked at");
-                self.show(&shown);
+                self.show(mount, &shown);
             }
             // A restart waits for the transaction before.
             self.finish_writing(mount);
@@ -194,12 +222,12 @@ impl World {
                 shown.tid, self.running,
                 "shown in a transaction that is none"
             );
-            self.show(&shown);
+            self.show(mount, &shown);
         }
     }
 
     /// A transaction shows what was written to blocks of a file.
-    fn show(&mut self, shown: &ShownChange) {
+    fn show(&mut self, mount: &Mount, shown: &ShownChange) {
         let (ino, size) = (shown.ino, shown.size);
         // Orphans that a crash has left without links are nobody's.
         if !self.model.contains_key(&ino) {
@@ -234,6 +262,7 @@ impl World {
                     unwritten.extend(from.get()..to.get());
                 }
             }
+            Shown::Zeroed(from, to, phys) => self.zeroed(mount, ino, from.get()..to.get(), phys),
             Shown::Collapsed(from, to) => {
                 let len = i64::from(from.get()) - i64::from(to.get());
                 let end = self.there_to(ino, size);

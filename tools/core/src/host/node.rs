@@ -8,7 +8,7 @@
 use super::{HostStore, Mounted, ShownChange};
 use crate::change::live::{InodePart, Live, Newborn, Shown};
 use crate::disk::inode::{DiskTime, InodeFlags};
-use crate::disk::{CsumSeed, FileType, Group, Ino};
+use crate::disk::{CsumSeed, FileType, Group, Ino, LogicalBlock, PhysBlock};
 use crate::inode::{Attrs, Inode, Orphans};
 use crate::map::Snapshot;
 use crate::names::{Known, Params};
@@ -269,6 +269,11 @@ impl Live<HostStore> for Node {
 
     fn note_new_times(&self, new: bool) {
         self.new_times.set(new);
+    }
+
+    fn zeroed(&self, from: LogicalBlock, to: LogicalBlock, phys: PhysBlock) {
+        let tid = self.mounted.vol.store.running();
+        self.shown(tid, Shown::Zeroed(from, to, phys), self.disk_size_hint());
     }
 
     fn shown(&self, tid: Tid, what: Shown, size: u64) {

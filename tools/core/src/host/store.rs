@@ -129,6 +129,7 @@ struct State {
     restart: Restart,
     extensions: u32,
     fails_to_extend: bool,
+    fails_to_zero: bool,
     max_credits: u32,
     bad_blocks: BTreeSet<u64>,
     /// How many reads succeed before one fails.
@@ -180,6 +181,7 @@ impl HostStore {
                 log: Vec::new(),
                 restart: Restart::Never,
                 fails_to_extend: false,
+                fails_to_zero: false,
                 extensions: 0,
                 max_credits: 4096,
                 bad_blocks: BTreeSet::new(),
@@ -228,6 +230,11 @@ impl HostStore {
     /// Sets when handles restart.
     pub fn set_restart(&self, restart: Restart) {
         lock(&self.state).restart = restart;
+    }
+
+    /// Whether the device cannot make blocks zero.
+    pub fn fail_to_zero(&self, fails: bool) {
+        lock(&self.state).fails_to_zero = fails;
     }
 
     /// Whether the next handle that is to go on with other credits finds no memory for that.
@@ -545,6 +552,23 @@ impl Store for HostStore {
         let bytes: Arc<[u8]> = bytes.into();
         state.device.write(nr.get(), bytes.clone());
         state.written_through.push((nr.get(), bytes));
+        Ok(())
+    }
+
+    fn zero(&self, start: PhysBlock, len: u32, _unmap: bool) -> Result {
+        might_sleep();
+        assert!(
+            !IN_HANDLE.with(Cell::get),
+            "data is waited for inside a handle"
+        );
+        let mut state = lock(&self.state);
+        if state.fails_to_zero {
+            return Err(EIO);
+        }
+        let zeros: Arc<[u8]> = vec![0; self.block_size.bytes() as usize].into();
+        for nr in start.get()..start.get() + u64::from(len) {
+            state.device.write(nr, zeros.clone());
+        }
         Ok(())
     }
 

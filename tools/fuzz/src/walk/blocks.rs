@@ -127,10 +127,10 @@ impl Visit<'_> {
         let (block, most) = (layout.block_size(), layout.max_file_size());
         let at = self.some_block(&node);
         let blocks = 1 + self.number(40);
-        let (mode, keep_size) = (self.number(4), self.number(1) == 0);
+        let (mode, keep_size) = (self.number(5), self.number(1) == 0);
         // Edges between blocks, too.
         let edges = match mode {
-            0..=2 => (self.number(1), self.number(1)),
+            0..=2 | 5 => (self.number(1), self.number(1)),
             _ => (0, 0),
         };
         let start = LogicalBlock::new(at).first_byte(block) + u64::from(edges.0);
@@ -155,6 +155,7 @@ impl Visit<'_> {
                     done => done,
                 }
             }
+            5 => fallocate::write_zeroes(&*node, pages, range),
             _ => Ok(()),
         }
     }

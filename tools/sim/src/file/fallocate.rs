@@ -17,6 +17,7 @@ pub enum What {
     Allocate { keep_size: bool },
     Punch,
     Zero { keep_size: bool },
+    WriteZeroes,
     Collapse,
     Insert,
 }
@@ -49,6 +50,7 @@ impl Sim {
             What::Allocate { keep_size } => fallocate::allocate(&**node, pages, range, keep_size),
             What::Punch => fallocate::punch(&**node, pages, range),
             What::Zero { keep_size } => fallocate::zero(&**node, pages, range, keep_size),
+            What::WriteZeroes => fallocate::write_zeroes(&**node, pages, range),
             What::Collapse => fallocate::collapse(&**node, pages, range, PAGE),
             What::Insert => fallocate::insert(&**node, pages, (pos, len), PAGE),
         };
@@ -58,7 +60,9 @@ impl Sim {
         match what {
             What::Collapse => self.shift_shadow(node, at, -count),
             What::Insert => self.shift_shadow(node, at, count),
-            What::Punch | What::Zero { .. } => self.zero_shadow(node.ino().get(), pos..pos + len),
+            What::Punch | What::Zero { .. } | What::WriteZeroes => {
+                self.zero_shadow(node.ino().get(), pos..pos + len)
+            }
             What::Allocate { .. } => {}
         }
         Ok(())
