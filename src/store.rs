@@ -22,7 +22,7 @@
 //! a flag that may sleep, and nothing panics.
 
 use crate::disk::layout::ReserveOwner;
-use crate::disk::{BlockKind, Flaw, Format, Group, Ino, PhysBlock};
+use crate::disk::{BlockKind, Flaw, Format, Group, Ino, LogicalBlock, PhysBlock};
 use core::ops::{Add, Mul};
 use core::panic::Location;
 use kernel::error::{code::*, Error, Result};
@@ -311,6 +311,23 @@ impl<S: Store, F: Format> Block<S, F> {
     }
 }
 
+/// What blocks are chosen for; for those who watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// The file.
+    pub ino: Ino,
+    /// The place in the file that they are chosen for.
+    pub at: LogicalBlock,
+    /// How many are wanted there.
+    pub want: u32,
+    /// The best block.
+    pub near: Option<PhysBlock>,
+    /// Whether they were reserved before.
+    pub reserved: bool,
+    /// Whether the file is written in order.
+    pub stream: bool,
+}
+
 /// Metadata blocks of one file system, and its journal.
 pub trait Store: Sized + 'static {
     /// A reference to a cached block.
@@ -414,6 +431,18 @@ pub trait Store: Sized + 'static {
     fn breaks(&self, _rule: Rule) -> bool {
         false
     }
+
+    /// This task is about to choose blocks, and calls [`Self::chosen`] next: for those who watch.
+    #[inline(always)]
+    fn choosing(&self, _wish: impl FnOnce() -> Wish) {}
+
+    /// What came of it, the first block and how many: for those who watch.
+    #[inline(always)]
+    fn chosen(&self, _run: Result<(PhysBlock, u32)>) {}
+
+    /// By transaction `tid` an inode becomes an orphan, or is none any more: for those who watch.
+    #[inline(always)]
+    fn orphan(&self, _ino: Ino, _is: bool, _tid: Tid) {}
 
     /// Writes a line to the log that warns of something.
     fn warn(&self, what: fmt::Arguments<'_>);

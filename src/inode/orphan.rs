@@ -136,6 +136,12 @@ impl<S: Store> Orphans<S> {
         if self.contains(ino) {
             return Ok(false);
         }
+        self.add_new(vol, tx, ino)?;
+        vol.store.orphan(ino, true, tx.tid());
+        Ok(true)
+    }
+
+    fn add_new(&self, vol: &Volume<S>, tx: &mut S::Tx<'_>, ino: Ino) -> Result {
         if let Some((block, slot)) = self.add_to_file(tx, ino)? {
             let place = OrphanPlace::File(block, slot);
             let result =
@@ -148,7 +154,7 @@ impl<S: Store> Orphans<S> {
                 self.remove_from_file(vol, tx, ino, block, slot)?;
                 return Err(error);
             }
-            return Ok(true);
+            return Ok(());
         }
 
         let mut known = self.known.lock();
@@ -168,7 +174,7 @@ impl<S: Store> Orphans<S> {
         }
         known.newest = ino.get();
         known.set_newer(older, ino.get());
-        Ok(true)
+        Ok(())
     }
 
     /// `ino` is no orphan any more. Does nothing where it was none.
@@ -176,12 +182,11 @@ impl<S: Store> Orphans<S> {
         let mut known = self.known.lock();
 
         match known.places.get(&ino.get()).copied() {
-            None => Ok(()),
+            None => return Ok(()),
             Some(OrphanPlace::File(block, slot)) => {
                 drop(known);
                 self.remove_from_file(vol, tx, ino, block, slot)?;
                 self.known.lock().places.remove(&ino.get());
-                Ok(())
             }
             Some(OrphanPlace::List { newer, older }) => {
                 match Ino::new(newer) {
@@ -195,9 +200,10 @@ impl<S: Store> Orphans<S> {
                 known.set_older(newer, older);
                 known.set_newer(older, newer);
                 known.places.remove(&ino.get());
-                Ok(())
             }
         }
+        vol.store.orphan(ino, false, tx.tid());
+        Ok(())
     }
 
     /// `ino`, a left-over, is no inode that could be looked after: it is left to e2fsck.

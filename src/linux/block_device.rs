@@ -90,6 +90,12 @@ impl BlockDevice {
         unsafe { bindings::file_bdev(self.file.as_ptr()) }
     }
 
+    /// The device's number (`dev_t` of the kernel), which its super block has, too.
+    pub(crate) fn number(&self) -> u32 {
+        // SAFETY: The device is open by the type invariant; its number does not change.
+        unsafe { (*self.as_raw()).bd_dev }
+    }
+
     /// Size in bytes.
     pub(crate) fn size(&self) -> u64 {
         // SAFETY: The device is open by the type invariant.

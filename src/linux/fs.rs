@@ -32,6 +32,10 @@ use super::{
     bindings,
     buffer::BufferCache,
     compat,
+    debugfs::{
+        Figure,
+        Folder, //
+    },
     fs_context::{
         self,
         FsContext,
@@ -106,6 +110,9 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
 
     /// The mount options, ended by [`Parameter::END`].
     const PARAMETERS: &'static [Parameter];
+
+    /// What debugfs has of each mount ([`super::debugfs`]).
+    const FIGURES: &'static [Figure<Self>] = &[];
 
     /// The mount options as they are collected before a mount or remount.
     type Options: Send;
@@ -232,6 +239,8 @@ pub(super) struct Registration<T: FileSystem> {
     cache: *mut bindings::kmem_cache,
     owner: *mut bindings::module,
     registered: Atomic<bool>,
+    /// Where the mounts have theirs.
+    folder: Folder,
     #[pin]
     _pin: PhantomPinned,
     _p: core::marker::PhantomData<T>,
@@ -250,6 +259,10 @@ impl<T: FileSystem> Registration<T> {
             cache: INode::<T>::create_cache(T::NAME)?,
             owner: compat::owner!(T),
             registered: Atomic::new(false),
+            folder: match T::FIGURES {
+                [] => Folder::none(),
+                _ => Folder::at_top(T::NAME),
+            },
             fs <- Opaque::ffi_init(|slot: *mut bindings::file_system_type| {
                 // SAFETY: `slot` is valid for writes; all zeros is a valid value of the C structure.
                 unsafe { ptr::write_bytes(slot, 0, 1) };
@@ -280,11 +293,31 @@ impl<T: FileSystem> Registration<T> {
     ///
     /// `sb` must be a super block of a filesystem type that was registered by a `Registration<T>`.
     pub(super) unsafe fn cache_of(sb: *mut bindings::super_block) -> *mut bindings::kmem_cache {
+        // SAFETY: By the function's requirements.
+        unsafe { Self::of(sb) }.cache
+    }
+
+    /// The folder in debugfs in which `sb` may have its own.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::cache_of`], and the super block stays for `'a`.
+    pub(super) unsafe fn folder_of<'a>(sb: *mut bindings::super_block) -> &'a Folder {
+        // SAFETY: By the function's requirements.
+        &unsafe { Self::of(sb) }.folder
+    }
+
+    /// The registration of the type of `sb`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::folder_of`].
+    unsafe fn of<'a>(sb: *mut bindings::super_block) -> &'a Self {
         // SAFETY: By the function's requirements; a super block has a type.
         let fs = Opaque::cast_from(unsafe { (*sb).s_type }).cast_mut();
         // SAFETY: By the function's requirements the type is the field of a `Registration<T>`, which stays until no
         // super block is left.
-        unsafe { (*kernel::container_of!(fs, Self, fs)).cache }
+        unsafe { &*kernel::container_of!(fs, Self, fs) }
     }
 }
 

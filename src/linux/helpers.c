@@ -11,6 +11,7 @@
 #include <linux/buffer_head.h>
 #include <linux/compat.h>
 #include <linux/cred.h>
+#include <linux/debugfs.h>
 #include <linux/fileattr.h>
 #include <linux/freezer.h>
 #include <linux/fs.h>
@@ -155,6 +156,38 @@ bool iomapfs_helper_current_has_fsuid(unsigned int uid)
 bool iomapfs_helper_current_is_in_group(unsigned int gid)
 {
 	return in_group_p(make_kgid(&init_user_ns, gid));
+}
+
+/* linux/debugfs.h */
+
+struct dentry *iomapfs_helper_debugfs_create_dir(const char *name,
+						 struct dentry *parent)
+{
+	return debugfs_create_dir(name, parent);
+}
+
+struct dentry *
+iomapfs_helper_debugfs_create_file_aux(const char *name, umode_t mode,
+				       struct dentry *parent, void *data,
+				       const void *aux,
+				       const struct file_operations *fops)
+{
+	return debugfs_create_file_aux(name, mode, parent, data, (void *)aux,
+				       fops);
+}
+
+void *iomapfs_helper_debugfs_get_aux(const struct file *file)
+{
+#ifdef CONFIG_DEBUG_FS
+	return debugfs_get_aux(file);
+#else
+	return NULL;
+#endif
+}
+
+void iomapfs_helper_debugfs_remove(struct dentry *dentry)
+{
+	debugfs_remove(dentry);
 }
 
 /* linux/fileattr.h */

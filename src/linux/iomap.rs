@@ -87,6 +87,11 @@ impl MapFlags {
     pub(crate) const NEW: Self = Self(bindings::IOMAP_F_NEW as u16);
     /// Metadata that is needed to find the data is not durable yet: no FUA shortcut for `O_DSYNC`.
     pub(crate) const DIRTY: Self = Self(bindings::IOMAP_F_DIRTY as u16);
+
+    /// Whether all of `other` is set.
+    pub(crate) const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
 }
 
 /// What iomap is doing (`IOMAP_*`).
@@ -106,6 +111,11 @@ impl Op {
     pub(crate) const NOWAIT: Self = Self(bindings::IOMAP_NOWAIT);
     /// Only written blocks will do: `EAGAIN` for others.
     pub(crate) const OVERWRITE_ONLY: Self = Self(bindings::IOMAP_OVERWRITE_ONLY);
+
+    /// As a number.
+    pub(crate) const fn bits(self) -> u32 {
+        self.0
+    }
 
     /// Both.
     const fn with(self, other: Self) -> Self {
@@ -253,6 +263,14 @@ pub(crate) trait Ops: Sized + 'static {
     /// before `pos`, and must cover `pos`.
     fn begin(inode: &INode<Self::FileSystem>, pos: u64, len: u64, op: Op) -> Result<Map>;
 
+    /// [`Self::begin`] is called next, by this task: for those who watch.
+    #[inline(always)]
+    fn begins(_inode: &INode<Self::FileSystem>, _pos: u64, _len: u64, _op: Op) {}
+
+    /// [`Self::begin`] has come to this: for those who watch.
+    #[inline(always)]
+    fn began(_result: &Result<Map>) {}
+
     /// Finishes with a mapping, say gives back a reservation that a short write did not use. Nothing, if it is not
     /// there. It may not be called for one that was looked up for reading only.
     fn end(_done: &mut Done<'_, Self::FileSystem>) -> Result {
@@ -355,7 +373,10 @@ impl<O: Ops> Table<O> {
             // SAFETY: By the function's requirements; `iomap_iter_continue` does not move the position.
             let (pos, len) = unsafe { ((*iter).pos as u64, (*iter).len) };
             // Not copied before it is checked: that is a part of what a direct write costs.
-            match &O::begin(inode, pos, len, op) {
+            O::begins(inode, pos, len, op);
+            let result = &O::begin(inode, pos, len, op);
+            O::began(result);
+            match result {
                 // SAFETY: By the function's requirements.
                 Ok(map) => map.store(inode, pos, unsafe { &mut *iomap })?,
                 Err(error) => return Err(of_filesystem(*error)),

@@ -38,7 +38,8 @@ use super::{
 use core::marker::PhantomData;
 use kernel::{
     error::from_result,
-    ffi::c_int, //
+    ffi::c_int,
+    page::PAGE_SIZE, //
 };
 
 /// How faults are served.
@@ -47,6 +48,10 @@ pub(crate) trait Mmap: Sized + 'static {
     type FileSystem: FileSystem;
     /// Finds or reserves blocks, for [`super::iomap::Op::FAULT`] too.
     type Write: Ops<FileSystem = Self::FileSystem>;
+
+    /// A store to the page that begins at byte `pos` is going to have its blocks: for those who watch.
+    #[inline(always)]
+    fn begin(_inode: &INode<Self::FileSystem>, _pos: u64) {}
 
     /// A store to the mapping could not have a block. Whether it is to be tried once more: the process is killed
     /// otherwise. The caller holds the memory map's lock and freeze protection for faults.
@@ -79,6 +84,9 @@ impl<M: Mmap> VmTable<M> {
         if inode.is_immutable() {
             return bindings::VM_FAULT_SIGBUS;
         }
+        // SAFETY: By the function's requirements.
+        let page = unsafe { (*vmf).__bindgen_anon_1.pgoff };
+        M::begin(inode, (page as u64).wrapping_mul(PAGE_SIZE as u64));
         let _writing = inode.super_block().pagefault();
         // A time that could not be updated is no reason to kill the process.
         // SAFETY: The file is open, and freeze protection is held.

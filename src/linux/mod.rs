@@ -4,8 +4,9 @@
 //!
 //! Tests: `qemu/test/t`, in a guest; `make debug` runs them where lockdep, KASAN and KCSAN watch.
 //!
-//! The only room with `unsafe`, raw bindings and C. Each file is written as if it were to be sent to
-//! `rust/kernel/`: it knows nothing of this filesystem, and is sound for any safe caller.
+//! The only room with `unsafe`, raw bindings and C, but for the trace points, which C defines and which are the file
+//! system's own (`ops/trace`). Each file is written as if it were to be sent to `rust/kernel/`: it knows nothing of this
+//! filesystem, and is sound for any safe caller.
 
 #[allow(
     clippy::all,
@@ -35,6 +36,7 @@ pub(crate) mod attr;
 pub(crate) mod block_device;
 pub(crate) mod buffer;
 pub(crate) mod compat;
+pub(crate) mod debugfs;
 pub(crate) mod dentry;
 pub(crate) mod dir;
 pub(crate) mod fiemap;
@@ -57,6 +59,7 @@ pub(crate) mod statfs;
 pub(crate) mod super_block;
 pub(crate) mod task;
 pub(crate) mod time;
+pub(crate) mod tracepoint;
 pub(crate) mod workqueue;
 
 /// CRC32c of `bytes`, continued from `seed`. Nothing is inverted: ext4 starts with `!0`.

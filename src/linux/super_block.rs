@@ -26,8 +26,10 @@ use super::{
     bindings,
     block_device::BlockDevice,
     buffer::BufferCache,
+    debugfs::Folder,
     fs::{
         FileSystem,
+        Registration,
         Wait, //
     },
     fs_context::FsContext,
@@ -258,6 +260,8 @@ struct Mount<T: FileSystem> {
     /// First, as it is asked for most.
     data: T::SuperData,
     completions: OwnedQueue,
+    /// What debugfs has of it, as long as it has a root.
+    folder: Folder,
 }
 
 /// A walk along the inodes of a super block, under the lock of the list.
@@ -497,7 +501,12 @@ pub(super) unsafe fn fill<T: FileSystem>(
     )
     .and_then(|completions| {
         let data = T::fill_super(&new, cache, context, options)?;
-        Ok(KBox::new(Mount::<T> { data, completions }, GFP_KERNEL)?)
+        let mount = Mount::<T> {
+            data,
+            completions,
+            folder: Folder::none(),
+        };
+        Ok(KBox::new(mount, GFP_KERNEL)?)
     })
     .inspect_err(|_| {
         // SAFETY: The device is open as long as the super block is there, and nobody asks it for the device any
@@ -517,6 +526,10 @@ pub(super) unsafe fn fill<T: FileSystem>(
         Ok(root) => {
             // SAFETY: Nobody else uses it yet.
             unsafe { (*sb).s_root = root.as_ptr() };
+            // SAFETY: The type is registered, and stays so as long as there is a super block.
+            let parent = unsafe { Registration::<T>::folder_of(sb) };
+            // SAFETY: `kill_callback` removes the folder before anything of the super block goes.
+            unsafe { this.mount().folder.fill(parent, this) };
             Ok(())
         }
         Err(error) => {
@@ -555,6 +568,12 @@ unsafe fn finish<T: FileSystem>(sb: *mut bindings::super_block) {
 /// For the VFS (`deactivate_locked_super()`), with a super block of the type that a `Registration<T>` registered.
 /// `s_umount` is held exclusively.
 pub(super) unsafe extern "C" fn kill_callback<T: FileSystem>(sb: *mut bindings::super_block) {
+    // SAFETY: By the function's requirements.
+    if unsafe { !(*sb).s_root.is_null() } {
+        // SAFETY: By the function's requirements. As `fill` has given it a root, it has its data.
+        let this = unsafe { SuperBlock::<T>::from_raw(sb) };
+        this.mount().folder.remove();
+    }
     // SAFETY: By the function's requirements: it is on a block device.
     unsafe { bindings::kill_block_super(sb) };
 }

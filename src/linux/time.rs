@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Timestamps of inodes.
+//! Timestamps of inodes, and how long something takes.
 //!
-//! C header: [`include/linux/time64.h`](srctree/include/linux/time64.h)
+//! C headers: [`include/linux/time64.h`](srctree/include/linux/time64.h),
+//! [`include/linux/timekeeping.h`](srctree/include/linux/timekeeping.h)
 //!
 //! # Locks
 //!
@@ -15,6 +16,12 @@
 //! ```
 
 use super::bindings;
+
+/// Nanoseconds since the machine was started, without the time that it was suspended. In any context.
+pub(crate) fn monotonic() -> u64 {
+    // SAFETY: May always be called.
+    unsafe { bindings::ktime_get() as u64 }
+}
 
 /// A point in time since 1970, UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -144,7 +144,10 @@ impl FileMap {
                 };
                 let run = self
                     .pick(vol, at, len, goal, claim, wait)
-                    .inspect_err(|_| self.release_spare_nodes(vol))?;
+                    .inspect_err(|error| {
+                        vol.store.chosen(Err(*error));
+                        self.release_spare_nodes(vol);
+                    })?;
                 Piece::new(at, run.len, PieceKind::Pending, Some(run.start))
             }
         };

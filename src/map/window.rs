@@ -21,7 +21,7 @@
 use super::FileMap;
 use crate::disk::LogicalBlock;
 use crate::space::{Claim, Goal, Run, Share};
-use crate::store::Store;
+use crate::store::{Store, Wish};
 use crate::volume::Volume;
 use kernel::error::{code::*, Result};
 
@@ -82,11 +82,20 @@ impl FileMap {
         wait: bool,
     ) -> Result<Run> {
         let in_order = at == self.window.next && at != LogicalBlock::ZERO;
+        vol.store.choosing(|| Wish {
+            ino: self.tree.ino,
+            at,
+            want,
+            near: goal.near,
+            reserved: claim == Claim::Reserved,
+            stream: in_order,
+        });
         let run = if in_order && self.window.writers > 0 {
             self.pick_ahead(vol, want, goal, claim, wait)?
         } else {
             search(vol, goal, want, claim, wait)?
         };
+        vol.store.chosen(Ok((run.start, run.len)));
         self.window.next = at.saturating_add(run.len);
         Ok(run)
     }
@@ -143,6 +152,11 @@ impl FileMap {
             self.release_window(vol);
             self.cancel(vol, end, LogicalBlock::LIMIT);
         }
+    }
+
+    /// How many blocks are chosen ahead.
+    pub fn chosen_ahead(&self) -> u32 {
+        self.window.run.map_or(0, |run| run.len)
     }
 
     /// Gives the blocks back that were chosen ahead: when the file is cut off or leaves memory, or when space is

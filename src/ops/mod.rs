@@ -14,6 +14,7 @@
 //! | [`inode`] | what all inodes have: data in memory, reading, attributes, the end |
 //! | [`ioctl`] | requests that files and directories share |
 //! | [`mount`] | mounts: options, states, super block, journal, errors, what runs beside the callers |
+//! | [`trace`] | trace points: what those are told who watch |
 //! | [`reclaim`] | what is done where there is no space |
 //! | [`durable`] | what is done to make a change durable |
 //!
@@ -30,6 +31,7 @@ mod kinds;
 pub(crate) mod mount;
 pub(crate) mod reclaim;
 mod symlink;
+pub(crate) mod trace;
 
 pub(crate) use fs::{Fs, Node, SuperBlock};
 pub(crate) use inode::{Core, Data};

@@ -9,9 +9,12 @@
 //!
 //! The caller holds no map lock, no handle and no locked folio.
 
-use super::SuperBlock;
+use super::trace::{self, Retry};
+use super::{Node, SuperBlock};
+use crate::linux::time::monotonic;
 use core::ops::ControlFlow;
 use kernel::error::{code::*, Result};
+use kernel::sync::atomic::Relaxed;
 
 /// What is made free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,31 +25,49 @@ pub(crate) enum Effort {
     All,
 }
 
-/// Does something that may need space. Where there is none, makes some and does it again.
+/// Does something for the file or directory `node` that may need space. Where there is none, makes some and does it again.
 ///
 /// # Errors
 ///
 /// Those of `f`, and of [`make_space`].
 pub(crate) fn with_space<R>(
-    sb: &SuperBlock,
+    node: &Node,
     effort: Effort,
     mut f: impl FnMut() -> Result<R>,
 ) -> Result<R> {
     match f() {
         Err(error) if error == ENOSPC => {
-            make_space(sb, effort)?;
+            make_space(node, effort)?;
             f()
         }
         result => result,
     }
 }
 
-/// Makes space.
+/// Makes space, for the sake of the file or directory `node`.
 ///
 /// # Errors
 ///
 /// `EROFS` where nothing can be committed any more.
-pub(crate) fn make_space(sb: &SuperBlock, effort: Effort) -> Result {
+pub(crate) fn make_space(node: &Node, effort: Effort) -> Result {
+    node.super_block().data().retries.fetch_add(1, Relaxed);
+    if !Retry::is_on() {
+        return free_what_can_be(node.super_block(), effort);
+    }
+    let began = monotonic();
+    let result = free_what_can_be(node.super_block(), effort);
+    let duration = trace::since(began);
+    let (dev, ino) = trace::file::who(node);
+    let kind = match effort {
+        Effort::Blocks => trace::IOMAPFS_RETRY_BLOCKS,
+        Effort::All => trace::IOMAPFS_RETRY_ALL,
+    };
+    let free = node.data().volume().space.counts().free_blocks;
+    Retry::tell(dev, ino, kind, free, trace::ret(&result), duration);
+    result
+}
+
+fn free_what_can_be(sb: &SuperBlock, effort: Effort) -> Result {
     if effort == Effort::All {
         sb.try_to_write_back();
     }

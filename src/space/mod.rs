@@ -141,6 +141,19 @@ pub struct Counts {
     pub dirs: u64,
 }
 
+/// Where the blocks are that are not in use on the device, in blocks as [`Counts`] has them. Not exact while they change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FreeBlocks {
+    /// Nobody uses, has chosen or reserved them.
+    pub free: u64,
+    /// Reserved, and not chosen.
+    pub reserved: u64,
+    /// Chosen, and not marked as used on the device.
+    pub chosen: u64,
+    /// Freed by a transaction that has not committed.
+    pub pending: u64,
+}
+
 /// Free space of a volume.
 pub struct Space<S: Store> {
     layout: Layout,
@@ -284,6 +297,28 @@ impl<S: Store> Space<S> {
             free_blocks_on_disk: self.counters.on_disk(),
             free_inodes: number(self.counters.free_inodes.load(Relaxed)),
             dirs: number(self.counters.dirs.load(Relaxed)),
+        }
+    }
+
+    /// Where the blocks are that are not in use. Looks at every group.
+    pub fn free_blocks(&self) -> FreeBlocks {
+        let free = self.counters.available();
+        let mut unused = 0_u64;
+        let mut chosen = 0_u64;
+        for group in (0..self.groups.count()).map(Group::new) {
+            let found = self.groups.with_index(group, |info, slot| {
+                (info.free(), slot.as_ref().map_or(0, |index| index.chosen))
+            });
+            if let Some((free, taken)) = found {
+                unused = unused.saturating_add(free.into());
+                chosen = chosen.saturating_add(taken.into());
+            }
+        }
+        FreeBlocks {
+            free,
+            reserved: unused.saturating_sub(free),
+            chosen,
+            pending: self.counters.pending(),
         }
     }
 

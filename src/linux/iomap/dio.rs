@@ -112,6 +112,37 @@ pub(crate) trait Write: Sized + 'static {
     /// The data is on the device: make the file show it. Called where that is not [complete](Self::is_complete). May
     /// sleep.
     fn end_io(inode: &INode<<Self::Ops as Ops>::FileSystem>, written: &Written) -> Result;
+
+    /// Whether [`Self::submitted`] is to be called.
+    #[inline(always)]
+    fn is_watched() -> bool {
+        false
+    }
+
+    /// A part of a request goes to the device now, from this sector of 512 bytes on: for those who watch.
+    #[inline(always)]
+    fn submitted(
+        _inode: &INode<<Self::Ops as Ops>::FileSystem>,
+        _range: &ioend::Range,
+        _sector: u64,
+    ) {
+    }
+
+    /// Whether [`Self::ended`] is to be called.
+    #[inline(always)]
+    fn is_end_watched() -> bool {
+        false
+    }
+
+    /// A request has ended: its data is on the device, or could not be written. For those who watch, in any context.
+    /// `told` is as for [`Self::is_complete`].
+    fn ended(
+        _inode: &INode<<Self::Ops as Ops>::FileSystem>,
+        _range: &ioend::Range,
+        _result: Result,
+        _told: bool,
+    ) {
+    }
 }
 
 struct DioTable<W>(PhantomData<W>);
@@ -123,12 +154,62 @@ impl<W: Write> DioTable<W> {
         bio_set: null_mut(),
     };
 
+    /// The same where somebody watches what is submitted.
+    const WATCHED_OPS: &'static bindings::iomap_dio_ops = &bindings::iomap_dio_ops {
+        end_io: Some(Self::end_io::<false>),
+        submit_io: Some(Self::submit_watched),
+        bio_set: null_mut(),
+    };
+
     /// For asynchronous writes: what completes at about the same time is made visible together.
     const BATCH_OPS: &'static bindings::iomap_dio_ops = &bindings::iomap_dio_ops {
         end_io: Some(Self::end_io::<true>),
         submit_io: Some(Self::submit_io),
         bio_set: &raw mut bindings::iomap_ioend_bioset,
     };
+
+    /// Tells of a bio, and sends it on its way.
+    ///
+    /// # Safety
+    ///
+    /// For iomap (`iomap_dio_submit_bio()`) in [`write`](fn@write), with its own iterator and a bio that is ready to be
+    /// submitted and is given up.
+    unsafe extern "C" fn submit_watched(
+        iter: *const bindings::iomap_iter,
+        bio: *mut bindings::bio,
+        file_offset: bindings::loff_t,
+    ) {
+        // SAFETY: By the function's requirements.
+        unsafe { Self::tell(iter, bio, file_offset) };
+        // SAFETY: By the function's requirements.
+        unsafe { bindings::submit_bio(bio) };
+    }
+
+    /// Tells of a bio that goes to the device.
+    ///
+    /// # Safety
+    ///
+    /// `iter` and `bio` are those that iomap submits, at byte `file_offset`.
+    #[cold]
+    unsafe fn tell(
+        iter: *const bindings::iomap_iter,
+        bio: *const bindings::bio,
+        file_offset: bindings::loff_t,
+    ) {
+        // SAFETY: By the function's requirements; only iomap changes the iterator, between calls.
+        let iter = unsafe { &*iter };
+        // SAFETY: By the function's requirements.
+        let (len, sector) = unsafe { ((*bio).bi_iter.bi_size, (*bio).bi_iter.bi_sector) };
+        let range = ioend::Range {
+            pos: file_offset as u64,
+            len: len.into(),
+            unwritten: u32::from(iter.iomap.type_) == bindings::IOMAP_UNWRITTEN,
+            writer: ioend::Writer::Direct,
+        };
+        // SAFETY: By the function's requirements.
+        let inode = unsafe { INode::<<W::Ops as Ops>::FileSystem>::from_raw(iter.inode) };
+        W::submitted(inode, &range, sector);
+    }
 
     /// Sends a bio of an asynchronous write on its way. Where there is something to do when it ends and it is the
     /// whole request, our completion runs, else iomap's own: parts wait for each other, or a failed one would leave
@@ -143,6 +224,10 @@ impl<W: Write> DioTable<W> {
         bio: *mut bindings::bio,
         file_offset: bindings::loff_t,
     ) {
+        if W::is_watched() {
+            // SAFETY: By the function's requirements.
+            unsafe { Self::tell(iter, bio, file_offset) };
+        }
         // SAFETY: By the function's requirements; only iomap changes the iterator, between calls.
         let iter = unsafe { &*iter };
         // SAFETY: By the function's requirements.
@@ -191,12 +276,36 @@ impl<W: Write> DioTable<W> {
         // SAFETY: By the function's requirements. What the VFS is told is iomap's business here.
         let iocb = unsafe { Kiocb::<<W::Ops as Ops>::FileSystem>::from_raw(iocb) };
         from_result(|| {
+            if W::is_end_watched() {
+                Self::tell_end::<BATCH>(&iocb, size, error, flags);
+            }
             if error != 0 {
                 return Err(Error::from_errno(error));
             }
             Self::end::<BATCH>(&iocb, size, flags).map_err(of_filesystem)?;
             Ok(0)
         })
+    }
+
+    /// Tells of the end of a request.
+    #[cold]
+    fn tell_end<const BATCH: bool>(
+        iocb: &Kiocb<'_, <W::Ops as Ops>::FileSystem>,
+        size: isize,
+        error: c_int,
+        flags: c_uint,
+    ) {
+        let range = ioend::Range {
+            pos: iocb.pos() as u64,
+            len: u64::try_from(size).unwrap_or(0),
+            unwritten: flags & bindings::IOMAP_DIO_UNWRITTEN != 0,
+            writer: ioend::Writer::Direct,
+        };
+        let result = match error {
+            0 => Ok(()),
+            error => Err(Error::from_errno(error)),
+        };
+        W::ended(iocb.inode(), &range, result, BATCH);
     }
 
     /// What there is to do at the end of `size` bytes.
@@ -284,8 +393,10 @@ fn read_block<O: Ops>(iocb: &Kiocb<'_, O::FileSystem>, to: &mut IterDest<'_>) ->
     };
     // SAFETY: The inode is live. Ended below, or by the callee.
     unsafe { bindings::inode_dio_begin(inode.as_raw()) };
-    let found = O::begin(inode, pos as u64, len, op)
-        .and_then(|map| map.store(inode, pos as u64, &mut iter.iomap));
+    O::begins(inode, pos as u64, len, op);
+    let found = O::begin(inode, pos as u64, len, op);
+    O::began(&found);
+    let found = found.and_then(|map| map.store(inode, pos as u64, &mut iter.iomap));
     if let Err(e) = found {
         // SAFETY: Begun above.
         unsafe { bindings::inode_dio_end(inode.as_raw()) };
@@ -356,7 +467,11 @@ pub(crate) fn write<'a, W: Write>(
     let (ops, table) = if batch {
         (Table::<W::BatchOps>::OPS, DioTable::<W>::BATCH_OPS)
     } else {
-        (Table::<W::Ops>::OPS, DioTable::<W>::OPS)
+        let table = match W::is_watched() {
+            true => DioTable::<W>::WATCHED_OPS,
+            false => DioTable::<W>::OPS,
+        };
+        (Table::<W::Ops>::OPS, table)
     };
     let mut how = flags.0;
     // SAFETY: The inode is live.

@@ -326,6 +326,26 @@ impl Batch<'_> {
     }
 }
 
+impl Batch<'_> {
+    /// Calls `f` with each part that could not be written: for those who watch.
+    pub(crate) fn each_failed(&mut self, mut f: impl FnMut(Range, Error)) {
+        // SAFETY: The list is valid by the invariant of the type, and does not change.
+        let mut next = unsafe { (*self.head).next };
+        while next != self.head {
+            // SAFETY: `next` is an entry of the list.
+            let ioend = unsafe { ioend_of(next) };
+            // SAFETY: As above.
+            let error = unsafe { io_error(ioend) };
+            if error != 0 {
+                // SAFETY: As above.
+                f(unsafe { range_of(ioend) }, Error::from_errno(error));
+            }
+            // SAFETY: As above.
+            next = unsafe { (*next).next };
+        }
+    }
+}
+
 /// What an ioend writes, or has written.
 ///
 /// # Safety

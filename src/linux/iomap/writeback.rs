@@ -78,6 +78,10 @@ pub(crate) trait Writeback: Sized + 'static {
     /// Whether `range`, which is on its way to the device, needs [`FileSystem::complete_writes`] when it is there:
     /// where its blocks were unwritten, or the size on disk is smaller.
     fn is_due(inode: &INode<Self::FileSystem>, range: &ioend::Range) -> bool;
+
+    /// `range` goes to the device now, from this sector of 512 bytes on: for those who watch.
+    #[inline(always)]
+    fn submitted(_inode: &INode<Self::FileSystem>, _range: &ioend::Range, _sector: u64) {}
 }
 
 struct WritebackTable<W>(PhantomData<W>);
@@ -166,6 +170,10 @@ impl<W: Writeback> WritebackTable<W> {
             // The workqueue completes it: the block layer need not find a task for it too.
             // SAFETY: As above.
             unsafe { compat::has_task(ioend) };
+        }
+        if error == 0 {
+            // SAFETY: By the function's requirements.
+            W::submitted(inode, &range, unsafe { (*ioend).io_sector });
         }
         // SAFETY: The arguments are those of the caller.
         unsafe { bindings::iomap_ioend_writeback_submit(wpc, error) }

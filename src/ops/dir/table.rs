@@ -83,14 +83,14 @@ impl DirectoryOperations for Directory {
     }
 
     fn tmpfile<'a>(idmap: &Idmap, dir: &'a Node, mode: u16) -> Result<Ready<'a, Fs>> {
-        with_space(dir.super_block(), Effort::Blocks, || {
+        with_space(dir, Effort::Blocks, || {
             let newborn = NewNode::new(idmap, dir, mode, 1, 0, &[])?;
             create::tmpfile(dir, newborn)
         })
     }
 
     fn link(node: &Node, dir: &Node, name: &[u8]) -> Result {
-        with_space(dir.super_block(), Effort::Blocks, || {
+        with_space(dir, Effort::Blocks, || {
             link::link(node, dir, name)
         })?;
         durable::names(dir)
@@ -129,7 +129,7 @@ fn make<'a>(
     device: u32,
     what: What<'_>,
 ) -> Result<Ready<'a, Fs>> {
-    let node = with_space(dir.super_block(), Effort::Blocks, || {
+    let node = with_space(dir, Effort::Blocks, || {
         let newborn = NewNode::new(idmap, dir, mode, links, device, what.target())?;
         create::create(dir, name, newborn, what)
     })?;
@@ -159,7 +159,7 @@ fn rename(idmap: &Idmap, how: &Rename<'_, Fs>) -> Result {
     if let (Some(node), Some(_)) = (old.inode, new.inode) {
         replace::start_replacing(node);
     }
-    let left = with_space(how.new_dir.super_block(), Effort::Blocks, || {
+    let left = with_space(how.new_dir, Effort::Blocks, || {
         let whiteout = match how.flags & flags::WHITEOUT {
             0 => None,
             _ => Some(NewNode::new(idmap, how.old_dir, WHITEOUT_MODE, 1, 0, &[])?),

@@ -55,7 +55,7 @@ pub(crate) fn write(iocb: &mut Kiocb<'_, Fs>, from: &mut IterSource<'_>) -> Resu
     let node = iocb.inode();
     let written = match iocb.is_nowait() {
         true => write_once(iocb, from)?,
-        false => with_space(node.super_block(), Effort::All, || write_once(iocb, from))?,
+        false => with_space(node, Effort::All, || write_once(iocb, from))?,
     };
     if written == 0 {
         return Ok(0);

@@ -17,7 +17,7 @@ use crate::linux::iomap::ioend::{Batch, Range, Writer};
 use crate::linux::iomap::writeback::Writeback;
 use crate::linux::iomap::{Map, MapFlags};
 use crate::linux::memalloc::NofsScope;
-use crate::ops::{Fs, Node};
+use crate::ops::{trace, Fs, Node};
 use crate::store::Store;
 use kernel::error::Result;
 
@@ -33,10 +33,34 @@ impl dio::Write for DirectWrite {
         is_complete(node, &direct(written), told)
     }
 
+    #[inline(always)]
     fn end_io(node: &Node, written: &dio::Written) -> Result {
         let _nofs = NofsScope::enter();
         let mut handle = None;
-        publish(node, &mut handle, &direct(written))
+        let written = direct(written);
+        trace::file::publishing(node, &written);
+        let result = publish(node, &mut handle, &written);
+        trace::file::published(node, &result);
+        result
+    }
+
+    #[inline(always)]
+    fn is_watched() -> bool {
+        trace::Submit::is_on()
+    }
+
+    #[inline(always)]
+    fn submitted(node: &Node, range: &Range, sector: u64) {
+        trace::file::submitted(node, range, sector);
+    }
+
+    #[inline(always)]
+    fn is_end_watched() -> bool {
+        trace::Complete::is_on()
+    }
+
+    fn ended(node: &Node, range: &Range, result: Result, told: bool) {
+        trace::file::completed(node, range, result, told);
     }
 }
 
@@ -65,13 +89,25 @@ fn collected(range: &Range) -> WrittenData {
 pub(crate) fn complete_writes(node: &Node, batch: &mut Batch<'_>) {
     let _nofs = NofsScope::enter();
     let store = &node.data().volume().store;
+    if trace::Complete::is_on() {
+        batch.each_failed(|range, error| {
+            trace::file::completed(node, &range, Err(error), false);
+        });
+    }
     // As few transactions as possible.
     let mut handle = None;
     // Nobody would write it again: for want of memory it would be lost. It is not waited for within a transaction,
     // the commit of which may be what gives some back.
     batch.each(|range| {
+        if trace::Complete::is_on() {
+            trace::file::completed(node, &range, Ok(()), false);
+        }
         let written = collected(&range);
-        store.insist(|| publish(node, &mut handle, &written).inspect_err(|_| handle = None))
+        trace::file::publishing(node, &written);
+        let result =
+            store.insist(|| publish(node, &mut handle, &written).inspect_err(|_| handle = None));
+        trace::file::published(node, &result);
+        result
     });
 }
 
@@ -97,7 +133,11 @@ impl Writeback for PageCache {
         // After an abort nothing may get to the device: what the file system thinks is free may not be free there.
         store.check_writable()?;
         // What cannot be mapped is given up: that is not to be for want of memory.
-        store.insist(|| Self::place(node, pos, len))
+        let flags = trace::IOMAPFS_WRITE | trace::IOMAPFS_WRITEBACK;
+        trace::file::mapping(node, (pos, len), flags);
+        let result = store.insist(|| Self::place(node, pos, len));
+        trace::file::mapped(&result);
+        result
     }
 
     fn valid(node: &Node, cookie: u64) -> bool {
@@ -110,5 +150,10 @@ impl Writeback for PageCache {
 
     fn is_due(node: &Node, range: &Range) -> bool {
         is_due(node, &collected(range))
+    }
+
+    #[inline(always)]
+    fn submitted(node: &Node, range: &Range, sector: u64) {
+        trace::file::submitted(node, range, sector);
     }
 }

@@ -13,7 +13,7 @@ use crate::change::Live;
 use crate::linux::file::{Fallocate, File};
 use crate::linux::lock::ExclusiveRef;
 use crate::ops::reclaim::{with_space, Effort};
-use crate::ops::{durable, Fs, Node};
+use crate::ops::{durable, trace, Fs, Node};
 use crate::store::Store;
 use core::ops::Range;
 use kernel::error::{code::*, Result};
@@ -31,7 +31,8 @@ pub(crate) fn fallocate(file: File<'_, Fs>, what: Fallocate, range: Range<u64>) 
         }
         _ => store.check_writable()?,
     }
-    with_space(node.super_block(), Effort::All, || {
+    trace::file::begin_other(node, &range, trace::IOMAPFS_FALLOCATE);
+    with_space(node, Effort::All, || {
         let lock = node.lock();
         node.dio_wait();
         file.modified(lock.borrow())?;

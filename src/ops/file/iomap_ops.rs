@@ -21,7 +21,7 @@ use crate::linux::fiemap::ExtentInfo;
 use crate::linux::iomap::{self, Done, Extent, Map, MapFlags, Op, Ops};
 use crate::map::{Mapping, State};
 use crate::ops::reclaim::{with_space, Effort};
-use crate::ops::{Fs, Node};
+use crate::ops::{trace, Fs, Node};
 use kernel::prelude::*;
 
 /// For reading, and for questions about the map.
@@ -55,6 +55,16 @@ impl Ops for Read {
             false => View::Read,
         };
         to_map(volume, &mapping, view, MapFlags::NONE)
+    }
+
+    #[inline(always)]
+    fn begins(node: &Node, pos: u64, len: u64, op: Op) {
+        trace::file::mapping(node, (pos, len), op.bits());
+    }
+
+    #[inline(always)]
+    fn began(result: &Result<Map>) {
+        trace::file::mapped(result);
     }
 }
 
@@ -90,6 +100,16 @@ impl Ops for Buffered {
             return to_map(volume, &mapping, View::Write, MapFlags::NONE);
         }
         Self::reserve(node, blocks, op, wait)
+    }
+
+    #[inline(always)]
+    fn begins(node: &Node, pos: u64, len: u64, op: Op) {
+        trace::file::mapping(node, (pos, len), op.bits());
+    }
+
+    #[inline(always)]
+    fn began(result: &Result<Map>) {
+        trace::file::mapped(result);
     }
 
     fn end(done: &mut Done<'_, Fs>) -> Result {
@@ -163,7 +183,7 @@ impl<const QUEUED: bool> Ops for Direct<QUEUED> {
             let found = node.data().snapshot().get(blocks.start, blocks.len);
             match found.filter(|found| matches!(found.state, State::Written | State::Pending)) {
                 Some(found) => found,
-                None => with_space(node.super_block(), Effort::Blocks, || {
+                None => with_space(node, Effort::Blocks, || {
                     with_core(node, |_, core| {
                         target::direct(node, core, blocks.span(), end)
                     })
@@ -177,6 +197,16 @@ impl<const QUEUED: bool> Ops for Direct<QUEUED> {
             false => MapFlags::DIRTY,
         };
         to_map(volume, &mapping, View::DirectWrite, flags)
+    }
+
+    #[inline(always)]
+    fn begins(node: &Node, pos: u64, len: u64, op: Op) {
+        trace::file::mapping(node, (pos, len), op.bits());
+    }
+
+    #[inline(always)]
+    fn began(result: &Result<Map>) {
+        trace::file::mapped(result);
     }
 }
 

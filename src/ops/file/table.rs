@@ -15,9 +15,10 @@ use crate::linux::inode_ops::RegularOperations;
 use crate::linux::mmap::Mmap;
 use crate::ops::mount::mount_point;
 use crate::ops::reclaim::{self, Effort};
-use crate::ops::{durable, Fs, Node};
+use crate::ops::{durable, trace, Fs, Node};
 use crate::store::Store;
 use core::ops::Range;
+use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 
 /// The operations of regular files.
@@ -44,12 +45,19 @@ impl Mmap for Regular {
     type FileSystem = Fs;
     type Write = Buffered;
 
+    #[inline(always)]
+    fn begin(node: &Node, pos: u64) {
+        let page = pos..pos.saturating_add(PAGE_SIZE as u64);
+        let flags = trace::IOMAPFS_WRITE | trace::IOMAPFS_FAULT;
+        trace::file::begin_other(node, &page, flags);
+    }
+
     fn failed(node: &Node) -> bool {
         // As a write does that finds no space.
         let writable = node.data().volume().store.check_writable().is_ok();
         if writable {
             // What fails here fails again where the space is used.
-            let _ = reclaim::make_space(node.super_block(), Effort::All);
+            let _ = reclaim::make_space(node, Effort::All);
         }
         writable
     }
@@ -106,6 +114,7 @@ impl FileOperations for Regular {
         if from.len() == 0 {
             return iocb.done(Ok(0));
         }
+        trace::file::begin(&iocb, from.len());
         if iocb.is_direct() {
             return direct::write(iocb, from);
         }

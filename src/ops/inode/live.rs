@@ -6,6 +6,7 @@ use super::convert::{to_disk, vfs_flags};
 use super::data::MapLock;
 use super::read::body;
 use super::Data;
+use crate::change::live::Shown;
 use crate::change::{InodePart, Live, Newborn};
 use crate::disk::inode::{DiskTime, InodeFlags};
 use crate::disk::{CsumSeed, FileType, Group, Ino};
@@ -15,6 +16,7 @@ use crate::linux::inode::{Common, New, Ready, Time};
 use crate::linux::random;
 use crate::map::Snapshot;
 use crate::names::{Known, Params};
+use crate::ops::trace;
 use crate::ops::{Core, Fs, JournalStore, Node, Orphans, Volume};
 use crate::store::Tid;
 use kernel::prelude::*;
@@ -169,6 +171,11 @@ impl Live<JournalStore> for Node {
             // Who takes the note sees the times.
             new_times.xchg(false, Acquire);
         }
+    }
+
+    #[inline(always)]
+    fn shown(&self, tid: Tid, _what: Shown, size: u64) {
+        trace::file::sized(self, tid, size);
     }
 }
 

@@ -276,7 +276,7 @@ impl Records {
 }
 
 /// The source file of a place, below `src/`: the super block has 32 bytes for it.
-fn source_file(place: &'static Location<'static>) -> &'static str {
+pub(super) fn source_file(place: &'static Location<'static>) -> &'static str {
     // The searches of `str` do arithmetic that might panic.
     let mut rest = place.file().chars();
     let mut below = rest.as_str();

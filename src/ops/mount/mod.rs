@@ -12,12 +12,14 @@
 //! | [`superblock`] | what is written to the super block, and when |
 //! | [`mount_point`] | where it is mounted, for the super block |
 //! | [`errors`] | what happens when an error is found |
+//! | [`figures`] | what debugfs has of a mount |
 //! | [`trim`] | the device is told of free blocks |
 //! | [`background`] | what runs beside the callers |
 
 pub(crate) mod background;
 pub(crate) mod client;
 pub(crate) mod errors;
+mod figures;
 pub(crate) mod journal;
 pub(crate) mod mount_point;
 pub(crate) mod options;

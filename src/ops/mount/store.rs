@@ -16,18 +16,21 @@
 
 use super::background::Background;
 use super::client::JournalClient;
-use super::errors::{Errors, Lines};
+use super::errors::{source_file, Errors, Lines};
 use crate::change::sync::Committed;
 use crate::disk::layout::ReserveOwner;
 use crate::disk::superblock::ErrorPolicy;
-use crate::disk::{BlockKind, Flaw, Format, PhysBlock};
+use crate::disk::{BlockKind, Flaw, Format, Ino, PhysBlock};
 use crate::inode;
 use crate::linux::buffer::{BufferCache, BufferHead};
 use crate::linux::jbd2::{Handle, Journal};
 use crate::linux::printk::{self, Level};
+use crate::linux::tracepoint::Text;
 use crate::linux::{memalloc, task};
-use crate::store::{About, Block, Credits, RawBlock, Store, Tid, Transaction};
+use crate::ops::trace::{self, Choice, Choose, Failure, Orphan};
+use crate::store::{About, Block, Credits, RawBlock, Store, Tid, Transaction, Wish};
 use crate::volume;
+use core::panic::Location;
 use kernel::error::{code::*, Error, Result};
 use kernel::fmt;
 use kernel::prelude::*;
@@ -373,6 +376,44 @@ impl Store for JournalStore {
         self.errors.check()
     }
 
+    #[inline(always)]
+    fn choosing(&self, wish: impl FnOnce() -> Wish) {
+        if Choose::is_on() {
+            let wish = wish();
+            let reserved = match wish.reserved {
+                true => trace::IOMAPFS_CHOOSE_RESERVED,
+                false => 0,
+            };
+            let stream = match wish.stream {
+                true => trace::IOMAPFS_CHOOSE_STREAM,
+                false => 0,
+            };
+            trace::choosing(&Choice {
+                device: self.cache().device().number(),
+                ino: wish.ino.get().into(),
+                flags: reserved | stream,
+                at: wish.at.get(),
+                goal: wish.near.map_or(0, PhysBlock::get),
+                want: wish.want,
+            });
+        }
+    }
+
+    #[inline(always)]
+    fn chosen(&self, run: Result<(PhysBlock, u32)>) {
+        if Choose::is_on() {
+            trace::chosen(run.map(|(start, len)| (start.get(), len)));
+        }
+    }
+
+    #[inline(always)]
+    fn orphan(&self, ino: Ino, is: bool, tid: Tid) {
+        if Orphan::is_on() {
+            let device = self.cache().device().number();
+            Orphan::tell(device, ino.get().into(), is.into(), tid);
+        }
+    }
+
     fn warn(&self, what: fmt::Arguments<'_>) {
         self.log(Level::Warning, what);
     }
@@ -397,6 +438,17 @@ impl JournalStore {
             return error;
         }
         self.errors.record(error, about, what, lines);
+        if Failure::is_on() {
+            let place = Location::caller();
+            Failure::tell(
+                self.cache().device().number(),
+                about.ino.map_or(0, |ino| ino.get().into()),
+                about.block.map_or(0, PhysBlock::get),
+                error.to_errno(),
+                &Text::from(source_file(place)),
+                place.line(),
+            );
+        }
         match self.errors.policy() {
             ErrorPolicy::Continue => {}
             ErrorPolicy::ReadOnly => {

@@ -5,6 +5,7 @@
 //! What a mounted file system is below the VFS is in [`super::state`]; here that meets the VFS.
 
 use super::errors;
+use super::figures::FIGURES;
 use super::options::{self, Options, PARAMETERS};
 use super::state::{self, Mounted};
 use crate::change::{recover, Live};
@@ -12,6 +13,7 @@ use crate::disk::inode::DiskTime;
 use crate::disk::superblock::SUPER_MAGIC;
 use crate::disk::{Flaw, Ino, Layout};
 use crate::linux::buffer::BufferCache;
+use crate::linux::debugfs::Figure;
 use crate::linux::fs::{FileSystem, Flags, Wait};
 use crate::linux::fs_context::{FsContext, Parameter, Value};
 use crate::linux::inode::InodeRef;
@@ -45,6 +47,8 @@ pub(crate) struct Super {
     options: Pin<KBox<Mutex<Options>>>,
     /// Whether the super block was told where it is mounted.
     pub(super) mount_point_noted: Atomic<bool>,
+    /// How often space was made for somebody who found none.
+    pub(crate) retries: Atomic<u64>,
 }
 
 impl Super {
@@ -62,6 +66,8 @@ impl FileSystem for Fs {
     const NAME: &'static CStr = c"iomapfs";
     const FLAGS: Flags = Flags::ALLOW_IDMAP.with(Flags::MGTIME);
     const PARAMETERS: &'static [Parameter] = &PARAMETERS;
+
+    const FIGURES: &'static [Figure<Self>] = &FIGURES;
 
     type Options = Options;
     type SuperData = Super;
@@ -136,6 +142,7 @@ impl FileSystem for Fs {
             params,
             options,
             mount_point_noted: Atomic::new(false),
+            retries: Atomic::new(0),
         })
     }
 
