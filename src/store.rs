@@ -180,6 +180,10 @@ pub enum Rule {
     ZeroedFirst,
     /// Who reads blocks is told which of them were not written yet, and are zeros.
     UnwrittenHidden,
+    /// Blocks that somebody gets to store to as memory become zero before.
+    MemoryZeroed,
+    /// The file shows them before.
+    MemoryShown,
     /// Blocks that were freed are trimmed when the transaction that freed them has committed, and not before.
     TrimCommitted,
     /// Nobody gets a block while it is trimmed.

@@ -30,6 +30,8 @@ pub enum View {
     Write,
     /// To write to them past the page cache.
     DirectWrite,
+    /// To write to them as memory ([`place`](super::dax::place)).
+    Memory,
 }
 
 /// What blocks are to somebody who looks at them.
@@ -53,6 +55,7 @@ pub enum Seen {
 /// | [`View::Read`], [`View::Write`], [`View::DirectWrite`] | hole | delayed | unwritten | unwritten | mapped |
 /// | [`View::DirectRead`] | hole | hole | unwritten | unwritten | mapped |
 /// | [`View::Swap`] | hole | delayed | delayed | unwritten | mapped |
+/// | [`View::Memory`] | hole | delayed | mapped | unwritten | mapped |
 ///
 /// *Pending* blocks are chosen in memory and free on disk: until they are shown they are as unwritten ones.
 #[inline]
@@ -60,7 +63,7 @@ pub fn seen<S: Store>(store: &S, state: State, view: View) -> Seen {
     let hidden = match view {
         View::Read | View::DirectRead => !store.breaks(Rule::UnwrittenHidden),
         View::DirectWrite => !store.breaks(Rule::RestZeroed),
-        View::Write | View::Swap => true,
+        View::Write | View::Swap | View::Memory => true,
     };
     match (state, view) {
         (State::Hole, _) => Seen::Hole,
@@ -68,6 +71,8 @@ pub fn seen<S: Store>(store: &S, state: State, view: View) -> Seen {
         // meanwhile: then the read may as well have come before.
         (State::Delayed, View::DirectRead) => Seen::Hole,
         (State::Delayed, _) | (State::Pending, View::Swap) => Seen::Delayed,
+        // What is not written of them is zero already.
+        (State::Pending, View::Memory) => Seen::Mapped,
         (State::Pending | State::Unwritten, _) if hidden => Seen::Unwritten,
         (State::Pending | State::Unwritten | State::Written, _) => Seen::Mapped,
     }

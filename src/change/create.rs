@@ -57,7 +57,8 @@ impl<'a> What<'a> {
 const INHERITED: InodeFlags = InodeFlags::SYNC
     .with(InodeFlags::NODUMP)
     .with(InodeFlags::NOATIME)
-    .with(InodeFlags::DIRSYNC);
+    .with(InodeFlags::DIRSYNC)
+    .with(InodeFlags::DAX);
 
 /// Those of them that anything but regular files and directories can have.
 const INHERITED_BY_OTHERS: InodeFlags = InodeFlags::NODUMP.with(InodeFlags::NOATIME);

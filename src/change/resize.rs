@@ -28,6 +28,12 @@ pub trait PageCache {
     /// Those of reading what is around them, and of reserving blocks.
     fn zero(&mut self, range: Range<u64>) -> Result<bool>;
 
+    /// Whether there is no page cache: the blocks of the device are what a user has in memory. What is made zero is so on
+    /// the device at once.
+    fn is_device(&self) -> bool {
+        false
+    }
+
     /// Writes back the blocks that `range` touches, which is not empty, and waits until the file shows them.
     ///
     /// # Errors
@@ -63,8 +69,10 @@ pub fn set_size<S: Store, L: Live<S>, P: PageCache + ?Sized>(
     let old = live.size();
     let tail = tail(volume, old, new);
     let zeroed = match new > old {
-        true => zero_behind(live, pages, tail)?,
-        false => zero(pages, tail)?,
+        true => zero_behind(live, pages, tail.clone())?,
+        // That would be seen before the size is.
+        false if pages.is_device() => false,
+        false => zero(pages, tail.clone())?,
     };
     let disk_size = live.map_lock().disk_size;
     if writes_first(disk_size, old, new, zeroed) && !volume.store.breaks(Rule::WritesFirst) {
@@ -77,6 +85,9 @@ pub fn set_size<S: Store, L: Live<S>, P: PageCache + ?Sized>(
     }
     pages.drop_behind(new);
     let cut = cut(live, new);
+    if pages.is_device() {
+        return cut.and_then(|()| zero(pages, tail).map(drop));
+    }
     let written = match zeroed {
         // On disk the rest of the block has what was cut off. It must be gone before the size can go up again, which it
         // can after an error, too.

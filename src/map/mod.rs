@@ -330,6 +330,16 @@ impl FileMap {
         Some(Mapping::from_piece(&piece, at, max_len, self.seq))
     }
 
+    /// Whether block `at` was [chosen](Self::choose) to be written to, and is not published yet.
+    pub fn is_chosen(&self, at: LogicalBlock) -> bool {
+        match self.cache.get(at) {
+            CacheHit::Piece(piece) => {
+                matches!(piece.kind(), PieceKind::Pending | PieceKind::Claimed)
+            }
+            CacheHit::Unknown(..) => false,
+        }
+    }
+
     /// The piece that covers `at`, from the cache or else from the tree.
     fn piece<S: Store>(&mut self, vol: &Volume<S>, at: LogicalBlock) -> Result<Piece> {
         if at >= LogicalBlock::LIMIT {

@@ -21,6 +21,7 @@ impl InodeFlags {
     pub const EXTENTS: Self = Self(0x8_0000);
     pub const VERITY: Self = Self(0x10_0000);
     pub const EA_INODE: Self = Self(0x20_0000);
+    pub const DAX: Self = Self(0x200_0000);
     pub const INLINE_DATA: Self = Self(0x1000_0000);
     pub const CASEFOLD: Self = Self(0x4000_0000);
 }

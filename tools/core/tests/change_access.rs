@@ -59,6 +59,7 @@ fn views() {
         (View::DirectRead, [Hole, Hole, Unwritten, Unwritten, Mapped]),
         (View::Swap, [Hole, Delayed, Delayed, Unwritten, Mapped]),
         (View::Write, [Hole, Delayed, Unwritten, Unwritten, Mapped]),
+        (View::Memory, [Hole, Delayed, Mapped, Unwritten, Mapped]),
         (
             View::DirectWrite,
             [Hole, Delayed, Unwritten, Unwritten, Mapped],

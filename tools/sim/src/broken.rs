@@ -88,6 +88,10 @@ pub enum Rule {
     NoVictimLink,
     /// A new inode that can have no name is left as it is.
     NoGiveUp,
+    /// Blocks that are stored to as memory have what the device has there.
+    NoMemoryZeroed,
+    /// They are not shown before.
+    NoMemoryShown,
     /// Blocks are trimmed before the transaction that freed them has committed.
     TrimsUncommitted,
     /// Somebody may get a block while it is trimmed.
@@ -121,6 +125,8 @@ impl Broken {
             Rule::NoVictimLink => store::Rule::VictimLink,
             Rule::HalfExchange => store::Rule::BothNames,
             Rule::NoGiveUp => store::Rule::GiveUp,
+            Rule::NoMemoryZeroed => store::Rule::MemoryZeroed,
+            Rule::NoMemoryShown => store::Rule::MemoryShown,
             Rule::TrimsUncommitted => store::Rule::TrimCommitted,
             Rule::TrimsInUse => store::Rule::TrimTaken,
             Rule::NotInUse => store::Rule::InUseFirst,

@@ -2,7 +2,7 @@
 
 //! How operations are chosen.
 
-use crate::file::{How, What};
+use crate::file::{How, Memory, What};
 use crate::ops::{Op, SECTOR};
 use crate::random::Random;
 use crate::trim::Trim;
@@ -65,6 +65,30 @@ impl Op {
         }
     }
 
+    fn memory(random: &mut Random, file: u16, (pos, len): (u64, u64)) -> Self {
+        let keep_size = random.chance(1, 2);
+        let what = match random.below(12) {
+            0..=3 => Memory::Write,
+            4..=5 => Memory::Store,
+            6..=7 => Memory::Sync,
+            8 => Memory::SetSize,
+            9 => Memory::Fallocate(What::Punch),
+            10 => Memory::Fallocate(What::Zero { keep_size }),
+            _ => Memory::Fallocate(match random.below(3) {
+                0 => What::Allocate { keep_size },
+                1 => What::Collapse,
+                _ => What::Insert,
+            }),
+        };
+        let (pos, len) = (pos as u32, len as u32);
+        Self::Memory {
+            file,
+            pos,
+            len,
+            what,
+        }
+    }
+
     fn trim(random: &mut Random) -> Self {
         let whole = random.chance(1, 2);
         Self::Trim(Trim {
@@ -109,7 +133,11 @@ impl Op {
                 (Taste::Full, _) => 3 * BLOCKS,
                 _ => BLOCKS,
             };
-            return match random.below(44) / 2 {
+            return match random.below(47) / 2 {
+                22.. => {
+                    let range = (spot(random, large), 1 + spot(random, 5));
+                    Self::memory(random, file, range)
+                }
                 18 if random.chance(1, 4) => Self::DropEnd {
                     file,
                     len: 1 + spot(random, 9) as u32,

@@ -5,7 +5,7 @@
 //! An operation names what it works on by a number that stands for any file, directory or name there is, so that it
 //! means something in every list of operations, whatever was left out before it.
 
-use crate::file::{How, What as Falloc};
+use crate::file::{How, Memory, What as Falloc};
 use crate::model::Kind;
 use crate::mount::Shared;
 use crate::random::Random;
@@ -106,6 +106,12 @@ pub enum Op {
         pos: u32,
         len: u32,
         how: How,
+    },
+    Memory {
+        file: u16,
+        pos: u32,
+        len: u32,
+        what: Memory,
     },
     Comb {
         file: u16,
@@ -476,6 +482,18 @@ impl Sim {
                     let others = random.next() & random.next() & random.next();
                     self.land(i, others as u32);
                     self.tick(150);
+                }
+            }
+            Op::Memory {
+                file,
+                pos,
+                len,
+                what,
+            } => {
+                let file = pick(&self.of_kind(Kind::File), file)?;
+                let node = self.node(file);
+                if what != Memory::Fallocate(Falloc::Insert) || node.size() < 8 << 20 {
+                    self.try_use_memory(&node, pos.into(), len.into(), what);
                 }
             }
             Op::Rewrite {

@@ -3,6 +3,7 @@
 //! Files get blocks and lose them, and what was changed is committed.
 
 use super::visit::Visit;
+use iomapfs_core::change::dax::{extend, place};
 use iomapfs_core::change::publish::{publish, WrittenData};
 use iomapfs_core::change::trim::{self, Wanted};
 use iomapfs_core::change::{fallocate, resize, Live};
@@ -105,6 +106,50 @@ impl Visit<'_> {
             direct: true,
         };
         publish(node, &mut None, &written)
+    }
+
+    /// Writes to blocks as memory.
+    pub(super) fn write_memory(&mut self) -> Result {
+        let Some(node) = self.some(|kind| kind == FileType::Regular) else {
+            return Ok(());
+        };
+        let vol = &self.fs.vol;
+        let (block, most) = (vol.layout.block_size(), vol.layout.max_file_size());
+        let mut at = LogicalBlock::new(self.some_block(&node));
+        let start = at.first_byte(block) + u64::from(self.number(1));
+        let len = u64::from(1 + self.number(12)) * u64::from(block.bytes());
+        let end = (start + len - u64::from(self.number(1))).min(most);
+        let to = LogicalBlock::first_behind(block, end);
+        let size = node.size();
+        let vol = &self.fs.vol;
+        let zero = |_, run: Run| {
+            assert!(
+                run.len > 0 && run.end().get() <= vol.store.blocks(),
+                "{run:?}"
+            );
+            assert!(!vol.space.is_system(run.start, run.len), "{run:?}");
+            Ok(())
+        };
+        let mut done = start;
+        let mut placed = Ok(());
+        while at < to && done < end {
+            let len = to.get() - at.get();
+            match place(&*node, (at, len), &(done..end), zero) {
+                Ok(place) => {
+                    assert!(place.mapping.end() > at);
+                    at = place.mapping.end();
+                    done = at.first_byte(block).min(end);
+                }
+                Err(error) => {
+                    placed = Err(error);
+                    break;
+                }
+            }
+        }
+        match end > size {
+            true => extend(&*node, size, &(start..done)).and(placed),
+            false => placed,
+        }
     }
 
     pub(super) fn truncate(&mut self) -> Result {

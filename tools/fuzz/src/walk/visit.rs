@@ -103,7 +103,7 @@ impl<'d> Visit<'d> {
     }
 
     fn one_change(&mut self) -> Result {
-        match self.number(17) {
+        match self.number(18) {
             0 => self.create(New::File),
             1 => {
                 let target = self.number(120) as usize + 1;
@@ -121,6 +121,7 @@ impl<'d> Visit<'d> {
             12 => self.commit(),
             13..=14 => self.fallocate(),
             15 => self.trim(),
+            16 => self.write_memory(),
             _ => {
                 // Everything is read and checked again.
                 self.forget_all();

@@ -30,10 +30,16 @@ impl Sim {
     ///
     /// `ENOSPC`.
     pub fn fallocate(&mut self, node: &Shared, what: What, pos: u64, len: u64) -> Result {
-        self.with_space(|sim| sim.fallocate_once(node, what, pos, len))
+        self.with_space(|sim| sim.fallocate_once(node, what, (pos, len), false))
     }
 
-    fn fallocate_once(&mut self, node: &Shared, what: What, pos: u64, len: u64) -> Result {
+    pub(super) fn fallocate_once(
+        &mut self,
+        node: &Shared,
+        what: What,
+        (pos, len): (u64, u64),
+        device: bool,
+    ) -> Result {
         let block = u64::from(self.block_size);
         let (pos, len) = match what {
             What::Collapse | What::Insert => (pos / block * block, len.div_ceil(block) * block),
@@ -45,7 +51,7 @@ impl Sim {
         }
         self.drain(node);
         self.set_time(node);
-        let pages = &mut Pages::new(self, node);
+        let pages = &mut Pages::of(self, node, device);
         let done = match what {
             What::Allocate { keep_size } => fallocate::allocate(&**node, pages, range, keep_size),
             What::Punch => fallocate::punch(&**node, pages, range),

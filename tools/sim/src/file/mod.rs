@@ -9,6 +9,7 @@
 //! | `direct.rs` | direct writes | `ops/file/direct.rs`, `iomap_ops.rs`, iomap |
 //! | `fallocate.rs` | `fallocate` | `ops/file/fallocate.rs` |
 //! | `flight.rs` | data on its way, and what is done when it is there | `ops/file/complete.rs`, `ioend.rs` |
+//! | `memory.rs` | files whose blocks are memory | `ops/file/dax.rs`, `iomap/dax.rs` |
 //! | `size.rs` | truncate, and what is between the end and a write behind it | `ops/file/resize.rs`, `checks.rs` |
 //! | `sync.rs` | making files and directories durable | `ops/durable.rs`, `ops/mount/state.rs` |
 //!
@@ -24,6 +25,7 @@ mod cache;
 mod direct;
 mod fallocate;
 mod flight;
+mod memory;
 mod size;
 mod sync;
 
@@ -31,6 +33,7 @@ pub use cache::Page;
 pub use direct::How;
 pub use fallocate::What;
 pub use flight::Flight;
+pub use memory::Memory;
 
 use crate::model;
 use crate::mount::Shared;

@@ -71,8 +71,12 @@ impl Sim {
 
     /// `truncate`
     pub fn set_size(&mut self, node: &Shared, new: u64) {
+        self.set_size_of(node, new, false);
+    }
+
+    pub(super) fn set_size_of(&mut self, node: &Shared, new: u64, device: bool) {
         self.drain(node);
-        let done = resize::set_size(&**node, &mut Pages::new(self, node), new);
+        let done = resize::set_size(&**node, &mut Pages::of(self, node, device), new);
         done.expect("the journal is alive");
         self.world.catch_up(&self.mount);
         self.set_time(node);
@@ -99,22 +103,41 @@ pub(super) struct Pages<'a> {
     node: &'a Shared,
     /// Whether the file is cut off in part only.
     fails: bool,
+    /// Whether there is no page cache, as the device is memory.
+    device: bool,
 }
 
 impl<'a> Pages<'a> {
     pub(super) fn new(sim: &'a mut Sim, node: &'a Shared) -> Self {
-        let fails = false;
-        Self { sim, node, fails }
+        Self::of(sim, node, false)
+    }
+
+    pub(super) fn of(sim: &'a mut Sim, node: &'a Shared, device: bool) -> Self {
+        Self {
+            sim,
+            node,
+            fails: false,
+            device,
+        }
     }
 }
 
 impl PageCache for Pages<'_> {
     fn zero(&mut self, range: Range<u64>) -> Result<bool> {
-        let Self { sim, node, .. } = self;
+        let Self {
+            sim, node, device, ..
+        } = self;
         sim.world.catch_up(&sim.mount);
-        let zeroed = sim.zero_range(node, range.start, range.end);
+        let zeroed = match device {
+            true => sim.zero_memory(node, range.clone()),
+            false => sim.zero_range(node, range.start, range.end),
+        };
         sim.zero_shadow(node.ino().get(), range);
         Ok(zeroed)
+    }
+
+    fn is_device(&self) -> bool {
+        self.device
     }
 
     fn write_back(&mut self, range: Range<u64>) -> Result {
@@ -129,7 +152,9 @@ impl PageCache for Pages<'_> {
     fn grown(&mut self, _old: u64, _new: u64) {}
 
     fn drop_behind(&mut self, size: u64) {
-        let Self { sim, node, fails } = self;
+        let Self {
+            sim, node, fails, ..
+        } = self;
         let ino = node.ino().get();
         // The page with the end is waited for too.
         let at = sim.split(size).0;
