@@ -101,6 +101,22 @@ null_disk() {
 	for set in blocksize=512 memory_backed=1 "$@" power=1; do echo "${set#*=}" >"$folder/${set%=*}"; done
 }
 
+# pmem_disk: /dev/pmem0 is the memory that the guest has with --pmem; files of a file system on it can be used as memory (DAX).
+pmem_disk() {
+	local nd=/sys/bus/nd seed
+	[ -e $nd/devices/namespace0.0 ] || skip "no persistent memory"
+	if [ "$(cat /sys/block/pmem0/queue/dax)" = 0 ]; then
+		# The kernel wants room for what it keeps of each page, and a record of that on the memory.
+		seed=$(cat $nd/devices/region0/pfn_seed)
+		echo namespace0.0 >$nd/drivers/nd_pmem/unbind
+		echo ram >"$nd/devices/$seed/mode"
+		cat /proc/sys/kernel/random/uuid >"$nd/devices/$seed/uuid"
+		echo namespace0.0 >"$nd/devices/$seed/namespace"
+		echo "$seed" >$nd/drivers/nd_pmem/bind
+	fi
+	[ "$(cat /sys/block/pmem0/queue/dax)" = 1 ] || skip "no DAX"
+}
+
 # remount_fs IMAGE [OPTIONS]: unmounts and mounts again, so that nothing is read from a cache.
 remount_fs() {
 	unmount

@@ -31,6 +31,7 @@ use super::{
     iomap::{
         self,
         buffered,
+        dax,
         writeback::{
             self,
             Writeback, //
@@ -66,9 +67,14 @@ pub(crate) trait AddressSpace: Sized + 'static {
     const LARGE_FOLIOS: bool = false;
 }
 
-/// The table of an [`AddressSpace`], for regular files only.
+/// The table of an [`AddressSpace`], for regular files that have a page cache only.
 pub(super) fn table<A: AddressSpace>() -> &'static bindings::address_space_operations {
     Table::<A>::TABLE
+}
+
+/// The same for those that have none ([`super::dax`]). Without a way to read a folio nobody swaps to them.
+pub(super) fn dax_table<A: AddressSpace>() -> &'static bindings::address_space_operations {
+    Table::<A>::DAX_TABLE
 }
 
 struct Table<A>(PhantomData<A>);
@@ -88,6 +94,14 @@ impl<A: AddressSpace> Table<A> {
             error_remove_folio: Some(bindings::generic_error_remove_folio),
             bmap: Some(Self::bmap),
             swap_activate: Some(Self::swap_activate),
+            ..pin_init::zeroed()
+        };
+
+    const DAX_TABLE: &'static bindings::address_space_operations =
+        &bindings::address_space_operations {
+            writepages: Some(Self::dax_writepages),
+            dirty_folio: Some(bindings::noop_dirty_folio),
+            bmap: Some(Self::bmap),
             ..pin_init::zeroed()
         };
 
@@ -128,6 +142,19 @@ impl<A: AddressSpace> Table<A> {
     ) -> c_int {
         // SAFETY: By the function's requirements.
         unsafe { writeback::writepages::<A::Writeback>(mapping, wbc) }
+    }
+
+    /// `writepages`, where there is no page cache.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::writepages`], of a file with `S_DAX`.
+    unsafe extern "C" fn dax_writepages(
+        mapping: *mut bindings::address_space,
+        wbc: *mut bindings::writeback_control,
+    ) -> c_int {
+        // SAFETY: By the function's requirements.
+        unsafe { dax::writepages::<A::FileSystem>(mapping, wbc) }
     }
 
     /// `bmap`.

@@ -291,6 +291,11 @@ impl<'a, T: FileSystem> Kiocb<'a, T> {
         unsafe { bindings::iocb_is_dsync(self.as_raw()) }
     }
 
+    /// Whether it is to be written as a whole or not at all.
+    pub(crate) fn is_atomic(&self) -> bool {
+        self.has(bindings::IOCB_ATOMIC)
+    }
+
     /// Whether it goes to the end of the file, wherever that is.
     pub(crate) fn is_append(&self) -> bool {
         self.has(bindings::IOCB_APPEND)
@@ -366,8 +371,11 @@ impl<'a, T: FileSystem> Kiocb<'a, T> {
     }
 
     /// Reads through the page cache (direct requests become such). That may end later: whoever has the request is told
-    /// to ask again.
+    /// to ask again. `EINVAL` where the file has no page cache.
     pub(crate) fn read_buffered(mut self, to: &mut IterDest<'_>) -> Answer<'a> {
+        if self.inode().is_dax() {
+            return self.done(Err(EINVAL));
+        }
         self.clear_direct();
         // SAFETY: Both are live and ours.
         let ret = unsafe { bindings::generic_file_read_iter(self.as_raw(), to.as_raw()) };
@@ -542,6 +550,8 @@ impl Abilities {
     pub(crate) const ASYNC_WRITE: Self = Self(bindings::FOP_BUFFER_WASYNC);
     /// Direct writes of one file run side by side.
     pub(crate) const PARALLEL_DIRECT_WRITE: Self = Self(bindings::FOP_DIO_PARALLEL_WRITE);
+    /// Mappings whose blocks are durable when they are stored to (`MAP_SYNC`).
+    const MMAP_SYNC: Self = Self(bindings::FOP_MMAP_SYNC);
     /// The page cache can be told to keep nothing (`RWF_DONTCACHE`).
     pub(crate) const DONTCACHE: Self = Self(bindings::FOP_DONTCACHE);
 
@@ -576,6 +586,12 @@ pub(crate) trait FileOperations: Sized + 'static {
 
     /// Writes.
     fn write_iter<'a>(iocb: Kiocb<'a, Self::FileSystem>, from: &mut IterSource<'_>) -> Answer<'a>;
+
+    /// As [`Self::read_iter`], of a file that has no page cache ([`super::dax`]).
+    fn read_dax<'a>(iocb: Kiocb<'a, Self::FileSystem>, to: &mut IterDest<'_>) -> Answer<'a>;
+
+    /// As [`Self::write_iter`], to a file that has no page cache ([`super::dax`]).
+    fn write_dax<'a>(iocb: Kiocb<'a, Self::FileSystem>, from: &mut IterSource<'_>) -> Answer<'a>;
 
     /// Makes bytes `start..=end`, and what is needed to find them, durable; the rest of the inode too
     /// unless `data_only`.
@@ -660,9 +676,14 @@ impl Fallocate {
     }
 }
 
-/// The table of a [`FileOperations`], for regular files only.
+/// The table of a [`FileOperations`], for regular files that have a page cache only.
 pub(super) fn table<O: FileOperations>() -> &'static bindings::file_operations {
     Table::<O>::TABLE
+}
+
+/// The same for those that have none ([`super::dax`]).
+pub(super) fn dax_table<O: FileOperations>() -> &'static bindings::file_operations {
+    Table::<O>::DAX_TABLE
 }
 
 struct Table<O>(PhantomData<O>);
@@ -671,8 +692,8 @@ impl<O: FileOperations> Table<O> {
     const TABLE: &'static bindings::file_operations = &bindings::file_operations {
         fop_flags: O::ABILITIES.0,
         llseek: Some(Self::llseek),
-        read_iter: Some(Self::read_iter),
-        write_iter: Some(Self::write_iter),
+        read_iter: Some(Self::read_iter::<false>),
+        write_iter: Some(Self::write_iter::<false>),
         iopoll: Some(bindings::iocb_bio_iopoll),
         unlocked_ioctl: Some(ioctl::unlocked::<O::FileSystem>),
         compat_ioctl: Some(ioctl::compat::<O::FileSystem>),
@@ -695,6 +716,16 @@ impl<O: FileOperations> Table<O> {
             None
         },
         ..pin_init::zeroed()
+    };
+
+    const DAX_TABLE: &'static bindings::file_operations = &bindings::file_operations {
+        fop_flags: O::ABILITIES.with(Abilities::MMAP_SYNC).0,
+        read_iter: Some(Self::read_iter::<true>),
+        write_iter: Some(Self::write_iter::<true>),
+        mmap_prepare: Some(mmap::prepare_dax::<O::Mmap>),
+        // Nothing of the file is in pages that a pipe could have.
+        splice_read: Some(bindings::copy_splice_read),
+        ..*Self::TABLE
     };
 
     /// `llseek`.
@@ -722,7 +753,7 @@ impl<O: FileOperations> Table<O> {
     ///
     /// For the VFS (`vfs_read()` and others), with a request on an open regular file of `O::FileSystem`, which is the
     /// caller's alone until it is done, or was queued and has completed; and a destination that is the caller's alone.
-    unsafe extern "C" fn read_iter(
+    unsafe extern "C" fn read_iter<const DAX: bool>(
         iocb: *mut bindings::kiocb,
         iter: *mut bindings::iov_iter,
     ) -> isize {
@@ -734,7 +765,10 @@ impl<O: FileOperations> Table<O> {
             return error.to_errno() as isize;
         }
         let before = to.len();
-        let answer = O::read_iter(iocb, &mut to);
+        let answer = match DAX {
+            true => O::read_dax(iocb, &mut to),
+            false => O::read_iter(iocb, &mut to),
+        };
         answer.told(|| before.wrapping_sub(to.len()))
     }
 
@@ -744,7 +778,7 @@ impl<O: FileOperations> Table<O> {
     ///
     /// For the VFS (`vfs_write()` and others), as [`Self::read_iter`], with a source. `sb_writers` is held for a file
     /// that somebody waits for.
-    unsafe extern "C" fn write_iter(
+    unsafe extern "C" fn write_iter<const DAX: bool>(
         iocb: *mut bindings::kiocb,
         iter: *mut bindings::iov_iter,
     ) -> isize {
@@ -755,7 +789,10 @@ impl<O: FileOperations> Table<O> {
         // SAFETY: By the function's requirements.
         let iocb = unsafe { Kiocb::from_raw(iocb) };
         let before = from.len();
-        let answer = O::write_iter(iocb, &mut from);
+        let answer = match DAX {
+            true => O::write_dax(iocb, &mut from),
+            false => O::write_iter(iocb, &mut from),
+        };
         answer.told(|| before.wrapping_sub(from.len()).wrapping_sub(from.cut))
     }
 

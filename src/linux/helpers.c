@@ -11,6 +11,7 @@
 #include <linux/buffer_head.h>
 #include <linux/compat.h>
 #include <linux/cred.h>
+#include <linux/dax.h>
 #include <linux/debugfs.h>
 #include <linux/fileattr.h>
 #include <linux/freezer.h>
@@ -19,6 +20,7 @@
 #include <linux/iomap.h>
 #include <linux/iversion.h>
 #include <linux/jbd2.h>
+#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/pagemap.h>
 #include <linux/part_stat.h>
@@ -27,6 +29,7 @@
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/statfs.h>
+#include <linux/wait_bit.h>
 #include <linux/workqueue.h>
 #include <linux/writeback.h>
 
@@ -157,6 +160,178 @@ bool iomapfs_helper_current_is_in_group(unsigned int gid)
 {
 	return in_group_p(make_kgid(&init_user_ns, gid));
 }
+
+/* linux/dax.h */
+
+#ifdef CONFIG_FS_DAX
+
+struct dax_device *iomapfs_helper_fs_dax_get_by_bdev(struct block_device *bdev,
+						     u64 *start)
+{
+	return fs_dax_get_by_bdev(bdev, start, NULL, NULL);
+}
+
+void iomapfs_helper_fs_put_dax(struct dax_device *dax_dev, void *holder)
+{
+	fs_put_dax(dax_dev, holder);
+}
+
+bool iomapfs_helper_dax_synchronous(struct dax_device *dax_dev)
+{
+	return dax_synchronous(dax_dev);
+}
+
+int iomapfs_helper_dax_zero_page(struct dax_device *dax_dev, pgoff_t page)
+{
+	int id = dax_read_lock();
+	int ret = dax_zero_page_range(dax_dev, page, 1);
+
+	dax_read_unlock(id);
+	return ret;
+}
+
+ssize_t iomapfs_helper_dax_iomap_rw(struct kiocb *iocb, struct iov_iter *iter,
+				    const struct iomap_ops *ops)
+{
+	return dax_iomap_rw(iocb, iter, ops);
+}
+
+int iomapfs_helper_dax_zero_range(struct inode *inode, loff_t pos, loff_t len,
+				  bool *did_zero, const struct iomap_ops *ops)
+{
+	return dax_zero_range(inode, pos, len, did_zero, ops);
+}
+
+vm_fault_t iomapfs_helper_dax_iomap_fault(struct vm_fault *vmf,
+					  unsigned int order,
+					  unsigned long *pfn, int *error,
+					  const struct iomap_ops *ops)
+{
+	return dax_iomap_fault(vmf, order, pfn, error, ops);
+}
+
+vm_fault_t iomapfs_helper_dax_finish_sync_fault(struct vm_fault *vmf,
+						unsigned int order,
+						unsigned long pfn)
+{
+	return dax_finish_sync_fault(vmf, order, pfn);
+}
+
+int iomapfs_helper_dax_writeback_mapping_range(struct address_space *mapping,
+					       struct dax_device *dax_dev,
+					       struct writeback_control *wbc)
+{
+	return dax_writeback_mapping_range(mapping, dax_dev, wbc);
+}
+
+struct page *iomapfs_helper_dax_layout_busy_page_range(
+		struct address_space *mapping, loff_t start, loff_t last)
+{
+	return dax_layout_busy_page_range(mapping, start, last);
+}
+
+void iomapfs_helper_dax_delete_mapping_range(struct address_space *mapping,
+					     loff_t start, loff_t last)
+{
+	dax_delete_mapping_range(mapping, start, last);
+}
+
+void iomapfs_helper_dax_break_layout_final(struct inode *inode)
+{
+	dax_break_layout_final(inode);
+}
+
+int iomapfs_helper_dax_wait_page_idle_interruptible(struct page *page)
+{
+	return wait_var_event_interruptible(page, dax_page_is_idle(page));
+}
+
+void iomapfs_helper_dax_wait_page_idle(struct page *page)
+{
+	wait_var_event(page, dax_page_is_idle(page));
+}
+
+#else /* No inode is S_DAX, and no device is found: the others are not called. */
+
+struct dax_device *iomapfs_helper_fs_dax_get_by_bdev(struct block_device *bdev,
+						     u64 *start)
+{
+	return NULL;
+}
+
+void iomapfs_helper_fs_put_dax(struct dax_device *dax_dev, void *holder)
+{
+}
+
+bool iomapfs_helper_dax_synchronous(struct dax_device *dax_dev)
+{
+	return false;
+}
+
+int iomapfs_helper_dax_zero_page(struct dax_device *dax_dev, pgoff_t page)
+{
+	return -EOPNOTSUPP;
+}
+
+ssize_t iomapfs_helper_dax_iomap_rw(struct kiocb *iocb, struct iov_iter *iter,
+				    const struct iomap_ops *ops)
+{
+	return -EOPNOTSUPP;
+}
+
+int iomapfs_helper_dax_zero_range(struct inode *inode, loff_t pos, loff_t len,
+				  bool *did_zero, const struct iomap_ops *ops)
+{
+	return -EOPNOTSUPP;
+}
+
+vm_fault_t iomapfs_helper_dax_iomap_fault(struct vm_fault *vmf,
+					  unsigned int order,
+					  unsigned long *pfn, int *error,
+					  const struct iomap_ops *ops)
+{
+	return VM_FAULT_SIGBUS;
+}
+
+vm_fault_t iomapfs_helper_dax_finish_sync_fault(struct vm_fault *vmf,
+						unsigned int order,
+						unsigned long pfn)
+{
+	return VM_FAULT_SIGBUS;
+}
+
+int iomapfs_helper_dax_writeback_mapping_range(struct address_space *mapping,
+					       struct dax_device *dax_dev,
+					       struct writeback_control *wbc)
+{
+	return -EOPNOTSUPP;
+}
+
+struct page *iomapfs_helper_dax_layout_busy_page_range(
+		struct address_space *mapping, loff_t start, loff_t last)
+{
+	return NULL;
+}
+
+void iomapfs_helper_dax_delete_mapping_range(struct address_space *mapping,
+					     loff_t start, loff_t last)
+{
+}
+
+void iomapfs_helper_dax_break_layout_final(struct inode *inode)
+{
+}
+
+int iomapfs_helper_dax_wait_page_idle_interruptible(struct page *page)
+{
+	return -EOPNOTSUPP;
+}
+
+void iomapfs_helper_dax_wait_page_idle(struct page *page)
+{
+}
+
+#endif
 
 /* linux/debugfs.h */
 
@@ -483,6 +658,23 @@ void iomapfs_helper_journal_state_write_lock(journal_t *journal)
 void iomapfs_helper_journal_state_write_unlock(journal_t *journal)
 {
 	write_unlock(&journal->j_state_lock);
+}
+
+/* linux/mm.h */
+
+bool iomapfs_helper_fault_is_shared_store(struct vm_fault *vmf)
+{
+	return (vmf->flags & FAULT_FLAG_WRITE) && (vmf->vma->vm_flags & VM_SHARED);
+}
+
+bool iomapfs_helper_vma_desc_is_sync(const struct vm_area_desc *desc)
+{
+	return vma_desc_test(desc, VMA_SYNC_BIT);
+}
+
+void iomapfs_helper_vma_desc_set_hugepage(struct vm_area_desc *desc)
+{
+	vma_desc_set_flags(desc, VMA_HUGEPAGE_BIT);
 }
 
 /* linux/module.h */

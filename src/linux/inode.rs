@@ -451,6 +451,13 @@ impl Common {
         unsafe { bindings::inode_set_flags(self.as_raw(), set, flags::ALL) };
     }
 
+    /// The inode leaves memory as soon as nobody uses it, as do the names that lead to it: what can only be decided when
+    /// it comes into memory is to be decided anew.
+    pub(crate) fn keep_no_longer(&self) {
+        // SAFETY: Valid by the type's invariants; the callee takes `i_lock`.
+        unsafe { bindings::d_mark_dontcache(self.as_raw()) };
+    }
+
     /// Sets the generation number.
     pub(crate) fn set_generation(&self, generation: u32) {
         // SAFETY: Valid by the type's invariants; a word is written at once.
@@ -462,6 +469,15 @@ impl Common {
         // SAFETY: Valid by the type's invariants; a word is read at once.
         let flags = unsafe { ptr::read_volatile(&raw const (*self.as_raw()).i_flags) };
         flags & flags::IMMUTABLE != 0
+    }
+
+    /// Whether it is a file that has no page cache, as its blocks are memory ([`super::dax`]).
+    #[inline]
+    pub(crate) fn is_dax(&self) -> bool {
+        // SAFETY: Valid by the type's invariants; a word is read at once.
+        let flags = unsafe { ptr::read_volatile(&raw const (*self.as_raw()).i_flags) };
+        // Where the kernel has no DAX, this is no bit.
+        flags & bindings::S_DAX != 0
     }
 
     /// Whether a change of the inode's data must be durable when the system call returns.

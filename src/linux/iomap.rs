@@ -3,8 +3,8 @@
 //! iomap: the kernel's engine between file offsets and device blocks.
 //!
 //! The filesystem says where a range of a file is ([`Ops::begin`]) and iomap does the rest: page cache
-//! reads and writes ([`buffered`]), direct I/O ([`dio`]), writeback ([`writeback`]), and the questions that
-//! only need the map (below: holes, fiemap, bmap, swap).
+//! reads and writes ([`buffered`]), direct I/O ([`dio`]), memory that is the device ([`dax`]), writeback
+//! ([`writeback`]), and the questions that only need the map (below: holes, fiemap, bmap, swap).
 //!
 //! C headers: [`include/linux/iomap.h`](srctree/include/linux/iomap.h).
 //!
@@ -13,8 +13,9 @@
 //! * Every mapping that reaches iomap consists of whole blocks, covers the position that was asked for, fits `loff_t`,
 //!   and is on the device of the inode's own super block: [`Map`] cannot name another device, inline data or buffer
 //!   heads.
-//! * Page cache operations run on regular files only; [`super::kinds`] gives every regular file
+//! * Page cache operations run on regular files that have a page cache only; [`super::kinds`] gives every such file
 //!   the iomap address space.
+//! * A mapping for who uses the memory of a device is within it.
 //!
 //! # Locks
 //!
@@ -41,6 +42,7 @@
 //! ```
 
 pub(crate) mod buffered;
+pub(crate) mod dax;
 pub(crate) mod dio;
 pub(crate) mod ioend;
 pub(crate) mod writeback;
@@ -91,6 +93,11 @@ impl MapFlags {
     /// Whether all of `other` is set.
     pub(crate) const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Both.
+    pub(crate) const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 }
 
@@ -154,9 +161,10 @@ impl Map {
     /// # Errors
     ///
     /// `EIO`, with a line in the log, where the mapping does not cover `pos` or does not fit `loff_t`; or where it has
-    /// part of a block, as iomap keeps books of whole ones: it would show what was in memory before as data.
+    /// part of a block, as iomap keeps books of whole ones: it would show what was in memory before as data. With `DAX`,
+    /// for who uses the memory of the device, also where it is not within that.
     #[inline]
-    fn store<T: FileSystem>(
+    fn store<T: FileSystem, const DAX: bool>(
         &self,
         inode: &INode<T>,
         pos: u64,
@@ -180,7 +188,17 @@ impl Map {
         out.length = self.len;
         out.type_ = kind as u16;
         out.flags = self.flags.0;
-        out.bdev = inode.block_device();
+        if DAX {
+            let device = inode.super_block().dax_device().ok_or(EIO)?;
+            if addr != NULL_ADDR {
+                // Nobody else looks whether it is memory of the device.
+                let place = device.place(addr, self.len);
+                out.addr = place.ok_or_else(|| self.refused(inode.number(), pos))?;
+            }
+            out.dax_dev = device.as_raw();
+        } else {
+            out.bdev = inode.block_device();
+        }
         out.validity_cookie = self.cookie;
         Ok(())
     }
@@ -295,10 +313,10 @@ pub(crate) trait Ops: Sized + 'static {
     }
 }
 
-/// The tables of an [`Ops`].
-struct Table<O: Ops>(PhantomData<O>);
+/// The tables of an [`Ops`]; `DAX` for who uses the memory of the device.
+struct Table<O: Ops, const DAX: bool = false>(PhantomData<O>);
 
-impl<O: Ops> Table<O> {
+impl<O: Ops, const DAX: bool> Table<O, DAX> {
     const OPS: &'static bindings::iomap_ops = &bindings::iomap_ops {
         iomap_begin: None,
         iomap_end: None,
@@ -378,7 +396,7 @@ impl<O: Ops> Table<O> {
             O::began(result);
             match result {
                 // SAFETY: By the function's requirements.
-                Ok(map) => map.store(inode, pos, unsafe { &mut *iomap })?,
+                Ok(map) => map.store::<_, DAX>(inode, pos, unsafe { &mut *iomap })?,
                 Err(error) => return Err(of_filesystem(*error)),
             }
             Ok(1)
@@ -453,6 +471,14 @@ impl<O: Ops> Table<O> {
         let inode = unsafe { INode::<O::FileSystem>::from_raw(inode) };
         let start = offset as u64;
         O::punch(inode, start, start.saturating_add(length as u64));
+    }
+}
+
+/// Refuses what has no page cache, or another one.
+fn cached<T: FileSystem>(inode: &INode<T>) -> Result<&INode<T>> {
+    match inode.is_dax() {
+        true => Err(EINVAL),
+        false => regular(inode),
     }
 }
 
@@ -536,7 +562,7 @@ pub(crate) fn zero_range<O: Ops>(
     pos: u64,
     len: u64,
 ) -> Result<bool> {
-    let inode = regular(lock.inode())?;
+    let inode = cached(lock.inode())?;
     let (pos, len) = (loff(pos)?, loff(len)?);
     let mut did_zero = false;
     // SAFETY: The inode is a live regular file, both locks that the callee wants are held, and the tables fit its

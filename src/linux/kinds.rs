@@ -74,6 +74,8 @@ pub(crate) trait Kinds: Attributes {
 pub(crate) enum Body<'a> {
     /// Nothing: regular files, directories, links whose target is to be read when somebody follows them.
     Plain,
+    /// A regular file that has no page cache ([`super::dax`]).
+    Dax,
     /// A symbolic link that leads to these bytes.
     Link(&'a [u8]),
     /// A device (12 bits major and 20 bits minor), or a pipe or socket, where the number means nothing.
@@ -90,7 +92,8 @@ impl<'a, T: Kinds> New<'a, T> {
     ///
     /// # Errors
     ///
-    /// `EINVAL` where the mode has no type, or none that goes with `body`; `ENOMEM`; those of `data`.
+    /// `EINVAL` where the mode has no type, or none that goes with `body`, or no file of the mount can be without a page
+    /// cache; `ENOMEM`; those of `data`.
     pub(crate) fn init(
         self,
         body: Body<'_>,
@@ -110,6 +113,19 @@ impl<'a, T: Kinds> New<'a, T> {
                     // SAFETY: As above, and no folio is in its cache. iomap takes folios of any size.
                     unsafe { bindings::mapping_set_large_folios(&raw mut (*inode).i_data) };
                 }
+            }
+            (Kind::Regular, Body::Dax) => {
+                if self.super_block().dax_device().is_none() {
+                    return Err(EINVAL);
+                }
+                // SAFETY: As above. The flag stays, as no other operation of ours changes it.
+                unsafe { (*inode).i_flags |= bindings::S_DAX };
+                // SAFETY: As above.
+                unsafe { (*inode).i_op = table(&Table::<T::Regular>::REGULAR) };
+                // SAFETY: As above; the table is for files without a page cache.
+                unsafe { (*inode).__bindgen_anon_3.i_fop = file::dax_table::<T::Regular>() };
+                // SAFETY: As above.
+                unsafe { (*inode).i_data.a_ops = address_space::dax_table::<T::Regular>() };
             }
             (Kind::Directory, Body::Plain) => {
                 // SAFETY: As above; the table is for directories.

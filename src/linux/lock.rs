@@ -26,9 +26,14 @@ use super::{
 };
 use core::{
     mem::ManuallyDrop,
-    ops::Range, //
+    ops::Range,
+    ptr::NonNull, //
 };
 use kernel::{
+    error::{
+        to_result,
+        Result, //
+    },
     page::PAGE_SIZE,
     types::NotThreadSafe, //
 };
@@ -214,11 +219,73 @@ impl<T: FileSystem> Invalidate<'_, T> {
         self.inode
     }
 
+    /// Waits until nobody uses bytes `range` of the file's blocks as memory: they are mapped no more, and no device reads
+    /// or writes them for somebody who had them mapped. Meanwhile the lock may be given up and taken again. Where the
+    /// file has a page cache, there is nothing to wait for.
+    ///
+    /// # Errors
+    ///
+    /// `ERESTARTSYS` where a signal has come.
+    pub(crate) fn break_layouts(&mut self, range: Range<u64>) -> Result {
+        if !self.inode.is_dax() || range.is_empty() {
+            return Ok(());
+        }
+        while let Some(page) = self.busy_page(&around(&range)) {
+            // SAFETY: Held by this guard.
+            unsafe { bindings::filemap_invalidate_unlock(self.mapping()) };
+            // SAFETY: It is of a device that stays as long as the filesystem is mounted.
+            let waited = unsafe { bindings::dax_wait_page_idle_interruptible(page.as_ptr()) };
+            // SAFETY: Given up above.
+            unsafe { bindings::filemap_invalidate_lock(self.mapping()) };
+            to_result(waited)?;
+        }
+        Ok(())
+    }
+
+    fn mapping(&self) -> *mut bindings::address_space {
+        // SAFETY: Valid by the type's invariants; the pointer never changes.
+        unsafe { (*self.inode.as_raw()).i_mapping }
+    }
+
+    /// A page of bytes `range` that somebody uses as memory. They are mapped no more.
+    fn busy_page(&self, range: &Range<u64>) -> Option<NonNull<bindings::page>> {
+        let (start, last) = inclusive(range);
+        // SAFETY: Valid by the type's invariants, and the lock that keeps the range from being mapped is held.
+        NonNull::new(unsafe { bindings::dax_layout_busy_page_range(self.mapping(), start, last) })
+    }
+
+    /// Forgets that blocks of bytes `range` are memory, where they are. Whoever uses them so is waited for, with the lock
+    /// held: [`Self::break_layouts`] has done so before.
+    fn forget_memory(&self, range: Range<u64>) {
+        if !self.inode.is_dax() || range.is_empty() {
+            return;
+        }
+        let all = around(&range);
+        while let Some(page) = self.busy_page(&all) {
+            // SAFETY: It is of a device that stays as long as the filesystem is mounted.
+            unsafe { bindings::dax_wait_page_idle(page.as_ptr()) };
+        }
+        // What was stored around the range has to be durable with the next sync, which would not know of it.
+        for edge in [all.start..range.start, range.end..all.end] {
+            if !edge.is_empty() {
+                // What fails is told at that sync.
+                let _ = self
+                    .inode
+                    .write_and_wait(edge.start, edge.end.saturating_sub(1));
+            }
+        }
+        let (start, last) = inclusive(&all);
+        // SAFETY: Valid by the type's invariants. Nobody has mapped the range, nor does while the lock is held.
+        unsafe { bindings::dax_delete_mapping_range(self.mapping(), start, last) };
+    }
+
     /// Drops the page cache beyond `size`, and its mappings into memory. Waits for writeback.
     ///
     /// Where the inode's size is still a greater one, folios come back with what is on the device: then that is seen in
     /// place of what was written, and no worse.
     pub(crate) fn truncate_pagecache(&self, size: u64) {
+        let page = PAGE_SIZE as u64;
+        self.forget_memory(size.div_ceil(page).saturating_mul(page)..u64::MAX);
         let size = i64::try_from(size).unwrap_or(i64::MAX);
         // SAFETY: Valid by the type's invariants, and the lock that the callee wants is held.
         unsafe { bindings::truncate_pagecache(self.inode.as_raw(), size) };
@@ -230,6 +297,7 @@ impl<T: FileSystem> Invalidate<'_, T> {
     /// Pages that only a part of lies in the range are no longer mapped either: who stores to one asks for its blocks
     /// again, of which some may be gone.
     pub(crate) fn truncate_pagecache_range(&self, range: Range<u64>) {
+        self.forget_memory(range.clone());
         for edge in [range.start, range.end] {
             let below = edge & (PAGE_SIZE as u64).wrapping_sub(1);
             if below == 0 {
@@ -249,6 +317,19 @@ impl<T: FileSystem> Invalidate<'_, T> {
         // SAFETY: Valid by the type's invariants, and the lock that the callee wants is held.
         unsafe { bindings::truncate_pagecache_range(self.inode.as_raw(), start, last) };
     }
+}
+
+/// The bytes that can be mapped together with some of `range`.
+fn around(range: &Range<u64>) -> Range<u64> {
+    let below = (bindings::PMD_SIZE as u64).wrapping_sub(1);
+    range.start & !below..range.end.saturating_add(below) & !below
+}
+
+/// The first and the last byte of a range, as C wants them: the last offset that there is stands for the end of the file.
+fn inclusive(range: &Range<u64>) -> (i64, i64) {
+    let offset = |byte| i64::try_from(byte).unwrap_or(i64::MAX);
+    let start = offset(range.start);
+    (start, offset(range.end.saturating_sub(1)).max(start))
 }
 
 impl<T: FileSystem> Drop for Invalidate<'_, T> {

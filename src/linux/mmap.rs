@@ -3,7 +3,8 @@
 //! Mappings of regular files into memory.
 //!
 //! Reads fault through the page cache. The first write to a folio asks the filesystem for space: a full
-//! disk is then an error of the access, not of a writeback that nobody waits for.
+//! disk is then an error of the access, not of a writeback that nobody waits for. Where the file's blocks are memory
+//! ([`super::dax`]), they are what is mapped.
 //!
 //! C header: [`include/linux/mm.h`](srctree/include/linux/mm.h)
 //!
@@ -18,6 +19,7 @@
 //! impl Mmap for Regular {
 //!     type FileSystem = MyFs;
 //!     type Write = Mapper;
+//!     type Dax = Mapper;
 //!
 //!     fn failed(_inode: &INode<MyFs>) -> bool {
 //!         false
@@ -31,14 +33,21 @@ use super::{
     inode::INode,
     iomap::{
         buffered,
+        dax,
         Ops, //
     },
     lock::InvalidateShared, //
 };
 use core::marker::PhantomData;
 use kernel::{
-    error::from_result,
-    ffi::c_int,
+    error::{
+        code::*,
+        from_result, //
+    },
+    ffi::{
+        c_int,
+        c_uint, //
+    }, //
     page::PAGE_SIZE, //
 };
 
@@ -48,6 +57,8 @@ pub(crate) trait Mmap: Sized + 'static {
     type FileSystem: FileSystem;
     /// Finds or reserves blocks, for [`super::iomap::Op::FAULT`] too.
     type Write: Ops<FileSystem = Self::FileSystem>;
+    /// The same for files that have no page cache ([`dax`]), where reads come here, too.
+    type Dax: Ops<FileSystem = Self::FileSystem>;
 
     /// A store to the page that begins at byte `pos` is going to have its blocks: for those who watch.
     #[inline(always)]
@@ -101,6 +112,66 @@ impl<M: Mmap> VmTable<M> {
             ret => ret,
         }
     }
+
+    const DAX_TABLE: &'static bindings::vm_operations_struct = &bindings::vm_operations_struct {
+        fault: Some(Self::dax_fault),
+        huge_fault: Some(Self::dax_huge_fault),
+        page_mkwrite: Some(Self::dax_fault),
+        pfn_mkwrite: Some(Self::dax_fault),
+        ..pin_init::zeroed()
+    };
+
+    /// `fault`, `page_mkwrite`, `pfn_mkwrite`, where there is no page cache.
+    ///
+    /// # Safety
+    ///
+    /// For the memory manager, with a fault in a mapping of a regular file of `M::FileSystem` with `S_DAX`, which holds
+    /// its file open. `mmap_lock` or the lock of the area is held.
+    unsafe extern "C" fn dax_fault(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
+        // SAFETY: By the function's requirements.
+        unsafe { Self::dax_huge_fault(vmf, 0) }
+    }
+
+    /// `huge_fault`, where there is no page cache.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::dax_fault`].
+    unsafe extern "C" fn dax_huge_fault(
+        vmf: *mut bindings::vm_fault,
+        order: c_uint,
+    ) -> bindings::vm_fault_t {
+        // SAFETY: By the function's requirements.
+        let file = unsafe { (*(*vmf).__bindgen_anon_1.vma).vm_file };
+        // SAFETY: By the function's requirements; an open file holds its inode.
+        let inode = unsafe { INode::<M::FileSystem>::from_raw((*file).f_inode) };
+        let once = || {
+            let _lock = InvalidateShared::lock(inode);
+            // SAFETY: By the function's requirements; the locks that it wants are held.
+            unsafe { dax::fault::<M::Dax>(vmf, order) }
+        };
+
+        // A store to a private mapping goes to a copy: nothing of the file changes.
+        // SAFETY: By the function's requirements.
+        if unsafe { !bindings::fault_is_shared_store(vmf) } {
+            return once().0;
+        }
+        // It may have become so since the file was mapped.
+        if inode.is_immutable() {
+            return bindings::VM_FAULT_SIGBUS;
+        }
+        // SAFETY: By the function's requirements.
+        let page = unsafe { (*vmf).__bindgen_anon_1.pgoff };
+        M::begin(inode, (page as u64).wrapping_mul(PAGE_SIZE as u64));
+        let _writing = inode.super_block().pagefault();
+        // A time that could not be updated is no reason to kill the process.
+        // SAFETY: The file is open, and freeze protection is held.
+        let _ = unsafe { bindings::file_update_time(file) };
+        match once() {
+            (_, true) if M::failed(inode) => once().0,
+            (ret, _) => ret,
+        }
+    }
 }
 
 /// Sets up a mapping.
@@ -118,6 +189,32 @@ pub(super) unsafe extern "C" fn prepare<M: Mmap>(desc: *mut bindings::vm_area_de
         unsafe { bindings::file_accessed((*desc).file) };
         // SAFETY: By the function's requirements.
         unsafe { (*desc).vm_ops = VmTable::<M>::TABLE };
+        Ok(0)
+    })
+}
+
+/// Sets up a mapping of a file that has no page cache.
+///
+/// # Safety
+///
+/// As for [`prepare`], of a file with `S_DAX`.
+pub(super) unsafe extern "C" fn prepare_dax<M: Mmap>(desc: *mut bindings::vm_area_desc) -> c_int {
+    // SAFETY: By the function's requirements: the file is open, and holds its inode.
+    let inode = unsafe { INode::<M::FileSystem>::from_raw((*(*desc).file).f_inode) };
+    from_result(|| {
+        M::FileSystem::check_alive(inode)?;
+        // SAFETY: By the function's requirements.
+        let sync = unsafe { bindings::vma_desc_is_sync(desc) };
+        let device = inode.super_block().dax_device().ok_or(EIO)?;
+        if sync && !device.is_synchronous() {
+            return Err(EOPNOTSUPP);
+        }
+        // SAFETY: By the function's requirements: the file is open.
+        unsafe { bindings::file_accessed((*desc).file) };
+        // SAFETY: By the function's requirements.
+        unsafe { (*desc).vm_ops = VmTable::<M>::DAX_TABLE };
+        // SAFETY: By the function's requirements.
+        unsafe { bindings::vma_desc_set_hugepage(desc) };
         Ok(0)
     })
 }

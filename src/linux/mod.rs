@@ -36,6 +36,7 @@ pub(crate) mod attr;
 pub(crate) mod block_device;
 pub(crate) mod buffer;
 pub(crate) mod compat;
+pub(crate) mod dax;
 pub(crate) mod debugfs;
 pub(crate) mod dentry;
 pub(crate) mod dir;

@@ -26,6 +26,7 @@ use super::{
     bindings,
     block_device::BlockDevice,
     buffer::BufferCache,
+    dax,
     debugfs::Folder,
     fs::{
         FileSystem,
@@ -68,6 +69,7 @@ use kernel::{
         c_int,
         c_long, //
     },
+    page::PAGE_SIZE,
     prelude::*,
     seq_file::SeqFile,
     str::CString,
@@ -143,6 +145,12 @@ impl<T: FileSystem> SuperBlock<T> {
     pub(crate) fn block_device(&self) -> Result<BlockDevice> {
         // SAFETY: Valid by the type's invariants; the device is open as long as there is data.
         unsafe { BlockDevice::of_super(self.as_raw()) }
+    }
+
+    /// The memory that the device is, if it is memory and files can use it as such: blocks are as large as pages.
+    #[inline]
+    pub(crate) fn dax_device(&self) -> Option<&dax::Device> {
+        self.mount().dax.as_ref()
     }
 
     /// Writes out all dirty data and waits until it is on the device, which makes `ENOSPC` definite: what was reserved
@@ -262,6 +270,7 @@ struct Mount<T: FileSystem> {
     completions: OwnedQueue,
     /// What debugfs has of it, as long as it has a root.
     folder: Folder,
+    dax: Option<dax::Device>,
 }
 
 /// A walk along the inodes of a super block, under the lock of the list.
@@ -372,19 +381,30 @@ impl<T: FileSystem> Drop for InternalWrite<'_, T> {
 /// # Invariants
 ///
 /// A valid super block whose device is open, and of which nobody else sets or reads what is set here.
-pub(crate) struct New<'a, T: FileSystem>(*mut bindings::super_block, PhantomData<(&'a (), T)>);
+pub(crate) struct New<'a, T: FileSystem> {
+    sb: *mut bindings::super_block,
+    dax: Option<dax::Device>,
+    _p: PhantomData<(&'a (), T)>,
+}
 
 impl<T: FileSystem> New<'_, T> {
+    /// Whether the device is memory and files can use it as such, with the block size that is set.
+    pub(crate) fn can_dax(&self) -> bool {
+        // SAFETY: Valid by the type's invariants.
+        let size = unsafe { (*self.sb).s_blocksize };
+        self.dax.is_some() && size as usize == PAGE_SIZE
+    }
+
     /// The name of the device, for messages.
     pub(crate) fn id(&self) -> &CStr {
         // SAFETY: Set once, when the device was opened, and ended by a zero.
-        unsafe { CStr::from_char_ptr((*self.0).s_id.as_ptr()) }
+        unsafe { CStr::from_char_ptr((*self.sb).s_id.as_ptr()) }
     }
 
     /// A cache must be told when the block size of its device changes.
     fn check_cache(&self, cache: &BufferCache) -> Result {
         // SAFETY: Valid by the type's invariants, and not changed while it is mounted.
-        let device = unsafe { (*self.0).s_bdev };
+        let device = unsafe { (*self.sb).s_bdev };
 
         match cache.device().as_raw() == device {
             true => Ok(()),
@@ -403,7 +423,7 @@ impl<T: FileSystem> New<'_, T> {
         self.check_cache(cache)?;
         let bytes = i32::try_from(bytes).map_err(|_| EINVAL)?;
         // SAFETY: Valid by the type's invariants, and nobody else uses the super block.
-        let size = unsafe { bindings::sb_set_blocksize(self.0, bytes) };
+        let size = unsafe { bindings::sb_set_blocksize(self.sb, bytes) };
 
         cache.update_block_size();
         match size {
@@ -415,43 +435,43 @@ impl<T: FileSystem> New<'_, T> {
     /// Sets what the VFS has to know.
     pub(crate) fn set_limits(&self, limits: &Limits) {
         // SAFETY: Valid by the type's invariants, and nobody else uses the super block.
-        unsafe { (*self.0).s_magic = limits.magic as _ };
+        unsafe { (*self.sb).s_magic = limits.magic as _ };
         // SAFETY: As above.
-        unsafe { (*self.0).s_maxbytes = limits.max_bytes };
+        unsafe { (*self.sb).s_maxbytes = limits.max_bytes };
         // SAFETY: As above.
-        unsafe { (*self.0).s_max_links = limits.max_links };
+        unsafe { (*self.sb).s_max_links = limits.max_links };
         // SAFETY: As above.
-        unsafe { (*self.0).s_time_gran = limits.time_granularity };
+        unsafe { (*self.sb).s_time_gran = limits.time_granularity };
         // SAFETY: As above.
-        unsafe { (*self.0).s_time_min = limits.time_min.seconds };
+        unsafe { (*self.sb).s_time_min = limits.time_min.seconds };
         // SAFETY: As above.
-        unsafe { (*self.0).s_time_max = limits.time_max.seconds };
+        unsafe { (*self.sb).s_time_max = limits.time_max.seconds };
     }
 
     /// Sets the filesystem's UUID.
     pub(crate) fn set_uuid(&self, uuid: &[u8; 16]) {
         // SAFETY: Valid by the type's invariants, and nobody else uses the super block.
-        unsafe { (*self.0).s_uuid.b = *uuid };
+        unsafe { (*self.sb).s_uuid.b = *uuid };
         // SAFETY: As above.
-        unsafe { (*self.0).s_uuid_len = uuid.len() as u8 };
+        unsafe { (*self.sb).s_uuid_len = uuid.len() as u8 };
     }
 
     /// Inodes have a version that changes with them.
     pub(crate) fn set_inode_versions(&self) {
         // SAFETY: Valid by the type's invariants, and nobody else uses the super block.
-        unsafe { (*self.0).s_flags |= bindings::SB_I_VERSION };
+        unsafe { (*self.sb).s_flags |= bindings::SB_I_VERSION };
     }
 
     /// Page cache of this filesystem is accounted to the control group that dirtied it.
     pub(crate) fn set_cgroup_writeback(&self) {
         // SAFETY: Valid by the type's invariants, and nobody else uses the super block.
-        unsafe { (*self.0).s_iflags |= bindings::SB_I_CGROUPWB as kernel::ffi::c_ulong };
+        unsafe { (*self.sb).s_iflags |= bindings::SB_I_CGROUPWB as kernel::ffi::c_ulong };
     }
 
     /// Somebody who fills in the contents of files may be asked before they are used (`FAN_PRE_ACCESS`).
     pub(crate) fn set_hierarchical_storage(&self) {
         // SAFETY: Valid by the type's invariants, and nobody else uses the super block.
-        unsafe { (*self.0).s_iflags |= bindings::SB_I_ALLOW_HSM as kernel::ffi::c_ulong };
+        unsafe { (*self.sb).s_iflags |= bindings::SB_I_ALLOW_HSM as kernel::ffi::c_ulong };
     }
 }
 
@@ -492,8 +512,14 @@ pub(super) unsafe fn fill<T: FileSystem>(
     // SAFETY: The mount has claimed the device, and this is called once for a mount. Before an earlier one gave up its
     // claim, it has waited until its cache was gone.
     let cache = unsafe { BufferCache::new(device) };
+    // SAFETY: By the function's requirements.
+    let dax = unsafe { dax::Device::of_super(sb) };
     // INVARIANT: By the function's requirements.
-    let new = New(sb, PhantomData);
+    let new = New {
+        sb,
+        dax,
+        _p: PhantomData,
+    };
     let mount = OwnedQueue::new(
         T::NAME,
         &*CString::try_from_fmt(fmt!("io-{}", new.id()))?,
@@ -501,10 +527,12 @@ pub(super) unsafe fn fill<T: FileSystem>(
     )
     .and_then(|completions| {
         let data = T::fill_super(&new, cache, context, options)?;
+        let can_dax = new.can_dax();
         let mount = Mount::<T> {
             data,
             completions,
             folder: Folder::none(),
+            dax: new.dax.filter(|_| can_dax),
         };
         Ok(KBox::new(mount, GFP_KERNEL)?)
     })

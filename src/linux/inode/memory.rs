@@ -140,6 +140,12 @@ impl<T: FileSystem> INode<T> {
     ///
     /// `inode` must be an inode of a super block of `T` that is being evicted.
     pub(in crate::linux) unsafe extern "C" fn evict_callback(inode: *mut bindings::inode) {
+        // SAFETY: By the function's requirements; `Common` is a transparent wrapper.
+        if unsafe { (*inode.cast::<Common>()).is_dax() } {
+            // Before the blocks are freed nobody may use them as memory any more: it is waited for.
+            // SAFETY: As above; nobody maps the file or brings something in, as there is no reference.
+            unsafe { bindings::dax_break_layout_final(inode) };
+        }
         // SAFETY: By the function's requirements. No borrow of the inode is left, nor comes, as it has no references.
         unsafe { bindings::truncate_inode_pages_final(&raw mut (*inode).i_data) };
         // Where something went wrong, an inode outlives the super block's data: then it is no `INode` for safe code.

@@ -20,6 +20,7 @@ use super::super::{
     bindings,
     compat,
     fs::FileSystem,
+    super_block::SuperBlock,
     time::Timestamp, //
 };
 use super::{
@@ -74,6 +75,13 @@ impl<'a, T: FileSystem> New<'a, T> {
     pub(crate) fn set_no_acl(&self) {
         // SAFETY: Valid by the type's invariants, and not known to everybody yet.
         unsafe { bindings::cache_no_acl(self.as_raw()) };
+    }
+
+    /// The super block.
+    pub(in crate::linux) fn super_block(&self) -> &'a SuperBlock<T> {
+        // SAFETY: By the type's invariants an inode of a super block of `T`, whose data is there: only then there are
+        // inodes.
+        unsafe { SuperBlock::from_raw((*self.as_raw()).i_sb) }
     }
 
     /// Gives an inode from [`INode::new`] its number, from which it can be found, locked as new.

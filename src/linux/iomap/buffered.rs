@@ -30,6 +30,7 @@ use super::{
 };
 use core::ptr::null_mut;
 use kernel::error::{
+    code::*,
     Error,
     Result, //
 };
@@ -39,14 +40,18 @@ use kernel::error::{
 ///
 /// # Errors
 ///
-/// `EINVAL` where the lock is another inode's; those of iomap.
+/// `EINVAL` where the lock is another inode's, or the file has no page cache; those of iomap.
 pub(crate) fn write<O: Ops>(
     iocb: &mut Kiocb<'_, O::FileSystem>,
     from: &mut IterSource<'_>,
     lock: &Exclusive<'_, O::FileSystem>,
 ) -> Result<usize> {
     locked(iocb.inode(), lock.inode())?;
-    // SAFETY: `iocb` and `from` are live and exclusively ours, the file is a regular file of `O::FileSystem`.
+    if iocb.inode().is_dax() {
+        return Err(EINVAL);
+    }
+    // SAFETY: `iocb` and `from` are live and exclusively ours, the file is a regular file of `O::FileSystem` with a page
+    // cache.
     let ret = unsafe {
         bindings::iomap_file_buffered_write(
             iocb.as_raw(),

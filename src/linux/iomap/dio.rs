@@ -396,7 +396,7 @@ fn read_block<O: Ops>(iocb: &Kiocb<'_, O::FileSystem>, to: &mut IterDest<'_>) ->
     O::begins(inode, pos as u64, len, op);
     let found = O::begin(inode, pos as u64, len, op);
     O::began(&found);
-    let found = found.and_then(|map| map.store(inode, pos as u64, &mut iter.iomap));
+    let found = found.and_then(|map| map.store::<_, false>(inode, pos as u64, &mut iter.iomap));
     if let Err(e) = found {
         // SAFETY: Begun above.
         unsafe { bindings::inode_dio_end(inode.as_raw()) };

@@ -144,7 +144,7 @@ impl<W: Writeback> WritebackTable<W> {
             kernel::pr_err_once!("inode {number}: byte {pos} is written back and has no block\n");
             return Err(EIO);
         }
-        map.store(inode, pos, iomap)
+        map.store::<_, false>(inode, pos, iomap)
     }
 
     /// `writeback_submit`: sends an ioend on its way.

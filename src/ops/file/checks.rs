@@ -133,7 +133,8 @@ fn follow<'a>(
                         "a gap is to be zeroed with the inode lock shared",
                     ));
                 };
-                zero_gap(node, &mut Pages::of(exclusive.borrow()), gap)?;
+                // What is behind the end nobody has mapped.
+                zero_gap(node, &mut Pages::of(exclusive.borrow(), 0..0)?, gap)?;
                 return Ok((lock, count));
             }
         }

@@ -54,24 +54,30 @@ fn apply(lock: ExclusiveRef<'_, Fs>, what: Fallocate, range: Range<u64>) -> Resu
     match what {
         Fallocate::Allocate { keep_size } => {
             check_end(node, &range, keep_size)?;
-            change::allocate(node, &mut Pages::of(lock), range, keep_size)
+            change::allocate(node, &mut Pages::of(lock, 0..0)?, range, keep_size)
         }
         Fallocate::ZeroRange { keep_size } => {
             check_end(node, &range, keep_size)?;
-            change::zero(node, &mut Pages::of(lock), range, keep_size)
+            let pages = &mut Pages::of(lock, range.clone())?;
+            change::zero(node, pages, range, keep_size)
         }
         Fallocate::WriteZeroes => {
             check_end(node, &range, false)?;
-            change::write_zeroes(node, &mut Pages::of(lock), range)
+            let pages = &mut Pages::of(lock, range.clone())?;
+            change::write_zeroes(node, pages, range)
         }
-        Fallocate::PunchHole => change::punch(node, &mut Pages::of(lock), range),
+        Fallocate::PunchHole => {
+            let pages = &mut Pages::of(lock, range.clone())?;
+            change::punch(node, pages, range)
+        }
         Fallocate::CollapseRange => {
             check_aligned(node, &range)?;
             if range.end >= size {
                 // That would be a truncate.
                 return Err(EINVAL);
             }
-            change::collapse(node, &mut Pages::of(lock), range, PAGE)
+            let pages = &mut Pages::of(lock, range.start..u64::MAX)?;
+            change::collapse(node, pages, range, PAGE)
         }
         Fallocate::InsertRange => {
             check_aligned(node, &range)?;
@@ -80,7 +86,8 @@ fn apply(lock: ExclusiveRef<'_, Fs>, what: Fallocate, range: Range<u64>) -> Resu
             }
             let len = range.end.saturating_sub(range.start);
             node.check_new_size(size.saturating_add(len))?;
-            change::insert(node, &mut Pages::of(lock), (range.start, len), PAGE)
+            let pages = &mut Pages::of(lock, range.start..u64::MAX)?;
+            change::insert(node, pages, (range.start, len), PAGE)
         }
         Fallocate::Unshare => Err(EOPNOTSUPP),
     }

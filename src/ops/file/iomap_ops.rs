@@ -7,21 +7,28 @@
 //! | [`Read`], [`Swap`] | | | |
 //! | [`Buffered`] | reserves: delayed, new | | chooses: pending |
 //! | [`Direct`] | chooses: pending | chooses: pending | chooses: pending |
+//! | [`Memory`], within the file | makes zero, and shows: written | | makes zero, and shows: written |
+//! | [`Memory`], behind its end | chooses: pending | | chooses: pending |
 //!
 //! What iomap is told of the blocks that are there then is in [`seen`](crate::change::access::seen).
 //!
 //! # Locks
 //!
-//! No handle is taken here (law 1 of ARCHITECTURE.md: a folio may be locked), only the map lock.
+//! No handle is taken here, only the map lock; but a handle by [`Memory`], with the entry of a page locked, as iomap would
+//! have a folio locked (law 1 of ARCHITECTURE.md).
 
 use super::lookup::{lookup, lookup_locked, to_map, try_with_core, unchanged, with_core, Blocks};
 use crate::change::access::{folio_size, View};
+use crate::change::dax::place;
 use crate::change::{sync, target, Live};
 use crate::linux::fiemap::ExtentInfo;
 use crate::linux::iomap::{self, Done, Extent, Map, MapFlags, Op, Ops};
+use crate::linux::memalloc::NofsScope;
 use crate::map::{Mapping, State};
 use crate::ops::reclaim::{with_space, Effort};
 use crate::ops::{trace, Fs, Node};
+use crate::space::Run;
+use crate::store::Store;
 use kernel::prelude::*;
 
 /// For reading, and for questions about the map.
@@ -232,6 +239,75 @@ impl<const QUEUED: bool> Direct<QUEUED> {
             }
         }
     }
+}
+
+/// For files whose blocks are memory: by `read`, by `write`, by a fault, by zeroing.
+pub(crate) struct Memory;
+
+#[vtable]
+impl Ops for Memory {
+    type FileSystem = Fs;
+
+    fn begin(node: &Node, pos: u64, len: u64, op: Op) -> Result<Map> {
+        if !op.contains(Op::WRITE) {
+            return Read::begin(node, pos, len, op);
+        }
+        let volume = node.data().volume();
+        // What is stored cannot be held back once it is mapped.
+        volume.store.check_writable()?;
+        let blocks = Blocks::touched(volume, pos, len)?;
+        let end = pos.saturating_add(len);
+        let found = node.data().snapshot().get(blocks.start, blocks.len);
+        let (mapping, new) = match found.filter(|found| found.state == State::Written) {
+            Some(found) => (found, false),
+            None if op.contains(Op::NOWAIT) => {
+                let found = lookup(node, blocks, false)?;
+                match found.state {
+                    State::Written => (found, false),
+                    _ => return Err(EAGAIN),
+                }
+            }
+            None => {
+                let _nofs = NofsScope::enter();
+                let zero = |_, run| zero(node, run);
+                let place = place(node, blocks.span(), &(pos..end), zero)?;
+                (place.mapping, place.new)
+            }
+        };
+        // Who was promised that the blocks can be found waits until they can.
+        let committed = || volume.store.committed();
+        let found = sync::is_found(node, end.min(node.size()), committed);
+        let flags = match (found, new) {
+            (true, _) => MapFlags::NONE,
+            (false, true) => MapFlags::DIRTY.with(MapFlags::NEW),
+            (false, false) => MapFlags::DIRTY,
+        };
+        to_map(volume, &mapping, View::Memory, flags)
+    }
+
+    #[inline(always)]
+    fn begins(node: &Node, pos: u64, len: u64, op: Op) {
+        trace::file::mapping(node, (pos, len), op.bits());
+    }
+
+    #[inline(always)]
+    fn began(result: &Result<Map>) {
+        trace::file::mapped(result);
+    }
+}
+
+/// Makes blocks of the device zero.
+fn zero(node: &Node, run: Run) -> Result {
+    let volume = node.data().volume();
+    let size = volume.layout.block_size();
+    let Some(device) = node.super_block().dax_device() else {
+        let what = "a file without a page cache is on a device that is no memory";
+        return Err(volume.store.bug(node.ino(), what));
+    };
+    device.zero(
+        run.start.get() << size.bits(),
+        u64::from(run.len) << size.bits(),
+    )
 }
 
 /// The first hole at or after `pos`.

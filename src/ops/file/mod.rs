@@ -8,6 +8,7 @@
 //! | [`checks`] | what is checked before any write |
 //! | [`cached`] | writes through the page cache |
 //! | [`direct`] | direct reads and writes |
+//! | [`dax`](mod@dax) | the same where there is no page cache, as the device is memory |
 //! | [`iomap_ops`] | how iomap finds, reserves and chooses blocks |
 //! | [`lookup`] | between iomap's bytes and the core's blocks |
 //! | [`complete`] | after the data is on the device: the file shows it |
@@ -18,6 +19,7 @@
 pub(crate) mod cached;
 pub(crate) mod checks;
 pub(crate) mod complete;
+pub(crate) mod dax;
 pub(crate) mod direct;
 pub(crate) mod fallocate;
 pub(crate) mod iomap_ops;

@@ -9,18 +9,19 @@
 //! flight beyond the new size, and nothing comes: reservations and chosen blocks there may be taken back. What
 //! locks folios is done before the first handle (law 1 of ARCHITECTURE.md).
 
-use super::iomap_ops::Buffered;
+use super::iomap_ops::{Buffered, Memory};
 use super::lookup::{first_behind, with_core};
 use crate::change::resize::{self, PageCache};
 use crate::change::Live;
 use crate::disk::LogicalBlock;
-use crate::linux::iomap::zero_range;
+use crate::linux::iomap::{dax, zero_range};
 use crate::linux::lock::{ExclusiveRef, Invalidate};
 use crate::linux::memalloc::NofsScope;
 use crate::ops::{Fs, Node};
 use crate::store::Store;
 use core::ops::Range;
 use kernel::error::Result;
+use kernel::page::PAGE_SIZE;
 
 /// Sets the size of a regular file to `new` bytes.
 pub(crate) fn set_size(lock: ExclusiveRef<'_, Fs>, new: u64) -> Result {
@@ -31,7 +32,11 @@ pub(crate) fn set_size(lock: ExclusiveRef<'_, Fs>, new: u64) -> Result {
     node.dio_wait();
     let was_empty = node.map_lock().disk_size == 0;
     node.data().set_stream_start(new);
-    resize::set_size(node, &mut Pages::of(lock), new)?;
+    let freed = match new <= node.size() {
+        true => new.next_multiple_of(PAGE_SIZE as u64)..u64::MAX,
+        false => 0..0,
+    };
+    resize::set_size(node, &mut Pages::of(lock, freed)?, new)?;
     if new == 0 && !was_empty {
         node.data().set_emptied();
     }
@@ -47,21 +52,34 @@ pub(crate) struct Pages<'a> {
 }
 
 impl<'a> Pages<'a> {
-    /// Takes the invalidate lock. The caller has waited for direct I/O since it has `lock`.
-    pub(crate) fn of(lock: ExclusiveRef<'a, Fs>) -> Self {
-        let invalidate = Invalidate::lock(lock);
-        Self {
+    /// Takes the invalidate lock. The caller has waited for direct I/O since it has `lock`. Blocks of bytes `moved` may
+    /// be freed or moved: where they are memory, nobody has them any more.
+    ///
+    /// # Errors
+    ///
+    /// `ERESTARTSYS` where that was waited for, and a signal has come.
+    pub(crate) fn of(lock: ExclusiveRef<'a, Fs>, moved: Range<u64>) -> Result<Self> {
+        let mut invalidate = Invalidate::lock(lock);
+        invalidate.break_layouts(moved)?;
+        Ok(Self {
             _nofs: NofsScope::enter(),
             invalidate,
             node: lock.inode(),
-        }
+        })
     }
 }
 
 impl PageCache for Pages<'_> {
     fn zero(&mut self, range: Range<u64>) -> Result<bool> {
         let len = range.end.saturating_sub(range.start);
-        zero_range::<Buffered>(&self.invalidate, range.start, len)
+        match self.is_device() {
+            true => dax::zero_range::<Memory>(&self.invalidate, range.start, len),
+            false => zero_range::<Buffered>(&self.invalidate, range.start, len),
+        }
+    }
+
+    fn is_device(&self) -> bool {
+        self.node.is_dax()
     }
 
     fn write_back(&mut self, range: Range<u64>) -> Result {

@@ -3,9 +3,9 @@
 //! Regular files: which functions serve which operation of the VFS.
 
 use super::complete::PageCache;
-use super::iomap_ops::{self, Buffered, Read, Swap};
+use super::iomap_ops::{self, Buffered, Memory, Read, Swap};
 use super::lookup::{first_behind, with_core};
-use super::{cached, direct, fallocate, replace};
+use super::{cached, dax, direct, fallocate, replace};
 use crate::linux::address_space::AddressSpace;
 use crate::linux::fiemap::ExtentInfo;
 use crate::linux::file::{
@@ -44,6 +44,7 @@ impl AddressSpace for Regular {
 impl Mmap for Regular {
     type FileSystem = Fs;
     type Write = Buffered;
+    type Dax = Memory;
 
     #[inline(always)]
     fn begin(node: &Node, pos: u64) {
@@ -119,6 +120,26 @@ impl FileOperations for Regular {
             return direct::write(iocb, from);
         }
         let written = cached::write(&mut iocb, from);
+        iocb.done(written)
+    }
+
+    fn read_dax<'a>(iocb: Kiocb<'a, Fs>, to: &mut IterDest<'_>) -> Answer<'a> {
+        match to.len() {
+            0 => iocb.done(Ok(0)),
+            _ => dax::read(iocb, to),
+        }
+    }
+
+    fn write_dax<'a>(mut iocb: Kiocb<'a, Fs>, from: &mut IterSource<'_>) -> Answer<'a> {
+        let store = &iocb.inode().data().volume().store;
+        if let Err(error) = store.check_writable() {
+            return iocb.done(Err(error));
+        }
+        if from.len() == 0 {
+            return iocb.done(Ok(0));
+        }
+        trace::file::begin(&iocb, from.len());
+        let written = dax::write(&mut iocb, from);
         iocb.done(written)
     }
 

@@ -85,7 +85,7 @@ fn get_attributes(idmap: &Idmap, node: &Node, wanted: Wanted, to: &mut Stat) {
 }
 
 /// Flags that `lsattr` shows.
-const VISIBLE_FLAGS: u32 = 0x705b_dfff;
+const VISIBLE_FLAGS: u32 = 0x725b_dfff;
 
 /// Flags that `chattr` can change here on a file of this kind: those that we act upon, and those that are for others
 /// to act upon.
@@ -96,8 +96,11 @@ fn changeable_flags(file_type: FileType) -> InodeFlags {
         .with(InodeFlags::IMMUTABLE)
         .with(InodeFlags::APPEND);
     match file_type {
-        FileType::Regular => data,
-        FileType::Directory => data.with(InodeFlags::DIRSYNC).with(InodeFlags::TOPDIR),
+        FileType::Regular => data.with(InodeFlags::DAX),
+        FileType::Directory => data
+            .with(InodeFlags::DAX)
+            .with(InodeFlags::DIRSYNC)
+            .with(InodeFlags::TOPDIR),
         _ => any,
     }
 }
@@ -127,5 +130,10 @@ fn set_flags(node: &Node, wanted: &FileAttr) -> Result {
     change::write(node, &core, &mut tx, InodePart::Data)?;
     drop(core);
     drop(tx);
+    let goes_by_flag = node.super_block().data().dax().goes_by_flag();
+    if changed & InodeFlags::DAX.bits() != 0 && node.is_regular() && goes_by_flag {
+        // It is heeded when the inode comes into memory.
+        node.keep_no_longer();
+    }
     durable::attributes(node)
 }

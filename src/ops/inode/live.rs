@@ -4,7 +4,7 @@
 
 use super::convert::{to_disk, vfs_flags};
 use super::data::MapLock;
-use super::read::body;
+use super::read::{body, uses_memory};
 use super::Data;
 use crate::change::live::Shown;
 use crate::change::{InodePart, Live, Newborn};
@@ -258,7 +258,8 @@ impl<'a> Newborn<JournalStore> for NewNode<'a, '_> {
         new.set_flags(vfs_flags(inode.flags));
         new.set_size(inode.disk_size);
         let target = inode.fast_target().and(Some(self.target));
-        let body = body(self.file_type, target, self.device);
+        let dax = uses_memory(self.dir.super_block(), inode.flags);
+        let body = body(self.file_type, target, self.device, dax);
         let volume = self.dir.data().volume_arc();
         new.init(body, Data::new(volume, inode, self.file_type, self.created))
     }

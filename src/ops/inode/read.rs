@@ -4,10 +4,12 @@
 
 use super::convert::{from_disk, vfs_flags};
 use super::Data;
+use crate::disk::inode::InodeFlags;
 use crate::disk::{FileType, Ino};
 use crate::inode::Checked;
 use crate::linux::inode::{InodeRef, New, Ready, Time};
 use crate::linux::kinds::Body;
+use crate::ops::mount::Dax;
 use crate::ops::{Fs, Node, SuperBlock};
 use kernel::prelude::*;
 
@@ -46,14 +48,31 @@ fn set_up<'a>(sb: &SuperBlock, new: New<'a, Fs>, checked: &Checked) -> Result<Re
     new.set_generation(checked.generation());
     new.set_version(attrs.version);
     new.set_flags(vfs_flags(checked.flags()));
-    let body = body(checked.file_type(), checked.fast_target(), attrs.rdev);
+    let body = body(
+        checked.file_type(),
+        checked.fast_target(),
+        attrs.rdev,
+        uses_memory(sb, checked.flags()),
+    );
     let volume = sb.data().mounted.volume.clone();
     new.init(body, Data::of_checked(volume, checked, attrs.crtime)?)
 }
 
-/// What goes with a type of file: `target` is that of a short symbolic link, `device` the number of a device.
-pub(super) fn body(file_type: FileType, target: Option<&[u8]>, device: u32) -> Body<'_> {
+/// Whether a file with these flags has no page cache, as the device is memory.
+pub(super) fn uses_memory(sb: &SuperBlock, flags: InodeFlags) -> bool {
+    let wanted = match sb.data().dax() {
+        Dax::Always => true,
+        Dax::Never => false,
+        Dax::Unset | Dax::ByFlag => flags.has(InodeFlags::DAX),
+    };
+    wanted && sb.dax_device().is_some()
+}
+
+/// What goes with a type of file: `target` is that of a short symbolic link, `device` the number of a device, and `dax`
+/// whether a regular file has no page cache.
+pub(super) fn body(file_type: FileType, target: Option<&[u8]>, device: u32, dax: bool) -> Body<'_> {
     match (file_type, target) {
+        (FileType::Regular, _) if dax => Body::Dax,
         (FileType::Symlink, Some(target)) => Body::Link(target),
         (FileType::Regular | FileType::Directory | FileType::Symlink, _) => Body::Plain,
         _ => Body::Special(device),

@@ -29,4 +29,5 @@ pub(crate) mod superblock;
 pub(crate) mod table;
 pub(crate) mod trim;
 
+pub(crate) use options::Dax;
 pub(crate) use store::{JournalStore, Orphans, Volume};

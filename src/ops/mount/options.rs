@@ -4,6 +4,7 @@
 //! [`Options::show`] each.
 
 use crate::disk::superblock::ErrorPolicy;
+use crate::linux::dax;
 use crate::linux::fs_context::{Constant, FsContext, Parameter, Value};
 use crate::linux::jbd2::Parameters;
 use kernel::prelude::*;
@@ -19,6 +20,8 @@ const NOLOAD: u8 = 6;
 const EMERGENCY_RO: u8 = 7;
 const AUTO_DA_ALLOC: u8 = 8;
 const AUTO_DA_ALLOC_IS: u8 = 9;
+const DAX: u8 = 10;
+const DAX_IS: u8 = 11;
 
 const ERRORS_CONTINUE: i32 = 1;
 const ERRORS_READ_ONLY: i32 = 2;
@@ -31,8 +34,19 @@ static ERROR_POLICIES: [Constant; 4] = [
     Constant::END,
 ];
 
+const DAX_ALWAYS: i32 = 1;
+const DAX_INODE: i32 = 2;
+const DAX_NEVER: i32 = 3;
+
+static DAX_MODES: [Constant; 4] = [
+    Constant::new(c"always", DAX_ALWAYS),
+    Constant::new(c"inode", DAX_INODE),
+    Constant::new(c"never", DAX_NEVER),
+    Constant::END,
+];
+
 /// The options, as the VFS parses them.
-pub(crate) static PARAMETERS: [Parameter; 10] = [
+pub(crate) static PARAMETERS: [Parameter; 12] = [
     Parameter::one_of(c"errors", ERRORS, &ERROR_POLICIES),
     Parameter::u32(c"commit", COMMIT),
     Parameter::flag_no(c"barrier", BARRIER),
@@ -40,6 +54,8 @@ pub(crate) static PARAMETERS: [Parameter; 10] = [
     Parameter::flag_no(c"discard", DISCARD),
     Parameter::flag_no(c"auto_da_alloc", AUTO_DA_ALLOC),
     Parameter::u32(c"auto_da_alloc", AUTO_DA_ALLOC_IS),
+    Parameter::flag(c"dax", DAX),
+    Parameter::one_of(c"dax", DAX_IS, &DAX_MODES),
     Parameter::flag(c"noload", NOLOAD),
     Parameter::flag(c"emergency_ro", EMERGENCY_RO),
     Parameter::END,
@@ -47,6 +63,26 @@ pub(crate) static PARAMETERS: [Parameter; 10] = [
 
 /// The longest time between commits, in seconds; what is beyond it cannot be meant.
 const COMMIT_MAX: u32 = 3600;
+
+/// Which regular files have no page cache, where the device is memory: `dax=`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dax {
+    /// Nothing was said: as [`Self::ByFlag`].
+    Unset,
+    /// `dax`, `dax=always`: all.
+    Always,
+    /// `dax=inode`: those with the flag, as it was when they came into memory.
+    ByFlag,
+    /// `dax=never`: none.
+    Never,
+}
+
+impl Dax {
+    /// Whether the flag of an inode counts.
+    pub(crate) fn goes_by_flag(self) -> bool {
+        matches!(self, Self::Unset | Self::ByFlag)
+    }
+}
 
 /// How a file system is to be mounted.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +101,8 @@ pub(crate) struct Options {
     pub(crate) discard: bool,
     /// `auto_da_alloc`: what replaces a file is written back early.
     pub(crate) auto_da_alloc: bool,
+    /// `dax`, `dax=`.
+    pub(crate) dax: Dax,
 }
 
 impl Default for Options {
@@ -77,6 +115,7 @@ impl Default for Options {
             barrier: true,
             discard: false,
             auto_da_alloc: true,
+            dax: Dax::Unset,
         }
     }
 }
@@ -117,6 +156,19 @@ pub(crate) fn parse(
         DISCARD => options.discard = !value.negated,
         AUTO_DA_ALLOC => options.auto_da_alloc = !value.negated,
         AUTO_DA_ALLOC_IS => options.auto_da_alloc = value.number != 0,
+        DAX | DAX_IS if !dax::SUPPORTED => {
+            context.error(fmt!("dax: the kernel cannot do it"));
+            return Err(EINVAL);
+        }
+        DAX => options.dax = Dax::Always,
+        DAX_IS => {
+            options.dax = match value.number as i32 {
+                DAX_ALWAYS => Dax::Always,
+                DAX_INODE => Dax::ByFlag,
+                DAX_NEVER => Dax::Never,
+                _ => return Err(EINVAL),
+            };
+        }
         NOLOAD => options.noload = true,
         // Only says what is. But mount(8) gives all that /proc/mounts shows back to a remount.
         EMERGENCY_RO => {}
@@ -157,6 +209,12 @@ impl Options {
         }
         if !options.auto_da_alloc {
             seq_print!(to, ",noauto_da_alloc");
+        }
+        match options.dax {
+            Dax::Unset => {}
+            Dax::Always => seq_print!(to, ",dax=always"),
+            Dax::ByFlag => seq_print!(to, ",dax=inode"),
+            Dax::Never => seq_print!(to, ",dax=never"),
         }
         if options.noload {
             seq_print!(to, ",noload");

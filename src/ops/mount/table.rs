@@ -6,7 +6,7 @@
 
 use super::errors;
 use super::figures::FIGURES;
-use super::options::{self, Options, PARAMETERS};
+use super::options::{self, Dax, Options, PARAMETERS};
 use super::state::{self, Mounted};
 use crate::change::{recover, Live};
 use crate::disk::inode::DiskTime;
@@ -45,6 +45,8 @@ pub(crate) struct Super {
     pub(crate) params: Params,
     /// How it is mounted.
     options: Pin<KBox<Mutex<Options>>>,
+    /// Which files have no page cache. That option does not change.
+    dax: Dax,
     /// Whether the super block was told where it is mounted.
     pub(super) mount_point_noted: Atomic<bool>,
     /// How often space was made for somebody who found none.
@@ -52,6 +54,11 @@ pub(crate) struct Super {
 }
 
 impl Super {
+    /// Which files have no page cache.
+    pub(crate) fn dax(&self) -> Dax {
+        self.dax
+    }
+
     /// `auto_da_alloc`.
     pub(crate) fn writes_replacements_early(&self) -> bool {
         self.options.lock().auto_da_alloc
@@ -127,6 +134,12 @@ impl FileSystem for Fs {
                     size.bytes()
                 ));
             })?;
+        if options.dax == Dax::Always && !sb.can_dax() {
+            refuse(fmt!(
+                "dax: the device is no memory that files can use, or blocks are not as large as pages"
+            ));
+            return Err(EINVAL);
+        }
         let mounted = Mounted::open(cache, sb.id(), &raw, &options)?;
         let volume = &mounted.volume;
         let layout = &volume.layout;
@@ -136,11 +149,13 @@ impl FileSystem for Fs {
         sb.set_hierarchical_storage();
         sb.set_limits(&limits(layout));
         let params = Params::new(layout);
+        let dax = options.dax;
         let options = KBox::pin_init(new_mutex!(options, "iomapfs_options"), GFP_KERNEL)?;
         Ok(Super {
             mounted,
             params,
             options,
+            dax,
             mount_point_noted: Atomic::new(false),
             retries: Atomic::new(0),
         })
@@ -186,6 +201,10 @@ impl FileSystem for Fs {
         }
         if options.noload != old.noload {
             context.error(fmt!("noload cannot be changed by a remount"));
+            return Err(EINVAL);
+        }
+        if options.dax != old.dax {
+            context.error(fmt!("dax cannot be changed by a remount"));
             return Err(EINVAL);
         }
         if options.read_only {
