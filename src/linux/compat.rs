@@ -64,7 +64,7 @@ pub(super) use owner;
 
 /// `THIS_MODULE`.
 #[cfg(not(has_owner_module))]
-pub(super) fn this_module() -> *mut bindings::module {
+pub(super) const fn this_module() -> *mut bindings::module {
     // The kernel makes the structure when it loads the module, and it lives as long as this code.
     (&raw const bindings::__this_module).cast_mut()
 }

@@ -3,9 +3,9 @@
 //! A folder in debugfs for each mount of a filesystem: `/sys/kernel/debug/NAME/DEVICE`, with a file for each of
 //! [`FileSystem::FIGURES`].
 //!
-//! The folder is there from when the mount has its root until its unmount begins, which waits for who is reading. A file
-//! that somebody has open keeps the module loaded, and can be read no more after the unmount (`EIO`). That is what the
-//! `debugfs` of the kernel crate does not see to: its files have no owner.
+//! The folder is there from when the mount has its root until its unmount begins, which waits for who is reading. A
+//! file that somebody has open keeps the module loaded, and can be read no more after the unmount (`EIO`). That is
+//! what the `debugfs` of the kernel crate does not see to: its files have no owner.
 //!
 //! Without debugfs (`CONFIG_DEBUG_FS`), or for want of memory, there is no folder, and nobody is told.
 //!

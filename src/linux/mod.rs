@@ -5,8 +5,8 @@
 //! Tests: `qemu/test/t`, in a guest; `make debug` runs them where lockdep, KASAN and KCSAN watch.
 //!
 //! The only room with `unsafe`, raw bindings and C, but for the trace points, which C defines and which are the file
-//! system's own (`ops/trace`). Each file is written as if it were to be sent to `rust/kernel/`: it knows nothing of this
-//! filesystem, and is sound for any safe caller.
+//! system's own (`ops/trace`). Each file is written as if it were to be sent to `rust/kernel/`: it knows nothing of
+//! this filesystem, and is sound for any safe caller.
 
 #[allow(
     clippy::all,

@@ -25,7 +25,8 @@ pub(crate) enum Effort {
     All,
 }
 
-/// Does something for the file or directory `node` that may need space. Where there is none, makes some and does it again.
+/// Does something for the file or directory `node` that may need space. Where there is none, makes some and does it
+/// again.
 ///
 /// # Errors
 ///

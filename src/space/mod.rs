@@ -141,7 +141,8 @@ pub struct Counts {
     pub dirs: u64,
 }
 
-/// Where the blocks are that are not in use on the device, in blocks as [`Counts`] has them. Not exact while they change.
+/// Where the blocks are that are not in use on the device, in blocks as [`Counts`] has them. Not exact while they
+/// change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FreeBlocks {
     /// Nobody uses, has chosen or reserved them.

@@ -5,7 +5,7 @@
 //! | file | what it has |
 //! |---|---|
 //! | `free` | blocks that nobody uses, has chosen or reserved |
-//! | `reserved` | blocks that are reserved for data in the page cache, and for the tree nodes that mapping it may need |
+//! | `reserved` | blocks that are reserved for data in the page cache, and for tree nodes |
 //! | `chosen` | blocks that are chosen, and free on the device: for data on its way, and ahead |
 //! | `pending` | blocks that were freed, and can be chosen after the next commit |
 //! | `windows` | files for which blocks are chosen ahead, but for those that somebody is at work on |

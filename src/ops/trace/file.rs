@@ -2,7 +2,8 @@
 
 //! What is told of a file.
 //!
-//! Each function is a no-op while nobody watches its event, and calls one that is kept out of the way where somebody does.
+//! Each function is a no-op while nobody watches its event, and calls one that is kept out of the way where somebody
+//! does.
 
 use super::*;
 use crate::change::publish::WrittenData;
@@ -60,7 +61,8 @@ pub(crate) fn begin_other(node: &Node, range: &ops::Range<u64>, flags: u32) {
     }
 }
 
-/// Somebody is about to be told what is at bytes `pos..pos + len`, for what `flags` say. This task calls [`mapped`] next.
+/// Somebody is about to be told what is at bytes `pos..pos + len`, for what `flags` say. This task calls [`mapped`]
+/// next.
 #[inline(always)]
 pub(crate) fn mapping(node: &Node, (pos, len): (u64, u64), flags: u32) {
     #[cold]
@@ -141,8 +143,8 @@ pub(crate) fn submitted(node: &Node, range: &Range, sector: u64) {
     }
 }
 
-/// `range` is on the device, or could not be written. `once`: this may have been told before, and is not told again. For
-/// where [`Complete`] is watched.
+/// `range` is on the device, or could not be written. `once`: this may have been told before, and is not told again.
+/// For where [`Complete`] is watched.
 #[cold]
 #[inline(never)]
 pub(crate) fn completed(node: &Node, range: &Range, result: Result, once: bool) {

@@ -17,9 +17,9 @@
 //! | `retry` | there was no space, and some was made |
 //! | `error` | an error of the file system was found, with its place in the source |
 //!
-//! Here are the events and what knows nothing of a mount; [`file`] is what is told of a file. The fields are in `events.h`,
-//! and what may be told of a write in progress is for the host, too: [`Live`](crate::change::Live) and
-//! [`Store`](crate::store::Store) have functions for those who watch, which do nothing there but where a test watches.
+//! Here are the events and what knows nothing of a mount; [`file`](mod@file) is what is told of a file. The fields are
+//! in `events.h`. What the core has to tell it tells through [`Live`](crate::change::Live) and
+//! [`Store`](crate::store::Store), which have functions for those who watch.
 //!
 //! While nobody watches an event, it costs a no-op where it is told. What has to be found out for it, as the time, is
 //! found out behind that.
@@ -92,8 +92,8 @@ pub(crate) fn ret<T>(result: &Result<T>) -> i32 {
     result.as_ref().map_or_else(|error| error.to_errno(), |_| 0)
 }
 
-/// What somebody watches that takes time: when it began, and what is to be told of it when it ends. It is kept here and not
-/// where it is done, so that nothing is carried along there while nobody watches.
+/// What somebody watches that takes time: when it began, and what is to be told of it when it ends. It is kept here
+/// and not where it is done, so that nothing is carried along there while nobody watches.
 ///
 /// Where two fall on one slot, the later one stays, and of the other nothing is known in the end.
 struct UnderWay([Slot; 128]);
