@@ -35,6 +35,12 @@ bench: module
 bench-profile: module
 	@qemu/bench/profile $(JOB)
 
+## trace          what one write does, as a tree of functions with times, and as SVG; ARGS="--direct --append" says which
+##                write (--help: all of them), FS=ext4 or xfs on which file system
+.PHONY: trace
+trace: setup
+	@qemu/trace/run $(ARGS)
+
 ## sim            host simulation: the core at work, with the power cut anywhere; N= power cuts, SEED=, CASE= repeats one
 .PHONY: sim
 sim:
