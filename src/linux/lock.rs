@@ -31,7 +31,7 @@ use core::{
 };
 use kernel::{
     error::{
-        code::EINVAL,
+        code::*,
         to_result,
         Result, //
     },
@@ -82,11 +82,14 @@ impl<'a, T: FileSystem> Two<'a, T> {
     ///
     /// # Errors
     ///
-    /// `EINVAL` where it is one inode, or one of them is no regular file.
+    /// `EINVAL` where it is one inode, or one of them is no regular file; `EOPNOTSUPP` where one is used as memory (DAX).
     pub(crate) fn lock(first: &'a INode<T>, second: &'a INode<T>) -> Result<Self> {
         let are_regular = first.is_regular() && second.is_regular();
         if !are_regular || first.as_raw() == second.as_raw() {
             return Err(EINVAL);
+        }
+        if first.is_dax() || second.is_dax() {
+            return Err(EOPNOTSUPP);
         }
         // SAFETY: Both are live inodes and no directories.
         unsafe { bindings::lock_two_nondirectories(first.as_raw(), second.as_raw()) };

@@ -95,9 +95,7 @@ impl DirectoryOperations for Directory {
     }
 
     fn link(node: &Node, dir: &Node, name: &[u8]) -> Result {
-        with_space(dir, Effort::Blocks, || {
-            link::link(node, dir, name)
-        })?;
+        with_space(dir, Effort::Blocks, || link::link(node, dir, name))?;
         durable::names(dir)
     }
 

@@ -28,7 +28,7 @@ use kernel::prelude::*;
 ///
 /// As ext4: `EBADF` where the files are not open for that; `EXDEV`; `EINVAL` where it is one file, one is empty or none
 /// with blocks there, the donor has a user's or a group's rights, or blocks lie differently in their pages; `EPERM`
-/// where the donor may not be changed; `ETXTBSY` for swap; those of [`exchange`].
+/// where the donor may not be changed; `ETXTBSY` for swap; `EOPNOTSUPP` for DAX; those of [`exchange`].
 pub(crate) fn move_extents(file: &Opened<'_, Fs>, to: &MoveBuffer) -> Result {
     if !file.is_read_write() {
         return Err(EBADF);
