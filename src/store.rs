@@ -178,6 +178,8 @@ pub enum Rule {
     MovedWritten,
     /// Blocks that become written without data are zero on the device before.
     ZeroedFirst,
+    /// Data is copied to where it is to be before two files exchange blocks.
+    CopiedFirst,
     /// Who reads blocks is told which of them were not written yet, and are zeros.
     UnwrittenHidden,
     /// Blocks that somebody gets to store to as memory become zero before.

@@ -49,6 +49,7 @@ pub mod access;
 pub mod create;
 pub mod dax;
 mod dir;
+pub mod exchange;
 pub mod fallocate;
 pub mod free;
 pub mod generation;

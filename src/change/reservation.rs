@@ -15,6 +15,7 @@
 //! | [`publish`](fn@publish) | a run of data in the extent tree; an inode |
 //! | [`cut`] | an extent of data less in the extent tree; an inode, which becomes an orphan or is none any more |
 //! | [`fallocate`](fn@fallocate) | an extent in the extent tree; an inode; an orphan less |
+//! | [`exchange`] | an extent in each of two extent trees, one of them twice; two inodes |
 //! | [`shift`] | all nodes behind a place in the extent tree; an inode, which becomes an orphan |
 //! | [`cut_metadata`] | as [`cut`], and the blocks are revoked |
 //! | [`free`](fn@free) | an inode twice, the block of its attributes, the inode bitmap; an orphan less |
@@ -113,6 +114,17 @@ pub fn cut<S: Store>(volume: &Volume<S>, depth: u16) -> (Credits, Credits) {
 pub fn fallocate<S: Store>(volume: &Volume<S>, depth: u16) -> (Credits, Credits) {
     let map = FileMap::remove_credits(volume, depth);
     (map, map + Inode::WRITE_CREDITS + ORPHAN_CREDITS)
+}
+
+/// One step of an exchange of blocks between two files: for the map of each, whose tree has so many levels, and in all.
+/// What was done to the first map may have to be undone.
+pub fn exchange<S: Store>(volume: &Volume<S>, depths: (u16, u16)) -> (Credits, Credits, Credits) {
+    let (first, second) = (
+        FileMap::publish_credits(volume, depths.0),
+        FileMap::publish_credits(volume, depths.1),
+    );
+    let all = first * 2 + second + Inode::WRITE_CREDITS * 2;
+    (first, second, all)
 }
 
 /// What moves in a file, where the map needs `map` for it.

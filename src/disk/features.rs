@@ -15,6 +15,8 @@ pub mod compat {
     pub const DIR_INDEX: u32 = 0x20;
     /// At most two backups of the super block, in groups that it names.
     pub const SPARSE_SUPER2: u32 = 0x200;
+    /// Inodes keep their numbers, and the volume its UUID: what users encrypt goes by them.
+    pub const STABLE_INODES: u32 = 0x800;
     /// Orphans are kept in a file.
     pub const ORPHAN_FILE: u32 = 0x1000;
 }

@@ -14,6 +14,7 @@ mod fields;
 pub use fields::{DiskTime, InodeFlags};
 
 use super::bytes::{get16, get32, set16, set32};
+use super::xattr::XATTR_MAGIC;
 use super::{CsumSeed, FileType, Flaw, Ino, Layout, PhysBlock};
 use crate::disk::{BlockKind, Format};
 use core::mem::{offset_of, size_of};
@@ -177,6 +178,14 @@ pub fn seal(layout: &Layout, ino: Ino, bytes: &mut [u8]) {
 /// `i_dtime`: when the inode was deleted, or the next orphan. `bytes` are the whole inode.
 pub fn dtime(bytes: &[u8]) -> Option<u32> {
     Some(split(bytes)?.0.dtime.get())
+}
+
+/// Where in an inode its extended attributes begin, in bytes; `None` where it has none there. `bytes` are the whole inode.
+pub fn attributes_at(bytes: &[u8]) -> Option<usize> {
+    let (_, rest) = split(bytes)?;
+    let extra_isize = usize::from(get16(rest, extra::EXTRA_ISIZE).filter(|size| *size != 0)?);
+    let magic = get32(rest, extra_isize)?;
+    (magic == XATTR_MAGIC).then(|| BASE_SIZE.saturating_add(extra_isize))
 }
 
 /// Sets `i_dtime`; [`seal`] is for the caller. `bytes` are the whole inode.

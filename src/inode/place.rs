@@ -49,6 +49,13 @@ impl<S: Store> InodePlace<S> {
         block.get_mut(self.slot.offset..end).ok_or(Flaw::TooShort)
     }
 
+    /// Its first byte on the device.
+    pub(super) fn byte(&self, vol: &Volume<S>) -> u64 {
+        let block = self.block.nr().get();
+        let start = block.wrapping_shl(vol.layout.block_size().bits());
+        start.saturating_add(self.slot.offset as u64)
+    }
+
     /// Gives `f` the whole inode.
     pub(super) fn with<R>(
         &self,

@@ -61,7 +61,21 @@ impl Checked {
     /// * `EOPNOTSUPP`: its form is valid and not supported (block map without extents, verity).
     /// * `EIO`, `ENOMEM`.
     pub fn read<S: Store>(vol: &Volume<S>, ino: Ino) -> Result<Self> {
-        Self::read_for(vol, ino, Purpose::User)
+        Self::read_known(vol, ino, |_| {})
+    }
+
+    /// The same. `known` is told the generation before more is checked: whoever hears of what is wrong then may want to
+    /// know whose inode it is.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Checked::read`].
+    pub fn read_known<S: Store>(
+        vol: &Volume<S>,
+        ino: Ino,
+        known: impl FnOnce(u32),
+    ) -> Result<Self> {
+        Self::read_for(vol, ino, Purpose::User, known)
     }
 
     /// Reads an inode of the file system's own, as the super block names it: journal, orphan file.
@@ -70,7 +84,7 @@ impl Checked {
     ///
     /// Those of [`Checked::read`], but `EUCLEAN` for one without links.
     pub fn read_system<S: Store>(vol: &Volume<S>, ino: Ino) -> Result<Self> {
-        Self::read_for(vol, ino, Purpose::System)
+        Self::read_for(vol, ino, Purpose::System, |_| {})
     }
 
     /// Reads an inode that is marked as an orphan, with or without links.
@@ -79,10 +93,15 @@ impl Checked {
     ///
     /// Those of [`Checked::read`]; `ESTALE` only for one that has no type, and so was never used or is free.
     pub fn read_orphan<S: Store>(vol: &Volume<S>, ino: Ino) -> Result<Self> {
-        Self::read_for(vol, ino, Purpose::Orphan)
+        Self::read_for(vol, ino, Purpose::Orphan, |_| {})
     }
 
-    fn read_for<S: Store>(vol: &Volume<S>, ino: Ino, purpose: Purpose) -> Result<Self> {
+    fn read_for<S: Store>(
+        vol: &Volume<S>,
+        ino: Ino,
+        purpose: Purpose,
+        known: impl FnOnce(u32),
+    ) -> Result<Self> {
         let bad = |flaw| vol.store.flawed(ino, flaw);
         if purpose != Purpose::System && !vol.layout.is_user_ino(ino) {
             return Err(bad(Flaw::InodeNumber));
@@ -90,6 +109,7 @@ impl Checked {
         let raw = InodePlace::of(vol, ino)?
             .with(vol, |bytes| DiskInode::decode(&vol.layout, ino, bytes))
             .map_err(bad)?;
+        known(raw.generation);
         if raw.links == 0 {
             match purpose {
                 Purpose::System => return Err(bad(Flaw::InodeUnused)),

@@ -1,15 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Blocks of extended attributes, as far as an inode that goes away has one. Inodes with equal attributes share a
-//! block, which counts them (Documentation/filesystems/ext4/attributes.rst).
+//! Extended attributes as ext4 has made them: where they are, and what becomes of their block when an inode goes away.
+//! Inodes with equal attributes share a block, which counts them (Documentation/filesystems/ext4/attributes.rst).
 
+use super::place::InodePlace;
 use super::Inode;
+use crate::disk::inode::attributes_at;
 use crate::disk::xattr::{XattrFormat, XattrHeader};
 use crate::disk::Flaw;
 use crate::space::Run;
 use crate::store::{About, Credits, Store, Transaction};
 use crate::volume::Volume;
 use kernel::error::Result;
+
+/// Where an inode has extended attributes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attributes {
+    /// The first byte on the device.
+    pub start: u64,
+    /// How many bytes.
+    pub len: u32,
+    /// Whether that is in the inode, and no block.
+    pub in_inode: bool,
+}
 
 /// What became of a block that an inode does not use any more.
 enum XattrRest {
@@ -19,6 +32,32 @@ enum XattrRest {
 }
 
 impl Inode {
+    /// Where it has extended attributes: in the inode, or else in its block. Where there are some in both, the block is
+    /// not told.
+    ///
+    /// # Errors
+    ///
+    /// `EUCLEAN`, reported; `EIO`, `ENOMEM`.
+    pub fn attributes<S: Store>(&self, vol: &Volume<S>) -> Result<Option<Attributes>> {
+        let place = InodePlace::of(vol, self.ino)?;
+        let at = place
+            .with(vol, |bytes| Ok(attributes_at(bytes)))
+            .map_err(|flaw| vol.store.flawed(self.ino, flaw))?;
+        if let Some(at) = at {
+            return Ok(Some(Attributes {
+                start: place.byte(vol).saturating_add(at as u64),
+                len: u32::from(vol.layout.inode_size()).saturating_sub(at as u32),
+                in_inode: true,
+            }));
+        }
+        let size = vol.layout.block_size();
+        Ok(self.file_acl.map(|nr| Attributes {
+            start: nr.get().wrapping_shl(size.bits()),
+            len: size.bytes(),
+            in_inode: false,
+        }))
+    }
+
     /// Credits for [`Inode::release_attributes`] beside those of the inode and of a freed block.
     pub const RELEASE_CREDITS: Credits = Credits::new(1, 1);
 

@@ -7,18 +7,23 @@
  */
 
 #include <linux/backing-dev.h>
+#include <linux/bio.h>
 #include <linux/blkdev.h>
 #include <linux/buffer_head.h>
 #include <linux/crc32c.h>
 #include <linux/dcache.h>
+#include <linux/exportfs.h>
 #include <linux/fadvise.h>
 #include <linux/falloc.h>
 #include <linux/fiemap.h>
+#include <linux/file.h>
 #include <linux/fileattr.h>
 #include <linux/filelock.h>
 #include <linux/fs.h>
 #include <linux/fs_context.h>
 #include <linux/fs_parser.h>
+#include <linux/fserror.h>
+#include <linux/fsmap.h>
 #include <linux/iomap.h>
 #include <linux/iversion.h>
 #include <linux/jbd2.h>
@@ -48,12 +53,14 @@ const unsigned int RUST_CONST_HELPER_MAX_RW_COUNT = MAX_RW_COUNT;
 const loff_t RUST_CONST_HELPER_MAX_LFS_FILESIZE = MAX_LFS_FILESIZE;
 const slab_flags_t RUST_CONST_HELPER_SLAB_RECLAIM_ACCOUNT = SLAB_RECLAIM_ACCOUNT;
 const slab_flags_t RUST_CONST_HELPER_SLAB_ACCOUNT = SLAB_ACCOUNT;
+const unsigned long RUST_CONST_HELPER_SB_ACTIVE = SB_ACTIVE;
 const unsigned long RUST_CONST_HELPER_SB_RDONLY = SB_RDONLY;
 const unsigned long RUST_CONST_HELPER_SB_SILENT = SB_SILENT;
 const unsigned long RUST_CONST_HELPER_SB_I_VERSION = SB_I_VERSION;
 const int RUST_CONST_HELPER_I_DIRTY_SYNC = I_DIRTY_SYNC;
 const int RUST_CONST_HELPER_I_DIRTY_DATASYNC = I_DIRTY_DATASYNC;
 const int RUST_CONST_HELPER_I_DIRTY_TIME = I_DIRTY_TIME;
+const fmode_t RUST_CONST_HELPER_FMODE_READ = FMODE_READ;
 const fmode_t RUST_CONST_HELPER_FMODE_WRITE = FMODE_WRITE;
 const fmode_t RUST_CONST_HELPER_FMODE_NOWAIT = FMODE_NOWAIT;
 const fmode_t RUST_CONST_HELPER_FMODE_CAN_ODIRECT = FMODE_CAN_ODIRECT;
@@ -74,6 +81,12 @@ const unsigned int RUST_CONST_HELPER_FS_IOC_GETFSLABEL = FS_IOC_GETFSLABEL;
 const unsigned int RUST_CONST_HELPER_FS_IOC_SETFSLABEL = FS_IOC_SETFSLABEL;
 const unsigned int RUST_CONST_HELPER_FS_IOC_SHUTDOWN = FS_IOC_SHUTDOWN;
 const unsigned int RUST_CONST_HELPER_FITRIM = FITRIM;
+const unsigned int RUST_CONST_HELPER_EXT4_IOC_MOVE_EXT = EXT4_IOC_MOVE_EXT;
+const unsigned int RUST_CONST_HELPER_FS_IOC_GETFSMAP = FS_IOC_GETFSMAP;
+const unsigned int RUST_CONST_HELPER_EXT4_IOC_PRECACHE_EXTENTS = EXT4_IOC_PRECACHE_EXTENTS;
+const unsigned int RUST_CONST_HELPER_EXT4_IOC_CHECKPOINT = EXT4_IOC_CHECKPOINT;
+const unsigned int RUST_CONST_HELPER_EXT4_IOC_GETFSUUID = EXT4_IOC_GETFSUUID;
+const unsigned int RUST_CONST_HELPER_EXT4_IOC_SETFSUUID = EXT4_IOC_SETFSUUID;
 const int RUST_CONST_HELPER_IOCB_APPEND = IOCB_APPEND;
 const int RUST_CONST_HELPER_IOCB_ATOMIC = IOCB_ATOMIC;
 const int RUST_CONST_HELPER_IOCB_DIRECT = IOCB_DIRECT;

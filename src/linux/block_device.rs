@@ -26,10 +26,13 @@ use super::{
     task, //
 };
 use core::ptr::NonNull;
-use kernel::error::{
-    code::*,
-    to_result,
-    Result, //
+use kernel::{
+    alloc::KVec,
+    error::{
+        code::*,
+        to_result,
+        Result, //
+    }, //
 };
 
 /// Sectors are 512 bytes, whatever the device says.
@@ -114,6 +117,51 @@ impl BlockDevice {
     pub(crate) fn logical_block_size(&self) -> u32 {
         // SAFETY: The device is open by the type invariant.
         unsafe { bindings::bdev_logical_block_size(self.as_raw()) }
+    }
+
+    /// The number of the device, as users have it in 32 bits.
+    pub(crate) fn user_number(&self) -> u32 {
+        // SAFETY: Valid by the type's invariants, and not changed while it is open.
+        unsafe { bindings::new_encode_dev((*self.as_raw()).bd_dev) }
+    }
+
+    /// Reads from byte `at` of the device, past its cache, and waits for that.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` where that is not made of whole sectors; its own.
+    pub(crate) fn read_direct(&self, at: u64, to: &mut KVec<u8>) -> Result {
+        self.transfer(at, to, bindings::req_op_REQ_OP_READ)
+    }
+
+    /// Writes to the device from byte `at` on, past its cache, and waits until it has that, durable or not.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::read_direct`].
+    pub(crate) fn write_direct(&self, at: u64, from: &mut KVec<u8>) -> Result {
+        self.transfer(at, from, bindings::req_op_REQ_OP_WRITE)
+    }
+
+    fn transfer(&self, at: u64, bytes: &mut KVec<u8>, op: bindings::req_op) -> Result {
+        let below = u64::from(self.logical_block_size()).wrapping_sub(1);
+        if (at | bytes.len() as u64) & below != 0 {
+            return Err(EINVAL);
+        }
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: The device is open. The bytes are from `kmalloc`, as the callee wants, and initialised, and nobody
+        // else uses them until it returns.
+        to_result(unsafe {
+            bindings::bdev_rw_virt(
+                self.as_raw(),
+                at >> SECTOR_SHIFT,
+                bytes.as_mut_ptr().cast(),
+                bytes.len(),
+                op,
+            )
+        })
     }
 
     /// Whether the device can discard.

@@ -89,6 +89,11 @@ unsigned int iomapfs_helper_block_size(struct block_device *bdev)
 	return block_size(bdev);
 }
 
+u32 iomapfs_helper_new_encode_dev(dev_t dev)
+{
+	return new_encode_dev(dev);
+}
+
 u64 iomapfs_helper_part_stat_sectors_written(struct block_device *bdev)
 {
 	return part_stat_read(bdev, sectors[STAT_WRITE]);

@@ -464,11 +464,25 @@ impl Common {
         unsafe { ptr::write_volatile(&raw mut (*self.as_raw()).i_generation, generation) };
     }
 
-    /// Whether nothing of the inode may be changed.
-    pub(crate) fn is_immutable(&self) -> bool {
+    fn has_flag(&self, flag: u32) -> bool {
         // SAFETY: Valid by the type's invariants; a word is read at once.
         let flags = unsafe { ptr::read_volatile(&raw const (*self.as_raw()).i_flags) };
-        flags & flags::IMMUTABLE != 0
+        flags & flag != 0
+    }
+
+    /// Whether nothing of the inode may be changed.
+    pub(crate) fn is_immutable(&self) -> bool {
+        self.has_flag(flags::IMMUTABLE)
+    }
+
+    /// Whether data can only be added at the end.
+    pub(crate) fn is_append_only(&self) -> bool {
+        self.has_flag(flags::APPEND)
+    }
+
+    /// Whether the file is swapped to.
+    pub(crate) fn is_swap_file(&self) -> bool {
+        self.has_flag(bindings::S_SWAPFILE)
     }
 
     /// Whether it is a file that has no page cache, as its blocks are memory ([`super::dax`]).

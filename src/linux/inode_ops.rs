@@ -100,6 +100,10 @@ pub(crate) trait DirectoryOperations: 'static {
     /// The filesystem.
     type FileSystem: Attributes;
 
+    /// Tells where the bytes from `start` on, `len` of them, are on the device.
+    fn fiemap(inode: &INode<Self::FileSystem>, to: &mut ExtentInfo, start: u64, len: u64)
+        -> Result;
+
     /// Finds the inode by a name.
     fn lookup<'a>(
         dir: &'a INode<Self::FileSystem>,

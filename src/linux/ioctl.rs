@@ -71,6 +71,18 @@ pub(crate) enum Request {
     Shutdown(ShutdownMode),
     /// Tell the device of free space (`FITRIM`).
     Trim(TrimBuffer),
+    /// Tell the UUID of the volume.
+    GetUuid(UuidBuffer),
+    /// Change it.
+    SetUuid(UuidBuffer),
+    /// Read the map of the file or directory into memory.
+    Precache,
+    /// Write all that is in the journal to its place, so that the journal is empty.
+    Checkpoint(CheckpointMode),
+    /// Tell what the blocks of the device are for.
+    GetMap(MapBuffer),
+    /// Exchange blocks with another file.
+    MoveExtents(MoveBuffer),
 }
 
 /// The memory for a name of a volume: not all of it need be there.
@@ -142,6 +154,259 @@ impl TrimBuffer {
     /// `EFAULT` where the memory is not there.
     pub(crate) fn write(&self, range: &TrimRange) -> Result {
         UserOut(self.0, PhantomData).write(&[range.start, range.len, range.min_len])
+    }
+}
+
+/// Who tells or is told a UUID has its length and flags before it (`struct fsuuid`).
+pub(crate) struct UuidBuffer(UserPtr);
+
+impl UuidBuffer {
+    /// Length and flags.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` where the memory is not there.
+    pub(crate) fn read_head(&self) -> Result<(u32, u32)> {
+        let [len, flags] = UserIn::<[u32; 2]>(self.0, PhantomData).read()?;
+        Ok((len, flags))
+    }
+
+    /// The UUID, behind them.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` where the memory is not there.
+    pub(crate) fn read(&self) -> Result<[u8; 16]> {
+        UserIn::<[u8; 16]>(self.0.wrapping_byte_add(size_of::<[u32; 2]>()), PhantomData).read()
+    }
+
+    /// Tells the length only.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` where the memory is not there.
+    pub(crate) fn write_len(&self, len: u32) -> Result {
+        UserOut(self.0, PhantomData).write(&len)
+    }
+
+    /// Tells all of it, with no flags.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` where the memory is not there.
+    pub(crate) fn write(&self, uuid: &[u8; 16]) -> Result {
+        UserOut(self.0, PhantomData).write(&[uuid.len() as u32, 0])?;
+        let at = self.0.wrapping_byte_add(size_of::<[u32; 2]>());
+        UserOut(at, PhantomData).write(uuid)
+    }
+}
+
+/// Some bytes of a device, as they are asked for or told (`struct fsmap`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct MapRecord {
+    /// The number of the device, as users have it.
+    pub(crate) device: u32,
+    /// `FMR_OF_*`: [`Self::LAST`] and others.
+    pub(crate) flags: u32,
+    /// The first byte on the device.
+    pub(crate) physical: u64,
+    /// Whose they are: an inode's number, or [`Self::owner`].
+    pub(crate) owner: u64,
+    /// The first byte in the file.
+    pub(crate) offset: u64,
+    /// How many bytes.
+    pub(crate) length: u64,
+    reserved: [u64; 3],
+}
+
+const _: () = assert!(size_of::<MapRecord>() == size_of::<bindings::fsmap>());
+
+// SAFETY: Numbers without padding: any bits are a value.
+unsafe impl FromBytes for MapRecord {}
+// SAFETY: As above: all bytes are initialised.
+unsafe impl AsBytes for MapRecord {}
+
+impl MapRecord {
+    /// There is no record behind this one.
+    pub(crate) const LAST: u32 = bindings::FMR_OF_LAST;
+
+    /// `length` bytes of a device from byte `physical` on, whose owner is no inode ([`Self::owner`]).
+    pub(crate) fn special(device: u32, physical: u64, length: u64, owner: u64) -> Self {
+        Self {
+            device,
+            flags: bindings::FMR_OF_SPECIAL_OWNER,
+            physical,
+            owner,
+            offset: 0,
+            length,
+            reserved: [0; 3],
+        }
+    }
+
+    /// An owner that is no inode (`FMR_OWNER`).
+    pub(crate) const fn owner(kind: u8, code: u32) -> u64 {
+        (kind as u64) << 32 | code as u64
+    }
+}
+
+/// What a question about a device begins with (`struct fsmap_head`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct MapHead {
+    /// Flags of the question. There are none.
+    pub(crate) flags: u32,
+    /// Flags of the answer.
+    out_flags: u32,
+    /// For how many records there is room behind this. 0 asks how many there are.
+    pub(crate) room: u32,
+    /// How many there are.
+    pub(crate) entries: u32,
+    reserved: [u64; 6],
+    /// The lowest and the highest record that are asked for.
+    pub(crate) keys: [MapRecord; 2],
+}
+
+// SAFETY: Numbers without padding: any bits are a value.
+unsafe impl FromBytes for MapHead {}
+// SAFETY: As above: all bytes are initialised.
+unsafe impl AsBytes for MapHead {}
+
+impl MapHead {
+    /// Devices are told by their numbers (`FMH_OF_DEV_T`).
+    pub(crate) fn set_device_numbers(&mut self) {
+        self.out_flags = bindings::FMH_OF_DEV_T;
+    }
+}
+
+/// Who asks what the bytes of a device are for has a question here, with room for the answers.
+pub(crate) struct MapBuffer(UserPtr);
+
+impl MapBuffer {
+    /// The question.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` where the memory is not there; `EINVAL` where something is set that means nothing.
+    pub(crate) fn read(&self) -> Result<MapHead> {
+        let head = UserIn::<MapHead>(self.0, PhantomData).read()?;
+        let [low, high] = &head.keys;
+        if head.reserved != [0; 6] || low.reserved != [0; 3] || high.reserved != [0; 3] {
+            return Err(EINVAL);
+        }
+        Ok(head)
+    }
+
+    /// Tells the head, when all records were.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` where the memory is not there.
+    pub(crate) fn write(&self, head: &MapHead) -> Result {
+        UserOut(self.0, PhantomData).write(head)
+    }
+
+    /// Tells record `number`.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` where the memory is not there.
+    pub(crate) fn write_record(&self, number: u32, record: &MapRecord) -> Result {
+        let before = (number as usize).wrapping_mul(size_of::<MapRecord>());
+        let at = size_of::<MapHead>().wrapping_add(before);
+        UserOut(self.0.wrapping_byte_add(at), PhantomData).write(record)
+    }
+}
+
+/// Which blocks of two files are to be exchanged (`struct move_extent`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct Move {
+    reserved: u32,
+    /// The file descriptor of the other file.
+    pub(crate) donor: u32,
+    /// The first block of this file.
+    pub(crate) start: u64,
+    /// The first block of the other file.
+    pub(crate) donor_start: u64,
+    /// How many blocks.
+    pub(crate) len: u64,
+    /// How many were exchanged.
+    pub(crate) moved: u64,
+}
+
+const _: () = assert!(size_of::<Move>() == size_of::<bindings::move_extent>());
+
+// SAFETY: Numbers without padding: any bits are a value.
+unsafe impl FromBytes for Move {}
+// SAFETY: As above: all bytes are initialised.
+unsafe impl AsBytes for Move {}
+
+/// Who asks for an exchange says what of, and is told how much it was.
+pub(crate) struct MoveBuffer(UserPtr);
+
+impl MoveBuffer {
+    /// What is to be exchanged.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` where the memory is not there.
+    pub(crate) fn read(&self) -> Result<Move> {
+        UserIn::<Move>(self.0, PhantomData).read()
+    }
+
+    /// Tells what was.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` where the memory is not there.
+    pub(crate) fn write(&self, what: &Move) -> Result {
+        UserOut(self.0, PhantomData).write(what)
+    }
+}
+
+/// What else becomes of a journal that is emptied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Checkpoint {
+    /// The device is told that its blocks hold nothing.
+    pub(crate) discard: bool,
+    /// Its blocks are zeroed.
+    pub(crate) zero: bool,
+    /// Nothing is done: whether it could be is asked.
+    pub(crate) dry_run: bool,
+}
+
+/// Who asks for a journal to be emptied says how.
+pub(crate) struct CheckpointMode(UserIn<u32>);
+
+impl CheckpointMode {
+    /// The flags (`EXT4_IOC_CHECKPOINT_FLAG_*`).
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` where the memory is not there.
+    pub(crate) fn read(&self) -> Result<u32> {
+        self.0.read()
+    }
+}
+
+impl Checkpoint {
+    /// What `flags` ask for.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` where there is one that is not known, or two that cannot be together.
+    pub(crate) fn of_flags(flags: u32) -> Result<Self> {
+        let has = |flag| flags & flag != 0;
+        let this = Self {
+            discard: has(bindings::EXT4_IOC_CHECKPOINT_FLAG_DISCARD),
+            zero: has(bindings::EXT4_IOC_CHECKPOINT_FLAG_ZEROOUT),
+            dry_run: has(bindings::EXT4_IOC_CHECKPOINT_FLAG_DRY_RUN),
+        };
+        if has(!bindings::EXT4_IOC_CHECKPOINT_FLAG_VALID) || (this.discard && this.zero) {
+            return Err(EINVAL);
+        }
+        Ok(this)
     }
 }
 
@@ -220,6 +485,42 @@ impl<'a, T: FileSystem> Opened<'a, T> {
         unsafe { INode::from_raw((*self.file.as_ptr()).f_inode) }
     }
 
+    /// Whether it is open for reading and for writing.
+    pub(crate) fn is_read_write(&self) -> bool {
+        // SAFETY: The file is open, and its mode does not change then.
+        let mode = unsafe { (*self.file.as_ptr()).f_mode };
+        let both = bindings::FMODE_READ | bindings::FMODE_WRITE;
+        mode & both == both
+    }
+
+    /// Another file that the task has open for writing, as `fd`, of the same filesystem.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` where it has none; `EXDEV` where it is of another filesystem.
+    pub(crate) fn other(&self, fd: u32) -> Result<Other<'a, T>> {
+        // SAFETY: No conditions.
+        let file = NonNull::new(unsafe { bindings::fget(fd) }).ok_or(EBADF)?;
+        // INVARIANT: The callee has taken a reference. Whether it is of the same super block is checked below, before
+        // somebody asks for the inode.
+        let other = Other(file, PhantomData);
+        // SAFETY: There is a reference, and the mode does not change while the file is open.
+        if unsafe { (*file.as_ptr()).f_mode } & bindings::FMODE_WRITE == 0 {
+            return Err(EBADF);
+        }
+        // SAFETY: Both files are open; an inode keeps its super block.
+        let (ours, its) = unsafe {
+            (
+                (*(*self.file.as_ptr()).f_inode).i_sb,
+                (*(*file.as_ptr()).f_inode).i_sb,
+            )
+        };
+        match ours == its {
+            true => Ok(other),
+            false => Err(EXDEV),
+        }
+    }
+
     /// Whether the task owns the inode, as the mount shows it, or may do what its owner may.
     pub(crate) fn is_owner_or_capable(&self) -> bool {
         // SAFETY: The file is open.
@@ -235,6 +536,29 @@ impl<'a, T: FileSystem> Opened<'a, T> {
         // SAFETY: The file is open.
         to_result(unsafe { bindings::mnt_want_write_file(self.file.as_ptr()) })?;
         Ok(WantWrite(self.file, PhantomData, NotThreadSafe))
+    }
+}
+
+/// Another file that is open. Made by [`Opened::other`].
+///
+/// # Invariants
+///
+/// A reference on a file that is open. Outside of [`Opened::other`] its inode is one of `T` that is ready, of the super
+/// block of the file that it was asked for with, which stays for `'a`.
+pub(crate) struct Other<'a, T: FileSystem>(NonNull<bindings::file>, PhantomData<&'a INode<T>>);
+
+impl<T: FileSystem> Other<'_, T> {
+    /// The inode.
+    pub(crate) fn inode(&self) -> &INode<T> {
+        // SAFETY: By the invariants; a file keeps its inode.
+        unsafe { INode::from_raw((*self.0.as_ptr()).f_inode) }
+    }
+}
+
+impl<T: FileSystem> Drop for Other<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: Our reference, which is not used afterwards.
+        unsafe { bindings::fput(self.0.as_ptr()) };
     }
 }
 
@@ -275,6 +599,12 @@ fn decode(cmd: u32, at: UserPtr) -> Option<Request> {
         bindings::FS_IOC_SETFSLABEL => Request::SetLabel(UserIn(at, PhantomData)),
         bindings::FS_IOC_SHUTDOWN => Request::Shutdown(ShutdownMode(input)),
         bindings::FITRIM => Request::Trim(TrimBuffer(at)),
+        bindings::EXT4_IOC_GETFSUUID => Request::GetUuid(UuidBuffer(at)),
+        bindings::EXT4_IOC_SETFSUUID => Request::SetUuid(UuidBuffer(at)),
+        bindings::EXT4_IOC_MOVE_EXT => Request::MoveExtents(MoveBuffer(at)),
+        bindings::FS_IOC_GETFSMAP => Request::GetMap(MapBuffer(at)),
+        bindings::EXT4_IOC_PRECACHE_EXTENTS => Request::Precache,
+        bindings::EXT4_IOC_CHECKPOINT => Request::Checkpoint(CheckpointMode(input)),
         _ => return None,
     })
 }

@@ -515,11 +515,27 @@ fn amounts(credits: u32, revokes: u32) -> Option<(ffi::c_int, ffi::c_int)> {
 /// Proof that no handle is open.
 pub(crate) struct UpdatesLocked<'a, C: Client>(&'a Journal<C>);
 
+/// What becomes of the blocks of a journal that is emptied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Erase {
+    /// They stay as they are.
+    Not,
+    /// The device is told that they hold nothing.
+    Discard,
+    /// They become zero.
+    Zero,
+}
+
 impl<C: Client> UpdatesLocked<'_, C> {
-    /// Commits, writes back all blocks and marks the journal empty.
-    pub(crate) fn flush(&self) -> Result {
+    /// Commits, writes back all blocks and marks the journal empty. Then its blocks are erased, if `erase` says so.
+    pub(crate) fn flush(&self, erase: Erase) -> Result {
+        let flags = match erase {
+            Erase::Not => 0,
+            Erase::Discard => bindings::JBD2_JOURNAL_FLUSH_DISCARD,
+            Erase::Zero => bindings::JBD2_JOURNAL_FLUSH_ZEROOUT,
+        };
         // SAFETY: The journal is valid; no handle is open, as the callee wants.
-        to_result(unsafe { bindings::jbd2_journal_flush(self.0 .0.as_raw(), 0) })
+        to_result(unsafe { bindings::jbd2_journal_flush(self.0 .0.as_raw(), flags) })
     }
 }
 

@@ -31,6 +31,7 @@ use core::{
 };
 use kernel::{
     error::{
+        code::*,
         to_result,
         Result, //
     },
@@ -65,6 +66,67 @@ impl<T: FileSystem> INode<T> {
         // SAFETY: Valid by the type's invariants.
         (unsafe { bindings::inode_trylock_shared(self.as_raw()) } != 0)
             .then(|| Shared(self, NotThreadSafe))
+    }
+}
+
+/// `i_rwsem` and the invalidate lock of two inodes, no directories, both held for writing: nobody reads, writes or maps
+/// anything of them but what the page cache has, and stores through mappings that are writable already.
+pub(crate) struct Two<'a, T: FileSystem> {
+    first: &'a INode<T>,
+    second: &'a INode<T>,
+    _not_send: NotThreadSafe,
+}
+
+impl<'a, T: FileSystem> Two<'a, T> {
+    /// Waits for the locks. Direct I/O that is in flight is waited for, too.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` where it is one inode, or one of them is no regular file; `EOPNOTSUPP` where one is used as memory (DAX).
+    pub(crate) fn lock(first: &'a INode<T>, second: &'a INode<T>) -> Result<Self> {
+        let are_regular = first.is_regular() && second.is_regular();
+        if !are_regular || first.as_raw() == second.as_raw() {
+            return Err(EINVAL);
+        }
+        if first.is_dax() || second.is_dax() {
+            return Err(EOPNOTSUPP);
+        }
+        // SAFETY: Both are live inodes and no directories.
+        unsafe { bindings::lock_two_nondirectories(first.as_raw(), second.as_raw()) };
+        first.dio_wait();
+        second.dio_wait();
+        // SAFETY: Both have mappings, which are those of regular files, and so different ones.
+        unsafe {
+            bindings::filemap_invalidate_lock_two(
+                (*first.as_raw()).i_mapping,
+                (*second.as_raw()).i_mapping,
+            )
+        };
+        Ok(Self {
+            first,
+            second,
+            _not_send: NotThreadSafe,
+        })
+    }
+
+    /// Drops bytes `range` of the second one's page cache, which is not empty, and its mappings into memory. Waits for
+    /// writeback.
+    pub(crate) fn drop_of_second(&self, range: Range<u64>) {
+        truncate_range(self.second, &range);
+    }
+}
+
+impl<T: FileSystem> Drop for Two<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: Held by this task, by the existence of the guard.
+        unsafe {
+            bindings::filemap_invalidate_unlock_two(
+                (*self.first.as_raw()).i_mapping,
+                (*self.second.as_raw()).i_mapping,
+            )
+        };
+        // SAFETY: As above.
+        unsafe { bindings::unlock_two_nondirectories(self.first.as_raw(), self.second.as_raw()) };
     }
 }
 
@@ -310,12 +372,7 @@ impl<T: FileSystem> Invalidate<'_, T> {
             // SAFETY: The mapping is that of the inode.
             unsafe { bindings::unmap_mapping_range(mapping, page, PAGE_SIZE as i64, 0) };
         }
-        let start = i64::try_from(range.start).unwrap_or(i64::MAX);
-        // The callee wants the last byte.
-        let last = range.end.saturating_sub(1);
-        let last = i64::try_from(last).unwrap_or(i64::MAX).max(start);
-        // SAFETY: Valid by the type's invariants, and the lock that the callee wants is held.
-        unsafe { bindings::truncate_pagecache_range(self.inode.as_raw(), start, last) };
+        truncate_range(self.inode, &range);
     }
 }
 
@@ -330,6 +387,13 @@ fn inclusive(range: &Range<u64>) -> (i64, i64) {
     let offset = |byte| i64::try_from(byte).unwrap_or(i64::MAX);
     let start = offset(range.start);
     (start, offset(range.end.saturating_sub(1)).max(start))
+}
+
+/// Drops bytes `range` of the page cache of an inode whose invalidate lock this task holds for writing.
+fn truncate_range<T: FileSystem>(inode: &INode<T>, range: &Range<u64>) {
+    let (start, last) = inclusive(range);
+    // SAFETY: The inode is live. Without the lock folios might come back with what is on the device, and no worse.
+    unsafe { bindings::truncate_pagecache_range(inode.as_raw(), start, last) };
 }
 
 impl<T: FileSystem> Drop for Invalidate<'_, T> {

@@ -28,12 +28,20 @@ use super::{
     buffer::BufferCache,
     dax,
     debugfs::Folder,
+    exportfs::{
+        self,
+        Handles, //
+    },
     fs::{
         FileSystem,
         Registration,
         Wait, //
     },
     fs_context::FsContext,
+    fserror::{
+        Link,
+        Reporter, //
+    },
     inode::{
         Common,
         INode,
@@ -73,6 +81,7 @@ use kernel::{
     prelude::*,
     seq_file::SeqFile,
     str::CString,
+    sync::Arc,
     types::{
         ForeignOwnable,
         NotThreadSafe,
@@ -271,6 +280,8 @@ struct Mount<T: FileSystem> {
     /// What debugfs has of it, as long as it has a root.
     folder: Folder,
     dax: Option<dax::Device>,
+    /// Dropped as the filesystem's part of the super block ends.
+    _errors: Link,
 }
 
 /// A walk along the inodes of a super block, under the lock of the list.
@@ -384,7 +395,8 @@ impl<T: FileSystem> Drop for InternalWrite<'_, T> {
 pub(crate) struct New<'a, T: FileSystem> {
     sb: *mut bindings::super_block,
     dax: Option<dax::Device>,
-    _p: PhantomData<(&'a (), T)>,
+    errors: &'a Arc<Reporter>,
+    _p: PhantomData<T>,
 }
 
 impl<T: FileSystem> New<'_, T> {
@@ -399,6 +411,11 @@ impl<T: FileSystem> New<'_, T> {
     pub(crate) fn id(&self) -> &CStr {
         // SAFETY: Set once, when the device was opened, and ended by a zero.
         unsafe { CStr::from_char_ptr((*self.sb).s_id.as_ptr()) }
+    }
+
+    /// Tells of the errors of this mount.
+    pub(crate) fn reporter(&self) -> &Arc<Reporter> {
+        self.errors
     }
 
     /// A cache must be told when the block size of its device changes.
@@ -456,6 +473,18 @@ impl<T: FileSystem> New<'_, T> {
         unsafe { (*self.sb).s_uuid_len = uuid.len() as u8 };
     }
 
+    /// The name of the device is what tells the filesystem apart from others of its type (`FS_IOC_GETFSSYSFSPATH`).
+    pub(crate) fn set_name_by_device(&self) {
+        let name = self.id().to_bytes();
+        // SAFETY: Valid by the type's invariants, and nobody else uses the super block.
+        let to = unsafe { &mut (*self.sb).s_sysfs_name };
+        // The last byte stays zero.
+        let room = to.len() - 1;
+        for (to, from) in to.iter_mut().take(room).zip(name) {
+            *to = *from as _;
+        }
+    }
+
     /// Inodes have a version that changes with them.
     pub(crate) fn set_inode_versions(&self) {
         // SAFETY: Valid by the type's invariants, and nobody else uses the super block.
@@ -472,6 +501,14 @@ impl<T: FileSystem> New<'_, T> {
     pub(crate) fn set_hierarchical_storage(&self) {
         // SAFETY: Valid by the type's invariants, and nobody else uses the super block.
         unsafe { (*self.sb).s_iflags |= bindings::SB_I_ALLOW_HSM as kernel::ffi::c_ulong };
+    }
+}
+
+impl<T: Handles> New<'_, T> {
+    /// Files can be found by handles.
+    pub(crate) fn set_handles(&self) {
+        // SAFETY: Valid by the type's invariants, and nobody else uses the super block.
+        unsafe { (*self.sb).s_export_op = exportfs::Table::<T>::operations() };
     }
 }
 
@@ -512,12 +549,16 @@ pub(super) unsafe fn fill<T: FileSystem>(
     // SAFETY: The mount has claimed the device, and this is called once for a mount. Before an earlier one gave up its
     // claim, it has waited until its cache was gone.
     let cache = unsafe { BufferCache::new(device) };
+    // SAFETY: Valid by the function's requirements. Dropped here, or with the data.
+    let errors = unsafe { Link::new(sb)? };
+    let reporter = errors.reporter().clone();
     // SAFETY: By the function's requirements.
     let dax = unsafe { dax::Device::of_super(sb) };
     // INVARIANT: By the function's requirements.
     let new = New {
         sb,
         dax,
+        errors: &reporter,
         _p: PhantomData,
     };
     let mount = OwnedQueue::new(
@@ -533,6 +574,7 @@ pub(super) unsafe fn fill<T: FileSystem>(
             completions,
             folder: Folder::none(),
             dax: new.dax.filter(|_| can_dax),
+            _errors: errors,
         };
         Ok(KBox::new(mount, GFP_KERNEL)?)
     })

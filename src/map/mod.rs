@@ -11,6 +11,7 @@
 //! | `publish.rs`  | after the data is written: one transaction maps it                                  |
 //! | `remove.rs`   | truncate, punch                                                                     |
 //! | `unwritten.rs`| blocks that are there and read as zeros                                             |
+//! | `exchange.rs` | two files exchange blocks                                                           |
 //! | `shift.rs`    | the end of the file moves to other places in it                                     |
 //! | `need.rs`     | how many tree blocks outstanding writes may need                                    |
 //! | `window.rs`   | blocks chosen ahead for a file that is written in order                             |
@@ -51,6 +52,7 @@
 
 mod cache;
 mod change;
+mod exchange;
 mod need;
 mod piece;
 mod plan;
@@ -64,6 +66,7 @@ mod unwritten;
 mod window;
 
 pub use cache::evictable_total;
+pub use exchange::Place;
 pub use snapshot::Snapshot;
 
 use crate::disk::extent::{self, ExtentNodeFormat, ROOT_BYTES};

@@ -17,6 +17,9 @@ pub(super) enum TreeChange {
     Convert(LogicalBlock, LogicalBlock),
     /// Makes `from..to`, within a written extent, unwritten.
     Unwrite(LogicalBlock, LogicalBlock),
+    /// Gives the blocks of this extent, which lie within one that is there, another place on the device and another
+    /// state.
+    Remap(Extent),
     /// Makes two extents of the one that has this block in the middle.
     Split(LogicalBlock),
     /// Joins the extent that starts at this block with the one before, if they can be.
@@ -28,7 +31,7 @@ pub(super) enum TreeChange {
 impl TreeChange {
     pub(super) fn start(&self) -> LogicalBlock {
         match self {
-            Self::Insert(extent) => extent.start,
+            Self::Insert(extent) | Self::Remap(extent) => extent.start,
             Self::Convert(from, _) | Self::Unwrite(from, _) | Self::Punch(from, _) => *from,
             Self::Split(at) | Self::Join(at) => *at,
         }
@@ -122,22 +125,34 @@ impl LeafPlan {
                     usize::from(here.is_some()) + usize::from(next.is_some()),
                 )
             }
-            TreeChange::Convert(from, to) | TreeChange::Unwrite(from, to) => {
-                let written = matches!(change, TreeChange::Convert(..));
-                let here = here.filter(|here| here.written != written && here.end() >= *to);
-                let here = here.ok_or(match written {
-                    true => Flaw::ExtentNotUnwritten { block: from.get() },
-                    false => Flaw::ExtentNotMapped { block: from.get() },
+            TreeChange::Convert(..) | TreeChange::Unwrite(..) | TreeChange::Remap(_) => {
+                let (from, to) = match change {
+                    TreeChange::Remap(extent) => (extent.start, extent.end()),
+                    TreeChange::Convert(from, to) | TreeChange::Unwrite(from, to) => (*from, *to),
+                    _ => (change.start(), change.start()),
+                };
+                let here = here.filter(|here| here.end() >= to);
+                let fits = |here: &Extent| match change {
+                    TreeChange::Convert(..) => !here.written,
+                    TreeChange::Unwrite(..) => here.written,
+                    _ => true,
+                };
+                let here = here.filter(fits).ok_or(match change {
+                    TreeChange::Convert(..) => Flaw::ExtentNotUnwritten { block: from.get() },
+                    _ => Flaw::ExtentNotMapped { block: from.get() },
                 })?;
                 let slot = at.unwrap_or(0);
                 let prev = slot.checked_sub(1).and_then(|i| node.extent(i));
                 let next = node.extent(slot.saturating_add(1));
-                let changed = Extent {
-                    written,
-                    ..here.clip(*from, *to)
+                let changed = match change {
+                    TreeChange::Remap(extent) => *extent,
+                    _ => Extent {
+                        written: !here.written,
+                        ..here.clip(from, to)
+                    },
                 };
-                let before = here.clip(here.start, *from);
-                let after = here.clip(*to, here.end());
+                let before = here.clip(here.start, from);
+                let after = here.clip(to, here.end());
                 let parts = [prev, Some(before), Some(changed), Some(after), next];
                 for piece in parts.into_iter().flatten() {
                     new.push(piece);

@@ -7,16 +7,21 @@
 //!
 //! None is held. What changes something takes freeze protection first; `i_rwsem` for a change of an inode.
 
-use super::mount::{trim, JournalStore};
+use super::file::exchange::move_extents;
+use super::file::iomap_ops::precache;
+use super::mount::{fsmap, trim, JournalStore};
 use super::{Fs, Node};
 use crate::change::label::LABEL_MAX;
 use crate::change::trim::Wanted;
 use crate::change::{generation, label};
 use crate::disk::bytes::copy;
 use crate::linux::ioctl::{
-    LabelBuffer, Opened, Request, Requests, Shutdown, ShutdownMode, TrimBuffer, UserIn,
+    Checkpoint, CheckpointMode, LabelBuffer, Opened, Request, Requests, Shutdown, ShutdownMode,
+    TrimBuffer, UserIn, UuidBuffer,
 };
+use crate::linux::jbd2::Erase;
 use crate::linux::task;
+use crate::store::Store;
 use kernel::prelude::*;
 
 impl Requests for Fs {
@@ -36,6 +41,12 @@ impl Requests for Fs {
             Request::SetLabel(from) => set_label(file, &from),
             Request::Shutdown(mode) => shut_down(node, &mode),
             Request::Trim(range) => trim(node, &range),
+            Request::GetUuid(to) => tell_uuid(node, &to),
+            Request::SetUuid(from) => set_uuid(file, &from),
+            Request::Precache => precache(node),
+            Request::MoveExtents(to) => move_extents(file, &to),
+            Request::GetMap(to) => fsmap::tell(node, &to),
+            Request::Checkpoint(mode) => checkpoint(node, &mode),
         }
     }
 }
@@ -73,6 +84,64 @@ fn set_label(file: &Opened<'_, Fs>, from: &UserIn<LabelBuffer>) -> Result {
     copy(&mut label, name);
     let _writing = file.want_write()?;
     label::set_label(file.inode().data().volume(), &label)
+}
+
+/// Tells the UUID of the volume, or how long it is.
+fn tell_uuid(node: &Node, to: &UuidBuffer) -> Result {
+    const LEN: u32 = 16;
+    let (len, flags) = to.read_head()?;
+    if len == 0 {
+        return to.write_len(LEN);
+    }
+    if len < LEN || flags != 0 {
+        return Err(EINVAL);
+    }
+    to.write(&label::uuid(node.data().volume())?)
+}
+
+/// Changes the UUID of the volume. The VFS keeps the one that there was at mount.
+fn set_uuid(file: &Opened<'_, Fs>, from: &UuidBuffer) -> Result {
+    if !task::is_capable_of_administration() {
+        return Err(EPERM);
+    }
+    let volume = file.inode().data().volume();
+    if !label::can_change_uuid(volume) {
+        return Err(EOPNOTSUPP);
+    }
+    if from.read_head()? != (16, 0) {
+        return Err(EINVAL);
+    }
+    let uuid = from.read()?;
+    let _writing = file.want_write()?;
+    label::set_uuid(volume, &uuid)
+}
+
+/// Writes all that is in the journal to its place. On a read-only mount there is nothing, and nothing is written.
+fn checkpoint(node: &Node, mode: &CheckpointMode) -> Result {
+    let flags = mode.read()?;
+    if !task::is_capable_of_administration() {
+        return Err(EPERM);
+    }
+    let wanted = Checkpoint::of_flags(flags)?;
+    let volume = node.data().volume();
+    let store = &volume.store;
+    if !volume.layout.has_journal() {
+        return Err(ENODEV);
+    }
+    if wanted.discard && !store.cache().device().can_discard() {
+        return Err(EOPNOTSUPP);
+    }
+    if wanted.dry_run {
+        return Ok(());
+    }
+    store.check_writable()?;
+    let journal = store.journal().ok_or(EROFS)?;
+    let erase = match (wanted.discard, wanted.zero) {
+        (true, _) => Erase::Discard,
+        (_, true) => Erase::Zero,
+        _ => Erase::Not,
+    };
+    journal.with_updates_locked(|locked| locked.flush(erase))
 }
 
 /// Shuts the file system down.

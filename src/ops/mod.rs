@@ -12,6 +12,7 @@
 //! | [`dir`] | directories: names, listing |
 //! | [`symlink`] | symbolic links whose target has a block |
 //! | [`inode`] | what all inodes have: data in memory, reading, attributes, the end |
+//! | [`handles`] | files that are found by a handle |
 //! | [`ioctl`] | requests that files and directories share |
 //! | [`mount`] | mounts: options, states, super block, journal, errors, what runs beside the callers |
 //! | [`trace`] | trace points: what those are told who watch |
@@ -25,6 +26,7 @@ pub(crate) mod dir;
 pub(crate) mod durable;
 pub(crate) mod file;
 mod fs;
+mod handles;
 pub(crate) mod inode;
 mod ioctl;
 mod kinds;

@@ -14,6 +14,7 @@
 //! | `mark` | bitmaps and descriptors on the device |
 //! | `deferred` | freed blocks that wait for a commit |
 //! | `trim` | the device is told of free blocks |
+//! | `usage` | what the blocks of the device are for |
 //! | `inodes`, `spread` | allocation of inodes, and the choice of a group for them |
 //!
 //! # The life of a block
@@ -39,6 +40,7 @@ mod inodes;
 mod mark;
 mod spread;
 mod trim;
+mod usage;
 mod zone;
 
 use crate::disk::bitmap_sum::{Powers, Sum};
@@ -57,6 +59,7 @@ use trim::Trimming;
 use zone::{BlockRange, Zone};
 
 pub use trim::Trimmer;
+pub use usage::{Purpose, Usage};
 
 /// Contiguous blocks of the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,17 +8,17 @@ only_iomapfs
 expect_trouble 'EXT4-fs warning'
 like=$(dirname "${BASH_SOURCE[0]}")/../ioctl-like.py
 
-# labels IMAGE: the name in the super block and in each copy of it, wherever there is one.
+# labels IMAGE: the name and the UUID in the super block and in each copy of it, wherever there is one.
 labels() {
 	python3 - "$1" <<'P'
 import struct, sys
 image = open(sys.argv[1], "rb").read()
 first, log_size, per_group = (struct.unpack_from("<I", image, 1024 + at)[0] for at in (20, 24, 32))
 size = 1024 << log_size
-print(0, image[1024 + 120:][:16])
+print(0, image[1024 + 120:][:16], image[1024 + 104:][:16])
 for at in range((first + per_group) * size, len(image), per_group * size):
     if struct.unpack_from("<H", image, at + 56)[0] == 0xEF53:
-        print(at // size, image[at + 120:][:16])
+        print(at // size, image[at + 120:][:16], image[at + 104:][:16])
 P
 }
 
@@ -60,6 +60,7 @@ while read -r name options; do
 done <<-'END'
 	default
 	no-sums -O ^metadata_csum,^64bit
+	no-seed -O ^metadata_csum_seed
 	many-copies -b 1024 -g 256 -O ^resize_inode,^sparse_super -L before
 	two-copies -O ^sparse_super,sparse_super2,^resize_inode -b 1024 -g 1024
 	no-copies -O ^sparse_super,sparse_super2,^resize_inode -E num_backup_sb=0 -b 1024
@@ -95,3 +96,25 @@ all_end "${pids[@]}"
 unmount
 labels img >.labels
 [ "$(sed 's/^[0-9]* //' .labels | sort -u | wc -l)" = 1 ] || fail "different names: $(sort -u -k 2 .labels)"
+
+# A journal that is emptied has nothing to replay, whatever comes of its blocks.
+rm -f img
+mkimg -s 48M img
+for flags in 0 1 2; do
+	mount_fs img
+	fill "$MNT/file$flags" 100000
+	sync -f "$MNT"
+	python3 -c 'import fcntl, os, struct, sys
+fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x4004662B, struct.pack("I", int(sys.argv[2])))' "$MNT" "$flags"
+	cp --sparse=always img cut
+	dumpe2fs -h cut 2>/dev/null | grep -q 'Journal start: *0$' || fail "flags $flags: $(dumpe2fs -h cut | grep Journal)"
+	fill "$MNT/more$flags" 100000
+	sync -f "$MNT"
+	rm -f cut
+	snapshot img cut
+	unmount
+	mount_fs cut
+	same "$MNT/file$flags" 100000
+	same "$MNT/more$flags" 100000
+	unmount
+done

@@ -152,9 +152,10 @@ impl Layout {
         Ino::new(nr).filter(|_| nr <= self.inodes_count)
     }
 
-    /// Whether an inode is one that users can reach: the root, or past the reserved ones.
+    /// Whether an inode is one that users can reach: the root, or past the reserved ones and not the orphan file.
     pub fn is_user_ino(&self, ino: Ino) -> bool {
-        ino == Ino::ROOT || (ino.get() >= self.first_ino && ino.get() <= self.inodes_count)
+        let reachable = self.first_ino..=self.inodes_count;
+        ino == Ino::ROOT || (reachable.contains(&ino.get()) && Some(ino) != self.orphan_file_ino)
     }
 
     /// Blocks of the file system's own that are there from the beginning, which `statfs` does not count

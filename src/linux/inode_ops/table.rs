@@ -314,6 +314,7 @@ impl<O: DirectoryOperations> Table<O> {
     /// Directories.
     pub(in crate::linux) const DIRECTORY: bindings::inode_operations = bindings::inode_operations {
         lookup: Some(Self::lookup),
+        fiemap: Some(Self::fiemap_dir),
         create: Some(compat::create::<Self>),
         link: Some(Self::link),
         unlink: Some(Self::unlink),
@@ -325,6 +326,28 @@ impl<O: DirectoryOperations> Table<O> {
         tmpfile: Some(Self::tmpfile),
         ..Tables::<O::FileSystem>::SPECIAL
     };
+
+    /// `fiemap` of a directory.
+    ///
+    /// # Safety
+    ///
+    /// For the VFS (`ioctl_fiemap()`), with a directory of `O::FileSystem` that is open, and a structure that is the
+    /// caller's alone.
+    unsafe extern "C" fn fiemap_dir(
+        inode: *mut bindings::inode,
+        info: *mut kernel::bindings::fiemap_extent_info,
+        start: u64,
+        len: u64,
+    ) -> c_int {
+        // SAFETY: By the function's requirements.
+        let inode = unsafe { INode::from_raw(inode) };
+        // SAFETY: By the function's requirements.
+        let info = unsafe { ExtentInfo::from_raw(info.cast()) };
+        from_result(|| {
+            O::fiemap(inode, info, start, len)?;
+            Ok(0)
+        })
+    }
 
     /// The directory and the name of a callback.
     ///

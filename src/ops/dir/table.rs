@@ -13,10 +13,11 @@ use crate::change::{link, Dir, Live};
 use crate::disk::{FileType, Flaw};
 use crate::linux::attr::Idmap;
 use crate::linux::dentry::Entry;
+use crate::linux::fiemap::ExtentInfo;
 use crate::linux::inode::{InodeRef, Ready};
 use crate::linux::inode_ops::{rename as flags, DirectoryOperations, Rename};
 use crate::names;
-use crate::ops::file::replace;
+use crate::ops::file::{iomap_ops, replace};
 use crate::ops::inode::live::NewNode;
 use crate::ops::inode::read;
 use crate::ops::reclaim::{with_space, Effort};
@@ -26,6 +27,10 @@ use kernel::prelude::*;
 
 impl DirectoryOperations for Directory {
     type FileSystem = Fs;
+
+    fn fiemap(node: &Node, to: &mut ExtentInfo, start: u64, len: u64) -> Result {
+        iomap_ops::fiemap(node, to, start, len)
+    }
 
     fn lookup<'a>(dir: &'a Node, name: &[u8]) -> Result<Option<InodeRef<'a, Fs>>> {
         let Some(found) = names::lookup(&Dir::new(dir), name)? else {

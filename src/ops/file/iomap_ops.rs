@@ -21,9 +21,11 @@ use super::lookup::{lookup, lookup_locked, to_map, try_with_core, unchanged, wit
 use crate::change::access::{folio_size, View};
 use crate::change::dax::place;
 use crate::change::{sync, target, Live};
+use crate::disk::LogicalBlock;
 use crate::linux::fiemap::ExtentInfo;
 use crate::linux::iomap::{self, Done, Extent, Map, MapFlags, Op, Ops};
 use crate::linux::memalloc::NofsScope;
+use crate::linux::task;
 use crate::map::{Mapping, State};
 use crate::ops::reclaim::{with_space, Effort};
 use crate::ops::{trace, Fs, Node};
@@ -322,8 +324,33 @@ pub(crate) fn seek_data(node: &Node, pos: i64) -> Result<i64> {
     iomap::seek_data::<Read>(node, pos)
 }
 
-/// The extents of bytes `start..start + len`, those that are only in memory too.
+/// The extents of bytes `start..start + len` of a file or directory, those that are only in memory too; or where its
+/// extended attributes are.
 pub(crate) fn fiemap(node: &Node, to: &mut ExtentInfo, start: u64, len: u64) -> Result {
     let _lock = node.lock_shared();
-    iomap::fiemap::<Read>(node, to, start, len)
+    if to.take_cache() {
+        read_map(node)?;
+    }
+    if !to.wants_attributes() {
+        return iomap::fiemap::<Read>(node, to, start, len);
+    }
+    let found = with_core(node, |volume, core| core.attributes(volume))?;
+    let extent = found.map(|found| (found.start, found.len.into(), found.in_inode));
+    to.tell_attributes(node, (start, len), extent)
+}
+
+/// Reads the whole map of a file or directory into memory, as far as there is room for it.
+pub(crate) fn precache(node: &Node) -> Result {
+    let _lock = node.lock_shared();
+    read_map(node)
+}
+
+fn read_map(node: &Node) -> Result {
+    let mut start = LogicalBlock::new(0);
+    while start < LogicalBlock::LIMIT && !task::is_dying() {
+        let len = LogicalBlock::LIMIT.saturating_distance_from(start);
+        let found = lookup(node, Blocks { start, len }, true)?;
+        start = start.saturating_add(found.len.max(1));
+    }
+    Ok(())
 }

@@ -14,6 +14,7 @@
 //! | [`complete`] | after the data is on the device: the file shows it |
 //! | [`resize`] | changing the size |
 //! | [`fallocate`](mod@fallocate) | changing the blocks |
+//! | [`exchange`](mod@exchange) | blocks that two files exchange |
 //! | [`replace`] | what is to replace another file is written back early |
 
 pub(crate) mod cached;
@@ -21,6 +22,7 @@ pub(crate) mod checks;
 pub(crate) mod complete;
 pub(crate) mod dax;
 pub(crate) mod direct;
+pub(crate) mod exchange;
 pub(crate) mod fallocate;
 pub(crate) mod iomap_ops;
 pub(crate) mod lookup;

@@ -21,7 +21,8 @@ use kernel::prelude::*;
 pub(crate) fn get(sb: &SuperBlock, ino: Ino) -> Result<InodeRef<'_, Fs>> {
     let volume = &sb.data().mounted.volume;
     Node::find(sb, ino.get(), |new| {
-        set_up(sb, new, &Checked::read(volume, ino)?)
+        let checked = Checked::read_known(volume, ino, |number| new.set_generation(number))?;
+        set_up(sb, new, &checked)
     })
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What happens when an error is found: one line in the log, a record for the super block, and the
-//! policy of the mount option `errors=`.
+//! What happens when an error is found: one line in the log, a record for the super block, a report to who listens
+//! (`FAN_FS_ERROR`), and the policy of the mount option `errors=`.
 //!
 //! Here is only what is kept in memory. [`crate::store::Store::fail`] carries out the policy, and
 //! [`super::superblock`] writes the record to the device.
@@ -14,6 +14,7 @@
 
 use crate::disk::superblock::{ErrorPolicy, ErrorRecord, RawSuper};
 use crate::disk::{Ino, PhysBlock};
+use crate::linux::fserror::Reporter;
 use crate::linux::printk::{self, Level};
 use crate::store::About;
 use core::panic::Location;
@@ -25,7 +26,7 @@ use kernel::fmt;
 use kernel::prelude::*;
 use kernel::str::{CStr, CString};
 use kernel::sync::atomic::{Atomic, Relaxed};
-use kernel::sync::{new_spinlock, SpinLock};
+use kernel::sync::{new_spinlock, Arc, SpinLock};
 
 /// Lines that may be logged in [`PERIOD`] before the rest is only counted.
 const LINES: u32 = 10;
@@ -84,11 +85,12 @@ pub(crate) struct Errors {
     /// Whether the file system was shut down; then it is stopped, too.
     shut_down: Atomic<bool>,
     records: Pin<KBox<SpinLock<Records>>>,
+    reporter: Arc<Reporter>,
 }
 
 impl Errors {
-    /// For a mount of the device `name`.
-    pub(crate) fn new(name: &CStr, policy: ErrorPolicy) -> Result<Self> {
+    /// For a mount of the device `name`, whose errors `reporter` tells of.
+    pub(crate) fn new(name: &CStr, policy: ErrorPolicy, reporter: Arc<Reporter>) -> Result<Self> {
         Ok(Self {
             prefix: prefix(name)?,
             policy: Atomic::new(policy_number(policy)),
@@ -99,6 +101,7 @@ impl Errors {
                 new_spinlock!(Records::default(), "iomapfs_errors"),
                 GFP_KERNEL,
             )?,
+            reporter,
         })
     }
 
@@ -161,6 +164,20 @@ impl Errors {
         if log {
             self.log(Level::Error, fmt!("error: {message}"));
         }
+    }
+
+    /// Tells who listens for errors. As with ext4, not of what is found after an error has stopped all changes: that may
+    /// come of it.
+    pub(crate) fn report(&self, error: Error, about: About) {
+        if !self.is_stopped() {
+            self.reporter
+                .metadata(error, about.ino.map(|ino| ino.get().into()));
+        }
+    }
+
+    /// Tells who listens for errors that the file system was shut down.
+    pub(crate) fn report_shutdown(&self) {
+        self.reporter.metadata(ESHUTDOWN, None);
     }
 
     /// Whether an error was found since the mount.

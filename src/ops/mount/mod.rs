@@ -13,6 +13,7 @@
 //! | [`mount_point`] | where it is mounted, for the super block |
 //! | [`errors`] | what happens when an error is found |
 //! | [`figures`] | what debugfs has of a mount |
+//! | [`fsmap`] | what the blocks of the device are for |
 //! | [`trim`] | the device is told of free blocks |
 //! | [`background`] | what runs beside the callers |
 
@@ -20,6 +21,7 @@ pub(crate) mod background;
 pub(crate) mod client;
 pub(crate) mod errors;
 mod figures;
+pub(crate) mod fsmap;
 pub(crate) mod journal;
 pub(crate) mod mount_point;
 pub(crate) mod options;

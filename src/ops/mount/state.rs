@@ -26,7 +26,8 @@ use crate::disk::superblock::{RawSuper, STATE_ERROR, STATE_VALID, SUPER_MAGIC, S
 use crate::disk::{Flaw, Layout};
 use crate::inode::JournalMap;
 use crate::linux::buffer::BufferCache;
-use crate::linux::jbd2::Journal;
+use crate::linux::fserror::Reporter;
+use crate::linux::jbd2::{Erase, Journal};
 use crate::linux::printk::{self, Level};
 use crate::ops::Orphans;
 use crate::store::{About, Store, Tid};
@@ -70,6 +71,7 @@ pub(crate) fn probe(cache: &BufferCache) -> Result<Option<KBox<RawSuper>>> {
 
 impl Mounted {
     /// Brings up the file system of the device of `cache`, whose super block is `raw`; it is set to its block size.
+    /// `reporter` tells of its errors.
     ///
     /// Orphans are not yet processed: for that the VFS must have a root. See [`recover`](mod@crate::change::recover).
     ///
@@ -79,11 +81,12 @@ impl Mounted {
     pub(crate) fn open(
         cache: BufferCache,
         name: &CStr,
+        reporter: Arc<Reporter>,
         raw: &RawSuper,
         options: &Options,
     ) -> Result<Self> {
         let policy = options.errors.unwrap_or_else(|| raw.error_policy());
-        let errors = Errors::new(name, policy)?;
+        let errors = Errors::new(name, policy, reporter)?;
 
         // Blocks that an earlier mount has checked may have been changed through the device's file since.
         cache.device().write_back().inspect_err(|error| {
@@ -239,7 +242,7 @@ impl Mounted {
 
         journal.with_updates_locked(|locked| {
             self.with_news(|news| {
-                mount::end_writing(volume, &self.orphans, || locked.flush(), news)
+                mount::end_writing(volume, &self.orphans, || locked.flush(Erase::Not), news)
             })
         })
     }

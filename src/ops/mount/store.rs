@@ -189,6 +189,7 @@ impl JournalStore {
         if self.errors.shut_down() {
             return;
         }
+        self.errors.report_shutdown();
         self.log(Level::Critical, fmt!("{why}: the file system is shut down"));
         self.background.set_discard(false);
         if let Some(journal) = self.journal() {
@@ -371,6 +372,7 @@ impl Store for JournalStore {
             return Err(EROFS);
         }
         if self.journal().is_none_or(|journal| journal.is_aborted()) {
+            self.errors.report(EIO, About::NONE);
             self.stop(EIO, fmt!("the journal was aborted"));
         }
         self.errors.check()
@@ -438,6 +440,7 @@ impl JournalStore {
             return error;
         }
         self.errors.record(error, about, what, lines);
+        self.errors.report(error, about);
         if Failure::is_on() {
             let place = Location::caller();
             Failure::tell(

@@ -8,7 +8,7 @@ use super::errors;
 use super::figures::FIGURES;
 use super::options::{self, Dax, Options, PARAMETERS};
 use super::state::{self, Mounted};
-use crate::change::{recover, Live};
+use crate::change::{label, recover, Live};
 use crate::disk::inode::DiskTime;
 use crate::disk::superblock::SUPER_MAGIC;
 use crate::disk::{Flaw, Ino, Layout};
@@ -140,13 +140,15 @@ impl FileSystem for Fs {
             ));
             return Err(EINVAL);
         }
-        let mounted = Mounted::open(cache, sb.id(), &raw, &options)?;
+        let mounted = Mounted::open(cache, sb.id(), sb.reporter().clone(), &raw, &options)?;
         let volume = &mounted.volume;
         let layout = &volume.layout;
         sb.set_uuid(layout.uuid());
+        sb.set_name_by_device();
         sb.set_inode_versions();
         sb.set_cgroup_writeback();
         sb.set_hierarchical_storage();
+        sb.set_handles();
         sb.set_limits(&limits(layout));
         let params = Params::new(layout);
         let dax = options.dax;
@@ -293,7 +295,7 @@ impl FileSystem for Fs {
             available: free.saturating_sub(volume.space.set_aside()),
         });
         to.set_inodes(layout.inodes_count().into(), counts.free_inodes);
-        to.set_id(layout.uuid());
+        to.set_id(&label::uuid(volume)?);
         Ok(())
     }
 

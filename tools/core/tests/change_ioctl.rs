@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What requests of `ioctl` change: the name of a volume, in all copies of the super block, and the generation of an
+//! What requests of `ioctl` change: the name and the UUID of a volume, in all copies of the super block, and the generation of an
 //! inode.
 
-use iomapfs_core::change::label::{label, set_label, LABEL_MAX};
+use iomapfs_core::change::label::{can_change_uuid, label, set_label, set_uuid, uuid, LABEL_MAX};
 use iomapfs_core::change::{generation, Live};
 use iomapfs_core::disk::superblock::RawSuper;
 use iomapfs_core::disk::{Ino, Layout};
@@ -65,6 +65,45 @@ fn label_in_all_copies() {
             let said = String::from_utf8_lossy(&out.stdout).into_owned();
             assert!(said.contains("short"), "{name}: {said}");
         }
+    }
+}
+
+/// A UUID that does not get to all copies, or to a volume whose checksums begin with it.
+#[test]
+fn uuids() {
+    let new = *b"another uuid ...";
+    for (features, can) in [
+        ("metadata_csum,metadata_csum_seed", true),
+        ("metadata_csum,^metadata_csum_seed", false),
+        ("^metadata_csum,uninit_bg", false),
+        ("^metadata_csum", true),
+        ("^metadata_csum,stable_inodes", false),
+    ] {
+        let mkfs = Mkfs::new(20 << 20, 1024).arg("-g").arg("1024");
+        let image = mkfs.features(features).make();
+        let mounted = open(&image).unwrap();
+        let vol = &mounted.vol;
+        let before = uuid(vol).unwrap();
+        assert_eq!(can_change_uuid(vol), can, "{features}");
+        let set = set_uuid(vol, &new);
+        assert_eq!(
+            set,
+            if can { Ok(()) } else { Err(EOPNOTSUPP) },
+            "{features}"
+        );
+        let now = if can { new } else { before };
+        assert_eq!(uuid(vol), Ok(now), "{features}");
+        mounted.unmount().unwrap();
+        vol.store.save(image.path()).unwrap();
+        let bytes = std::fs::read(image.path()).unwrap();
+        let groups = vol.layout.all_groups();
+        for group in groups.filter(|group| vol.layout.has_super(*group)) {
+            let at = vol.layout.group_first_block(group).get() as usize * 1024;
+            let raw = RawSuper::from_block(&bytes, at).unwrap();
+            assert_eq!(raw.uuid, now, "{features}: {group:?}");
+        }
+        image.fsck().unwrap();
+        assert!(open(&image).is_some(), "{features}");
     }
 }
 

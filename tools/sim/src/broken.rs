@@ -64,6 +64,8 @@ pub enum Rule {
     MovesUnwritten,
     /// Blocks become written that nobody has made zero on the device.
     ShowsUnzeroed,
+    /// Files exchange blocks, and nothing is copied before.
+    NoCopy,
     /// A durable direct write does not care whether the way to its block is durable.
     NoCommitOnDsync,
     /// `fsync` of a directory does not wait for the commit.
@@ -148,6 +150,7 @@ impl Broken {
             Rule::NoEdgesZeroed => store::Rule::EdgesZeroed,
             Rule::MovesUnwritten => store::Rule::MovedWritten,
             Rule::ShowsUnzeroed => store::Rule::ZeroedFirst,
+            Rule::NoCopy => store::Rule::CopiedFirst,
             Rule::NoZeroRest => store::Rule::RestZeroed,
             Rule::UnwrittenShown => store::Rule::UnwrittenHidden,
             Rule::NoCommitOnDsync => store::Rule::CommitOnDsync,

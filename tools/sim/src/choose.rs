@@ -133,11 +133,18 @@ impl Op {
                 (Taste::Full, _) => 3 * BLOCKS,
                 _ => BLOCKS,
             };
-            return match random.below(47) / 2 {
-                22.. => {
+            return match random.below(49) / 2 {
+                23.. => {
                     let range = (spot(random, large), 1 + spot(random, 5));
                     Self::memory(random, file, range)
                 }
+                22 => Self::MoveExtents {
+                    file,
+                    donor: which,
+                    pos: spot(random, large) as u32,
+                    donor_pos: spot(random, large) as u32,
+                    len: 1 + spot(random, 40) as u32,
+                },
                 18 if random.chance(1, 4) => Self::DropEnd {
                     file,
                     len: 1 + spot(random, 9) as u32,

@@ -86,6 +86,13 @@ pub enum Op {
     SetLabel {
         number: u16,
     },
+    MoveExtents {
+        file: u16,
+        donor: u16,
+        pos: u32,
+        donor_pos: u32,
+        len: u32,
+    },
     Open {
         file: u16,
     },
@@ -431,6 +438,21 @@ impl Sim {
                 self.set_generation(file);
             }
             Op::SetLabel { number } => self.set_label(number),
+            Op::MoveExtents {
+                file,
+                donor,
+                pos,
+                donor_pos,
+                len,
+            } => {
+                let files = self.of_kind(Kind::File);
+                let (file, donor) = (pick(&files, file)?, pick(&files, donor)?);
+                let (node, donor) = (self.node(file), self.node(donor));
+                let what = (pos.into(), donor_pos.into(), len.into());
+                if let Err(error) = self.move_extents(&node, &donor, what) {
+                    self.no_space(error, self.blocks_for(len.into()).into(), false);
+                }
+            }
             Op::Open { file } => {
                 let file = pick(&self.of_kind(Kind::File), file)?;
                 self.open(file);

@@ -157,6 +157,13 @@ impl World {
         }
     }
 
+    /// Data gets to a block that no file has with data, and is there at once.
+    pub fn write_nameless(&mut self, mount: &Mount, nr: u64, bytes: Bytes) {
+        mount.vol.store.write_data(PhysBlock::new(nr), &bytes);
+        let id = self.trace.submit(nr, bytes);
+        self.trace.done(id);
+    }
+
     /// What was written to a block was not and will not be mapped.
     pub fn forget_data(&mut self, ino: u32, at: u32) {
         self.unmapped.remove(&(ino, at));

@@ -6,7 +6,7 @@ use super::visit::{Seen, Visit};
 use iomapfs_core::change::{Dir, Live};
 use iomapfs_core::disk::symlink::{self, TargetFormat};
 use iomapfs_core::disk::xattr::XattrFormat;
-use iomapfs_core::disk::{FileType, Ino, LogicalBlock};
+use iomapfs_core::disk::{FileType, Ino, LogicalBlock, PhysBlock};
 use iomapfs_core::host::Node;
 use iomapfs_core::inode::{dtime, Inode};
 use iomapfs_core::map::State;
@@ -22,6 +22,8 @@ const MOST_NAMES: usize = 1500;
 impl Visit<'_> {
     /// Looks at all that can be reached, as far as it goes.
     pub(super) fn look(&mut self) {
+        let looked = self.look_at_usage();
+        self.note(looked);
         let mut todo = vec![Ino::ROOT.get()];
         let mut done = Vec::new();
         self.seen.clear();
@@ -49,6 +51,20 @@ impl Visit<'_> {
         }
     }
 
+    /// Looks at what the blocks of the device are for.
+    fn look_at_usage(&self) -> Result {
+        let vol = &self.fs.vol;
+        let all = PhysBlock::new(0)..PhysBlock::new(u64::MAX);
+        vol.space.usage(&vol.store, all, |piece| {
+            let end = piece.end().get();
+            assert!(
+                piece.len != 0 && end <= vol.layout.blocks_count(),
+                "{piece:?} is told"
+            );
+            Ok(true)
+        })
+    }
+
     fn look_at_attributes(&self, node: &Node) -> Result {
         let mut inode = node.map_lock();
         let seed = self.fs.vol.layout.csum_seed();
@@ -56,6 +72,11 @@ impl Visit<'_> {
             self.fs.vol.store.read(nr, XattrFormat { seed })?;
         }
         dtime(&self.fs.vol, inode.ino)?;
+        if let Some(found) = inode.attributes(&self.fs.vol)? {
+            let end = found.start.saturating_add(found.len.into());
+            let bits = self.fs.vol.layout.block_size().bits();
+            assert!(end.wrapping_shr(bits) <= self.fs.vol.layout.blocks_count());
+        }
         if let Some(target) = inode.fast_target() {
             assert!(target.len() <= Inode::MAX_FAST_TARGET);
         } else if node.file_type() == FileType::Symlink {

@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `cache.rs` | the page cache: writing, zeroing, writeback | `ops/file/cached.rs`, `iomap_ops.rs`, iomap |
 //! | `direct.rs` | direct writes | `ops/file/direct.rs`, `iomap_ops.rs`, iomap |
+//! | `exchange.rs` | blocks that two files exchange | `ops/file/exchange.rs` |
 //! | `fallocate.rs` | `fallocate` | `ops/file/fallocate.rs` |
 //! | `flight.rs` | data on its way, and what is done when it is there | `ops/file/complete.rs`, `ioend.rs` |
 //! | `memory.rs` | files whose blocks are memory | `ops/file/dax.rs`, `iomap/dax.rs` |
@@ -23,6 +24,7 @@
 
 mod cache;
 mod direct;
+mod exchange;
 mod fallocate;
 mod flight;
 mod memory;
