@@ -11,6 +11,7 @@
 //! | `publish.rs`  | after the data is written: one transaction maps it                                  |
 //! | `remove.rs`   | truncate, punch                                                                     |
 //! | `unwritten.rs`| blocks that are there and read as zeros                                             |
+//! | `rest.rs`     | blocks that become zeros on the device, and written, with the data beside them      |
 //! | `shift.rs`    | the end of the file moves to other places in it                                     |
 //! | `need.rs`     | how many tree blocks outstanding writes may need                                    |
 //! | `window.rs`   | blocks chosen ahead for a file that is written in order                             |
@@ -36,8 +37,8 @@
 //!
 //! # Invariants
 //!
-//! * What is on disk is in [`Tree`]; the cache repeats parts of it, and alone has what is delayed or pending, or which
-//!   unwritten blocks are about to be converted (claimed).
+//! * What is on disk is in [`Tree`]; the cache repeats parts of it, and alone has what is delayed or pending, and which
+//!   unwritten blocks are about to be converted (claimed) or known to be zero on the device (zeroed).
 //! * `pool` blocks are reserved for tree blocks. They are at least as many as publishing everything that is
 //!   outstanding can add to the tree (`need.rs`). Sum of `pool`, delayed blocks and nothing else over all maps is
 //!   what [`Space`](crate::space::Space) has as reserved.
@@ -57,6 +58,7 @@ mod plan;
 mod publish;
 mod remove;
 mod reserve;
+mod rest;
 mod shift;
 mod snapshot;
 mod tree;
@@ -64,6 +66,7 @@ mod unwritten;
 mod window;
 
 pub use cache::evictable_total;
+pub use rest::Rests;
 pub use snapshot::Snapshot;
 
 use crate::disk::extent::{self, ExtentNodeFormat, ROOT_BYTES};
