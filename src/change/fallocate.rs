@@ -18,9 +18,10 @@
 //! be written back meanwhile.
 
 use super::live::{InodePart, Live, Shown};
+use super::publish::zero_on_device;
 use super::resize::{self, PageCache};
 use super::{mark_orphan, reservation, unmark_orphan, write};
-use crate::disk::{LogicalBlock, PhysBlock};
+use crate::disk::LogicalBlock;
 use crate::inode::Inode;
 use crate::map::{Progress, State};
 use crate::space::Share;
@@ -335,7 +336,7 @@ pub fn write_zeroes<S: Store, L: Live<S>, P: PageCache + ?Sized>(
     while at < blocks.end {
         let found = resize::look(live, at, blocks.end.saturating_distance_from(at))?;
         if let Some(phys) = found.phys.filter(|_| found.state == State::Unwritten) {
-            zero_on_device(live, at..found.end(), phys)?;
+            zero_on_device(live, at..found.end(), phys, true)?;
             show_zeroes(live, at..found.end())?;
         }
         at = found.end();
@@ -343,18 +344,8 @@ pub fn write_zeroes<S: Store, L: Live<S>, P: PageCache + ?Sized>(
     Ok(())
 }
 
-/// Makes unwritten blocks, which are on the device from `phys` on, zero there. Nobody else writes to them meanwhile.
-fn zero_on_device<S: Store, L: Live<S>>(live: &L, blocks: Blocks, phys: PhysBlock) -> Result {
-    let store = &live.volume().store;
-    let len = blocks.end.saturating_distance_from(blocks.start);
-    if !store.breaks(Rule::ZeroedFirst) {
-        store.zero(phys, len, true)?;
-    }
-    live.zeroed(blocks.start, blocks.end, phys);
-    Ok(())
-}
-
-/// Makes unwritten blocks written, which are zero on the device.
+/// Makes unwritten blocks written, which are zero on the device. The size on disk goes up with them where the end in
+/// memory lies behind.
 fn show_zeroes<S: Store, L: Live<S>>(live: &L, blocks: Blocks) -> Result {
     let volume = live.volume();
     let mut at = blocks.start;
@@ -364,6 +355,8 @@ fn show_zeroes<S: Store, L: Live<S>>(live: &L, blocks: Blocks) -> Result {
             Progress::Done => blocks.end,
             Progress::Again(next) => next,
         };
+        let end = next.first_byte(volume.layout.block_size());
+        inode.disk_size = inode.disk_size.max(end.min(live.size()));
         live.shown(tx.tid(), Shown::Data(at, next), inode.disk_size);
         at = next;
         Ok(at >= blocks.end)

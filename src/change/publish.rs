@@ -13,10 +13,15 @@
 
 use super::live::{InodePart, Live, Shown};
 use super::{reservation, resize, write_noted};
-use crate::disk::LogicalBlock;
-use crate::map::{Progress, State};
+use crate::disk::{LogicalBlock, PhysBlock};
+use crate::map::{Progress, Rests, State};
 use crate::store::{Rule, Store, Transaction};
+use core::ops::Range;
 use kernel::error::{code::*, Result};
+
+/// How often rests are made zero for what is shown at once: of the extent that it begins in, and of the one that it ends
+/// in.
+const MOST_TURNS: u32 = 2;
 
 /// Bytes of a file whose data is on the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +107,7 @@ pub fn publish<'a, S: Store, L: Live<S>>(
             to = behind.end();
         }
     }
+    let mut turns = 0;
     loop {
         // Enough for the worst that one run can need; what fits besides is done too.
         let (granted, credits) = reservation::publish(volume, live.snapshot().depth());
@@ -109,12 +115,16 @@ pub fn publish<'a, S: Store, L: Live<S>>(
         let mut inode = live.map_lock();
         // Whoever sees the mapping must see which transaction makes it durable.
         let tid = tx.tid();
+        let mut rests = Rests::default();
         live.note_transaction(tid, InodePart::Data);
         let progress = if written.unwritten && !volume.store.breaks(Rule::Conversion) {
             let len = to.saturating_distance_from(at);
+            if turns < MOST_TURNS {
+                rests.end = LogicalBlock::first_behind(size, inode.disk_size.min(live.size()));
+            }
             inode
                 .map
-                .publish(volume, tx, at, len, granted)
+                .publish_with(volume, tx, (at, len), granted, &mut rests)
                 .inspect_err(|_| {
                     live.note_clean_end(false);
                     // What was done before the error belongs to the inode all the same.
@@ -141,10 +151,57 @@ pub fn publish<'a, S: Store, L: Live<S>>(
         } else {
             at
         };
-        live.shown(tid, Shown::Data(at, shown), disk_size);
+        let shown = rests.with(at..shown);
+        live.shown(tid, Shown::Data(shown.start, shown.end), disk_size);
         if progress == Progress::Done {
             return Ok(());
         }
         at = next;
+        if rests.wanted {
+            drop(inode);
+            // The device is waited for.
+            *handle = None;
+            turns += 1;
+            zero_rests(live, at..to);
+        }
     }
+}
+
+/// Makes the rests zero that are beside the first of `blocks`.
+fn zero_rests<S: Store, L: Live<S>>(live: &L, blocks: Range<LogicalBlock>) {
+    let volume = live.volume();
+    let size = volume.layout.block_size();
+    let mut inode = live.map_lock();
+    let end = LogicalBlock::first_behind(size, inode.disk_size.min(live.size()));
+    let len = blocks.end.saturating_distance_from(blocks.start);
+    let zeroed = inode
+        .map
+        .zero_rests(volume, (blocks.start, len), end, |rest, phys| {
+            zero_on_device(live, rest, phys, false)
+        });
+    // If there can be no zeros, there will be more extents.
+    let _ = zeroed;
+}
+
+/// Makes unwritten blocks, which are on the device from `phys` on, zero there, for which the device may give them up if
+/// `unmap`. Nobody else writes to them meanwhile.
+///
+/// # Errors
+///
+/// Those of [`Store::check_writable`] and [`Store::zero`].
+pub(super) fn zero_on_device<S: Store, L: Live<S>>(
+    live: &L,
+    blocks: Range<LogicalBlock>,
+    phys: PhysBlock,
+    unmap: bool,
+) -> Result {
+    let store = &live.volume().store;
+    let len = blocks.end.saturating_distance_from(blocks.start);
+    if !store.breaks(Rule::ZeroedFirst) {
+        // After an error nothing may get to the device.
+        store.check_writable()?;
+        store.zero(phys, len, unmap)?;
+    }
+    live.zeroed(blocks.start, blocks.end, phys);
+    Ok(())
 }

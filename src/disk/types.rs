@@ -35,7 +35,7 @@ impl PhysBlock {
 }
 
 /// File block number ("logical block"): offset in the file in units of file system blocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogicalBlock(u32);
 
 impl LogicalBlock {

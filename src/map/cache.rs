@@ -66,7 +66,7 @@ impl Totals {
             PieceKind::Delayed => &mut self.delayed,
             PieceKind::Pending => &mut self.pending,
             PieceKind::Claimed => &mut self.claimed,
-            PieceKind::Hole | PieceKind::Unwritten | PieceKind::Written => {
+            PieceKind::Hole | PieceKind::Unwritten | PieceKind::Written | PieceKind::Zeroed => {
                 self.evictable = op(self.evictable, 1);
                 return;
             }
@@ -81,7 +81,9 @@ impl Totals {
             PieceKind::Delayed => &mut self.delayed,
             PieceKind::Pending => &mut self.pending,
             PieceKind::Claimed => &mut self.claimed,
-            PieceKind::Hole | PieceKind::Unwritten | PieceKind::Written => return,
+            PieceKind::Hole | PieceKind::Unwritten | PieceKind::Written | PieceKind::Zeroed => {
+                return
+            }
         };
         *count = count.wrapping_add(len);
     }

@@ -12,6 +12,7 @@
 //! | `remove.rs`   | truncate, punch                                                                     |
 //! | `unwritten.rs`| blocks that are there and read as zeros                                             |
 //! | `exchange.rs` | two files exchange blocks                                                           |
+//! | `rest.rs`     | blocks that become zeros on the device, and written, with the data beside them      |
 //! | `shift.rs`    | the end of the file moves to other places in it                                     |
 //! | `need.rs`     | how many tree blocks outstanding writes may need                                    |
 //! | `window.rs`   | blocks chosen ahead for a file that is written in order                             |
@@ -37,8 +38,8 @@
 //!
 //! # Invariants
 //!
-//! * What is on disk is in [`Tree`]; the cache repeats parts of it, and alone has what is delayed or pending, or which
-//!   unwritten blocks are about to be converted (claimed).
+//! * What is on disk is in [`Tree`]; the cache repeats parts of it, and alone has what is delayed or pending, and which
+//!   unwritten blocks are about to be converted (claimed) or known to be zero on the device (zeroed).
 //! * `pool` blocks are reserved for tree blocks. They are at least as many as publishing everything that is
 //!   outstanding can add to the tree (`need.rs`). Sum of `pool`, delayed blocks and nothing else over all maps is
 //!   what [`Space`](crate::space::Space) has as reserved.
@@ -59,6 +60,7 @@ mod plan;
 mod publish;
 mod remove;
 mod reserve;
+mod rest;
 mod shift;
 mod snapshot;
 mod tree;
@@ -67,6 +69,7 @@ mod window;
 
 pub use cache::evictable_total;
 pub use exchange::Place;
+pub use rest::Rests;
 pub use snapshot::Snapshot;
 
 use crate::disk::extent::{self, ExtentNodeFormat, ROOT_BYTES};

@@ -21,16 +21,19 @@ pub(super) enum PieceKind {
     Unwritten,
     /// Written on disk.
     Written,
+    /// Unwritten on disk, and zero on the device.
+    Zeroed,
 }
 
 impl PieceKind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Hole,
         Self::Delayed,
         Self::Pending,
         Self::Claimed,
         Self::Unwritten,
         Self::Written,
+        Self::Zeroed,
     ];
 
     /// From its number, which must be one that `as u8` gave.
@@ -47,7 +50,7 @@ impl PieceKind {
             Self::Hole => State::Hole,
             Self::Delayed => State::Delayed,
             Self::Pending => State::Pending,
-            Self::Claimed | Self::Unwritten => State::Unwritten,
+            Self::Claimed | Self::Unwritten | Self::Zeroed => State::Unwritten,
             Self::Written => State::Written,
         }
     }
@@ -57,9 +60,12 @@ impl PieceKind {
         !matches!(self, Self::Hole | Self::Delayed)
     }
 
-    /// Whether the tree knows it too.
+    /// Whether it can be forgotten: the tree knows it too, but for what makes an unwritten piece a zeroed one.
     pub(super) fn evictable(self) -> bool {
-        matches!(self, Self::Hole | Self::Unwritten | Self::Written)
+        matches!(
+            self,
+            Self::Hole | Self::Unwritten | Self::Written | Self::Zeroed
+        )
     }
 }
 

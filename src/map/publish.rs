@@ -10,7 +10,7 @@ use super::change::{Cost, NewNodes, Way};
 use super::need;
 use super::piece::{Piece, PieceKind};
 use super::plan::TreeChange;
-use super::{FileMap, Mapping, Progress};
+use super::{FileMap, Mapping, Progress, Rests};
 use crate::disk::extent::{Extent, MAX_WRITTEN};
 use crate::disk::{Group, LogicalBlock, PhysBlock};
 use crate::space::{Claim, Goal, Run, Share};
@@ -53,6 +53,22 @@ impl FileMap {
         len: u32,
         granted: Credits,
     ) -> Result<Progress> {
+        self.publish_with(vol, tx, (at, len), granted, &mut Rests::default())
+    }
+
+    /// As [`Self::publish`], with small rests of unwritten extents if `rests` allows that ([`Self::zero_rests`]).
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::publish`].
+    pub fn publish_with<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        tx: &mut S::Tx<'_>,
+        (at, len): (LogicalBlock, u32),
+        granted: Credits,
+        rests: &mut Rests,
+    ) -> Result<Progress> {
         let end = at.saturating_add(len);
         let mut at = at;
         let mut left = granted;
@@ -72,25 +88,37 @@ impl FileMap {
             };
             if kind != PieceKind::Written {
                 let mut len = piece.len.min(MAX_WRITTEN);
+                let (mut start, mut place) = (at, phys);
                 if kind == PieceKind::Pending {
                     // A run may have grown over many groups: what is paid for is one bitmap. The tree joins the parts.
                     len = vol.space.in_one_group(Run { start: phys, len }).max(1);
                 } else if let Some(here) = self.tree.seek(vol, at, &mut way)? {
                     // What is one run in memory may be more than one extent: of two leaves, or of the greatest length.
                     len = len.min(here.end().saturating_distance_from(at)).max(1);
+                    let data = at..at.saturating_add(len);
+                    let Some(all) = self.with_rests(vol, &here, data, rests.end) else {
+                        self.release_spare_nodes(vol);
+                        rests.wanted = true;
+                        return Ok(Progress::Again(at));
+                    };
+                    let more = all.end.saturating_distance_from(all.start);
+                    if more > len {
+                        (start, len, place) = (all.start, more, here.phys_at(all.start));
+                        rests.shown = rests.with(all);
+                    }
                 }
                 let extent = Extent {
-                    start: at,
+                    start,
                     len,
-                    phys,
+                    phys: place,
                     written: true,
                 };
-                if kind == PieceKind::Unwritten {
+                if matches!(kind, PieceKind::Unwritten | PieceKind::Zeroed) {
                     self.reserve_nodes(vol, extent.len, Share::All)?;
                 }
                 let change = match kind {
                     PieceKind::Pending => TreeChange::Insert(extent),
-                    _ => TreeChange::Convert(at, extent.end()),
+                    _ => TreeChange::Convert(start, extent.end()),
                 };
                 if !self.map(vol, tx, &change, extent, &mut way, &mut left)? {
                     self.release_spare_nodes(vol);

@@ -120,7 +120,7 @@ impl FileMap {
                 self.snapshot.set(Some(&piece), self.seq);
                 return Ok(Mapping::from_piece(&piece, at, len, self.seq));
             }
-            PieceKind::Unwritten => {
+            PieceKind::Unwritten | PieceKind::Zeroed => {
                 self.cache.prepare(at)?;
                 // The blocks are there: who was given them can write to them, whoever else fills the device.
                 self.reserve_nodes(vol, len, Share::All)?;

@@ -177,6 +177,20 @@ fn written_zeroes() {
     }
 }
 
+/// Zeros within the file that are written, although it ends before them on disk: in the middle of a block, too.
+#[test]
+fn written_zeroes_behind_the_size_on_disk() {
+    let image = Mkfs::new(20 << 20, 1024).make();
+    let mounted = mount(&image);
+    let node = file(&mounted, b"file");
+    node.set_size(100 * BLOCK);
+    let range = 5 * BLOCK + 3..5 * BLOCK + 9;
+    with_pages(&node, |pages| write_zeroes(&*node, pages, range)).unwrap();
+    let found = runs(&node)[0];
+    assert_eq!((found.0, found.1, found.2), (5, 1, State::Written));
+    assert_eq!(node.map_lock().disk_size, 6 * BLOCK);
+}
+
 /// A collapse that is begun although the journal cannot hold it; blocks that are not where they should be afterwards.
 #[test]
 fn what_is_collapsed() {

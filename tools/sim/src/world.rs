@@ -135,8 +135,14 @@ impl World {
         content.borrow_mut().push(version);
     }
 
-    /// Unwritten blocks of a file are zero on the device, or should be.
-    fn zeroed(&mut self, mount: &Mount, ino: u32, blocks: Range<u32>, phys: PhysBlock) {
+    /// Unwritten blocks of a file that has a size in memory are zero on the device, or should be.
+    fn zeroed(
+        &mut self,
+        mount: &Mount,
+        (ino, size): (u32, u64),
+        blocks: Range<u32>,
+        phys: PhysBlock,
+    ) {
         let bytes: Bytes = vec![0; self.block_size as usize].into();
         for at in blocks.clone() {
             let nr = phys.checked_add(u64::from(at - blocks.start));
@@ -148,7 +154,7 @@ impl World {
             }
             let version = Version {
                 bytes: bytes.clone(),
-                end: 0,
+                end: size.min(u64::from(at + 1) * self.block_size),
                 submitted: id,
                 done: Some(self.trace.now()),
                 durable: false,
@@ -269,7 +275,9 @@ impl World {
                     unwritten.extend(from.get()..to.get());
                 }
             }
-            Shown::Zeroed(from, to, phys) => self.zeroed(mount, ino, from.get()..to.get(), phys),
+            Shown::Zeroed(from, to, phys) => {
+                self.zeroed(mount, (ino, size), from.get()..to.get(), phys);
+            }
             Shown::Collapsed(from, to) => {
                 let len = i64::from(from.get()) - i64::from(to.get());
                 let end = self.there_to(ino, size);

@@ -273,7 +273,7 @@ impl Live<HostStore> for Node {
 
     fn zeroed(&self, from: LogicalBlock, to: LogicalBlock, phys: PhysBlock) {
         let tid = self.mounted.vol.store.running();
-        self.shown(tid, Shown::Zeroed(from, to, phys), self.disk_size_hint());
+        self.shown(tid, Shown::Zeroed(from, to, phys), self.size());
     }
 
     fn shown(&self, tid: Tid, what: Shown, size: u64) {
