@@ -115,6 +115,11 @@ pub fn fallocate<S: Store>(volume: &Volume<S>, depth: u16) -> (Credits, Credits)
     (map, map + Inode::WRITE_CREDITS + ORPHAN_CREDITS)
 }
 
+/// Blocks that take the place of others, where the map needs `map` for it.
+pub fn replace(map: Credits) -> Credits {
+    map + Inode::WRITE_CREDITS
+}
+
 /// What moves in a file, where the map needs `map` for it.
 pub fn shift(map: Credits) -> Credits {
     map + Inode::WRITE_CREDITS + ORPHAN_CREDITS

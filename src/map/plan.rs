@@ -8,11 +8,14 @@
 use crate::disk::extent::{Extent, ExtentNode};
 use crate::disk::{Flaw, LogicalBlock};
 
-/// A change within one hole or one extent.
+/// A change within one hole or one extent; but for [`Self::Replace`], which may take the end of an extent and the hole
+/// behind it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum TreeChange {
     /// Maps a hole.
     Insert(Extent),
+    /// Maps what is a hole, or blocks of the extent that has the first of them: those are not mapped any more.
+    Replace(Extent),
     /// Makes `from..to`, within an unwritten extent, written.
     Convert(LogicalBlock, LogicalBlock),
     /// Makes `from..to`, within a written extent, unwritten.
@@ -28,7 +31,7 @@ pub(super) enum TreeChange {
 impl TreeChange {
     pub(super) fn start(&self) -> LogicalBlock {
         match self {
-            Self::Insert(extent) => extent.start,
+            Self::Insert(extent) | Self::Replace(extent) => extent.start,
             Self::Convert(from, _) | Self::Unwrite(from, _) | Self::Punch(from, _) => *from,
             Self::Split(at) | Self::Join(at) => *at,
         }
@@ -120,6 +123,34 @@ impl LeafPlan {
                 (
                     at.unwrap_or(0),
                     usize::from(here.is_some()) + usize::from(next.is_some()),
+                )
+            }
+            TreeChange::Replace(extent) => {
+                let slot = at.map_or(0, |i| i.saturating_add(1));
+                let next = node.extent(slot);
+                if next.is_some_and(|next| next.start < extent.end()) {
+                    let block = extent.start.get();
+                    return Err(Flaw::ExtentMapped { block });
+                }
+                // What it is taken from stays before and behind, with what comes before that in the leaf.
+                let taken = here.filter(|here| here.end() > extent.start);
+                let prev = at.and_then(|i| match taken {
+                    Some(_) => node.extent(i.checked_sub(1)?),
+                    None => here,
+                });
+                let before = taken.map(|taken| taken.clip(taken.start, extent.start));
+                let after = taken.filter(|taken| taken.end() > extent.end());
+                let after = after.map(|taken| taken.clip(extent.end(), taken.end()));
+                for piece in [prev, before, Some(*extent), after, next]
+                    .into_iter()
+                    .flatten()
+                {
+                    new.push(piece);
+                }
+                let left = usize::from(prev.is_some()) + usize::from(taken.is_some());
+                (
+                    slot.saturating_sub(left),
+                    left.saturating_add(next.is_some().into()),
                 )
             }
             TreeChange::Convert(from, to) | TreeChange::Unwrite(from, to) => {

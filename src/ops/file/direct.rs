@@ -52,7 +52,7 @@ pub(crate) fn read<'a>(iocb: Kiocb<'a, Fs>, to: &mut IterDest<'_>) -> Answer<'a>
 }
 
 /// How a write that has to be tried another way ended.
-enum Tried<'a> {
+pub(super) enum Tried<'a> {
     Outcome(Outcome<'a, Fs>),
     /// It needs the lock exclusively.
     Exclusive(Kiocb<'a, Fs>),
