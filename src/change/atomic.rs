@@ -36,7 +36,7 @@ use crate::map::{Mapping, State};
 use crate::store::{Rule, Store, Transaction};
 use crate::volume::Volume;
 use core::ops::Range;
-use kernel::error::{code::*, Result};
+use kernel::error::Result;
 
 /// The longest atomic write, in bytes: as large as pages of databases are. However many extents it takes the place of,
 /// one transaction can do that.
@@ -99,8 +99,7 @@ pub fn aside<S: Store, L: Live<S>>(
 /// # Errors
 ///
 /// Those of `write_back`, of [`Store::begin`], [`FileMap::replace`](crate::map::FileMap::replace) and
-/// [`Inode::write`](crate::inode::Inode::write). The file shows nothing of the write then. `EIO` where not all of it was
-/// written.
+/// [`Inode::write`](crate::inode::Inode::write). The file shows nothing of the write then.
 pub fn show<S: Store, L: Live<S>>(
     live: &L,
     written: &WrittenData,
@@ -111,12 +110,17 @@ pub fn show<S: Store, L: Live<S>>(
     if volume.store.breaks(Rule::AtomicAside) {
         return publish(live, &mut None, written);
     }
-    let (from, to) = live.map_lock().map.aside().ok_or(EIO)?;
-    if written.pos != from.first_byte(size) || written.end != to.first_byte(size) {
-        return Err(EIO);
-    }
+    let bytes = written.pos..written.end;
+    let chosen = live.map_lock().map.aside();
+    let chosen = chosen.filter(|(from, to)| bytes == (from.first_byte(size)..to.first_byte(size)));
+    let (from, to) = chosen.ok_or_else(|| {
+        volume.store.bug(
+            live.ino(),
+            "an atomic write is shown for which nobody has chosen blocks",
+        )
+    })?;
     // What somebody has stored to a mapping meanwhile goes to the old blocks: not when they are others'.
-    write_back(written.pos..written.end)?;
+    write_back(bytes)?;
     loop {
         let granted = live.map_lock().map.replace_credits(volume)?;
         let mut tx = volume.store.begin(reservation::replace(granted))?;

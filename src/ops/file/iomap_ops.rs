@@ -234,7 +234,7 @@ impl<const QUEUED: bool> Direct<QUEUED> {
                 false => Err(EAGAIN),
             };
         }
-        let chosen = with_space(node.super_block(), Effort::Blocks, || {
+        let chosen = with_space(node, Effort::Blocks, || {
             with_core(node, |_, core| {
                 atomic::aside(node, core, blocks.span(), end)
             })

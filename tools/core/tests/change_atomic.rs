@@ -236,7 +236,8 @@ fn failed() {
     let again = aside(&*node, &mut node.map_lock(), rest, 16 * BLOCK).unwrap();
     assert_eq!(again.phys, chosen.phys.unwrap().checked_add(4));
     let part = show(&*node, &written(&(0..15)), |_| panic!("it is not shown"));
-    assert_eq!(part, Err(EIO));
+    assert_eq!(part, Err(EUCLEAN));
+    assert_eq!(mounted.vol.store.take_reports().len(), 1);
     let failed = show(&*node, &written(&(0..16)), |_| Err(EIO));
     assert_eq!(failed, Err(EIO));
     node.map_lock().map.drop_aside(&mounted.vol);
