@@ -186,6 +186,10 @@ pub enum Rule {
     MemoryZeroed,
     /// The file shows them before.
     MemoryShown,
+    /// An atomic write goes over data only where all that leads to it is durable.
+    AtomicFound,
+    /// An atomic write that does not go over data goes to new blocks.
+    AtomicAside,
     /// Blocks that were freed are trimmed when the transaction that freed them has committed, and not before.
     TrimCommitted,
     /// Nobody gets a block while it is trimmed.

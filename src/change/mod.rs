@@ -2,7 +2,7 @@
 
 //! What is done to a file system: each operation is one transaction, or several that a crash may come between.
 //!
-//! Tests: `tools/core/tests/change_{names,access,dax,sync,mount,trim,ioctl}.rs`, `tools/sim` (the power cut anywhere),
+//! Tests: `tools/core/tests/change_{names,access,atomic,dax,sync,mount,trim,ioctl}.rs`, `tools/sim` (the power cut anywhere),
 //! `qemu/test/t/{crash,fault-}*.sh`.
 //!
 //! | file | what is in it |
@@ -20,6 +20,7 @@
 //! | [`sync`] | what makes a change durable |
 //! | [`target`] | the blocks that data goes to |
 //! | [`dax`] | blocks that are written to as memory |
+//! | [`atomic`] | writes that are there whole or not at all |
 //! | [`access`] | what a write needs before it begins, and what it is told of blocks |
 //! | [`free`](mod@free) | an inode without links goes away |
 //! | [`recover`] | what a crash has left: orphans |
@@ -46,6 +47,7 @@
 //! VFS. The map lock is taken inside a handle, and given up before the handle goes on in another transaction.
 
 pub mod access;
+pub mod atomic;
 pub mod create;
 pub mod dax;
 mod dir;

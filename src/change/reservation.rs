@@ -127,6 +127,11 @@ pub fn exchange<S: Store>(volume: &Volume<S>, depths: (u16, u16)) -> (Credits, C
     (first, second, all)
 }
 
+/// Blocks that take the place of others, where the map needs `map` for it.
+pub fn replace(map: Credits) -> Credits {
+    map + Inode::WRITE_CREDITS
+}
+
 /// What moves in a file, where the map needs `map` for it.
 pub fn shift(map: Credits) -> Credits {
     map + Inode::WRITE_CREDITS + ORPHAN_CREDITS

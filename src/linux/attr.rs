@@ -192,6 +192,13 @@ impl Stat {
         self.0.result_mask |= bindings::STATX_DIOALIGN;
     }
 
+    /// Sets how many bytes a write may have that is to be there whole after a power cut or not at all, at least and at
+    /// most, and how many at most are `fast`: zero where none is faster than others.
+    pub(crate) fn set_atomic_write(&mut self, (least, most): (u32, u32), fast: u32) {
+        // SAFETY: The structure is valid and the caller's alone, by the requirements of `from_raw`.
+        unsafe { bindings::generic_fill_statx_atomic_writes(&mut self.0, least, most, fast) };
+    }
+
     /// Adds to the space that the file takes, in units of 512 bytes.
     pub(crate) fn add_blocks(&mut self, sectors: u64) {
         self.0.blocks = self.0.blocks.saturating_add(sectors);
@@ -206,6 +213,11 @@ impl Wanted {
     /// Whether the alignment of direct I/O is asked for.
     pub(crate) fn direct_alignment(self) -> bool {
         self.0 & bindings::STATX_DIOALIGN != 0
+    }
+
+    /// Whether the lengths of atomic writes are asked for.
+    pub(crate) fn atomic_write(self) -> bool {
+        self.0 & bindings::STATX_WRITE_ATOMIC != 0
     }
 
     /// Whether the time of creation is asked for.

@@ -291,7 +291,7 @@ impl<'a, T: FileSystem> Kiocb<'a, T> {
         unsafe { bindings::iocb_is_dsync(self.as_raw()) }
     }
 
-    /// Whether it is to be written as a whole or not at all.
+    /// Whether it must be there whole after a power cut, or not at all (`RWF_ATOMIC`).
     pub(crate) fn is_atomic(&self) -> bool {
         self.has(bindings::IOCB_ATOMIC)
     }
@@ -326,6 +326,17 @@ impl<'a, T: FileSystem> Kiocb<'a, T> {
         // INVARIANT: So much was cut.
         from.cut = from.cut.wrapping_add(before.wrapping_sub(from.len()));
         left
+    }
+
+    /// Checks an [atomic](Self::is_atomic) write, as far as that can be done without knowing the filesystem.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` where the length is no power of two, the position no multiple of it, or the bytes are not in one piece
+    /// in memory; `EOPNOTSUPP` for a write through the page cache.
+    pub(crate) fn atomic_write_checks(&mut self, from: &mut IterSource<'_>) -> Result {
+        // SAFETY: Both are live and ours.
+        to_result(unsafe { bindings::generic_atomic_write_valid(self.as_raw(), from.as_raw()) })
     }
 
     /// Drops set-user-id and capabilities, and updates the times.
@@ -530,6 +541,8 @@ impl Modes {
     pub(crate) const NOWAIT: Self = Self(bindings::FMODE_NOWAIT);
     /// Direct I/O (`O_DIRECT`): [`Kiocb::is_direct`] is heeded.
     pub(crate) const DIRECT: Self = Self(bindings::FMODE_CAN_ODIRECT);
+    /// To be there whole after a power cut, or not at all (`RWF_ATOMIC`): [`Kiocb::is_atomic`] is heeded.
+    pub(crate) const ATOMIC: Self = Self(bindings::FMODE_CAN_ATOMIC_WRITE);
 
     /// Both.
     pub(crate) const fn with(self, other: Self) -> Self {

@@ -54,6 +54,18 @@ void iomapfs_helper_bio_clear_flag(struct bio *bio, unsigned int bit)
 
 /* linux/blkdev.h, linux/part_stat.h */
 
+unsigned int
+iomapfs_helper_bdev_atomic_write_unit_min_bytes(struct block_device *bdev)
+{
+	return bdev_atomic_write_unit_min_bytes(bdev);
+}
+
+unsigned int
+iomapfs_helper_bdev_atomic_write_unit_max_bytes(struct block_device *bdev)
+{
+	return bdev_atomic_write_unit_max_bytes(bdev);
+}
+
 bool iomapfs_helper_bdev_read_only(struct block_device *bdev)
 {
 	return bdev_read_only(bdev);

@@ -89,6 +89,8 @@ impl MapFlags {
     pub(crate) const NEW: Self = Self(bindings::IOMAP_F_NEW as u16);
     /// Metadata that is needed to find the data is not durable yet: no FUA shortcut for `O_DSYNC`.
     pub(crate) const DIRTY: Self = Self(bindings::IOMAP_F_DIRTY as u16);
+    /// The device is asked to write all or nothing, in one request: the mapping covers all that is written.
+    pub(crate) const ATOMIC: Self = Self(bindings::IOMAP_F_ATOMIC_BIO as u16);
 
     /// Whether all of `other` is set.
     pub(crate) const fn contains(self, other: Self) -> bool {
@@ -118,6 +120,8 @@ impl Op {
     pub(crate) const NOWAIT: Self = Self(bindings::IOMAP_NOWAIT);
     /// Only written blocks will do: `EAGAIN` for others.
     pub(crate) const OVERWRITE_ONLY: Self = Self(bindings::IOMAP_OVERWRITE_ONLY);
+    /// All or nothing is to be there after a power cut.
+    pub(crate) const ATOMIC: Self = Self(bindings::IOMAP_ATOMIC);
 
     /// As a number.
     pub(crate) const fn bits(self) -> u32 {
@@ -125,13 +129,18 @@ impl Op {
     }
 
     /// Both.
-    const fn with(self, other: Self) -> Self {
+    pub(crate) const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
     /// Whether all of `other` is set.
     pub(crate) const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Whether any of `other` is set.
+    pub(crate) const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
     }
 }
 

@@ -403,6 +403,22 @@ impl<T: FileSystem> Drop for Invalidate<'_, T> {
     }
 }
 
+/// The invalidate lock of an inode's mapping, held for writing by somebody who need not hold `i_rwsem`: no folio enters
+/// the page cache by reading, and no store to a mapping into memory makes a clean one dirty.
+pub(crate) struct NoFaults<'a, T: FileSystem> {
+    _invalidate: Invalidate<'a, T>,
+}
+
+impl<'a, T: FileSystem> NoFaults<'a, T> {
+    /// Waits for the lock. Not with memory at hand that may be a mapping of the file, and is still to be read or
+    /// written: that would be a fault.
+    pub(crate) fn lock(inode: &'a INode<T>) -> Self {
+        Self {
+            _invalidate: Invalidate::lock_alone(inode),
+        }
+    }
+}
+
 /// The invalidate lock of an inode's mapping, held for reading: no folio is taken out of the page cache for good.
 pub(super) struct InvalidateShared<'a, T: FileSystem> {
     inode: &'a INode<T>,

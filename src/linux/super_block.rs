@@ -150,6 +150,22 @@ impl<T: FileSystem> SuperBlock<T> {
         unsafe { (*self.as_raw()).s_blocksize as u32 }
     }
 
+    /// How many bytes the device can write such that all or nothing is there after a power cut, at least and at most,
+    /// at a multiple of their number: zeros where it cannot.
+    pub(crate) fn atomic_write_limits(&self) -> (u32, u32) {
+        // SAFETY: Valid by the type's invariants; the device is open as long as there is data.
+        let device = unsafe { (*self.as_raw()).s_bdev };
+        if device.is_null() {
+            return (0, 0);
+        }
+        // SAFETY: As above.
+        let least = unsafe { bindings::bdev_atomic_write_unit_min_bytes(device) };
+        // SAFETY: As above.
+        (least, unsafe {
+            bindings::bdev_atomic_write_unit_max_bytes(device)
+        })
+    }
+
     /// The device.
     pub(crate) fn block_device(&self) -> Result<BlockDevice> {
         // SAFETY: Valid by the type's invariants; the device is open as long as there is data.

@@ -91,7 +91,7 @@ impl FileMap {
             written: place.written,
         };
         let mut left = granted;
-        let change = TreeChange::Remap(extent);
+        let change = TreeChange::Replace(extent);
         let done = self.map(vol, tx, &change, extent, &mut Way::new(), &mut left);
         self.release_spare_nodes(vol);
         done

@@ -14,6 +14,7 @@
 //! | `exchange.rs` | two files exchange blocks                                                           |
 //! | `rest.rs`     | blocks that become zeros on the device, and written, with the data beside them      |
 //! | `shift.rs`    | the end of the file moves to other places in it                                     |
+//! | `aside.rs`    | blocks that take the place of others, all at once                                   |
 //! | `need.rs`     | how many tree blocks outstanding writes may need                                    |
 //! | `window.rs`   | blocks chosen ahead for a file that is written in order                             |
 //! | `tree.rs`     | the extent tree: finding                                                            |
@@ -40,6 +41,8 @@
 //!
 //! * What is on disk is in [`Tree`]; the cache repeats parts of it, and alone has what is delayed or pending, and which
 //!   unwritten blocks are about to be converted (claimed) or known to be zero on the device (zeroed).
+//! * Blocks that are chosen aside belong to no piece of the cache: until they take the place of others, the file has
+//!   those.
 //! * `pool` blocks are reserved for tree blocks. They are at least as many as publishing everything that is
 //!   outstanding can add to the tree (`need.rs`). Sum of `pool`, delayed blocks and nothing else over all maps is
 //!   what [`Space`](crate::space::Space) has as reserved.
@@ -51,6 +54,7 @@
 //! The inode's map lock, exclusively for `&mut self`. Nothing here restarts a transaction: a restart can wait for the
 //! handle of a task that waits for the map lock. What does not fit into a handle returns [`Progress::Again`].
 
+mod aside;
 mod cache;
 mod change;
 mod exchange;
@@ -76,6 +80,7 @@ use crate::disk::extent::{self, ExtentNodeFormat, ROOT_BYTES};
 use crate::disk::{CsumSeed, Ino, LogicalBlock, PhysBlock};
 use crate::store::Store;
 use crate::volume::Volume;
+use aside::Aside;
 use cache::{Cache, CacheHit};
 use kernel::error::{code::*, Result};
 use kernel::sync::Arc;
@@ -161,6 +166,8 @@ pub struct FileMap {
     /// Blocks that are reserved for nodes of the tree.
     pool: u32,
     window: Window,
+    /// Blocks that are chosen to take the place of others.
+    aside: Option<Aside>,
     /// Whether blocks were lost that were chosen, with a tree that turned out to be bad: see [`Self::publish`].
     lost: bool,
 }
@@ -210,6 +217,7 @@ impl FileMap {
             seq: 0,
             pool: 0,
             window: Window::new(),
+            aside: None,
             lost: false,
         }
     }
@@ -403,6 +411,7 @@ impl FileMap {
     /// no I/O in flight.
     pub fn evict<S: Store>(&mut self, vol: &Volume<S>) {
         self.cancel(vol, LogicalBlock::ZERO, LogicalBlock::LIMIT);
+        self.drop_aside(vol);
         self.release_window(vol);
         self.cache.shrink(usize::MAX);
     }

@@ -8,18 +8,18 @@
 use crate::disk::extent::{Extent, ExtentNode};
 use crate::disk::{Flaw, LogicalBlock};
 
-/// A change within one hole or one extent.
+/// A change within one hole or one extent; but for [`Self::Replace`], which may take the end of an extent and the hole
+/// behind it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum TreeChange {
     /// Maps a hole.
     Insert(Extent),
+    /// Maps what is a hole, or blocks of the extent that has the first of them: those are not mapped any more.
+    Replace(Extent),
     /// Makes `from..to`, within an unwritten extent, written.
     Convert(LogicalBlock, LogicalBlock),
     /// Makes `from..to`, within a written extent, unwritten.
     Unwrite(LogicalBlock, LogicalBlock),
-    /// Gives the blocks of this extent, which lie within one that is there, another place on the device and another
-    /// state.
-    Remap(Extent),
     /// Makes two extents of the one that has this block in the middle.
     Split(LogicalBlock),
     /// Joins the extent that starts at this block with the one before, if they can be.
@@ -31,7 +31,7 @@ pub(super) enum TreeChange {
 impl TreeChange {
     pub(super) fn start(&self) -> LogicalBlock {
         match self {
-            Self::Insert(extent) | Self::Remap(extent) => extent.start,
+            Self::Insert(extent) | Self::Replace(extent) => extent.start,
             Self::Convert(from, _) | Self::Unwrite(from, _) | Self::Punch(from, _) => *from,
             Self::Split(at) | Self::Join(at) => *at,
         }
@@ -125,34 +125,50 @@ impl LeafPlan {
                     usize::from(here.is_some()) + usize::from(next.is_some()),
                 )
             }
-            TreeChange::Convert(..) | TreeChange::Unwrite(..) | TreeChange::Remap(_) => {
-                let (from, to) = match change {
-                    TreeChange::Remap(extent) => (extent.start, extent.end()),
-                    TreeChange::Convert(from, to) | TreeChange::Unwrite(from, to) => (*from, *to),
-                    _ => (change.start(), change.start()),
-                };
-                let here = here.filter(|here| here.end() >= to);
-                let fits = |here: &Extent| match change {
-                    TreeChange::Convert(..) => !here.written,
-                    TreeChange::Unwrite(..) => here.written,
-                    _ => true,
-                };
-                let here = here.filter(fits).ok_or(match change {
-                    TreeChange::Convert(..) => Flaw::ExtentNotUnwritten { block: from.get() },
-                    _ => Flaw::ExtentNotMapped { block: from.get() },
+            TreeChange::Replace(extent) => {
+                let slot = at.map_or(0, |i| i.saturating_add(1));
+                let next = node.extent(slot);
+                if next.is_some_and(|next| next.start < extent.end()) {
+                    let block = extent.start.get();
+                    return Err(Flaw::ExtentMapped { block });
+                }
+                // What it is taken from stays before and behind, with what comes before that in the leaf.
+                let taken = here.filter(|here| here.end() > extent.start);
+                let prev = at.and_then(|i| match taken {
+                    Some(_) => node.extent(i.checked_sub(1)?),
+                    None => here,
+                });
+                let before = taken.map(|taken| taken.clip(taken.start, extent.start));
+                let after = taken.filter(|taken| taken.end() > extent.end());
+                let after = after.map(|taken| taken.clip(extent.end(), taken.end()));
+                for piece in [prev, before, Some(*extent), after, next]
+                    .into_iter()
+                    .flatten()
+                {
+                    new.push(piece);
+                }
+                let left = usize::from(prev.is_some()) + usize::from(taken.is_some());
+                (
+                    slot.saturating_sub(left),
+                    left.saturating_add(next.is_some().into()),
+                )
+            }
+            TreeChange::Convert(from, to) | TreeChange::Unwrite(from, to) => {
+                let written = matches!(change, TreeChange::Convert(..));
+                let here = here.filter(|here| here.written != written && here.end() >= *to);
+                let here = here.ok_or(match written {
+                    true => Flaw::ExtentNotUnwritten { block: from.get() },
+                    false => Flaw::ExtentNotMapped { block: from.get() },
                 })?;
                 let slot = at.unwrap_or(0);
                 let prev = slot.checked_sub(1).and_then(|i| node.extent(i));
                 let next = node.extent(slot.saturating_add(1));
-                let changed = match change {
-                    TreeChange::Remap(extent) => *extent,
-                    _ => Extent {
-                        written: !here.written,
-                        ..here.clip(from, to)
-                    },
+                let changed = Extent {
+                    written,
+                    ..here.clip(*from, *to)
                 };
-                let before = here.clip(here.start, from);
-                let after = here.clip(to, here.end());
+                let before = here.clip(here.start, *from);
+                let after = here.clip(*to, here.end());
                 let parts = [prev, Some(before), Some(changed), Some(after), next];
                 for piece in parts.into_iter().flatten() {
                     new.push(piece);

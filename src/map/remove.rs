@@ -231,7 +231,12 @@ impl FileMap {
     }
 
     /// Frees blocks of data.
-    fn free<S: Store>(&mut self, vol: &Volume<S>, tx: &mut S::Tx<'_>, run: Run) -> Result {
+    pub(super) fn free<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        tx: &mut S::Tx<'_>,
+        run: Run,
+    ) -> Result {
         let sectors = u64::from(run.len).saturating_mul(vol.layout.block_size().sectors());
         self.tree.sectors = self.tree.sectors.saturating_sub(sectors);
         vol.space.free(&vol.store, tx, run)

@@ -215,7 +215,7 @@ impl FileMap {
     }
 
     /// The device block that `at` should get, going by what comes before it in the file, or else behind it.
-    fn near<S: Store>(
+    pub(super) fn near<S: Store>(
         &self,
         vol: &Volume<S>,
         at: LogicalBlock,
@@ -252,7 +252,11 @@ impl FileMap {
 
     /// All that is outstanding.
     pub(super) fn load(&self) -> Load {
-        Load::of(&self.cache.totals())
+        let load = Load::of(&self.cache.totals());
+        match self.aside_len() {
+            0 => load,
+            len => load.plus(len),
+        }
     }
 
     /// Reserves nodes so that `blocks` blocks in one place can become outstanding, or be mapped at once.

@@ -17,7 +17,7 @@
 
 use super::groups::GroupInfo;
 use super::index::{FoundSpan, FreeIndex, Span};
-use super::{Claim, Goal, Run, Space};
+use super::{Claim, Goal, Run, Share, Space};
 use crate::disk::{Group, PhysBlock};
 use crate::store::Store;
 use kernel::error::{code::*, Error, Result};
@@ -90,6 +90,60 @@ impl<S: Store> Space<S> {
         result
     }
 
+    /// Chooses `len` contiguous free blocks of one group, a power of two, of which the first is a multiple of `len`. As
+    /// [`Space::choose`] for the rest.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC` where there is no such run, `ENOMEM`.
+    pub fn choose_aligned(&self, store: &S, goal: Goal, len: u32, share: Share) -> Result<Run> {
+        let claim = Claim::Free(share);
+        let claimed = self.counters.claim(claim, len)?;
+        let result = match claimed == len {
+            true => self.until_found(Some(store), || self.search_aligned(store, goal, len)),
+            false => Err(ENOSPC),
+        };
+        let used = result.as_ref().map_or(0, |run| run.len);
+        self.counters.unclaim(claim, claimed, used);
+        result
+    }
+
+    fn search_aligned(&self, store: &S, goal: Goal, len: u32) -> Result<Option<Run>> {
+        let near = goal.near.and_then(|near| self.layout.group_of(near));
+        let (first, from) = near.unwrap_or((goal.group, 0));
+        let mut no_memory = None;
+        for group in self.around(first) {
+            if self.groups.get(group).is_none_or(|info| info.room() < len) {
+                continue;
+            }
+            let from = if group == first { from } else { 0 };
+            let mut seen = self.look_aligned(group, from, len);
+            while matches!(seen, Look::NotLoaded) {
+                if let Err(error) = self.ensure_index(store, group) {
+                    no_memory = Some(error);
+                    break;
+                }
+                seen = self.look_aligned(group, from, len);
+            }
+            if let Look::Taken(run) = seen {
+                return Ok(Some(run));
+            }
+        }
+        no_memory.map_or(Ok(None), Err)
+    }
+
+    /// Looks for an aligned run in one group, and takes it.
+    fn look_aligned(&self, group: Group, from: u32, len: u32) -> Look {
+        let base = self.layout.group_first_block(group).get();
+        self.with_usable(group, |info, index| {
+            let found = index.find_aligned(from, len, base);
+            match found.or_else(|| index.find_aligned(0, len, base)) {
+                Some(span) => self.choose_span(group, info, index, span, false),
+                None => Look::Nothing,
+            }
+        })
+    }
+
     /// Gives chosen blocks back that were not marked as used. Never fails, allocates or sleeps.
     pub fn unchoose(&self, run: Run) {
         for (group, span) in self.parts(run) {
@@ -140,9 +194,18 @@ impl<S: Store> Space<S> {
             None if !goal.stream => (goal.group, 0),
             _ => (self.stream_group(goal.group, ask.room), 0),
         };
+        self.until_found(store, || self.search(store, first, from, ask))
+    }
+
+    /// Searches again with `search`, which has found no free block, for as long as it may have missed some.
+    fn until_found(
+        &self,
+        store: Option<&S>,
+        search: impl Fn() -> Result<Option<Run>>,
+    ) -> Result<Run> {
         loop {
             let returns = self.counters.returns();
-            if let Some(run) = self.search(store, first, from, ask)? {
+            if let Some(run) = search()? {
                 return Ok(run);
             }
             // What is away to be trimmed was missed, and is not to be had by who cannot wait.

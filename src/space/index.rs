@@ -187,6 +187,26 @@ impl FreeIndex {
         None
     }
 
+    /// The first free run of `len` blocks, a power of two, from block `from` on, of which the first is a multiple of
+    /// `len` when `base` is added.
+    pub(super) fn find_aligned(&self, from: u32, len: u32, base: u64) -> Option<Span> {
+        let below = len.wrapping_sub(1);
+        let mut at = from;
+        while at < self.blocks {
+            let free = self.next(at, self.blocks, false);
+            // How far it is to the next multiple: all that counts are the bits below `len`.
+            let over = (base as u32).wrapping_add(free);
+            let start = free.saturating_add(over.wrapping_neg() & below);
+            let run = self.run_at(start, len);
+            if run == len {
+                return Some(Span { start, len });
+            }
+            // The block behind the run is used, or there is none.
+            at = start.saturating_add(run).saturating_add(1);
+        }
+        None
+    }
+
     fn change(&mut self, run: Span, f: impl Fn(&mut u64, u64)) {
         let mut at = run.start;
         let end = run.start.saturating_add(run.len).min(self.blocks);

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# catches: a write that makes the file longer and never gets its turn, as somebody always has direct I/O in flight
+# catches: a write that makes the file longer and never gets its turn, as somebody always has direct I/O in flight; an
+# asynchronous append (O_APPEND) that is waited for, or of which not to wait is refused always
 # blocks: 4096
 # parallel: asynchronous direct I/O and appends
 
@@ -31,5 +32,35 @@ for rw in randwrite randread; do
 	wait "$fio" || :
 	[ "$(stat -c %s "$MNT/$rw")" = $(((4 << 20) + 3000)) ] || fail "$rw: $(stat -c %s "$MNT/$rw") bytes"
 done
+# What is appended is not waited for, unless something is in flight.
+only_iomapfs
+text 64K >.text
+: >"$MNT/log"
+append() { "$TOP/qemu/test/aio-write.py" "$MNT/log" 0 "$@" <.text; }
+not_waited_for() {
+	# Whoever may not wait reads no bitmap.
+	append 4096 append >/dev/null
+	got=$(append 8192 append nowait)
+	[ "$got" != 'later 8192' ] || return 0
+	[ "$got" = EAGAIN ] || [ "$got" = 8192 ] || fail "append: $got"
+	return 1
+}
+within 60 not_waited_for
+[ "$(append 4096 append)" = 'later 4096' ] || [ "$(append 4096 append)" = 'later 4096' ] || fail "an append is waited for"
+# Each goes behind the one before, though all are submitted at the same time.
+size=$(stat -c %s "$MNT/log")
+appends=()
+for n in 1 2 3 4; do
+	append 16384 append >".append$n" &
+	appends+=($!)
+done
+all_end "${appends[@]}"
+[ "$(stat -c %s "$MNT/log")" = $((size + 65536)) ] || fail "$(stat -c %s "$MNT/log") bytes"
+for n in 0 1 2 3; do
+	cmp -n 16384 .text <(tail -c +$((size + n * 16384 + 1)) "$MNT/log") || fail "append $n"
+done
+# A part of a block is waited for: the rest of it is zeroed.
+[ "$(append 512 append)" = 512 ] || fail "append of a sector"
+[ "$(append 4096 append nowait)" = EAGAIN ] || fail "an append at a part of a block does not wait"
 unmount
 rmdir "$null_disks/slow"

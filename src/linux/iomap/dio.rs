@@ -111,7 +111,7 @@ pub(crate) trait Write: Sized + 'static {
 
     /// The data is on the device: make the file show it. Called where that is not [complete](Self::is_complete). May
     /// sleep.
-    fn end_io(inode: &INode<<Self::Ops as Ops>::FileSystem>, written: &Written) -> Result;
+    fn end_io(iocb: &Kiocb<'_, <Self::Ops as Ops>::FileSystem>, written: &Written) -> Result;
 
     /// Whether [`Self::submitted`] is to be called.
     #[inline(always)]
@@ -326,7 +326,7 @@ impl<W: Write> DioTable<W> {
         };
         match W::is_complete(inode, &written, BATCH) {
             true => Ok(()),
-            false => W::end_io(inode, &written),
+            false => W::end_io(iocb, &written),
         }
     }
 }

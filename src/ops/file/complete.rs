@@ -5,17 +5,20 @@
 //!
 //! # Locks
 //!
-//! Journal handle, then map lock, both inside `publish`; a folio may be locked where blocks are chosen.
+//! Journal handle, then map lock, both inside `publish`; a folio may be locked where blocks are chosen. Around an atomic
+//! write that takes the place of others the invalidate lock, with `i_rwsem` held exclusively.
 
 use super::iomap_ops::discard_delayed;
 use super::lookup::{to_map, unchanged, with_core, Blocks};
 use crate::change::access::View;
 use crate::change::publish::{is_complete, is_due, publish, WrittenData};
-use crate::change::target;
+use crate::change::{atomic, target};
+use crate::linux::file::Kiocb;
 use crate::linux::iomap::dio;
 use crate::linux::iomap::ioend::{Batch, Range, Writer};
 use crate::linux::iomap::writeback::Writeback;
 use crate::linux::iomap::{Map, MapFlags};
+use crate::linux::lock::NoFaults;
 use crate::linux::memalloc::NofsScope;
 use crate::ops::{trace, Fs, Node};
 use crate::store::Store;
@@ -34,7 +37,11 @@ impl dio::Write for DirectWrite {
     }
 
     #[inline(always)]
-    fn end_io(node: &Node, written: &dio::Written) -> Result {
+    fn end_io(iocb: &Kiocb<'_, Fs>, written: &dio::Written) -> Result {
+        let node = iocb.inode();
+        if written.unwritten && iocb.is_atomic() {
+            return end_atomic(node, &direct(written));
+        }
         let _nofs = NofsScope::enter();
         let mut handle = None;
         let written = direct(written);
@@ -62,6 +69,16 @@ impl dio::Write for DirectWrite {
     fn ended(node: &Node, range: &Range, result: Result, told: bool) {
         trace::file::completed(node, range, result, told);
     }
+}
+
+/// An atomic write to new blocks is on the device: the file shows it, by the task that has written.
+#[cold]
+fn end_atomic(node: &Node, written: &WrittenData) -> Result {
+    let _no_faults = NoFaults::lock(node);
+    let _nofs = NofsScope::enter();
+    atomic::show(node, written, |range| {
+        node.write_and_wait(range.start, range.end.saturating_sub(1))
+    })
 }
 
 /// What a direct write has written.

@@ -12,7 +12,11 @@
 //! | parts of blocks otherwise | exclusive, alone in flight: iomap zeroes the rest of the blocks |
 //! | behind an end within a page, if blocks are smaller than pages | the same: the page is mapped anew |
 //! | behind the end on disk, within the file | the same: the size on disk goes up when the data is there |
-//! | `O_APPEND` | exclusive, alone in flight, waits: the next one starts where this ends |
+//! | `O_APPEND` | exclusive and alone in flight until it is known where it goes, then as the others |
+//!
+//! What is appended goes where the file ends when nothing is in flight, so the next one waits for it, though it need not
+//! wait itself. Were places given ahead, to be written side by side, a reader would see zeros for a while where
+//! something is appended, and for good where that fails and what comes behind does not: an append never makes a hole.
 //!
 //! Aligned writes that extend the file run side by side: the size goes up when their blocks are mapped, so
 //! nobody sees what is not there, and a gap that a slower one leaves for a while is a hole.
@@ -52,7 +56,7 @@ pub(crate) fn read<'a>(iocb: Kiocb<'a, Fs>, to: &mut IterDest<'_>) -> Answer<'a>
 }
 
 /// How a write that has to be tried another way ended.
-enum Tried<'a> {
+pub(super) enum Tried<'a> {
     Outcome(Outcome<'a, Fs>),
     /// It needs the lock exclusively.
     Exclusive(Kiocb<'a, Fs>),
@@ -69,7 +73,10 @@ fn write_direct<'a>(
     if exclusive && nowait {
         return Tried::Outcome(Outcome::Done(iocb, Err(EAGAIN)));
     }
-    let need = if exclusive { Need::Alone } else { Need::Shared };
+    let need = match exclusive || iocb.is_append() {
+        true => Need::Alone,
+        false => Need::Shared,
+    };
     let (lock, count) = match prepare(&mut iocb, from, need) {
         Ok(prepared) => prepared,
         Err(e) => return Tried::Outcome(Outcome::Done(iocb, Err(e))),
@@ -123,7 +130,7 @@ fn seems_written(node: &Node, pos: u64) -> bool {
 
 /// Writes; what direct I/O cannot do goes through the page cache, and from there to the device at once.
 pub(crate) fn write<'a>(mut iocb: Kiocb<'a, Fs>, from: &mut IterSource<'_>) -> Answer<'a> {
-    let mut exclusive = iocb.is_append();
+    let mut exclusive = false;
     let outcome = loop {
         match write_direct(iocb, from, exclusive) {
             Tried::Outcome(outcome) => break outcome,

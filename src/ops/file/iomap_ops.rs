@@ -20,7 +20,7 @@
 use super::lookup::{lookup, lookup_locked, to_map, try_with_core, unchanged, with_core, Blocks};
 use crate::change::access::{folio_size, View};
 use crate::change::dax::place;
-use crate::change::{sync, target, Live};
+use crate::change::{atomic, sync, target, Live};
 use crate::disk::LogicalBlock;
 use crate::linux::fiemap::ExtentInfo;
 use crate::linux::iomap::{self, Done, Extent, Map, MapFlags, Op, Ops};
@@ -186,7 +186,10 @@ impl<const QUEUED: bool> Ops for Direct<QUEUED> {
         let volume = node.data().volume();
         let blocks = Blocks::touched(volume, pos, len)?;
         let end = pos.saturating_add(len);
-        let mapping = if op.contains(Op::OVERWRITE_ONLY) || op.contains(Op::NOWAIT) {
+        let mapping = if op.intersects(Op::OVERWRITE_ONLY.with(Op::NOWAIT).with(Op::ATOMIC)) {
+            if op.contains(Op::ATOMIC) {
+                return Self::atomic(node, blocks, op, end);
+            }
             Self::whole(node, blocks, op, end, len)?
         } else {
             let found = node.data().snapshot().get(blocks.start, blocks.len);
@@ -220,6 +223,27 @@ impl<const QUEUED: bool> Ops for Direct<QUEUED> {
 }
 
 impl<const QUEUED: bool> Direct<QUEUED> {
+    /// For an atomic write. What goes over data does so while others write, and else it fails with `EAGAIN`; who tries
+    /// again is alone with the file.
+    #[cold]
+    fn atomic(node: &Node, blocks: Blocks, op: Op, end: u64) -> Result<Map> {
+        let volume = node.data().volume();
+        if op.contains(Op::OVERWRITE_ONLY) {
+            let found = lookup(node, blocks, !op.contains(Op::NOWAIT))?;
+            let committed = || volume.store.committed();
+            return match atomic::goes_over(node, &found, (blocks.len, end), committed) {
+                true => to_map(volume, &found, View::DirectWrite, MapFlags::ATOMIC),
+                false => Err(EAGAIN),
+            };
+        }
+        let chosen = with_space(node, Effort::Blocks, || {
+            with_core(node, |_, core| {
+                atomic::aside(node, core, blocks.span(), end)
+            })
+        })?;
+        to_map(volume, &chosen, View::DirectWrite, MapFlags::DIRTY)
+    }
+
     /// For a write that must not wait, or only if it has nothing to change: an `EAGAIN` after part of the request was
     /// submitted would lose that part, so there is one mapping for all of `blocks` or none.
     fn whole(node: &Node, blocks: Blocks, op: Op, end: u64, len: u64) -> Result<Mapping> {

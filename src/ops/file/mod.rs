@@ -9,6 +9,7 @@
 //! | [`cached`] | writes through the page cache |
 //! | [`direct`] | direct reads and writes |
 //! | [`dax`](mod@dax) | the same where there is no page cache, as the device is memory |
+//! | [`atomic`] | direct writes that are there whole or not at all |
 //! | [`iomap_ops`] | how iomap finds, reserves and chooses blocks |
 //! | [`lookup`] | between iomap's bytes and the core's blocks |
 //! | [`complete`] | after the data is on the device: the file shows it |
@@ -17,6 +18,7 @@
 //! | [`exchange`](mod@exchange) | blocks that two files exchange |
 //! | [`replace`] | what is to replace another file is written back early |
 
+pub(crate) mod atomic;
 pub(crate) mod cached;
 pub(crate) mod checks;
 pub(crate) mod complete;

@@ -5,7 +5,7 @@
 use super::complete::PageCache;
 use super::iomap_ops::{self, Buffered, Memory, Read, Swap};
 use super::lookup::{first_behind, with_core};
-use super::{cached, dax, direct, fallocate, replace};
+use super::{atomic, cached, dax, direct, fallocate, replace};
 use crate::linux::address_space::AddressSpace;
 use crate::linux::fiemap::ExtentInfo;
 use crate::linux::file::{
@@ -69,7 +69,7 @@ impl FileOperations for Regular {
     type FileSystem = Fs;
     type Mmap = Self;
 
-    const MODES: Modes = Modes::NOWAIT.with(Modes::DIRECT);
+    const MODES: Modes = Modes::NOWAIT.with(Modes::DIRECT).with(Modes::ATOMIC);
     const ABILITIES: Abilities = Abilities::ASYNC_READ
         .with(Abilities::ASYNC_WRITE)
         .with(Abilities::PARALLEL_DIRECT_WRITE)
@@ -116,6 +116,9 @@ impl FileOperations for Regular {
             return iocb.done(Ok(0));
         }
         trace::file::begin(&iocb, from.len());
+        if iocb.is_atomic() {
+            return atomic::write(iocb, from);
+        }
         if iocb.is_direct() {
             return direct::write(iocb, from);
         }
@@ -131,6 +134,10 @@ impl FileOperations for Regular {
     }
 
     fn write_dax<'a>(mut iocb: Kiocb<'a, Fs>, from: &mut IterSource<'_>) -> Answer<'a> {
+        // A copy to memory is not whole or not at all.
+        if iocb.is_atomic() {
+            return iocb.done(Err(EOPNOTSUPP));
+        }
         let store = &iocb.inode().data().volume().store;
         if let Err(error) = store.check_writable() {
             return iocb.done(Err(error));

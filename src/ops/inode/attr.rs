@@ -3,7 +3,7 @@
 //! Attributes of inodes, whatever their type of file: how they are told and changed.
 
 use super::convert::{from_disk, vfs_flags};
-use crate::change::{self, reservation, InodePart, Live};
+use crate::change::{self, atomic, reservation, InodePart, Live};
 use crate::disk::inode::InodeFlags;
 use crate::disk::FileType;
 use crate::linux::attr::{attributes, Attr, Idmap, Stat, Wanted};
@@ -24,6 +24,12 @@ impl Attributes for Fs {
         if wanted.direct_alignment() && node.is_regular() {
             let align = node.super_block().block_device()?.logical_block_size();
             to.set_direct_alignment(align, align);
+        }
+        if wanted.atomic_write() && node.is_regular() && !node.is_dax() {
+            let volume = node.data().volume();
+            let limits = (atomic::shortest(volume), atomic::LONGEST);
+            let device = node.super_block().atomic_write_limits();
+            to.set_atomic_write(limits, atomic::longest_in_place(volume, device));
         }
         Ok(())
     }

@@ -68,6 +68,12 @@ pub enum Rule {
     NoCopy,
     /// A durable direct write does not care whether the way to its block is durable.
     NoCommitOnDsync,
+    /// An atomic write goes over data that a power cut may take away.
+    AtomicOverUnsafe,
+    /// An atomic write is made as any other where it does not go over data.
+    AtomicInPlace,
+    /// The device does a part of a request that is to be done whole or not at all.
+    DeviceTears,
     /// `fsync` of a directory does not wait for the commit.
     NoCommitOnDirSync,
     /// `fsync` leaves times that have changed in memory there.
@@ -154,6 +160,8 @@ impl Broken {
             Rule::NoZeroRest => store::Rule::RestZeroed,
             Rule::UnwrittenShown => store::Rule::UnwrittenHidden,
             Rule::NoCommitOnDsync => store::Rule::CommitOnDsync,
+            Rule::AtomicOverUnsafe => store::Rule::AtomicFound,
+            Rule::AtomicInPlace => store::Rule::AtomicAside,
             _ => return None,
         })
     }

@@ -3,7 +3,7 @@
 //! How operations are chosen.
 
 use crate::file::{How, Memory, What};
-use crate::ops::{Op, SECTOR};
+use crate::ops::{Before, Op, SECTOR};
 use crate::random::Random;
 use crate::trim::Trim;
 
@@ -43,6 +43,26 @@ impl Op {
             pos,
             len,
             how,
+        }
+    }
+
+    fn atomic(random: &mut Random, file: u16, large: u64) -> Self {
+        let blocks = 1 << random.below(5);
+        Self::Atomic {
+            file,
+            which: random.chance(1, 2).then(|| random.next() as u16),
+            at: random.below(large) as u16,
+            blocks,
+            how: match random.below(4) {
+                0..=1 => How::Queued,
+                2 => How::Waits,
+                _ => How::Durable,
+            },
+            before: match random.below(4) {
+                0 => Before::Same,
+                1 => Before::Halves,
+                _ => Before::Nothing,
+            },
         }
     }
 
@@ -195,6 +215,7 @@ impl Op {
                     which,
                     durable: random.chance(1, 2),
                 },
+                6 | 7 if random.chance(1, 3) => Self::atomic(random, file, large),
                 6..=7 => Self::direct(random, file, large, bytes),
                 9..=12 => {
                     let from = random.below(4 * BLOCKS) as u16;

@@ -26,6 +26,8 @@ pub enum Event {
         /// Its new contents.
         bytes: Bytes,
     },
+    /// So many writes, which come next, are kept or lost together: the device does all of them or none.
+    Together(usize),
     /// The write of event `.0` is done.
     Done(usize),
     /// All that was done before is durable.
@@ -59,6 +61,11 @@ impl Trace {
         id
     }
 
+    /// The next `count` writes are one request that is done whole or not at all.
+    pub fn together(&mut self, count: usize) {
+        self.events.push(Event::Together(count));
+    }
+
     /// A write is done.
     pub fn done(&mut self, id: usize) {
         self.events.push(Event::Done(id));
@@ -81,12 +88,16 @@ struct Loose {
     nr: u64,
     bytes: Bytes,
     done: bool,
+    /// The last write of those that it is kept or lost with: its number.
+    last: usize,
 }
 
 /// Follows a [`Trace`] from event to event: what is durable, and what is not yet.
 pub struct Follower {
     durable: Arc<Vec<Bytes>>,
     loose: Vec<Loose>,
+    /// The number of the last write that is kept or lost with others.
+    together_to: usize,
 }
 
 impl Follower {
@@ -95,6 +106,7 @@ impl Follower {
         Self {
             durable: blocks,
             loose: Vec::new(),
+            together_to: 0,
         }
     }
 
@@ -106,7 +118,9 @@ impl Follower {
                 nr: *nr,
                 bytes: bytes.clone(),
                 done: false,
+                last: self.together_to.max(id),
             }),
+            Event::Together(count) => self.together_to = id + count,
             Event::Done(id) => {
                 if let Some(loose) = self.loose.iter_mut().find(|loose| loose.id == *id) {
                     loose.done = true;
@@ -140,15 +154,26 @@ impl Follower {
         // One way in which devices fail is as likely as another.
         let way = random.below(6);
         let one = random.below(count.max(1) as u64) as usize;
+        let mut together = (0, false);
         for (i, loose) in self.loose.iter().enumerate() {
-            let keep = match way {
-                0 => false,
-                1 => true,
-                2 => random.chance(1, 2),
-                3 => random.chance(1, 8),
-                4 => i != one,
-                _ => i == one,
-            };
+            if loose.last == together.0 {
+                if together.1 {
+                    kept.insert(loose.nr, &loose.bytes);
+                }
+                continue;
+            }
+            // Of one that was not submitted whole there is nothing.
+            let is_whole = self.loose.iter().any(|other| other.id == loose.last);
+            let keep = is_whole
+                && match way {
+                    0 => false,
+                    1 => true,
+                    2 => random.chance(1, 2),
+                    3 => random.chance(1, 8),
+                    4 => i != one,
+                    _ => i == one,
+                };
+            together = (loose.last, keep);
             if keep {
                 kept.insert(loose.nr, &loose.bytes);
             }

@@ -31,6 +31,15 @@ pub struct Version {
 /// All that was written to a block of a file since it was chosen.
 pub type Content = Rc<RefCell<Vec<Version>>>;
 
+/// An atomic write.
+#[derive(Clone, Debug)]
+pub struct Whole {
+    /// The blocks.
+    pub blocks: Range<u32>,
+    /// The number of the write.
+    pub version: u32,
+}
+
 /// The type of an inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -72,6 +81,8 @@ pub struct Inode {
     pub target: Vec<u8>,
     /// The events after which `fsync` of it had returned.
     pub synced: Rc<RefCell<Vec<usize>>>,
+    /// What was written that must be there whole or not at all, unless something else is done to its blocks.
+    pub whole: Rc<RefCell<Vec<Whole>>>,
     /// From which event on its change counter is at least how great on disk. The times are written with it.
     pub versions: Rc<RefCell<Vec<(usize, u64)>>>,
 }
@@ -82,8 +93,16 @@ impl Inode {
         self.size == other.size && self.blocks.keys().eq(other.blocks.keys())
     }
 
+    /// Blocks of a file become something else than what is written there.
+    pub fn forget_whole(&mut self, blocks: Range<u32>) {
+        let mut kept = self.whole.borrow().clone();
+        kept.retain(|one| one.blocks.end <= blocks.start || one.blocks.start >= blocks.end);
+        self.whole = Rc::new(RefCell::new(kept));
+    }
+
     /// Blocks of a file are a hole.
     pub fn empty(&mut self, blocks: Range<u32>) {
+        self.forget_whole(blocks.clone());
         for at in blocks {
             self.blocks.remove(&at);
             self.unwritten.remove(&at);
@@ -93,6 +112,7 @@ impl Inode {
 
     /// Blocks of a file from `from` on move by `by`.
     pub fn shift(&mut self, from: u32, by: i64) {
+        self.forget_whole(from..u32::MAX);
         let moved = |at: u32| (i64::from(at) + by) as u32;
         let blocks = self.blocks.split_off(&from).into_iter();
         self.blocks
@@ -210,6 +230,14 @@ pub fn pattern(owner: u32, version: u32, pos: u64, to: &mut [u8]) {
         };
         *byte = word.to_le_bytes()[(at % 4) as usize];
     }
+}
+
+/// The numbers of the writes of which a block of file `owner` has something.
+pub fn versions(owner: u32, bytes: &[u8]) -> Vec<u32> {
+    let word = |unit: &[u8], at: usize| u32::from_le_bytes(unit[at..at + 4].try_into().unwrap());
+    let units = bytes.chunks_exact(16);
+    let ours = units.filter(|unit| word(unit, 0) == 0xfeed_0000 | (owner & 0xffff));
+    ours.map(|unit| word(unit, 4)).collect()
 }
 
 /// What a block seems to be, for a message.

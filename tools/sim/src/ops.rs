@@ -14,6 +14,7 @@ use crate::tree::What;
 use crate::trim::Trim;
 use iomapfs_core::change::Live;
 use iomapfs_core::disk::Ino;
+use kernel::error::code::ENOSPC;
 
 /// An operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +121,14 @@ pub enum Op {
         len: u32,
         what: Memory,
     },
+    Atomic {
+        file: u16,
+        which: Option<u16>,
+        at: u16,
+        blocks: u16,
+        how: How,
+        before: Before,
+    },
     Comb {
         file: u16,
         from: u16,
@@ -191,6 +200,17 @@ pub enum Op {
     Trim(Trim),
     Remount,
     Freeze,
+}
+
+/// What is done to the bytes of an atomic write before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// Nothing.
+    Nothing,
+    /// They are written in the same way, and made durable.
+    Same,
+    /// They are written in two halves, and the first is durable.
+    Halves,
 }
 
 /// Bytes that direct writes are made of.
@@ -294,6 +314,13 @@ impl Sim {
     pub(crate) fn try_write_direct(&mut self, node: &Shared, pos: u64, len: u64, how: How) {
         if let Err(error) = self.write_direct(node, pos, len, how) {
             self.no_space(error, self.blocks_for(len).into(), false);
+        }
+    }
+
+    fn try_write_atomic(&mut self, node: &Shared, pos: u64, len: u64, how: How) {
+        if let Err(error) = self.write_atomic(node, pos, len, how) {
+            // Space there may be, but not in one piece.
+            assert!(error == ENOSPC, "an atomic write failed: {error:?}");
         }
     }
 
@@ -483,6 +510,40 @@ impl Sim {
                 let file = pick(&self.of_kind(Kind::File), file)?;
                 let node = self.node(file);
                 self.try_write_direct(&node, pos.into(), len.into(), how);
+            }
+            Op::Atomic {
+                file,
+                which,
+                at,
+                blocks,
+                how,
+                before,
+            } => {
+                let file = pick(&self.of_kind(Kind::File), file)?;
+                let node = self.node(file);
+                let mapped: Vec<u32> = self.world.model[&file].blocks.keys().copied().collect();
+                let blocks = u64::from(blocks);
+                let at = match which {
+                    Some(which) => pick(&mapped, which)?.into(),
+                    None => u64::from(at),
+                };
+                let size = u64::from(self.block_size);
+                let (pos, len) = (at / blocks * blocks * size, blocks * size);
+                match before {
+                    Before::Nothing => {}
+                    Before::Same => {
+                        self.try_write_atomic(&node, pos, len, How::Waits);
+                        self.fsync(&node, true);
+                    }
+                    Before::Halves => {
+                        let half = (len / 2).max(size);
+                        self.try_write_direct(&node, pos, half, How::Waits);
+                        self.world.close(&mount);
+                        self.world.finish_writing(&mount);
+                        self.try_write_direct(&node, pos + half, half, How::Waits);
+                    }
+                }
+                self.try_write_atomic(&node, pos, len, how);
             }
             Op::Comb {
                 file,

@@ -281,6 +281,7 @@ fn adopt(tree: &Tree, device: &Device) -> State {
                 parent: found.parent,
                 target: found.target.clone(),
                 synced: Rc::default(),
+                whole: Rc::default(),
                 versions: Rc::default(),
             };
             (*ino, Rc::new(inode))

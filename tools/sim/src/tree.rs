@@ -105,6 +105,7 @@ impl Sim {
             parent: dir,
             target,
             synced: Rc::default(),
+            whole: Rc::default(),
             versions: Rc::default(),
         };
         assert!(

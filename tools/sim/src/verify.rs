@@ -6,7 +6,7 @@ use crate::broken::Broken;
 use crate::check::{check, Fixed, Found, Tree};
 use crate::journal::replay::{replay, Replayed};
 use crate::journal::Place;
-use crate::model::{describe, oldest_possible, History, Inode, Kind, Version};
+use crate::model::{describe, oldest_possible, versions, History, Inode, Kind, Version, Whole};
 use crate::mount::Mount;
 use iomapfs_core::disk::features::incompat;
 use iomapfs_core::host::{Device, HostStore};
@@ -189,6 +189,24 @@ fn compare(
     }
 }
 
+/// Whether some blocks have what an atomic write wrote, and others have what was there before.
+fn is_torn(ino: u32, whole: &Whole, found: &Found, device: &Device) -> bool {
+    let (mut is_there, mut is_missing) = (false, false);
+    for at in whole.blocks.clone() {
+        let Ok(i) = found.blocks.binary_search_by_key(&at, |(at, _)| *at) else {
+            is_missing = true;
+            continue;
+        };
+        let versions = versions(ino, &device.read(found.blocks[i].1));
+        is_there |= versions.contains(&whole.version);
+        is_missing |= versions
+            .iter()
+            .max()
+            .is_some_and(|last| *last < whole.version);
+    }
+    is_there && is_missing
+}
+
 fn compare_data(
     ino: u32,
     inode: &Inode,
@@ -225,6 +243,14 @@ fn compare_data(
             return Err(format!(
                 "inode {ino}: block {at}, on {nr}, has {}; it should have {wanted} or what came later",
                 describe(&is)
+            ));
+        }
+    }
+    for whole in inode.whole.borrow().iter() {
+        if is_torn(ino, whole, found, device) {
+            return Err(format!(
+                "inode {ino}: of blocks {:?} only a part has what write {} wrote to all",
+                whole.blocks, whole.version
             ));
         }
     }

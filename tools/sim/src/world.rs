@@ -31,6 +31,8 @@ pub struct World {
     pub label: Label,
     /// What is or was written to blocks that are not mapped yet: inode, file block.
     pub unmapped: BTreeMap<(u32, u32), Content>,
+    /// Of these, what will take the place of something that is mapped.
+    pub aside: BTreeSet<(u32, u32)>,
     /// Blocks of files that are in memory only, or more than what is on its way: inode, file block.
     pub dirty: BTreeSet<(u32, u32)>,
     /// What was written to blocks that became unwritten: what is written there next may be found by a recovery that
@@ -64,6 +66,7 @@ impl World {
             model,
             label,
             unmapped: BTreeMap::new(),
+            aside: BTreeSet::new(),
             dirty: BTreeSet::new(),
             former: BTreeMap::new(),
             block_size: mount.vol.layout.block_size().bytes().into(),
@@ -128,8 +131,12 @@ impl World {
     /// Something is on its way to a block of a file.
     fn add_version(&mut self, (ino, at): (u32, u32), version: Version) {
         let mapped = self.model.get(&ino).and_then(|inode| inode.blocks.get(&at));
+        let mapped = mapped.filter(|_| !self.aside.contains(&(ino, at)));
         let content = mapped.unwrap_or_else(|| {
-            let former = || self.former.remove(&(ino, at)).unwrap_or_default();
+            let former = || match self.aside.contains(&(ino, at)) {
+                true => Content::default(),
+                false => self.former.remove(&(ino, at)).unwrap_or_default(),
+            };
             self.unmapped.entry((ino, at)).or_insert_with(former)
         });
         content.borrow_mut().push(version);
@@ -180,6 +187,7 @@ impl World {
         let now = self.trace.now();
         self.trace.done(id);
         let mapped = self.model.get(&ino).and_then(|inode| inode.blocks.get(&at));
+        let mapped = mapped.filter(|_| !self.aside.contains(&(ino, at)));
         let content = mapped.or_else(|| self.unmapped.get(&(ino, at)));
         let mut versions = content.expect("it was submitted").borrow_mut();
         let version = versions.iter_mut().find(|version| version.submitted == id);
@@ -250,6 +258,10 @@ impl World {
             Shown::Data(from, to) => {
                 for at in from.get()..to.get() {
                     if let Some(content) = self.unmapped.remove(&(ino, at)) {
+                        if self.aside.remove(&(ino, at)) {
+                            self.former.remove(&(ino, at));
+                            self.inode(ino).ends.remove(&at);
+                        }
                         self.inode(ino).blocks.insert(at, content);
                         self.inode(ino).unwritten.remove(&at);
                     }
@@ -349,6 +361,7 @@ impl World {
         let behind = size.div_ceil(self.block_size) as u32;
         let now = self.trace.now();
         let inode = self.inode(ino);
+        inode.forget_whole(at..u32::MAX);
         inode.size = end;
         inode.may_be_cut = false;
         inode.blocks.split_off(&behind);

@@ -3,13 +3,17 @@
 //! Direct writes.
 
 use super::flight::{Flight, Way};
+use super::size::Pages;
 use super::PAGE;
-use crate::model;
+use crate::broken::Rule;
+use crate::model::{self, Whole};
 use crate::mount::Shared;
 use crate::sim::Sim;
 use iomapfs_core::change::access::{direct_way, DirectWay, Seen, View};
+use iomapfs_core::change::publish::{is_complete, WrittenData};
+use iomapfs_core::change::resize::PageCache;
 use iomapfs_core::change::sync::{self, Committed};
-use iomapfs_core::change::{target, Live};
+use iomapfs_core::change::{atomic, target, Live};
 use iomapfs_core::disk::LogicalBlock;
 use iomapfs_core::map::{Mapping, State};
 use kernel::error::{code::*, Result};
@@ -39,6 +43,9 @@ struct Request {
     fresh: Vec<u32>,
     pieces: usize,
 }
+
+/// What the device can write whole or not at all, in bytes: at least and at most.
+const DEVICE: (u32, u32) = (512, 8192);
 
 impl Sim {
     /// A direct write; `pos` and `len` are multiples of 512.
@@ -90,17 +97,7 @@ impl Sim {
         let seems_written = seems_written.get(LogicalBlock::new(first), 1);
         let seems_written = seems_written.is_some_and(|found| found.state == State::Written);
         let batch = queued && (end > size || !seems_written);
-        let mut request = Request {
-            ino: node.ino().get(),
-            pos,
-            end,
-            version: self.next_version(),
-            through: durable,
-            unwritten: false,
-            ids: Vec::new(),
-            fresh: Vec::new(),
-            pieces: 0,
-        };
+        let mut request = self.request(node, (pos, end), durable);
         let to = self.blocks_for(end);
         let mut at = first;
         while at < to {
@@ -141,22 +138,181 @@ impl Sim {
             self.land(last, 0);
         }
         if durable {
-            if request.through {
-                let now = self.world.trace.now();
-                let needed = self.world.needed(request.ino, |a, b| a.finds_same(b));
-                self.world.history.promise(now, needed);
-            } else {
-                self.write_and_wait(node, first, to);
-                self.make_durable(node, true);
-            }
-            let size = self.world.model[&request.ino].size;
-            assert!(
-                size >= end,
-                "inode {}: durable to {end}, on disk it ends at {size}",
-                request.ino
-            );
+            self.is_durable(node, (first, to), (end, request.through));
         }
         Ok(())
+    }
+
+    /// A write to blocks `from..to`, up to byte `end`, becomes durable, or is so `through` the way that it was made.
+    fn is_durable(&mut self, node: &Shared, (from, to): (u32, u32), (end, through): (u64, bool)) {
+        let ino = node.ino().get();
+        if through {
+            let now = self.world.trace.now();
+            let needed = self.world.needed(ino, |a, b| a.finds_same(b));
+            self.world.history.promise(now, needed);
+        } else {
+            self.write_and_wait(node, from, to);
+            self.make_durable(node, true);
+        }
+        let size = self.world.model[&ino].size;
+        assert!(
+            size >= end,
+            "inode {ino}: durable to {end}, on disk it ends at {size}"
+        );
+    }
+
+    fn request(&mut self, node: &Shared, (pos, end): (u64, u64), through: bool) -> Request {
+        Request {
+            ino: node.ino().get(),
+            pos,
+            end,
+            version: self.next_version(),
+            through,
+            unwritten: false,
+            ids: Vec::new(),
+            fresh: Vec::new(),
+            pieces: 0,
+        }
+    }
+
+    /// An atomic write; `len` is a power of two, at least a block and at most [`atomic::LONGEST`], and `pos` a multiple
+    /// of it.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC`
+    pub fn write_atomic(&mut self, node: &Shared, pos: u64, len: u64, how: How) -> Result {
+        let ino = node.ino().get();
+        let end = pos + len;
+        let (from, to) = (self.split(pos).0, self.blocks_for(end));
+        self.finish_flights(|flight| {
+            flight.ino == ino && flight.is_direct() && flight.pos < end && pos < flight.end
+        });
+        let in_place = atomic::longest_in_place(&self.mount.vol, DEVICE);
+        let mut exclusive = len > in_place.into();
+        loop {
+            self.prepare(node, pos..end, !exclusive, exclusive);
+            let size = node.size();
+            let way = direct_way(&**node, (pos, end), size, PAGE);
+            if !exclusive && (end > size || way == DirectWay::Alone) {
+                exclusive = true;
+                continue;
+            }
+            self.write_and_wait(node, from, to);
+            self.drop_pages(ino, from, to);
+            if exclusive {
+                return self.write_aside(node, (pos, end), how == How::Durable);
+            }
+            let found = self.lookup(node, from, to - from);
+            let committed = || Committed::UpTo(self.world.committed());
+            if atomic::goes_over(&**node, &found, (to - from, end), committed) {
+                self.write_over(node, (pos, end), &found, how);
+                return Ok(());
+            }
+            exclusive = true;
+        }
+    }
+
+    /// The device writes all of it or nothing.
+    fn write_over(&mut self, node: &Shared, (pos, end): (u64, u64), found: &Mapping, how: How) {
+        let (from, to) = (found.start.get(), found.end().get());
+        let mut request = self.request(node, (pos, end), false);
+        self.note_whole(&request, (from, to));
+        if !self.broken.is(Rule::DeviceTears) {
+            self.world.trace.together(found.len as usize);
+        }
+        self.write_piece(node, found, &mut request);
+        self.flights.push(Flight {
+            ino: request.ino,
+            from,
+            to,
+            pos,
+            end,
+            ids: request.ids,
+            unwritten: false,
+            way: Way::Direct {
+                batch: false,
+                plain: true,
+            },
+        });
+        if how != How::Queued {
+            let last = self.flights.len() - 1;
+            self.land(last, 0);
+        }
+        if how == How::Durable {
+            self.is_durable(node, (from, to), (end, false));
+        }
+    }
+
+    /// New blocks take the place of what is there.
+    fn write_aside(&mut self, node: &Shared, (pos, end): (u64, u64), durable: bool) -> Result {
+        let (from, to) = (self.split(pos).0, self.blocks_for(end));
+        let mut request = self.request(node, (pos, end), false);
+        self.note_whole(&request, (from, to));
+        let mut at = from;
+        while at < to {
+            let start = LogicalBlock::new(at);
+            let choose = |sim: &mut Self| {
+                let inode = &mut node.map_lock();
+                let chosen = atomic::aside(&**node, inode, (start, to - at), end);
+                if inode.map.aside().is_some() {
+                    let blocks = (from..to).map(|at| (node.ino().get(), at));
+                    sim.world.aside.extend(blocks);
+                }
+                chosen
+            };
+            let mapping = match choose(self) {
+                Err(error) if error == ENOSPC => {
+                    self.release_windows();
+                    self.reclaim_freed();
+                    choose(self)
+                }
+                chosen => chosen,
+            };
+            let mapping = match mapping {
+                Ok(mapping) => mapping,
+                Err(error) => {
+                    self.give_up(node, &request);
+                    return Err(error);
+                }
+            };
+            self.write_piece(node, &mapping, &mut request);
+            at = mapping.end().get();
+        }
+        for at in std::mem::take(&mut request.fresh) {
+            self.show_pattern(&request, at);
+        }
+        for (at, id) in &request.ids {
+            self.world.data_done(request.ino, *at, *id);
+        }
+        let written = WrittenData {
+            pos,
+            end,
+            unwritten: request.unwritten,
+            direct: true,
+        };
+        if !is_complete(&**node, &written, false) {
+            let shown = atomic::show(&**node, &written, |range| {
+                Pages::new(self, node).write_back(range)
+            });
+            shown.expect("the journal is alive");
+        }
+        self.world.catch_up(&self.mount);
+        if durable {
+            self.is_durable(node, (from, to), (end, false));
+        }
+        Ok(())
+    }
+
+    /// What is written must be there whole or not at all.
+    fn note_whole(&mut self, request: &Request, (from, to): (u32, u32)) {
+        self.world.model[&request.ino]
+            .whole
+            .borrow_mut()
+            .push(Whole {
+                blocks: from..to,
+                version: request.version,
+            });
     }
 
     /// Where blocks `at..to` of a write that ends at byte `end` go, or as many as lie together.

@@ -128,6 +128,8 @@ impl PageCache for Pages<'_> {
             sim, node, device, ..
         } = self;
         sim.world.catch_up(&sim.mount);
+        let blocks = sim.split(range.start).0..sim.blocks_for(range.end);
+        sim.world.inode(node.ino().get()).forget_whole(blocks);
         let zeroed = match device {
             true => sim.zero_memory(node, range.clone()),
             false => sim.zero_range(node, range.start, range.end),
