@@ -119,6 +119,12 @@ impl BlockDevice {
         unsafe { bindings::bdev_logical_block_size(self.as_raw()) }
     }
 
+    /// To what memory must be aligned for direct I/O, in bytes: a power of two.
+    pub(crate) fn memory_alignment(&self) -> u32 {
+        // SAFETY: The device is open by the type invariant.
+        unsafe { bindings::bdev_dma_alignment(self.as_raw()) }.saturating_add(1)
+    }
+
     /// The number of the device, as users have it in 32 bits.
     pub(crate) fn user_number(&self) -> u32 {
         // SAFETY: Valid by the type's invariants, and not changed while it is open.

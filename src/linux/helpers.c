@@ -71,6 +71,11 @@ bool iomapfs_helper_bdev_read_only(struct block_device *bdev)
 	return bdev_read_only(bdev);
 }
 
+unsigned int iomapfs_helper_bdev_dma_alignment(struct block_device *bdev)
+{
+	return bdev_dma_alignment(bdev);
+}
+
 loff_t iomapfs_helper_bdev_nr_bytes(struct block_device *bdev)
 {
 	return bdev_nr_bytes(bdev);

@@ -22,8 +22,8 @@ impl Attributes for Fs {
     fn getattr(idmap: &Idmap, node: &Node, wanted: Wanted, to: &mut Stat) -> Result {
         get_attributes(idmap, node, wanted, to);
         if wanted.direct_alignment() && node.is_regular() {
-            let align = node.super_block().block_device()?.logical_block_size();
-            to.set_direct_alignment(align, align);
+            let device = node.super_block().block_device()?;
+            to.set_direct_alignment(device.memory_alignment(), device.logical_block_size());
         }
         if wanted.atomic_write() && node.is_regular() && !node.is_dax() {
             let volume = node.data().volume();
