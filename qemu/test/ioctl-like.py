@@ -102,6 +102,7 @@ def of_the_volume(fd, writer, user, writable, say):
 
 def by_narrow_numbers(fd, folder):
     """Requests that have other numbers for a task of 32 bits, or more in memory than one number. The last is a shutdown."""
+    print("set version:", request(fd, SETVERSION32, struct.pack("I", 0xBEEF)), request(fd, GETVERSION32, size=4))
     for flags in [0x80, 0x48, 0x10, 0x80, 0]:
         print("set flags", flags, request(fd, 0x40046602, struct.pack("I", 0x80000 | flags)), request(fd, 0x80046601, size=4))
         print("with the other numbers", request(fd, 0x40086602, struct.pack("I", 0x80000)), request(fd, 0x80086601, size=4))

@@ -3,16 +3,16 @@
 //! Two files exchange blocks, and the contents of the first stay as they are: `EXT4_IOC_MOVE_EXT`, by which
 //! defragmenting works. The *donor* gets the blocks of the first file, unwritten: it reads as zeros there.
 //!
-//! What the first file has is copied to the donor's blocks, before a transaction exchanges them: so both places have the
-//! same data when it commits, and a power cut, wherever it comes, leaves the first file with its data. The donor may
+//! What the first file has is copied to the donor's blocks, before a transaction exchanges them: so both places have
+//! the same data when it commits, and a power cut, wherever it comes, leaves the first file with its data. The donor may
 //! have that, too, in place of its own. Each extent is a step of its own.
 //!
 //! Tests: `tools/core/tests/change_exchange.rs`, `qemu/test/t/defrag.sh`.
 //!
 //! # Locks
 //!
-//! The caller holds `i_rwsem` of both exclusively, and keeps readers, faults and direct I/O off both. Here the map locks
-//! are taken inside a handle, one after the other: nobody else changes what is looked at.
+//! The caller holds `i_rwsem` of both exclusively, and keeps readers, faults and direct I/O off both. Here the map
+//! locks are taken inside a handle, one after the other: nobody else changes what is looked at.
 
 use super::live::{InodePart, Live, Shown};
 use super::{pin, reservation, write};

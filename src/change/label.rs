@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The name of the volume and its UUID: in the super block, and in the copies of it that e2fsck goes by where that is lost.
+//! The name of the volume and its UUID: in the super block, and in the copies of it that e2fsck goes by where that is
+//! lost.
 //!
 //! All of them are changed in the journal, the super block first, and as many as it takes in one transaction: a power
 //! cut in the middle leaves the old one in some of the copies.

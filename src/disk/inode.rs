@@ -180,7 +180,8 @@ pub fn dtime(bytes: &[u8]) -> Option<u32> {
     Some(split(bytes)?.0.dtime.get())
 }
 
-/// Where in an inode its extended attributes begin, in bytes; `None` where it has none there. `bytes` are the whole inode.
+/// Where in an inode its extended attributes begin, in bytes; `None` where it has none there. `bytes` are the whole
+/// inode.
 pub fn attributes_at(bytes: &[u8]) -> Option<usize> {
     let (_, rest) = split(bytes)?;
     let extra_isize = usize::from(get16(rest, extra::EXTRA_ISIZE).filter(|size| *size != 0)?);

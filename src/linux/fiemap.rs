@@ -4,8 +4,8 @@
 //!
 //! C header: [`include/linux/fiemap.h`](srctree/include/linux/fiemap.h)
 //!
-//! The structure is the VFS's, lent for one call. iomap fills it in ([`super::iomap::fiemap`]), or the filesystem itself
-//! with what is no data.
+//! The structure is the VFS's, lent for one call. iomap fills it in ([`super::iomap::fiemap`]), or the filesystem
+//! itself with what is no data.
 //!
 //! # Locks
 //!

@@ -82,7 +82,8 @@ impl<'a, T: FileSystem> Two<'a, T> {
     ///
     /// # Errors
     ///
-    /// `EINVAL` where it is one inode, or one of them is no regular file; `EOPNOTSUPP` where one is used as memory (DAX).
+    /// `EINVAL` where it is one inode, or one of them is no regular file; `EOPNOTSUPP` where one is used as memory
+    /// (DAX).
     pub(crate) fn lock(first: &'a INode<T>, second: &'a INode<T>) -> Result<Self> {
         let are_regular = first.is_regular() && second.is_regular();
         if !are_regular || first.as_raw() == second.as_raw() {

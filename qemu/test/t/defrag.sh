@@ -31,7 +31,13 @@ sum=$(sha256sum <"$MNT/one")
 pieces() { filefrag "$1" | sed 's/.*: \([0-9]*\) extent.*/\1/'; }
 before=$(pieces "$MNT/one")
 [ "$before" -gt 20 ] || fail "only $before pieces to begin with"
-e4defrag -v "$MNT/one" >defrag.said 2>&1 || { cat defrag.said >&2; fail "e4defrag"; }
+# It works on nothing but what /etc/mtab says is ext4.
+cat >defrag.sh <<-'S'
+	mount -t tmpfs none /etc
+	sed 's/ iomapfs / ext4 /' /proc/mounts >/etc/mtab
+	exec e4defrag -v "$1"
+S
+unshare -m sh defrag.sh "$MNT/one" >defrag.said 2>&1 || { cat defrag.said >&2; fail "e4defrag"; }
 grep -q 'Success:.*\[1/1\]' defrag.said || fail "$(cat defrag.said)"
 after=$(pieces "$MNT/one")
 [ "$after" -lt 5 ] || fail "$before pieces before, $after after: $(cat defrag.said)"

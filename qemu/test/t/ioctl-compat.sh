@@ -31,4 +31,4 @@ for type in iomapfs ext4; do
 	unmount
 done
 diff -u ext4.said iomapfs.said >.diff || { cat .diff >&2; fail "not as on ext4"; }
-grep -q 'the version: .*\\xbe' iomapfs.said || fail "$(cat iomapfs.said)"
+grep -q 'set version: .*\\xef\\xbe' iomapfs.said || fail "$(cat iomapfs.said)"

@@ -166,8 +166,8 @@ impl Errors {
         }
     }
 
-    /// Tells who listens for errors. As with ext4, not of what is found after an error has stopped all changes: that may
-    /// come of it.
+    /// Tells who listens for errors. As with ext4, not of what is found after an error has stopped all changes: that
+    /// may come of it.
     pub(crate) fn report(&self, error: Error, about: About) {
         if !self.is_stopped() {
             self.reporter

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What requests of `ioctl` change: the name and the UUID of a volume, in all copies of the super block, and the generation of an
-//! inode.
+//! What requests of `ioctl` change: the name and the UUID of a volume, in all copies of the super block, and the
+//! generation of an inode.
 
 use iomapfs_core::change::label::{can_change_uuid, label, set_label, set_uuid, uuid, LABEL_MAX};
 use iomapfs_core::change::{generation, Live};
