@@ -372,8 +372,8 @@ pub trait Store: Sized + 'static {
     fn write_through<F: Format>(&self, block: &Block<Self, F>, f: impl FnOnce(&mut [u8]))
         -> Result;
 
-    /// Makes `len` blocks of data from `start` on zero on the device, past the cache and the journal, and waits for that.
-    /// `unmap`: the device may give up what it has for them. No transaction may be open, as data is waited for.
+    /// Makes `len` blocks of data from `start` on zero on the device, past the cache and the journal, and waits for
+    /// that. `unmap`: the device may give up what it has for them. No transaction may be open, as data is waited for.
     ///
     /// # Errors
     ///

@@ -29,8 +29,8 @@ pub enum InodePart {
 /// What of a file a transaction shows, beside the size on disk; for those who watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shown {
-    /// What was written to blocks `.0`..`.1`, which may be none, or zeros: it is on the device, and the size went up with
-    /// it.
+    /// What was written to blocks `.0`..`.1`, which may be none, or zeros: it is on the device, and the size went up
+    /// with it.
     Data(LogicalBlock, LogicalBlock),
     /// A greater size, which somebody has asked for.
     Grown,
@@ -156,8 +156,8 @@ pub trait Live<S: Store> {
     /// Transaction `tid` shows this of the file, and the size on disk is `size`. For those who watch.
     fn shown(&self, _tid: Tid, _what: Shown, _size: u64) {}
 
-    /// Blocks `from..to` of the file, which are unwritten and on the device from `phys` on, are zero there. For those who
-    /// watch.
+    /// Blocks `from..to` of the file, which are unwritten and on the device from `phys` on, are zero there. For those
+    /// who watch.
     fn zeroed(&self, _from: LogicalBlock, _to: LogicalBlock, _phys: PhysBlock) {}
 
     /// Whether it is a directory.

@@ -19,8 +19,8 @@ use crate::store::{Rule, Store, Transaction};
 use core::ops::Range;
 use kernel::error::{code::*, Result};
 
-/// How often rests are made zero for what is shown at once: of the extent that it begins in, and of the one that it ends
-/// in.
+/// How often rests are made zero for what is shown at once: of the extent that it begins in, and of the one that it
+/// ends in.
 const MOST_TURNS: u32 = 2;
 
 /// Bytes of a file whose data is on the device.
@@ -107,7 +107,7 @@ pub fn publish<'a, S: Store, L: Live<S>>(
             to = behind.end();
         }
     }
-    let mut turns = 0;
+    let mut turns: u32 = 0;
     loop {
         // Enough for the worst that one run can need; what fits besides is done too.
         let (granted, credits) = reservation::publish(volume, live.snapshot().depth());
@@ -161,7 +161,7 @@ pub fn publish<'a, S: Store, L: Live<S>>(
             drop(inode);
             // The device is waited for.
             *handle = None;
-            turns += 1;
+            turns = turns.saturating_add(1);
             zero_rests(live, at..to);
         }
     }

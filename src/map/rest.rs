@@ -8,10 +8,10 @@
 //!
 //! # Why nobody loses data
 //!
-//! Who writes to unwritten blocks has claimed them before, with the map lock. So nobody writes to blocks that are unwritten
-//! and not claimed while the map lock is held, and with it they are made zero. What is then known of them is that they are
-//! [`PieceKind::Zeroed`], until somebody claims or frees them; only that becomes written beside the data. A page of the
-//! cache that has anything else for such a block is dirty, and will claim it or find it written.
+//! Who writes to unwritten blocks has claimed them before, with the map lock. So nobody writes to blocks that are
+//! unwritten and not claimed while the map lock is held, and with it they are made zero. What is then known of them is
+//! that they are [`PieceKind::Zeroed`], until somebody claims or frees them; only that becomes written beside the data.
+//! A page of the cache that has anything else for such a block is dirty, and will claim it or find it written.
 //!
 //! Nothing behind the end of the file becomes written, as somebody would see it when the file goes on there.
 //!
@@ -104,8 +104,8 @@ impl FileMap {
         found
     }
 
-    /// What becomes written when `data` does, in the unwritten extent `here`; `None` where [`Self::zero_rests`] is to be
-    /// called before.
+    /// What becomes written when `data` does, in the unwritten extent `here`; `None` where [`Self::zero_rests`] is to
+    /// be called before.
     #[inline]
     pub(super) fn with_rests<S: Store>(
         &self,

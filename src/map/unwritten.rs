@@ -92,8 +92,8 @@ impl FileMap {
         Ok(Some(Mapping::from_piece(&piece, at, chosen.len, self.seq)))
     }
 
-    /// Reserves the nodes that `change` needs, which makes chosen blocks unwritten ones, and those that their conversion
-    /// may need then.
+    /// Reserves the nodes that `change` needs, which makes chosen blocks unwritten ones, and those that their
+    /// conversion may need then.
     fn reserve_to_claim<S: Store>(
         &mut self,
         vol: &Volume<S>,
@@ -108,8 +108,8 @@ impl FileMap {
             Ordering::Equal => shape.root = shape.root.saturating_add(1).min(ROOT_ENTRIES),
             Ordering::Less => (),
         }
-        // The blocks are counted already. What comes to that: two places more, if they were in the middle of a piece, and
-        // what an unwritten run counts for beside its blocks.
+        // The blocks are counted already. What comes to that: two places more, if they were in the middle of a piece,
+        // and what an unwritten run counts for beside its blocks.
         let after = need::nodes(shape, self.load().plus(0).plus(0));
         self.raise(vol, after.saturating_add(cost.nodes), Share::All)
     }
