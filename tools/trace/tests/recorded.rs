@@ -33,12 +33,11 @@ fn count(roots: &[Root]) -> usize {
 #[test]
 fn the_tree_is_as_it_was_drawn() {
     let drawn = text::draw("iomapfs: direct, append, 4K", &roots(TRACE, USUAL));
-    if drawn != TREE {
-        for (line, expected) in drawn.lines().zip(TREE.lines()) {
-            assert_eq!(line, expected);
-        }
+    let (_licence, tree) = TREE.split_once('\n').unwrap();
+    for (line, expected) in drawn.lines().zip(tree.lines()) {
+        assert_eq!(line, expected);
     }
-    assert_eq!(drawn, TREE);
+    assert_eq!(drawn, tree);
 }
 
 /// Catches: events that are left out with the functions in which they are told.
