@@ -176,7 +176,7 @@ fn publish_with<'a, S: Store, L: Live<S>>(
             drop(inode);
             // The device is waited for.
             *handle = None;
-            turns += 1;
+            turns = turns.saturating_add(1);
             zero_rests(live, at..to);
         }
     }
