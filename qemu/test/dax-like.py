@@ -96,16 +96,17 @@ def map_sync(fd, length):
 
 
 def durable(folder):
-    fd = os.open(f'{folder}/sync', os.O_RDWR)
-    m = map_sync(fd, 1 << 20)
-    for at in (0, 5 * PAGE, 100 * PAGE + 7, (1 << 20) - 9):
-        ctypes.memmove(m + at, pattern(9, at), 9)
     fd = os.open(f'{folder}/fsync', os.O_RDWR)
     m = mmap.mmap(fd, 1 << 20)
     m[3 * PAGE : 6 * PAGE + 1] = pattern(3 * PAGE + 1, 1)
     m.flush()
     fd = os.open(f'{folder}/written', os.O_RDWR | os.O_CREAT | os.O_DSYNC)
     os.pwrite(fd, pattern(10000, 2), 100)
+    # Last: nothing that comes after has the journal commit.
+    fd = os.open(f'{folder}/sync', os.O_RDWR)
+    m = map_sync(fd, 1 << 20)
+    for at in (0, 5 * PAGE, 100 * PAGE + 7, (1 << 20) - 9):
+        ctypes.memmove(m + at, pattern(9, at), 9)
 
 
 def shut_down(folder):

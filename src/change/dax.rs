@@ -25,7 +25,7 @@
 //! and the map lock in it.
 
 use super::live::Live;
-use super::publish::{publish, WrittenData};
+use super::publish::{publish_alone, WrittenData};
 use crate::disk::LogicalBlock;
 use crate::map::{Mapping, State};
 use crate::space::Run;
@@ -51,7 +51,7 @@ pub struct Place {
 ///
 /// # Errors
 ///
-/// Those of [`FileMap::choose`](crate::map::FileMap::choose), of `zero` and of [`publish`](fn@publish). Nothing of the
+/// Those of [`FileMap::choose`](crate::map::FileMap::choose), of `zero` and of [`publish`](fn@super::publish::publish). Nothing of the
 /// device can be seen then that was not there before.
 pub fn place<S: Store, L: Live<S>>(
     live: &L,
@@ -95,7 +95,7 @@ pub fn place<S: Store, L: Live<S>>(
             unwritten: true,
             direct: false,
         };
-        publish(live, &mut None, &shown)?;
+        publish_alone(live, &shown)?;
     }
     let state = State::Written;
     Ok(Place {
@@ -160,13 +160,12 @@ fn edges<S: Store, L: Live<S>>(
 ///
 /// # Errors
 ///
-/// Those of [`publish`](fn@publish). What could not be shown is given back, too.
+/// Those of [`publish`](fn@super::publish::publish). What could not be shown is given back, too.
 pub fn extend<S: Store, L: Live<S>>(live: &L, size: u64, written: &Range<u64>) -> Result {
     let volume = live.volume();
     let shown = match written.end > size && !written.is_empty() {
-        true => publish(
+        true => publish_alone(
             live,
-            &mut None,
             &WrittenData {
                 pos: written.start,
                 end: written.end,

@@ -96,6 +96,21 @@ pub fn publish<'a, S: Store, L: Live<S>>(
     handle: &mut Option<S::Tx<'a>>,
     written: &WrittenData,
 ) -> Result {
+    publish_with(live, handle, written, MOST_TURNS)
+}
+
+/// [`publish`](fn@publish), of which nothing but what was written is shown: who has mapped a block that reads as zeros into
+/// memory is not told that it has become a written one.
+pub(super) fn publish_alone<S: Store, L: Live<S>>(live: &L, written: &WrittenData) -> Result {
+    publish_with(live, &mut None, written, 0)
+}
+
+fn publish_with<'a, S: Store, L: Live<S>>(
+    live: &'a L,
+    handle: &mut Option<S::Tx<'a>>,
+    written: &WrittenData,
+    most_turns: u32,
+) -> Result {
     let volume = live.volume();
     let size = volume.layout.block_size();
     let mut at = LogicalBlock::holding(size, written.pos).ok_or(EFBIG)?;
@@ -119,7 +134,7 @@ pub fn publish<'a, S: Store, L: Live<S>>(
         live.note_transaction(tid, InodePart::Data);
         let progress = if written.unwritten && !volume.store.breaks(Rule::Conversion) {
             let len = to.saturating_distance_from(at);
-            if turns < MOST_TURNS {
+            if turns < most_turns {
                 rests.end = LogicalBlock::first_behind(size, inode.disk_size.min(live.size()));
             }
             inode

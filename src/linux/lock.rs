@@ -347,8 +347,8 @@ impl<T: FileSystem> Invalidate<'_, T> {
     /// Where the inode's size is still a greater one, folios come back with what is on the device: then that is seen in
     /// place of what was written, and no worse.
     pub(crate) fn truncate_pagecache(&self, size: u64) {
-        let page = PAGE_SIZE as u64;
-        self.forget_memory(size.div_ceil(page).saturating_mul(page)..u64::MAX);
+        let below = (PAGE_SIZE as u64).wrapping_sub(1);
+        self.forget_memory(size.saturating_add(below) & !below..u64::MAX);
         let size = i64::try_from(size).unwrap_or(i64::MAX);
         // SAFETY: Valid by the type's invariants, and the lock that the callee wants is held.
         unsafe { bindings::truncate_pagecache(self.inode.as_raw(), size) };

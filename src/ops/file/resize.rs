@@ -32,8 +32,9 @@ pub(crate) fn set_size(lock: ExclusiveRef<'_, Fs>, new: u64) -> Result {
     node.dio_wait();
     let was_empty = node.map_lock().disk_size == 0;
     node.data().set_stream_start(new);
+    let below = (PAGE_SIZE as u64).wrapping_sub(1);
     let freed = match new <= node.size() {
-        true => new.next_multiple_of(PAGE_SIZE as u64)..u64::MAX,
+        true => new.saturating_add(below) & !below..u64::MAX,
         false => 0..0,
     };
     resize::set_size(node, &mut Pages::of(lock, freed)?, new)?;

@@ -72,11 +72,11 @@ fn views() {
     for (rule, broken) in [
         (
             Rule::UnwrittenHidden,
-            [true, true, false, false, false].as_slice(),
+            [true, true, false, false, false, false].as_slice(),
         ),
         (
             Rule::RestZeroed,
-            [false, false, false, false, true].as_slice(),
+            [false, false, false, false, false, true].as_slice(),
         ),
     ] {
         store.set_broken(Some(rule));

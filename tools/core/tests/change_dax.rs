@@ -169,6 +169,11 @@ fn behind_the_end_and_allocated() {
             State::Unwritten
         ]
     );
+    // Nothing but what was asked for: who has the rest mapped would not be told.
+    let few = file(&mounted, b"few", 0);
+    allocate(&*few, &mut pages(&few), 0..4 * BLOCK, false).unwrap();
+    assert!(placed(&few, BLOCK..2 * BLOCK).0.is_ok());
+    assert_eq!([0, 2, 3].map(|at| state(&few, at)), [State::Unwritten; 3]);
     // Within the file now, and chosen by somebody who could not show it.
     let node = file(&mounted, b"within", 0);
     allocate(&*node, &mut pages(&node), 0..9 * BLOCK, false).unwrap();
