@@ -6,25 +6,28 @@
 //!
 //! # Two ways
 //!
-//! | the blocks | the write |
-//! |---|---|
-//! | all have data, are one piece on the device that begins at a multiple of its length, and the device can write so much at once | goes over them, as one request that the device does whole or not at all |
-//! | all others | goes to new blocks, which one transaction puts in the place of the old ones |
+//! | way | goes to | how it is whole |
+//! |---|---|---|
+//! | in place | the blocks that are there | the device does one request whole or not at all |
+//! | aside | new blocks | one transaction puts them in the place of the old ones |
 //!
-//! The second way is there for every write that is short enough, on any device. The blocks that it chooses are such that
-//! the next write of the same bytes can go the first way. So the longest write that we promise ([`LONGEST`]) does not
-//! depend on the device, and how much of that is fast does.
+//! In place goes a write whose blocks all have data and are one piece on the device, which begins at a multiple of its
+//! length, if the device can write so much at once. All others go aside.
+//!
+//! Aside can go every write that is short enough, on any device. The blocks that it chooses are such
+//! that the next write of the same bytes can go in place. So the longest write that we promise ([`LONGEST`]) does
+//! not depend on the device, and how much of that is fast does.
 //!
 //! # Crash safety
 //!
-//! The device sees to the first way, but for what leads to the blocks: were that not durable for some of them, a
-//! power cut could show a part of the write only. The second way is safe as the file shows new blocks and gives up the
+//! The device sees to the way in place, but for what leads to the blocks: were that not durable for some of them, a
+//! power cut could show a part of the write only. The way aside is safe as the file shows new blocks and gives up the
 //! old ones in one transaction, when the data is on the device.
 //!
 //! # Locks
 //!
-//! `i_rwsem` in one mode or the other by the caller for the first way, exclusively for the second, with no direct I/O in
-//! flight.
+//! `i_rwsem` in one mode or the other by the caller for a write in place, exclusively for one aside, with no direct I/O
+//! in flight.
 
 use super::live::{InodePart, Live, Shown};
 use super::publish::{publish, WrittenData};

@@ -20,9 +20,9 @@
 //!
 //! # Locks
 //!
-//! `i_rwsem` exclusively by who writes, the invalidate lock of the mapping shared by a fault: the size stays as it is. The
-//! blocks become zero under the map lock, so that of two who find a hole only one makes it zero. Then a journal handle,
-//! and the map lock in it.
+//! `i_rwsem` exclusively by who writes, the invalidate lock of the mapping shared by a fault: the size stays as it is.
+//! The blocks become zero under the map lock, so that of two who find a hole only one makes it zero. Then a journal
+//! handle, and the map lock in it.
 
 use super::live::Live;
 use super::publish::{publish_alone, WrittenData};
@@ -45,14 +45,14 @@ pub struct Place {
     pub new: bool,
 }
 
-/// Blocks for a write of bytes `write`, of up to `len` blocks from `at` on, which hold the first of these bytes or begin
-/// behind it. `zero` makes blocks of the device zero, which are those of the file from a block on. What is behind the end of the file is to be shown when it is
-/// written.
+/// Blocks for a write of bytes `write`, of up to `len` blocks from `at` on, which hold the first of these bytes or
+/// begin behind it. `zero` makes blocks of the device zero, which are those of the file from a block on. What is behind
+/// the end of the file is to be shown when it is written.
 ///
 /// # Errors
 ///
-/// Those of [`FileMap::choose`](crate::map::FileMap::choose), of `zero` and of [`publish`](fn@super::publish::publish). Nothing of the
-/// device can be seen then that was not there before.
+/// Those of [`FileMap::choose`](crate::map::FileMap::choose), of `zero` and of [`publish`](fn@super::publish::publish).
+/// Nothing of the device can be seen then that was not there before.
 pub fn place<S: Store, L: Live<S>>(
     live: &L,
     (at, len): (LogicalBlock, u32),
@@ -155,8 +155,8 @@ fn edges<S: Store, L: Live<S>>(
     Ok(())
 }
 
-/// A write to memory has ended behind byte `size`, the end of the file until then, having written bytes `written`: shows
-/// them and raises the size, and gives back what was chosen for more. The caller holds `i_rwsem` exclusively.
+/// A write to memory has ended behind byte `size`, the end of the file until then, having written bytes `written`:
+/// shows them and raises the size, and gives back what was chosen for more. The caller holds `i_rwsem` exclusively.
 ///
 /// # Errors
 ///

@@ -4,8 +4,8 @@
 //! defragmenting works. The *donor* gets the blocks of the first file, unwritten: it reads as zeros there.
 //!
 //! What the first file has is copied to the donor's blocks, before a transaction exchanges them: so both places have
-//! the same data when it commits, and a power cut, wherever it comes, leaves the first file with its data. The donor may
-//! have that, too, in place of its own. Each extent is a step of its own.
+//! the same data when it commits, and a power cut, wherever it comes, leaves the first file with its data. The donor
+//! may have that, too, in place of its own. Each extent is a step of its own.
 //!
 //! Tests: `tools/core/tests/change_exchange.rs`, `qemu/test/t/defrag.sh`.
 //!

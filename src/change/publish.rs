@@ -99,8 +99,8 @@ pub fn publish<'a, S: Store, L: Live<S>>(
     publish_with(live, handle, written, MOST_TURNS)
 }
 
-/// [`publish`](fn@publish), of which nothing but what was written is shown: who has mapped a block that reads as zeros into
-/// memory is not told that it has become a written one.
+/// [`publish`](fn@publish), of which nothing but what was written is shown: who has mapped a block that reads as zeros
+/// into memory is not told that it has become a written one.
 pub(super) fn publish_alone<S: Store, L: Live<S>>(live: &L, written: &WrittenData) -> Result {
     publish_with(live, &mut None, written, 0)
 }

@@ -28,8 +28,8 @@ pub trait PageCache {
     /// Those of reading what is around them, and of reserving blocks.
     fn zero(&mut self, range: Range<u64>) -> Result<bool>;
 
-    /// Whether there is no page cache: the blocks of the device are what a user has in memory. What is made zero is so on
-    /// the device at once.
+    /// Whether there is no page cache: the blocks of the device are what a user has in memory. What is made zero is so
+    /// on the device at once.
     fn is_device(&self) -> bool {
         false
     }

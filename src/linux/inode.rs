@@ -451,8 +451,8 @@ impl Common {
         unsafe { bindings::inode_set_flags(self.as_raw(), set, flags::ALL) };
     }
 
-    /// The inode leaves memory as soon as nobody uses it, as do the names that lead to it: what can only be decided when
-    /// it comes into memory is to be decided anew.
+    /// The inode leaves memory as soon as nobody uses it, as do the names that lead to it: what can only be decided
+    /// when it comes into memory is to be decided anew.
     pub(crate) fn keep_no_longer(&self) {
         // SAFETY: Valid by the type's invariants; the callee takes `i_lock`.
         unsafe { bindings::d_mark_dontcache(self.as_raw()) };

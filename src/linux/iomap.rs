@@ -170,8 +170,8 @@ impl Map {
     /// # Errors
     ///
     /// `EIO`, with a line in the log, where the mapping does not cover `pos` or does not fit `loff_t`; or where it has
-    /// part of a block, as iomap keeps books of whole ones: it would show what was in memory before as data. With `DAX`,
-    /// for who uses the memory of the device, also where it is not within that.
+    /// part of a block, as iomap keeps books of whole ones: it would show what was in memory before as data. With
+    /// `DAX`, for who uses the memory of the device, also where it is not within that.
     #[inline]
     fn store<T: FileSystem, const DAX: bool>(
         &self,

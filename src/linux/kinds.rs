@@ -92,8 +92,8 @@ impl<'a, T: Kinds> New<'a, T> {
     ///
     /// # Errors
     ///
-    /// `EINVAL` where the mode has no type, or none that goes with `body`, or no file of the mount can be without a page
-    /// cache; `ENOMEM`; those of `data`.
+    /// `EINVAL` where the mode has no type, or none that goes with `body`, or no file of the mount can be without a
+    /// page cache; `ENOMEM`; those of `data`.
     pub(crate) fn init(
         self,
         body: Body<'_>,

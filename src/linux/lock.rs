@@ -282,9 +282,9 @@ impl<T: FileSystem> Invalidate<'_, T> {
         self.inode
     }
 
-    /// Waits until nobody uses bytes `range` of the file's blocks as memory: they are mapped no more, and no device reads
-    /// or writes them for somebody who had them mapped. Meanwhile the lock may be given up and taken again. Where the
-    /// file has a page cache, there is nothing to wait for.
+    /// Waits until nobody uses bytes `range` of the file's blocks as memory: they are mapped no more, and no device
+    /// reads or writes them for somebody who had them mapped. Meanwhile the lock may be given up and taken again. Where
+    /// the file has a page cache, there is nothing to wait for.
     ///
     /// # Errors
     ///
@@ -317,8 +317,8 @@ impl<T: FileSystem> Invalidate<'_, T> {
         NonNull::new(unsafe { bindings::dax_layout_busy_page_range(self.mapping(), start, last) })
     }
 
-    /// Forgets that blocks of bytes `range` are memory, where they are. Whoever uses them so is waited for, with the lock
-    /// held: [`Self::break_layouts`] has done so before.
+    /// Forgets that blocks of bytes `range` are memory, where they are. Whoever uses them so is waited for, with the
+    /// lock held: [`Self::break_layouts`] has done so before.
     fn forget_memory(&self, range: Range<u64>) {
         if !self.inode.is_dax() || range.is_empty() {
             return;
@@ -383,7 +383,8 @@ fn around(range: &Range<u64>) -> Range<u64> {
     range.start & !below..range.end.saturating_add(below) & !below
 }
 
-/// The first and the last byte of a range, as C wants them: the last offset that there is stands for the end of the file.
+/// The first and the last byte of a range, as C wants them: the last offset that there is stands for the end of the
+/// file.
 fn inclusive(range: &Range<u64>) -> (i64, i64) {
     let offset = |byte| i64::try_from(byte).unwrap_or(i64::MAX);
     let start = offset(range.start);

@@ -50,8 +50,8 @@ pub(crate) fn write<O: Ops>(
     if iocb.inode().is_dax() {
         return Err(EINVAL);
     }
-    // SAFETY: `iocb` and `from` are live and exclusively ours, the file is a regular file of `O::FileSystem` with a page
-    // cache.
+    // SAFETY: `iocb` and `from` are live and exclusively ours, the file is a regular file of `O::FileSystem` with a
+    // page cache.
     let ret = unsafe {
         bindings::iomap_file_buffered_write(
             iocb.as_raw(),

@@ -2,9 +2,9 @@
 
 //! Files whose blocks are memory that the processor has at an address: reads, writes and faults without a page cache.
 //!
-//! A write goes to mapped blocks only: whoever finds a block for it ([`Ops::begin`]) sees to it that what the write does
-//! not cover is zero already, and says that the mapping is [`NEW`](super::MapFlags::NEW) where there was a hole that
-//! others may have mapped into memory.
+//! A write goes to mapped blocks only: whoever finds a block for it ([`Ops::begin`]) sees to it that what the write
+//! does not cover is zero already, and says that the mapping is [`NEW`](super::MapFlags::NEW) where there was a hole
+//! that others may have mapped into memory.
 //!
 //! # Locks
 //!
@@ -76,14 +76,14 @@ pub(crate) fn read<O: Ops>(
 ) -> Result<usize> {
     locked(iocb.inode(), lock.inode())?;
     direct(iocb.inode())?;
-    // SAFETY: `iocb` and `to` are live and exclusively ours, the file is a regular file of `O::FileSystem` with `S_DAX`,
-    // and its lock is held.
+    // SAFETY: `iocb` and `to` are live and exclusively ours, the file is a regular file of `O::FileSystem` with
+    // `S_DAX`, and its lock is held.
     let ret = unsafe { bindings::dax_iomap_rw(iocb.as_raw(), to.as_raw(), Table::<O, true>::OPS) };
     usize::try_from(ret).map_err(|_| Error::from_errno(ret as c_int))
 }
 
-/// Copies `from` to the blocks at the position of `iocb`, and moves that. The size stays as it is. Returns the number of
-/// bytes, less than asked where an error came later.
+/// Copies `from` to the blocks at the position of `iocb`, and moves that. The size stays as it is. Returns the number
+/// of bytes, less than asked where an error came later.
 ///
 /// # Errors
 ///
@@ -132,15 +132,15 @@ pub(crate) fn zero_range<O: Ops>(
     Ok(did_zero)
 }
 
-/// Serves a fault of `1 << order` pages: `begin` is called with [`super::Op::FAULT`], and with [`super::Op::WRITE`] for a
-/// store to a shared mapping. Where the user has been promised that what leads to the blocks is durable (`MAP_SYNC`) and
-/// the mapping is [`DIRTY`](super::MapFlags::DIRTY), the file is synchronised before the store can be made. Returns what
-/// the memory manager is told, and whether there was no space.
+/// Serves a fault of `1 << order` pages: `begin` is called with [`super::Op::FAULT`], and with [`super::Op::WRITE`] for
+/// a store to a shared mapping. Where the user has been promised that what leads to the blocks is durable (`MAP_SYNC`)
+/// and the mapping is [`DIRTY`](super::MapFlags::DIRTY), the file is synchronised before the store can be made. Returns
+/// what the memory manager is told, and whether there was no space.
 ///
 /// # Safety
 ///
-/// As the kernel calls `huge_fault`, for a regular file of `O::FileSystem` with `S_DAX`, with the invalidate lock shared;
-/// for a store to a shared mapping inside `sb_start_pagefault`.
+/// As the kernel calls `huge_fault`, for a regular file of `O::FileSystem` with `S_DAX`, with the invalidate lock
+/// shared; for a store to a shared mapping inside `sb_start_pagefault`.
 pub(in crate::linux) unsafe fn fault<O: Ops>(
     vmf: *mut bindings::vm_fault,
     order: c_uint,

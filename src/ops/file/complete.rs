@@ -5,8 +5,8 @@
 //!
 //! # Locks
 //!
-//! Journal handle, then map lock, both inside `publish`; a folio may be locked where blocks are chosen. Around an atomic
-//! write that takes the place of others the invalidate lock, with `i_rwsem` held exclusively.
+//! Journal handle, then map lock, both inside `publish`; a folio may be locked where blocks are chosen. Around an
+//! atomic write that takes the place of others the invalidate lock, with `i_rwsem` held exclusively.
 
 use super::iomap_ops::discard_delayed;
 use super::lookup::{to_map, unchanged, with_core, Blocks};

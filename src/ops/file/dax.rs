@@ -5,7 +5,8 @@
 //!
 //! # Locks
 //!
-//! `i_rwsem`, shared by a read and exclusively by a write. Below it, as everywhere: a journal handle, then the map lock.
+//! `i_rwsem`, shared by a read and exclusively by a write. Below it, as everywhere: a journal handle, then the map
+//! lock.
 
 use super::checks::{prepare, Need};
 use super::iomap_ops::Memory;

@@ -14,8 +14,8 @@
 //! | behind the end on disk, within the file | the same: the size on disk goes up when the data is there |
 //! | `O_APPEND` | exclusive and alone in flight until it is known where it goes, then as the others |
 //!
-//! What is appended goes where the file ends when nothing is in flight, so the next one waits for it, though it need not
-//! wait itself. Were places given ahead, to be written side by side, a reader would see zeros for a while where
+//! What is appended goes where the file ends when nothing is in flight, so the next one waits for it, though it need
+//! not wait itself. Were places given ahead, to be written side by side, a reader would see zeros for a while where
 //! something is appended, and for good where that fails and what comes behind does not: an append never makes a hole.
 //!
 //! Aligned writes that extend the file run side by side: the size goes up when their blocks are mapped, so

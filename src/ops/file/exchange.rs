@@ -6,8 +6,8 @@
 //! # Locks
 //!
 //! Protection against a freeze, then `i_rwsem` of both files exclusively, direct I/O is waited for, then both
-//! invalidate locks. Both files are written back with these held, which makes all pages read-only: a store asks for blocks again,
-//! and waits.
+//! invalidate locks. Both files are written back with these held, which makes all pages read-only: a store asks for
+//! blocks again, and waits.
 
 use crate::change::exchange::{exchange, Copier, Wanted};
 use crate::change::Live;

@@ -14,8 +14,8 @@
 //!
 //! # Locks
 //!
-//! No handle is taken here, only the map lock; but a handle by [`Memory`], with the entry of a page locked, as iomap would
-//! have a folio locked (law 1 of ARCHITECTURE.md).
+//! No handle is taken here, only the map lock; but a handle by [`Memory`], with the entry of a page locked, as iomap
+//! would have a folio locked (law 1 of ARCHITECTURE.md).
 
 use super::lookup::{lookup, lookup_locked, to_map, try_with_core, unchanged, with_core, Blocks};
 use crate::change::access::{folio_size, View};

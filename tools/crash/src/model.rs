@@ -182,7 +182,8 @@ impl<'a> Model<'a> {
         Ok(())
     }
 
-    /// Compares a mounted volume of the name `label`; fio's file, which takes longer than all the rest, only if `with_fio`.
+    /// Compares a mounted volume of the name `label`; fio's file, which takes longer than all the rest, only if
+    /// `with_fio`.
     pub fn check(&self, root: &Path, label: &str, with_fio: bool) -> Result<()> {
         let mut found = Found::walk(root)?;
         if let Some(lost) = found.children.remove("lost+found") {

@@ -260,8 +260,8 @@ impl Names {
         }
     }
 
-    /// Is what was found below the roots possible, together with the name of the volume if this thread gives it? Returns where
-    /// each file is.
+    /// Is what was found below the roots possible, together with the name of the volume if this thread gives it?
+    /// Returns where each file is.
     pub fn check(
         &self,
         roots: &[(NodeId, Found)],

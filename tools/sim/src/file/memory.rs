@@ -2,9 +2,9 @@
 
 //! Files whose blocks are memory: writes, stores to mappings, truncate and `fallocate` without a page cache.
 //!
-//! A file is of both kinds here, one after the other, as if it left memory in between. What a store has left in the caches
-//! of the processor is what a device has in its cache: whole blocks are lost or not, and the kernel's writeback of them
-//! is a flush. What others do to mappings while blocks are freed is not there.
+//! A file is of both kinds here, one after the other, as if it left memory in between. What a store has left in the
+//! caches of the processor is what a device has in its cache: whole blocks are lost or not, and the kernel's writeback
+//! of them is a flush. What others do to mappings while blocks are freed is not there.
 
 use super::fallocate::What;
 use crate::model;
