@@ -134,7 +134,8 @@ fn publish_with<'a, S: Store, L: Live<S>>(
         live.note_transaction(tid, InodePart::Data);
         let progress = if written.unwritten && !volume.store.breaks(Rule::Conversion) {
             let len = to.saturating_distance_from(at);
-            if turns < most_turns {
+            // An append has none.
+            if turns < most_turns && written.pos < inode.disk_size {
                 rests.end = LogicalBlock::first_behind(size, inode.disk_size.min(live.size()));
             }
             inode

@@ -214,7 +214,8 @@ impl FileMap {
         self.release_spare_nodes(vol);
     }
 
-    /// The device block that `at` should get, going by what comes before it in the file, or else behind it.
+    /// The device block that `at` should get, going by what comes before it in the file.
+    #[inline(always)]
     pub(super) fn near<S: Store>(
         &self,
         vol: &Volume<S>,
@@ -228,6 +229,16 @@ impl FileMap {
         if let Some(phys) = pending.and_then(|mapping| mapping.phys) {
             return Ok(phys.checked_add(1));
         }
+        self.near_on_disk(vol, at, wait)
+    }
+
+    /// [`Self::near`], where the block before is not known or not there.
+    fn near_on_disk<S: Store>(
+        &self,
+        vol: &Volume<S>,
+        at: LogicalBlock,
+        wait: bool,
+    ) -> Result<Option<crate::disk::PhysBlock>> {
         let mut path = TreePath::new();
         if let Some((_, before)) = self.tree.last_before(vol, at, wait, &mut path)? {
             // As far behind its blocks as in the file: what fills the gap later lies between.
