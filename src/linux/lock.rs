@@ -110,6 +110,22 @@ impl<'a, T: FileSystem> Two<'a, T> {
         })
     }
 
+    /// Waits until nobody reads bytes `range` of the first one, which is not empty, from the device into the page cache.
+    /// What is there and clean may be dropped.
+    pub(crate) fn wait_for_reads_of_first(&self, range: Range<u64>) {
+        let page = PAGE_SIZE as u64;
+        let (first, behind) = (range.start / page, range.end.div_ceil(page));
+        // What somebody uses at the time stays, and was locked once all the same: that is what is wanted.
+        // SAFETY: The inode is live, and has a mapping.
+        let _ = unsafe {
+            bindings::invalidate_inode_pages2_range(
+                (*self.first.as_raw()).i_mapping,
+                first as usize,
+                behind.saturating_sub(1) as usize,
+            )
+        };
+    }
+
     /// Drops bytes `range` of the second one's page cache, which is not empty, and its mappings into memory. Waits for
     /// writeback.
     pub(crate) fn drop_of_second(&self, range: Range<u64>) {

@@ -7,7 +7,7 @@
 //!
 //! Protection against a freeze, then `i_rwsem` of both files exclusively, direct I/O is waited for, then both
 //! invalidate locks. Both files are written back with these held, which makes all pages read-only: a store asks for
-//! blocks again, and waits.
+//! blocks again, and waits. Reads into the page cache that are in flight are waited for.
 
 use crate::change::exchange::{exchange, Copier, Wanted};
 use crate::change::Live;
@@ -53,11 +53,16 @@ fn run(node: &Node, donor: &Node, what: &mut Move) -> Result {
     node.write_and_wait(0, u64::MAX)?;
     donor.write_and_wait(0, u64::MAX)?;
     let bits = volume.layout.block_size().bits();
-    let start = u64::from(wanted.donor_start.get()).wrapping_shl(bits);
-    let end = start.saturating_add(u64::from(wanted.len).wrapping_shl(bits));
     let below = (PAGE_SIZE as u64).wrapping_sub(1);
+    let bytes = |from: LogicalBlock| {
+        let start = u64::from(from.get()).wrapping_shl(bits);
+        let end = start.saturating_add(u64::from(wanted.len).wrapping_shl(bits));
+        start & !below..end.saturating_add(below) & !below
+    };
+    // A read that is still on its way would find what the donor's owner writes to the blocks.
+    locks.wait_for_reads_of_first(bytes(wanted.start));
     // Whole pages: what else is in them was written back.
-    locks.drop_of_second(start & !below..end.saturating_add(below) & !below);
+    locks.drop_of_second(bytes(wanted.donor_start));
     let mut copier = Blocks {
         volume,
         buffer: KVec::new(),
