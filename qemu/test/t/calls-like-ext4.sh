@@ -6,8 +6,12 @@
 
 only_iomapfs
 like=$(dirname "${BASH_SOURCE[0]}")/../calls-like.py
-# version IMAGE NAME: of a file, on disk.
-version() { debugfs -R "stat $2" "$1" 2>/dev/null | sed -n 's/.*Version: 0x\(.*\):\(.*\)/0x\1\2/p'; }
+# versions IMAGE: of a file that is written to, one whose mode is changed, a directory that gets a name; on disk.
+seen='moves mode folder'
+versions() {
+	local name
+	for name in $seen; do debugfs -R "stat $name" "$1" 2>/dev/null | sed -n 's/.*Version: 0x\(.*\):\(.*\)/0x\1\2/p'; done
+}
 # With other blocks what has nothing to do with them need not be done again.
 [ "$BS" = 4096 ] && parts=() || parts=(limits maps write_flags moves)
 for type in ext4 iomapfs; do
@@ -15,15 +19,21 @@ for type in ext4 iomapfs; do
 	mount_as "$type" "$type.img"
 	"$like" "$MNT" "$BS" "${parts[@]}" >"$type.said" || fail "$type: $(tail -n 3 "$type.said")"
 	find "$MNT" -name 'born*' -printf '%p %Bs\n' | sort >"$type.born"
+	mkdir "$MNT/folder"
+	: >"$MNT/mode"
 	unmount
-	before=$(version "$type.img" moves)
+	before=$(versions "$type.img")
 	mount_as "$type" "$type.img"
 	find "$MNT" -name 'born*' -printf '%p %Bs\n' | sort | cmp - "$type.born" || fail "$type: born at another time after a mount"
-	# Somebody may have seen it, before the mount.
+	# Somebody may have seen them, before the mount.
 	echo x >>"$MNT/moves"
+	chmod 611 "$MNT/mode"
+	: >"$MNT/folder/new"
 	unmount
-	after=$(version "$type.img" moves)
-	[ $((after)) -gt $((before)) ] || fail "$type: the version of a file that was written to is $after, as it was before ($before)"
+	after=$(versions "$type.img")
+	paste -d ' ' <(echo "$before") <(echo "$after") | while read -r old new; do
+		[ $((new)) -gt $((old)) ] || fail "$type: a version does not rise: of $seen, $before, then $after"
+	done
 	mount_as "$type" "$type.img"
 	crosscheck "$type.img"
 done
