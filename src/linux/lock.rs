@@ -110,8 +110,8 @@ impl<'a, T: FileSystem> Two<'a, T> {
         })
     }
 
-    /// Waits until nobody reads bytes `range` of the first one, which is not empty, from the device into the page cache.
-    /// What is there and clean may be dropped.
+    /// Waits until nobody reads bytes `range` of the first one, which is not empty, from the device into the page
+    /// cache. What is there and clean may be dropped.
     pub(crate) fn wait_for_reads_of_first(&self, range: Range<u64>) {
         let page = PAGE_SIZE as u64;
         let (first, behind) = (range.start / page, range.end.div_ceil(page));
