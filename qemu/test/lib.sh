@@ -164,6 +164,19 @@ crosscheck() {
 	}
 }
 
+# like_ext4 SIZE PROGRAM: on a new image of that size, PROGRAM says the same of $MNT with $FS, in $FS.said, as with ext4.
+# Both images are compared as crosscheck does.
+like_ext4() {
+	local type
+	for type in ext4 "$FS"; do
+		mkimg -s "$1" "$type.img"
+		mount_as "$type" "$type.img"
+		"$2" "$MNT" >"$type.said" || fail "$type: $(tail -n 3 "$type.said")"
+		crosscheck "$type.img"
+	done
+	diff -u ext4.said "$FS.said" >.diff || { cat .diff >&2; fail "not as on ext4"; }
+}
+
 # text SIZE [SEED]: SIZE bytes (4K, 3M, ...) of text that depends on SEED and differs in every place.
 text() {
 	local first=$((1000000000 + ${2:-$SEED} % 1000 * 8000009))

@@ -90,7 +90,27 @@ impl<M: Mmap> VmTable<M> {
         let file = unsafe { (*(*vmf).__bindgen_anon_1.vma).vm_file };
         // SAFETY: By the function's requirements; an open file holds its inode.
         let inode = unsafe { INode::<M::FileSystem>::from_raw((*file).f_inode) };
+        let once = || {
+            let _lock = InvalidateShared::lock(inode);
+            // SAFETY: By the function's requirements; the locks that it wants are held.
+            let ret = unsafe { buffered::page_mkwrite::<M::Write>(vmf) };
+            (ret, ret & bindings::VM_FAULT_SIGBUS != 0)
+        };
+        // SAFETY: By the function's requirements.
+        unsafe { Self::store(vmf, inode, once) }
+    }
 
+    /// Has `once` serve a store to a shared mapping, with freeze protection, and a second time if it says, beside what
+    /// the memory manager is told, that there may have been no space.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::page_mkwrite`], in a mapping of a file of `inode`.
+    unsafe fn store(
+        vmf: *mut bindings::vm_fault,
+        inode: &INode<M::FileSystem>,
+        once: impl Fn() -> (bindings::vm_fault_t, bool),
+    ) -> bindings::vm_fault_t {
         // It may have become so since the file was mapped.
         if inode.is_immutable() {
             return bindings::VM_FAULT_SIGBUS;
@@ -100,16 +120,11 @@ impl<M: Mmap> VmTable<M> {
         M::begin(inode, (page as u64).wrapping_mul(PAGE_SIZE as u64));
         let _writing = inode.super_block().pagefault();
         // A time that could not be updated is no reason to kill the process.
-        // SAFETY: The file is open, and freeze protection is held.
-        let _ = unsafe { bindings::file_update_time(file) };
-        let once = || {
-            let _lock = InvalidateShared::lock(inode);
-            // SAFETY: By the function's requirements; the locks that it wants are held.
-            unsafe { buffered::page_mkwrite::<M::Write>(vmf) }
-        };
+        // SAFETY: The file is open by the function's requirements, and freeze protection is held.
+        let _ = unsafe { bindings::file_update_time((*(*vmf).__bindgen_anon_1.vma).vm_file) };
         match once() {
-            ret if ret & bindings::VM_FAULT_SIGBUS != 0 && M::failed(inode) => once(),
-            ret => ret,
+            (_, true) if M::failed(inode) => once().0,
+            (ret, _) => ret,
         }
     }
 
@@ -156,21 +171,8 @@ impl<M: Mmap> VmTable<M> {
         if unsafe { !bindings::fault_is_shared_store(vmf) } {
             return once().0;
         }
-        // It may have become so since the file was mapped.
-        if inode.is_immutable() {
-            return bindings::VM_FAULT_SIGBUS;
-        }
         // SAFETY: By the function's requirements.
-        let page = unsafe { (*vmf).__bindgen_anon_1.pgoff };
-        M::begin(inode, (page as u64).wrapping_mul(PAGE_SIZE as u64));
-        let _writing = inode.super_block().pagefault();
-        // A time that could not be updated is no reason to kill the process.
-        // SAFETY: The file is open, and freeze protection is held.
-        let _ = unsafe { bindings::file_update_time(file) };
-        match once() {
-            (_, true) if M::failed(inode) => once().0,
-            (ret, _) => ret,
-        }
+        unsafe { Self::store(vmf, inode, once) }
     }
 }
 

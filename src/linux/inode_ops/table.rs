@@ -241,14 +241,29 @@ impl<O: RegularOperations> Table<O> {
         len: u64,
     ) -> c_int {
         // SAFETY: By the function's requirements.
-        let inode = unsafe { INode::from_raw(inode) };
-        // SAFETY: By the function's requirements.
-        let info = unsafe { ExtentInfo::from_raw(info.cast()) };
-        from_result(|| {
-            O::fiemap(inode, info, start, len)?;
-            Ok(0)
-        })
+        unsafe {
+            fiemap(inode, info, |inode, info| {
+                O::fiemap(inode, info, start, len)
+            })
+        }
     }
+}
+
+/// Has `answer` answer a `fiemap`.
+///
+/// # Safety
+///
+/// For the VFS (`ioctl_fiemap()`), with an inode of `T` that is open, and a structure that is the caller's alone.
+unsafe fn fiemap<T: FileSystem>(
+    inode: *mut bindings::inode,
+    info: *mut kernel::bindings::fiemap_extent_info,
+    answer: impl FnOnce(&INode<T>, &mut ExtentInfo) -> Result,
+) -> c_int {
+    // SAFETY: By the function's requirements.
+    let inode = unsafe { INode::from_raw(inode) };
+    // SAFETY: By the function's requirements.
+    let info = unsafe { ExtentInfo::from_raw(info.cast()) };
+    from_result(|| answer(inode, info).map(|()| 0))
 }
 
 impl<O: SymlinkOperations> Table<O> {
@@ -340,13 +355,11 @@ impl<O: DirectoryOperations> Table<O> {
         len: u64,
     ) -> c_int {
         // SAFETY: By the function's requirements.
-        let inode = unsafe { INode::from_raw(inode) };
-        // SAFETY: By the function's requirements.
-        let info = unsafe { ExtentInfo::from_raw(info.cast()) };
-        from_result(|| {
-            O::fiemap(inode, info, start, len)?;
-            Ok(0)
-        })
+        unsafe {
+            fiemap(inode, info, |inode, info| {
+                O::fiemap(inode, info, start, len)
+            })
+        }
     }
 
     /// The directory and the name of a callback.

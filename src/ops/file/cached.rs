@@ -8,13 +8,12 @@
 //! ([`super::complete`]); a buffered write that extends the file waits for direct I/O first, so that it does not set
 //! the size back.
 
-use super::checks::{prepare, Need};
+use super::checks::{self, prepare, Need};
 use super::iomap_ops::Buffered;
 use crate::change::Live;
 use crate::linux::file::{IterSource, Kiocb};
 use crate::linux::iomap::buffered;
 use crate::linux::lock::Held;
-use crate::ops::reclaim::{with_space, Effort};
 use crate::ops::Fs;
 use crate::store::Store;
 use kernel::error::{code::*, Result};
@@ -49,16 +48,7 @@ fn write_once(iocb: &mut Kiocb<'_, Fs>, from: &mut IterSource<'_>) -> Result<usi
     }
 }
 
-/// Writes through the page cache. Where there is no space, waits until what was freed is free and what was
-/// reserved too much is given back, and tries again.
+/// Writes through the page cache, as [`checks::write`].
 pub(crate) fn write(iocb: &mut Kiocb<'_, Fs>, from: &mut IterSource<'_>) -> Result<usize> {
-    let node = iocb.inode();
-    let written = match iocb.is_nowait() {
-        true => write_once(iocb, from)?,
-        false => with_space(node, Effort::All, || write_once(iocb, from))?,
-    };
-    if written == 0 {
-        return Ok(0);
-    }
-    iocb.write_sync(written)
+    checks::write(iocb, from, write_once)
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The checks that all writes share, with the lock that they need.
+//! What writes share: the checks, with the lock that they need, and what is done where there is no space.
 //!
 //! # Locks
 //!
@@ -13,6 +13,7 @@ use crate::change::resize::zero_gap;
 use crate::change::Live;
 use crate::linux::file::{IterSource, Kiocb};
 use crate::linux::lock::Held;
+use crate::ops::reclaim::{with_space, Effort};
 use crate::ops::{Fs, Node};
 use crate::store::Store;
 use kernel::error::{code::*, Result};
@@ -26,6 +27,29 @@ fn held<'a>(node: &'a Node, exclusive: bool, wait: bool) -> Result<Held<'a, Fs>>
         Held::shared(node, wait)
     };
     lock.ok_or(EAGAIN)
+}
+
+/// Writes by `once`, and does what `O_SYNC` asks for. Where there is no space, waits until what was freed is free and
+/// what was reserved too much is given back, and tries again.
+///
+/// # Errors
+///
+/// Those of `once` and of the sync.
+#[inline]
+pub(crate) fn write<'a>(
+    iocb: &mut Kiocb<'a, Fs>,
+    from: &mut IterSource<'_>,
+    once: impl Fn(&mut Kiocb<'a, Fs>, &mut IterSource<'_>) -> Result<usize>,
+) -> Result<usize> {
+    let node = iocb.inode();
+    let written = match iocb.is_nowait() {
+        true => once(iocb, from)?,
+        false => with_space(node, Effort::All, || once(iocb, from))?,
+    };
+    if written == 0 {
+        return Ok(0);
+    }
+    iocb.write_sync(written)
 }
 
 /// How a write needs `i_rwsem`.

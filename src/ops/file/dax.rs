@@ -8,7 +8,7 @@
 //! `i_rwsem`, shared by a read and exclusively by a write. Below it, as everywhere: a journal handle, then the map
 //! lock.
 
-use super::checks::{prepare, Need};
+use super::checks::{self, prepare, Need};
 use super::iomap_ops::Memory;
 use crate::change::dax::extend;
 use crate::change::Live;
@@ -16,7 +16,6 @@ use crate::linux::file::{Answer, IterDest, IterSource, Kiocb};
 use crate::linux::iomap::dax;
 use crate::linux::lock::Held;
 use crate::linux::memalloc::NofsScope;
-use crate::ops::reclaim::{with_space, Effort};
 use crate::ops::Fs;
 use crate::store::Store;
 use kernel::error::{code::*, Result};
@@ -62,15 +61,7 @@ fn write_once(iocb: &mut Kiocb<'_, Fs>, from: &mut IterSource<'_>) -> Result<usi
     written
 }
 
-/// Writes. Where there is no space, waits until what was freed is free, and tries again.
+/// Writes, as [`checks::write`].
 pub(crate) fn write(iocb: &mut Kiocb<'_, Fs>, from: &mut IterSource<'_>) -> Result<usize> {
-    let node = iocb.inode();
-    let written = match iocb.is_nowait() {
-        true => write_once(iocb, from)?,
-        false => with_space(node, Effort::All, || write_once(iocb, from))?,
-    };
-    if written == 0 {
-        return Ok(0);
-    }
-    iocb.write_sync(written)
+    checks::write(iocb, from, write_once)
 }

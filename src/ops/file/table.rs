@@ -108,14 +108,9 @@ impl FileOperations for Regular {
     }
 
     fn write_iter<'a>(mut iocb: Kiocb<'a, Fs>, from: &mut IterSource<'_>) -> Answer<'a> {
-        let store = &iocb.inode().data().volume().store;
-        if let Err(error) = store.check_writable() {
-            return iocb.done(Err(error));
+        if let Some(done) = begin_write(&iocb, from) {
+            return iocb.done(done);
         }
-        if from.len() == 0 {
-            return iocb.done(Ok(0));
-        }
-        trace::file::begin(&iocb, from.len());
         if iocb.is_atomic() {
             return atomic::write(iocb, from);
         }
@@ -138,14 +133,9 @@ impl FileOperations for Regular {
         if iocb.is_atomic() {
             return iocb.done(Err(EOPNOTSUPP));
         }
-        let store = &iocb.inode().data().volume().store;
-        if let Err(error) = store.check_writable() {
-            return iocb.done(Err(error));
+        if let Some(done) = begin_write(&iocb, from) {
+            return iocb.done(done);
         }
-        if from.len() == 0 {
-            return iocb.done(Ok(0));
-        }
-        trace::file::begin(&iocb, from.len());
         let written = dax::write(&mut iocb, from);
         iocb.done(written)
     }
@@ -171,4 +161,17 @@ impl FileOperations for Regular {
     fn seek_hole(node: &Node, pos: i64) -> Result<i64> {
         iomap_ops::seek_hole(node, pos)
     }
+}
+
+/// A write begins. What it comes to, where that is known: nothing may be written, or there is nothing to write.
+#[inline]
+fn begin_write(iocb: &Kiocb<'_, Fs>, from: &IterSource<'_>) -> Option<Result<usize>> {
+    if let Err(error) = iocb.inode().data().volume().store.check_writable() {
+        return Some(Err(error));
+    }
+    if from.len() == 0 {
+        return Some(Ok(0));
+    }
+    trace::file::begin(iocb, from.len());
+    None
 }

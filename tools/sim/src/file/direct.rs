@@ -84,6 +84,18 @@ impl Sim {
         }
     }
 
+    /// Writes to the blocks that were found for a request, and returns the first behind them; or gives the request up.
+    fn write_found(
+        &mut self,
+        node: &Shared,
+        found: Result<Mapping>,
+        request: &mut Request,
+    ) -> Result<u32> {
+        let mapping = found.inspect_err(|_| self.give_up(node, request))?;
+        self.write_piece(node, &mapping, request);
+        Ok(mapping.end().get())
+    }
+
     fn write_pieces(
         &mut self,
         node: &Shared,
@@ -101,15 +113,8 @@ impl Sim {
         let to = self.blocks_for(end);
         let mut at = first;
         while at < to {
-            let mapping = match self.begin_direct(node, (at, to), end, batch) {
-                Ok(mapping) => mapping,
-                Err(error) => {
-                    self.give_up(node, &request);
-                    return Err(error);
-                }
-            };
-            self.write_piece(node, &mapping, &mut request);
-            at = mapping.end().get();
+            let mapping = self.begin_direct(node, (at, to), end, batch);
+            at = self.write_found(node, mapping, &mut request)?;
         }
         // What has gone to new blocks is seen with them.
         for at in std::mem::take(&mut request.fresh) {
@@ -269,15 +274,7 @@ impl Sim {
                 }
                 chosen => chosen,
             };
-            let mapping = match mapping {
-                Ok(mapping) => mapping,
-                Err(error) => {
-                    self.give_up(node, &request);
-                    return Err(error);
-                }
-            };
-            self.write_piece(node, &mapping, &mut request);
-            at = mapping.end().get();
+            at = self.write_found(node, mapping, &mut request)?;
         }
         for at in std::mem::take(&mut request.fresh) {
             self.show_pattern(&request, at);
