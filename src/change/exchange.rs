@@ -7,6 +7,9 @@
 //! the same data when it commits, and a power cut, wherever it comes, leaves the first file with its data. The donor
 //! may have that, too, in place of its own. Each extent is a step of its own.
 //!
+//! On disk the first file has its old blocks until the transaction commits. That is waited for, before anybody can
+//! write to the donor: it would write to those.
+//!
 //! Tests: `tools/core/tests/change_exchange.rs`, `qemu/test/t/defrag.sh`.
 //!
 //! # Locks
@@ -18,10 +21,10 @@ use super::live::{InodePart, Live, Shown};
 use super::{pin, reservation, write};
 use crate::disk::{LogicalBlock, PhysBlock};
 use crate::map::Place;
-use crate::store::{About, Rule, Store, Transaction};
+use crate::store::{About, Rule, Store, Tid, Transaction};
 use kernel::error::Result;
 
-/// Who can copy blocks of the device.
+/// Who can copy blocks of the device, and wait for a commit.
 pub trait Copier {
     /// Copies `len` blocks from `from` to `to`, and waits for that. It need not be durable.
     ///
@@ -29,6 +32,13 @@ pub trait Copier {
     ///
     /// `EIO`, `ENOMEM`; `EINTR` where somebody does not want to wait any more.
     fn copy(&mut self, from: PhysBlock, to: PhysBlock, len: u32) -> Result;
+
+    /// Waits until transaction `tid` has committed.
+    ///
+    /// # Errors
+    ///
+    /// What the journal says, which was aborted then.
+    fn commit(&mut self, tid: Tid) -> Result;
 }
 
 /// What is to be exchanged: so many blocks, from these on of the first file and of the donor.
@@ -50,6 +60,20 @@ pub struct Wanted {
 /// `ENOSPC` where a tree of extents needs a node and there is no block for it; those of [`Store::begin`] and of
 /// `copier`. Each block is then exchanged or as it was.
 pub fn exchange<S: Store, L: Live<S>>(
+    first: &L,
+    donor: &L,
+    wanted: Wanted,
+    copier: &mut impl Copier,
+) -> (u32, Result) {
+    let (exchanged, mut done) = in_steps(first, donor, wanted, copier);
+    if exchanged != 0 && !first.volume().store.breaks(Rule::ExchangeCommitted) {
+        let committed = copier.commit(first.noted_transaction(InodePart::Data));
+        done = done.and(committed);
+    }
+    (exchanged, done)
+}
+
+fn in_steps<S: Store, L: Live<S>>(
     first: &L,
     donor: &L,
     wanted: Wanted,

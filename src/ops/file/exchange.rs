@@ -16,8 +16,9 @@ use crate::linux::ioctl::{Move, MoveBuffer, Opened};
 use crate::linux::lock::Two;
 use crate::linux::memalloc::NofsScope;
 use crate::linux::task;
-use crate::ops::{Fs, Node, Volume};
-use crate::store::Store;
+use crate::ops::mount::state::Mounted;
+use crate::ops::{Fs, Node};
+use crate::store::{Store, Tid};
 use kernel::error::{code::*, Result};
 use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
@@ -64,7 +65,7 @@ fn run(node: &Node, donor: &Node, what: &mut Move) -> Result {
     // Whole pages: what else is in them was written back.
     locks.drop_of_second(bytes(wanted.donor_start));
     let mut copier = Blocks {
-        volume,
+        mounted: &node.super_block().data().mounted,
         buffer: KVec::new(),
     };
     let (moved, done) = exchange(node, donor, wanted, &mut copier);
@@ -123,7 +124,7 @@ fn wanted(node: &Node, donor: &Node, what: &Move) -> Result<Wanted> {
 
 /// Copies blocks past the page cache: of both files what was dirty is on the device.
 struct Blocks<'a> {
-    volume: &'a Volume,
+    mounted: &'a Mounted,
     buffer: KVec<u8>,
 }
 
@@ -132,8 +133,9 @@ impl Copier for Blocks<'_> {
         /// So many bytes at once.
         const PIECE: u64 = 64 << 10;
 
-        let device = self.volume.store.cache().device();
-        let bits = self.volume.layout.block_size().bits();
+        let volume = &self.mounted.volume;
+        let device = volume.store.cache().device();
+        let bits = volume.layout.block_size().bits();
         let bytes = |nr: u64| nr.wrapping_shl(bits);
         let (mut from, mut to, mut left) = (bytes(from.get()), bytes(to.get()), bytes(len.into()));
         while left != 0 {
@@ -150,5 +152,9 @@ impl Copier for Blocks<'_> {
             task::reschedule();
         }
         Ok(())
+    }
+
+    fn commit(&mut self, tid: Tid) -> Result {
+        self.mounted.commit(Some(tid))
     }
 }

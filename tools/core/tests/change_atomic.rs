@@ -2,44 +2,22 @@
 
 //! Atomic writes: where they go, and what takes the place of what.
 
+mod change_common;
+
+use change_common::*;
 use iomapfs_core::change::atomic::{aside, goes_over, longest_in_place, shortest, show, LONGEST};
-use iomapfs_core::change::create::{create, What};
 use iomapfs_core::change::fallocate::{allocate, punch};
-use iomapfs_core::change::publish::{publish, WrittenData};
 use iomapfs_core::change::sync::Committed;
 use iomapfs_core::change::{target, Live};
-use iomapfs_core::disk::{Ino, LogicalBlock};
-use iomapfs_core::host::{new_attrs, HostStore, Image, Mkfs, Mounted, NewNode, Node, Pages};
+use iomapfs_core::disk::LogicalBlock;
+use iomapfs_core::host::{Image, Mkfs, Mounted, Node, Pages};
 use iomapfs_core::map::{Mapping, State};
 use kernel::error::code::*;
 use proptest::prelude::*;
 use std::ops::Range;
-use std::rc::Rc;
 
 const BLOCK: u64 = 1024;
 const BLOCKS: u32 = 700;
-
-fn mount(image: &Image) -> Rc<Mounted> {
-    let layout = image.layout(false).unwrap();
-    let store = HostStore::open(image.path(), layout.block_size().bytes()).unwrap();
-    Mounted::open(store, false).unwrap()
-}
-
-fn file(mounted: &Rc<Mounted>) -> Rc<Node> {
-    let root = Node::get(mounted, Ino::ROOT).unwrap();
-    let newborn = NewNode::new(mounted, new_attrs(0o100_644, 1), 77);
-    let node = create(&*root, b"file", newborn, What::Plain).map(|ready| ready.unlock());
-    node.unwrap()
-}
-
-fn written(blocks: &Range<u32>) -> WrittenData {
-    WrittenData {
-        pos: u64::from(blocks.start) * BLOCK,
-        end: u64::from(blocks.end) * BLOCK,
-        unwritten: true,
-        direct: true,
-    }
-}
 
 fn lookup(node: &Node, at: u32, len: u32) -> Mapping {
     let map = &mut node.map_lock().map;
@@ -56,18 +34,6 @@ fn all(node: &Node) -> Vec<(State, Option<u64>)> {
     (0..BLOCKS).map(place).collect()
 }
 
-/// Writes blocks as any direct write does.
-fn write(node: &Node, blocks: Range<u32>) {
-    let end = u64::from(blocks.end) * BLOCK;
-    let mut at = blocks.start;
-    while at < blocks.end {
-        let place = (LogicalBlock::new(at), blocks.end - at);
-        let chosen = target::direct(node, &mut node.map_lock(), place, end).unwrap();
-        at = chosen.end().get();
-    }
-    publish(node, &mut None, &written(&blocks)).unwrap();
-}
-
 /// Writes blocks that take the place of others.
 fn replace(node: &Node, blocks: &Range<u32>) -> Mapping {
     let place = (LogicalBlock::new(blocks.start), blocks.len() as u32);
@@ -75,7 +41,7 @@ fn replace(node: &Node, blocks: &Range<u32>) -> Mapping {
     let chosen = aside(node, &mut node.map_lock(), place, end).unwrap();
     assert_eq!(chosen.len as usize, blocks.len());
     let mut written_back = false;
-    show(node, &written(blocks), |_| {
+    show(node, &written(node, blocks), |_| {
         written_back = true;
         Ok(())
     })
@@ -130,14 +96,14 @@ proptest! {
     fn replaced(ops in prop::collection::vec(op(), 1..80)) {
         let image = Mkfs::new(16 << 20, 1024).make();
         let mounted = mount(&image);
-        let node = file(&mounted);
+        let node = file(&mounted, b"file");
         for op in ops {
             let before = all(&node);
             match op {
-                Op::Write(at, len) => write(&node, at..at + len),
+                Op::Write(at, len) => write(&node, at..at + len, |_, _| ()),
                 Op::Comb(at, count) => {
                     for n in 0..count {
-                        write(&node, at + 2 * n..at + 2 * n + 1);
+                        write(&node, at + 2 * n..at + 2 * n + 1, |_, _| ());
                     }
                 }
                 Op::Punch(at, len) => {
@@ -191,7 +157,7 @@ fn over_data() {
     assert_eq!(longest_in_place(vol, (512, 8192)), 8192);
     assert_eq!(longest_in_place(vol, (512, 1 << 20)), LONGEST);
 
-    let node = file(&mounted);
+    let node = file(&mounted, b"file");
     replace(&node, &(0..8));
     let all = || Committed::All;
     let tid = vol.store.running();
@@ -226,8 +192,8 @@ fn over_data() {
 fn failed() {
     let image = Mkfs::new(16 << 20, 1024).make();
     let mounted = mount(&image);
-    let node = file(&mounted);
-    write(&node, 3..9);
+    let node = file(&mounted, b"file");
+    write(&node, 3..9, |_, _| ());
     let (before, free) = (all(&node), mounted.vol.space.counts().free_blocks);
     let place = (LogicalBlock::new(0), 16);
     let chosen = aside(&*node, &mut node.map_lock(), place, 16 * BLOCK).unwrap();
@@ -235,10 +201,12 @@ fn failed() {
     let rest = (LogicalBlock::new(4), 12);
     let again = aside(&*node, &mut node.map_lock(), rest, 16 * BLOCK).unwrap();
     assert_eq!(again.phys, chosen.phys.unwrap().checked_add(4));
-    let part = show(&*node, &written(&(0..15)), |_| panic!("it is not shown"));
+    let part = show(&*node, &written(&node, &(0..15)), |_| {
+        panic!("it is not shown")
+    });
     assert_eq!(part, Err(EUCLEAN));
     assert_eq!(mounted.vol.store.take_reports().len(), 1);
-    let failed = show(&*node, &written(&(0..16)), |_| Err(EIO));
+    let failed = show(&*node, &written(&node, &(0..16)), |_| Err(EIO));
     assert_eq!(failed, Err(EIO));
     node.map_lock().map.drop_aside(&mounted.vol);
     assert_eq!(all(&node), before);

@@ -2,13 +2,15 @@
 
 //! Blocks that are stored to as memory: when they are zero, and when the file shows them.
 
-use iomapfs_core::change::create::{create, What};
+mod change_common;
+
+use change_common::*;
 use iomapfs_core::change::dax::{extend, place, Place, MOST_ZEROED};
 use iomapfs_core::change::fallocate::allocate;
 use iomapfs_core::change::resize::set_size;
 use iomapfs_core::change::Live;
-use iomapfs_core::disk::{Ino, LogicalBlock, PhysBlock};
-use iomapfs_core::host::{new_attrs, HostStore, Image, Mkfs, Mounted, NewNode, Node, Pages};
+use iomapfs_core::disk::{LogicalBlock, PhysBlock};
+use iomapfs_core::host::{Mkfs, Mounted, Node, Pages};
 use iomapfs_core::map::State;
 use iomapfs_core::space::Run;
 use kernel::error::{code::*, Result};
@@ -17,18 +19,9 @@ use std::rc::Rc;
 
 const BLOCK: u64 = 4096;
 
-fn mount(image: &Image) -> Rc<Mounted> {
-    let layout = image.layout(false).unwrap();
-    let store = HostStore::open(image.path(), layout.block_size().bytes()).unwrap();
-    Mounted::open(store, false).unwrap()
-}
-
 /// A new file of `size` bytes, which is a hole.
-fn file(mounted: &Rc<Mounted>, name: &[u8], size: u64) -> Rc<Node> {
-    let root = Node::get(mounted, Ino::ROOT).unwrap();
-    let newborn = NewNode::new(mounted, new_attrs(0o100_644, 1), 77);
-    let node = create(&*root, name, newborn, What::Plain).map(|ready| ready.unlock());
-    let node = node.unwrap();
+fn hole(mounted: &Rc<Mounted>, name: &[u8], size: u64) -> Rc<Node> {
+    let node = file(mounted, name);
     set_size(&*node, &mut pages(&node), size).unwrap();
     node
 }
@@ -66,7 +59,7 @@ fn state(node: &Node, at: u32) -> State {
 fn within_the_file() {
     let image = Mkfs::new(20 << 20, 4096).make();
     let mounted = mount(&image);
-    let node = file(&mounted, b"file", 10 * BLOCK + 5);
+    let node = hole(&mounted, b"file", 10 * BLOCK + 5);
     let (place, zeroed) = placed(&node, 2 * BLOCK + 7..4 * BLOCK + 9);
     let place = place.unwrap();
     assert!(place.new && place.mapping.state == State::Written);
@@ -87,7 +80,7 @@ fn within_the_file() {
         (10 * BLOCK + 5, 10 * BLOCK + 5)
     );
     // Blocks without data have what was there before.
-    let node = file(&mounted, b"unwritten", 0);
+    let node = hole(&mounted, b"unwritten", 0);
     allocate(&*node, &mut pages(&node), 0..8 * BLOCK, false).unwrap();
     let (place, zeroed) = placed(&node, BLOCK..3 * BLOCK);
     assert!(place.unwrap().new);
@@ -107,7 +100,7 @@ fn within_the_file() {
 #[test]
 fn a_part_at_a_time() {
     let image = Mkfs::new(40 << 20, 4096).make();
-    let node = file(&mount(&image), b"file", 20 << 20);
+    let node = hole(&mount(&image), b"file", 20 << 20);
     let (place, _) = placed(&node, 0..20 << 20);
     assert!(place.unwrap().mapping.len <= MOST_ZEROED);
 }
@@ -117,7 +110,7 @@ fn a_part_at_a_time() {
 fn behind_the_end() {
     let image = Mkfs::new(20 << 20, 4096).make();
     let mounted = mount(&image);
-    let node = file(&mounted, b"file", BLOCK / 2);
+    let node = hole(&mounted, b"file", BLOCK / 2);
     let write = 3 * BLOCK + 1..6 * BLOCK - 1;
     let (place, zeroed) = placed(&node, write.clone());
     assert_eq!(place.unwrap().mapping.state, State::Pending);
@@ -150,7 +143,7 @@ fn behind_the_end() {
 fn behind_the_end_and_allocated() {
     let image = Mkfs::new(20 << 20, 4096).make();
     let mounted = mount(&image);
-    let node = file(&mounted, b"file", BLOCK / 2);
+    let node = hole(&mounted, b"file", BLOCK / 2);
     let range = 2 * BLOCK..9 * BLOCK;
     allocate(&*node, &mut pages(&node), range, true).unwrap();
     let write = 3 * BLOCK + 1..6 * BLOCK;
@@ -170,12 +163,12 @@ fn behind_the_end_and_allocated() {
         ]
     );
     // Nothing but what was asked for: who has the rest mapped would not be told.
-    let few = file(&mounted, b"few", 0);
+    let few = hole(&mounted, b"few", 0);
     allocate(&*few, &mut pages(&few), 0..4 * BLOCK, false).unwrap();
     assert!(placed(&few, BLOCK..2 * BLOCK).0.is_ok());
     assert_eq!([0, 2, 3].map(|at| state(&few, at)), [State::Unwritten; 3]);
     // Within the file now, and chosen by somebody who could not show it.
-    let node = file(&mounted, b"within", 0);
+    let node = hole(&mounted, b"within", 0);
     allocate(&*node, &mut pages(&node), 0..9 * BLOCK, false).unwrap();
     mounted.vol.store.abort();
     let at = (LogicalBlock::new(1), 2);
@@ -195,7 +188,7 @@ fn behind_the_end_and_allocated() {
 fn the_device_fails() {
     let image = Mkfs::new(20 << 20, 4096).make();
     let mounted = mount(&image);
-    let node = file(&mounted, b"file", 10 * BLOCK);
+    let node = hole(&mounted, b"file", 10 * BLOCK);
     let free = mounted.vol.space.counts().free_blocks;
     for write in [2 * BLOCK..4 * BLOCK, 20 * BLOCK + 1..22 * BLOCK] {
         let at = LogicalBlock::new((write.start / BLOCK) as u32);

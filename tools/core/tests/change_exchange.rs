@@ -2,15 +2,16 @@
 
 //! Two files exchange blocks: the first has the same data before and after, wherever it is.
 
-use iomapfs_core::change::create::{create, What};
+mod change_common;
+
+use change_common::*;
 use iomapfs_core::change::exchange::{exchange, Copier, Wanted};
-use iomapfs_core::change::publish::{publish, WrittenData};
-use iomapfs_core::change::resize::{set_size, PageCache};
-use iomapfs_core::change::{fallocate, Live};
-use iomapfs_core::disk::{Ino, LogicalBlock, PhysBlock};
-use iomapfs_core::host::{new_attrs, HostStore, Image, Mkfs, Mounted, NewNode, Node, Pages};
+use iomapfs_core::change::resize::set_size;
+use iomapfs_core::change::{fallocate, InodePart, Live};
+use iomapfs_core::disk::{LogicalBlock, PhysBlock};
+use iomapfs_core::host::{HostStore, Mkfs, Mounted, Node};
 use iomapfs_core::map::State;
-use iomapfs_core::space::Share;
+use iomapfs_core::store::Tid;
 use kernel::error::{code::*, Result};
 use kernel::host::fail_allocation;
 use std::ops::Range;
@@ -18,52 +19,19 @@ use std::rc::Rc;
 
 const BLOCK: u64 = 1024;
 
-fn mount(image: &Image) -> Rc<Mounted> {
-    let layout = image.layout(false).unwrap();
-    let store = HostStore::open(image.path(), layout.block_size().bytes()).unwrap();
-    Mounted::open(store, false).unwrap()
-}
-
-fn with_pages(node: &Node, f: impl FnOnce(&mut dyn PageCache) -> Result) -> Result {
-    let store = &node.volume().store;
-    let write = |_, phys: PhysBlock, bytes: Vec<u8>| store.write_data(phys, &bytes);
-    f(&mut Pages::new(node, write))
-}
-
 /// A file of `blocks` blocks without data.
-fn file(mounted: &Rc<Mounted>, name: &[u8], blocks: u64) -> Rc<Node> {
-    let root = Node::get(mounted, Ino::ROOT).unwrap();
-    let newborn = NewNode::new(mounted, new_attrs(0o100_644, 1), 77);
-    let node = create(&*root, name, newborn, What::Plain).map(|ready| ready.unlock());
-    let node = node.unwrap();
+fn hole(mounted: &Rc<Mounted>, name: &[u8], blocks: u64) -> Rc<Node> {
+    let node = file(mounted, name);
     with_pages(&node, |pages| set_size(&*node, pages, blocks * BLOCK)).unwrap();
     node
 }
 
 /// Writes blocks of a file, each with bytes of its own.
-fn write(node: &Node, blocks: Range<u32>, byte: u8) {
-    let vol = node.volume();
-    let mut at = LogicalBlock::new(blocks.start);
-    while at.get() < blocks.end {
-        let (len, goal) = (blocks.end - at.get(), node.goal(true));
-        let chosen = {
-            let map = &mut node.map_lock().map;
-            map.choose(vol, at, len, goal, Share::Common).unwrap()
-        };
-        for n in 0..chosen.len {
-            let phys = PhysBlock::new(chosen.phys.unwrap().get() + u64::from(n));
-            let bytes = [byte ^ (at.get() + n) as u8; BLOCK as usize];
-            vol.store.write_data(phys, &bytes);
-        }
-        at = chosen.end();
-    }
-    let written = WrittenData {
-        pos: u64::from(blocks.start) * BLOCK,
-        end: u64::from(blocks.end) * BLOCK,
-        unwritten: true,
-        direct: true,
-    };
-    publish(node, &mut None, &written).unwrap();
+fn fill(node: &Node, blocks: Range<u32>, byte: u8) {
+    write(node, blocks, |at, phys| {
+        let bytes = [byte ^ at as u8; BLOCK as usize];
+        node.volume().store.write_data(phys, &bytes);
+    });
 }
 
 fn allocate(node: &Node, blocks: Range<u64>) {
@@ -93,8 +61,8 @@ fn read(node: &Node, blocks: u32) -> Vec<u8> {
     contents(node, blocks).iter().map(|block| block.0).collect()
 }
 
-/// Copies, so many times.
-struct Device<'a>(&'a HostStore, u32);
+/// Copies, so many times, and knows which transaction was waited for last.
+struct Device<'a>(&'a HostStore, u32, Option<Tid>);
 
 impl Copier for Device<'_> {
     fn copy(&mut self, from: PhysBlock, to: PhysBlock, len: u32) -> Result {
@@ -103,6 +71,11 @@ impl Copier for Device<'_> {
             let bytes = self.0.read_data(PhysBlock::new(from.get() + n));
             self.0.write_data(PhysBlock::new(to.get() + n), &bytes);
         }
+        Ok(())
+    }
+
+    fn commit(&mut self, tid: Tid) -> Result {
+        self.2 = Some(tid);
         Ok(())
     }
 }
@@ -121,16 +94,16 @@ fn fragments_become_one() {
     let image = Mkfs::new(20 << 20, 1024).make();
     let mounted = mount(&image);
     let store = &mounted.vol.store;
-    let (node, other) = (file(&mounted, b"file", 600), file(&mounted, b"other", 600));
+    let (node, other) = (hole(&mounted, b"file", 600), hole(&mounted, b"other", 600));
     // In a tree of two levels, and a hole and unwritten blocks among it.
     for n in 0..600 {
         if !(100..120).contains(&n) && !(300..330).contains(&n) {
-            write(&node, n..n + 1, 0x55);
-            write(&other, n..n + 1, 0xaa);
+            fill(&node, n..n + 1, 0x55);
+            fill(&other, n..n + 1, 0xaa);
         }
     }
     allocate(&node, 300..330);
-    let donor = file(&mounted, b"donor", 600);
+    let donor = hole(&mounted, b"donor", 600);
     allocate(&donor, 0..600);
     let (before, sectors) = (contents(&node, 600), node.map_lock().map.sectors());
     let free = mounted.vol.space.counts().free_blocks_on_disk;
@@ -140,7 +113,7 @@ fn fragments_become_one() {
         &*node,
         &*donor,
         wanted(50, 70, 10),
-        &mut Device(store, 1000),
+        &mut Device(store, 1000, None),
     );
     assert_eq!((moved, done), (10, Ok(())));
     assert_eq!(
@@ -151,13 +124,11 @@ fn fragments_become_one() {
         .iter()
         .all(|block| block.1 == State::Unwritten));
 
-    let (moved, done) = exchange(
-        &*node,
-        &*donor,
-        wanted(0, 0, 600),
-        &mut Device(store, 10_000),
-    );
+    let mut device = Device(store, 10_000, None);
+    let (moved, done) = exchange(&*node, &*donor, wanted(0, 0, 600), &mut device);
     assert_eq!((moved, done), (580, Ok(())));
+    // Before anybody can write to the donor.
+    assert_eq!(device.2, Some(node.noted_transaction(InodePart::Data)));
     let after = contents(&node, 600);
     for (n, (old, new)) in before.iter().zip(&after).enumerate() {
         assert_eq!((old.0, old.1), (new.0, new.1), "block {n}");
@@ -185,12 +156,12 @@ fn failures() {
         let image = Mkfs::new(20 << 20, 1024).make();
         let mounted = mount(&image);
         let store = &mounted.vol.store;
-        let (node, other) = (file(&mounted, b"file", 40), file(&mounted, b"other", 40));
+        let (node, other) = (hole(&mounted, b"file", 40), hole(&mounted, b"other", 40));
         for n in 0..40 {
-            write(&node, n..n + 1, 0x55);
-            write(&other, n..n + 1, 0xaa);
+            fill(&node, n..n + 1, 0x55);
+            fill(&other, n..n + 1, 0xaa);
         }
-        let donor = file(&mounted, b"donor", 40);
+        let donor = hole(&mounted, b"donor", 40);
         allocate(&donor, 0..40);
         let before = read(&node, 40);
         let copies = if memory % 2 == 0 { 7 } else { 1000 };
@@ -199,7 +170,7 @@ fn failures() {
             &*node,
             &*donor,
             wanted(0, 0, 40),
-            &mut Device(store, copies),
+            &mut Device(store, copies, None),
         );
         fail_allocation(None);
         match done {

@@ -2,62 +2,19 @@
 
 //! `fallocate`: what is promised, what is where afterwards.
 
-use iomapfs_core::change::create::{create, What};
+mod change_common;
+
+use change_common::*;
 use iomapfs_core::change::fallocate::{allocate, collapse, insert, punch, write_zeroes, zero};
-use iomapfs_core::change::publish::{publish, WrittenData};
-use iomapfs_core::change::resize::{set_size, PageCache};
+use iomapfs_core::change::resize::set_size;
 use iomapfs_core::change::Live;
-use iomapfs_core::disk::{Ino, LogicalBlock, PhysBlock};
-use iomapfs_core::host::{new_attrs, HostStore, Image, Mkfs, Mounted, NewNode, Node, Pages};
+use iomapfs_core::disk::{LogicalBlock, PhysBlock};
+use iomapfs_core::host::{Mkfs, Node};
 use iomapfs_core::map::State;
-use iomapfs_core::space::Share;
-use kernel::error::{code::*, Result};
-use std::ops::Range;
-use std::rc::Rc;
+use kernel::error::code::*;
 
 const PAGE: u64 = 4096;
 const BLOCK: u64 = 1024;
-
-fn mount(image: &Image) -> Rc<Mounted> {
-    let layout = image.layout(false).unwrap();
-    let store = HostStore::open(image.path(), layout.block_size().bytes()).unwrap();
-    Mounted::open(store, false).unwrap()
-}
-
-fn file(mounted: &Rc<Mounted>, name: &[u8]) -> Rc<Node> {
-    let root = Node::get(mounted, Ino::ROOT).unwrap();
-    let newborn = NewNode::new(mounted, new_attrs(0o100_644, 1), 77);
-    let node = create(&*root, name, newborn, What::Plain).map(|ready| ready.unlock());
-    node.unwrap()
-}
-
-/// Writes blocks of a file.
-fn write(node: &Node, blocks: Range<u32>) {
-    let vol = node.volume();
-    let mut at = LogicalBlock::new(blocks.start);
-    while at.get() < blocks.end {
-        let (len, goal) = (blocks.end - at.get(), node.goal(true));
-        let chosen = {
-            let map = &mut node.map_lock().map;
-            map.choose(vol, at, len, goal, Share::Common).unwrap()
-        };
-        at = chosen.end();
-    }
-    let written = WrittenData {
-        pos: u64::from(blocks.start) * BLOCK,
-        end: u64::from(blocks.end) * BLOCK,
-        unwritten: true,
-        direct: true,
-    };
-    publish(node, &mut None, &written).unwrap();
-}
-
-/// The page cache of a file, in which nothing is dirty.
-fn with_pages(node: &Node, f: impl FnOnce(&mut dyn PageCache) -> Result) -> Result {
-    let store = &node.volume().store;
-    let write = |_, phys: PhysBlock, bytes: Vec<u8>| store.write_data(phys, &bytes);
-    f(&mut Pages::new(node, write))
-}
 
 /// All that is no hole: first block, number, state, place on the device.
 fn runs(node: &Node) -> Vec<(u32, u32, State, Option<u64>)> {
@@ -117,7 +74,7 @@ fn after_a_truncate_that_failed() {
         for at in (0..400).step_by(2) {
             let range = at * BLOCK..(at + 1) * BLOCK;
             match data {
-                true => write(&node, at as u32..at as u32 + 1),
+                true => write(&node, at as u32..at as u32 + 1, |_, _| ()),
                 false => {
                     with_pages(&node, |pages| allocate(&*node, pages, range, false)).unwrap();
                 }
@@ -144,7 +101,7 @@ fn written_zeroes() {
     let mounted = mount(&image);
     let store = &mounted.vol.store;
     let node = file(&mounted, b"file");
-    write(&node, 0..20);
+    write(&node, 0..20, |_, _| ());
     let range = 5 * BLOCK..30 * BLOCK - 7;
     store.fail_to_zero(true);
     let done = with_pages(&node, |pages| write_zeroes(&*node, pages, range.clone()));
@@ -197,7 +154,7 @@ fn what_is_collapsed() {
     let image = Mkfs::new(20 << 20, 1024).make();
     let mounted = mount(&image);
     let node = file(&mounted, b"file");
-    write(&node, 0..20);
+    write(&node, 0..20, |_, _| ());
     let phys = runs(&node)[0].3.unwrap();
     // Nothing is there at the end.
     node.set_size(100 * BLOCK);
@@ -227,7 +184,7 @@ fn what_is_inserted() {
     let image = Mkfs::new(20 << 20, 1024).make();
     let mounted = mount(&image);
     let node = file(&mounted, b"file");
-    write(&node, 0..20);
+    write(&node, 0..20, |_, _| ());
     let phys = runs(&node)[0].3.unwrap();
     let hole = (7 * BLOCK, 300 * BLOCK);
     with_pages(&node, |pages| insert(&*node, pages, hole, PAGE)).unwrap();
@@ -250,7 +207,7 @@ fn many_pieces_move() {
     let mounted = mount(&image);
     let node = file(&mounted, b"file");
     for at in (0..24_000).step_by(2) {
-        write(&node, at..at + 1);
+        write(&node, at..at + 1, |_, _| ());
     }
     let before = runs(&node);
     assert_eq!(before.len(), 12_000);

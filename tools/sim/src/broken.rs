@@ -66,6 +66,8 @@ pub enum Rule {
     ShowsUnzeroed,
     /// Files exchange blocks, and nothing is copied before.
     NoCopy,
+    /// Who gets blocks of another file may write to them although the exchange has not committed.
+    NoCommitOfExchange,
     /// A durable direct write does not care whether the way to its block is durable.
     NoCommitOnDsync,
     /// An atomic write goes over data that a power cut may take away.
@@ -157,6 +159,7 @@ impl Broken {
             Rule::MovesUnwritten => store::Rule::MovedWritten,
             Rule::ShowsUnzeroed => store::Rule::ZeroedFirst,
             Rule::NoCopy => store::Rule::CopiedFirst,
+            Rule::NoCommitOfExchange => store::Rule::ExchangeCommitted,
             Rule::NoZeroRest => store::Rule::RestZeroed,
             Rule::UnwrittenShown => store::Rule::UnwrittenHidden,
             Rule::NoCommitOnDsync => store::Rule::CommitOnDsync,

@@ -197,8 +197,12 @@ fn is_torn(ino: u32, whole: &Whole, found: &Found, device: &Device) -> bool {
             is_missing = true;
             continue;
         };
-        let versions = versions(ino, &device.read(found.blocks[i].1));
-        is_there |= versions.contains(&whole.version);
+        let bytes = device.read(found.blocks[i].1);
+        let versions = versions(ino, &bytes);
+        // What was made zero of a block, or written to it, later, is on the device with the rest of the block: that is
+        // another write, which the device may have done and not the one before.
+        let is_whole = versions.len() == bytes.len() / 16;
+        is_there |= is_whole && versions.iter().all(|version| *version == whole.version);
         is_missing |= versions
             .iter()
             .max()

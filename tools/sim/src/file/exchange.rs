@@ -9,6 +9,7 @@ use iomapfs_core::change::exchange::{exchange, Copier, Wanted};
 use iomapfs_core::change::Live;
 use iomapfs_core::disk::{LogicalBlock, PhysBlock};
 use iomapfs_core::map::State;
+use iomapfs_core::store::Tid;
 use kernel::error::Result;
 use std::collections::HashMap;
 
@@ -37,6 +38,13 @@ impl Copier for Device<'_> {
                 None => world.write_nameless(&mount, to, bytes),
             }
         }
+        Ok(())
+    }
+
+    fn commit(&mut self, tid: Tid) -> Result {
+        let mount = self.sim.mount.clone();
+        self.sim.world.catch_up(&mount);
+        self.sim.commit(Some(tid));
         Ok(())
     }
 }
