@@ -3,7 +3,7 @@
 #
 # catches: FALLOC_FL_WRITE_ZEROES after which a file has other bytes, another size or other blocks than on ext4, on a device that
 # can unmap to zeros; blocks that are written and show what the device had there
-# guest: alone --append scsi_debug.lbpws=1 --append scsi_debug.dev_size_mb=130
+# guest: alone --append scsi_debug.add_host=1 --append scsi_debug.lbpws=1 --append scsi_debug.dev_size_mb=130
 
 # N random sequences; 20,000 by hand.
 : "${N:=60}"
