@@ -190,8 +190,17 @@ fn compare(
 }
 
 /// Whether some blocks have what an atomic write wrote, and others have what was there before.
-fn is_torn(ino: u32, whole: &Whole, found: &Found, device: &Device) -> bool {
+fn is_torn(ino: u32, inode: &Inode, whole: &Whole, found: &Found, device: &Device) -> bool {
     let (mut is_there, mut is_missing) = (false, false);
+    // A later write of a few bytes, which were the same before, may have left the same bytes of a block.
+    let is_once = |at: u32, bytes: &[u8]| {
+        let content = inode.blocks.get(&at).map(|content| content.borrow());
+        let mut same = content
+            .iter()
+            .flat_map(|content| content.iter())
+            .filter(|version| *version.bytes == *bytes);
+        same.next().is_none() || same.next().is_none()
+    };
     for at in whole.blocks.clone() {
         let Ok(i) = found.blocks.binary_search_by_key(&at, |(at, _)| *at) else {
             is_missing = true;
@@ -202,7 +211,9 @@ fn is_torn(ino: u32, whole: &Whole, found: &Found, device: &Device) -> bool {
         // What was made zero of a block, or written to it, later, is on the device with the rest of the block: that is
         // another write, which the device may have done and not the one before.
         let is_whole = versions.len() == bytes.len() / 16;
-        is_there |= is_whole && versions.iter().all(|version| *version == whole.version);
+        is_there |= is_whole
+            && versions.iter().all(|version| *version == whole.version)
+            && is_once(at, &bytes);
         is_missing |= versions
             .iter()
             .max()
@@ -251,7 +262,7 @@ fn compare_data(
         }
     }
     for whole in inode.whole.borrow().iter() {
-        if is_torn(ino, whole, found, device) {
+        if is_torn(ino, inode, whole, found, device) {
             return Err(format!(
                 "inode {ino}: of blocks {:?} only a part has what write {} wrote to all",
                 whole.blocks, whole.version
