@@ -7,6 +7,9 @@
     promised FILE BLOCK         all that statx promises is done, in a file with holes, and over itself
     place FILE BLOCK in-place|elsewhere
                                 where a block goes that is written again; several blocks in pieces become one piece
+    pieces FILE BLOCK DEVICE MOST
+                                over an aligned piece the device is asked once, to do it atomically, for up to MOST bytes; what is
+                                longer, or not over such a piece, goes elsewhere
     mixed FILE BLOCK COPY       atomic writes over whatever there can be; COPY has what must be in FILE then
     prepare FILE BLOCK COPY     FILE1 to FILE7 have four blocks, each in another of the ways in which they can be there
     write FILE BLOCK COPY [durable]
@@ -23,13 +26,17 @@ import random
 import struct
 import sys
 
+import calls
+
 RWF_ATOMIC = 0x40
 STATX_WRITE_ATOMIC = 0x10000
 AT_FDCWD = -100
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-def statx(path):
+def statx(path, new=False):
+    if new:
+        os.close(opened(path))
     answer = ctypes.create_string_buffer(256)
     if libc.syscall(332, AT_FDCWD, os.fsencode(path), 0, STATX_WRITE_ATOMIC, answer) != 0:
         raise OSError(ctypes.get_errno(), "statx")
@@ -145,6 +152,54 @@ def place(path, block, how):
         sys.exit(f"sixteen blocks are at {after}")
 
 
+def pieces(path, block, device, most):
+    most, longest = int(most), statx(path, True)[1]
+    fd = opened(path)
+    want = bytearray(memory(longest, 1)[:])
+    must("the first", fd, [memory(longest, 1)], 0)
+    os.fsync(fd)
+
+    def over(length, pos, byte):
+        """The letters of what the device is asked for, and whether the write is in place."""
+        before = blocks(fd, block)
+        requests = calls.Requests(device)
+        must(f"{length} bytes at {pos}", fd, [memory(length, byte)], pos)
+        letters = [one for one in requests.ends() if "S" in one and "W" in one]
+        want[pos : pos + length] = bytes([byte]) * length
+        os.fsync(fd)
+        return letters, blocks(fd, block) == before
+
+    length = block
+    while length <= longest:
+        for pos in {0, length, longest - length}:
+            letters, in_place = over(length, pos % longest, length.bit_length() + 1)
+            asked = ["U" in one for one in letters]
+            if (asked == [True]) != (length <= most) or in_place != (length <= most):
+                sys.exit(f"{length} bytes at {pos}: {letters}, in place: {in_place}")
+        length *= 2
+    # The second half of a write is a hole, has no data, or is in another place.
+    for way in range(3):
+        if way == 0:
+            libc.fallocate(fd, 3, ctypes.c_long(block), ctypes.c_long(block))
+        elif way == 1:
+            libc.fallocate(fd, 3, ctypes.c_long(block), ctypes.c_long(block))
+            libc.fallocate(fd, 1, ctypes.c_long(block), ctypes.c_long(block))
+        else:
+            must("a longer one aside", fd, [memory(longest, 40)], 0)
+            libc.fallocate(fd, 3, ctypes.c_long(block), ctypes.c_long(block))
+            other = opened(f"{path}.other")
+            os.pwrite(other, memory(8 * block, 1), 0)
+            os.pwrite(fd, memory(block, 41), block)
+            want[:] = bytes([40]) * longest
+        os.fsync(fd)
+        letters, in_place = over(2 * block, 0, 50 + way)
+        if in_place or any("U" in one for one in letters):
+            sys.exit(f"over no piece, {way}: {letters}, in place: {in_place}")
+    with open(path, "rb") as file:
+        if file.read() != want:
+            sys.exit("other bytes")
+
+
 def mixed(path, block, copy):
     random.seed(1)
     fd, cached = opened(path), opened(path, 0)
@@ -198,15 +253,14 @@ def overwrite(path, block, copy, *durable):
 def main():
     what, path, *rest = sys.argv[1:]
     if what == "statx":
-        if rest:
-            opened(path)
-        answer = statx(path)
+        answer = statx(path, bool(rest))
         print(*answer) if answer else print("none")
     else:
         ways = {
             "refused": refused,
             "promised": promised,
             "place": place,
+            "pieces": pieces,
             "mixed": mixed,
             "prepare": prepare,
             "write": overwrite,

@@ -3,12 +3,12 @@
 #
 # catches: an atomic write (RWF_ATOMIC) of which a power cut leaves a part, that is refused although statx promises it, or done
 # although it is not promised; that goes elsewhere although the device could do it in place
-# guest: alone --nvme 64M,logical_block_size=1024,physical_block_size=1024 --nvme 64M,logical_block_size=4096,physical_block_size=4096
+# guest: alone --nvme 64M,logical_block_size=1024,physical_block_size=1024 --nvme 64M,logical_block_size=4096,physical_block_size=4096 --append scsi_debug.add_host=1 --append scsi_debug.atomic_wr=1 --append scsi_debug.atomic_wr_max_length=32 --append scsi_debug.dev_size_mb=64
 
 only_iomapfs
 tool=$TOP/qemu/test/atomic.py
 # Of a device that has no such limits, and of one with the limit of a block. Linux takes the limit of a controller (AWUPF) for
-# none, and QEMU has no other: more than a block at once is left to the simulation.
+# none, and QEMU has no other; the SCSI test driver can do more than a block at once, 16 KiB here.
 for disk in /sys/block/nvme*; do
 	[ "$(cat "$disk/queue/logical_block_size")" != "$BS" ] || nvme=/dev/${disk##*/}
 done
@@ -28,6 +28,14 @@ python3 "$tool" promised "$MNT/p" "$BS"
 # One block is written in place, where that is durable.
 python3 "$tool" place "$MNT/place" "$BS" in-place
 crosscheck "$nvme"
+scsi=$(grep -l scsi_debug /sys/block/sd*/device/model)
+scsi=${scsi#/sys/block/} scsi=/dev/${scsi%%/*}
+mke2fs -q -F -t ext4 -b "$BS" "$scsi"
+mount_fs "$scsi"
+[ "$(python3 "$tool" statx "$MNT/p" new)" = "$BS 65536 16384 1" ] || fail "statx: $(python3 "$tool" statx "$MNT/p")"
+python3 "$tool" pieces "$MNT/pieces" "$BS" "$scsi" 16384
+python3 "$tool" promised "$MNT/p" "$BS"
+crosscheck "$scsi"
 mount_fs img
 [ "$(python3 "$tool" statx "$MNT")" = none ] || fail "statx of a directory"
 [ "$(python3 "$tool" statx "$MNT/p" new)" = "$BS 65536 0 1" ] || fail "statx: $(python3 "$tool" statx "$MNT/p")"

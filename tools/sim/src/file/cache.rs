@@ -77,7 +77,7 @@ impl Sim {
             flight.ino == ino && flight.is_direct() && flight.touches(blocks)
         });
         loop {
-            self.prepare(node, pos..end, false, false);
+            self.prepare(node, pos..end, (false, false), false);
             let direct = |flight: &Flight| flight.ino == ino && flight.is_direct();
             if end <= node.size() || !self.flights.iter().any(direct) {
                 break;

@@ -62,7 +62,7 @@ impl Sim {
         });
         let mut exclusive = false;
         loop {
-            self.prepare(node, pos..end, !exclusive, exclusive);
+            self.prepare(node, pos..end, (!exclusive, exclusive), false);
             let size = node.size();
             let way = direct_way(&**node, (pos, end), size, PAGE);
             if !exclusive && way == DirectWay::Alone {
@@ -196,7 +196,7 @@ impl Sim {
         let in_place = atomic::longest_in_place(&self.mount.vol, DEVICE);
         let mut exclusive = len > in_place.into();
         loop {
-            self.prepare(node, pos..end, !exclusive, exclusive);
+            self.prepare(node, pos..end, (!exclusive, exclusive), false);
             let size = node.size();
             let way = direct_way(&**node, (pos, end), size, PAGE);
             if !exclusive && (end > size || way == DirectWay::Alone) {

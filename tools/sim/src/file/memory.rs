@@ -68,7 +68,7 @@ impl Sim {
     fn write_memory(&mut self, node: &Shared, mut write: Range<u64>, what: Memory) -> Result {
         let ino = node.ino().get();
         if what == Memory::Write {
-            self.prepare(node, write.clone(), false, false);
+            self.prepare(node, write.clone(), (false, false), true);
         } else {
             write.end = write.end.min(node.size());
         }

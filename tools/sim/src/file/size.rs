@@ -34,8 +34,14 @@ impl Sim {
     }
 
     /// What any write of bytes `write` does first: `shared` is whether others may write too, `alone` whether nothing
-    /// may be in flight.
-    pub(super) fn prepare(&mut self, node: &Shared, write: Range<u64>, shared: bool, alone: bool) {
+    /// may be in flight, `device` whether there is no page cache.
+    pub(super) fn prepare(
+        &mut self,
+        node: &Shared,
+        write: Range<u64>,
+        (shared, alone): (bool, bool),
+        device: bool,
+    ) {
         let mut state = Preparing {
             shared,
             alone,
@@ -52,7 +58,7 @@ impl Sim {
                     state.drained = true;
                 }
                 Step::Zero(gap) => {
-                    let zeroed = resize::zero_gap(&**node, &mut Pages::new(self, node), gap);
+                    let zeroed = resize::zero_gap(&**node, &mut Pages::of(self, node, device), gap);
                     zeroed.expect("the journal is alive");
                     self.world.catch_up(&self.mount);
                     break;
