@@ -186,12 +186,9 @@ impl FileMap {
         {
             return Ok(false);
         }
-        // All that can fail for want of something comes before the first change of the tree. With a new extent of one
-        // block most of the old one stays: no other needs more room in the leaf.
-        let cost = {
-            let one = TreeChange::Replace(new.clip(new.start, new.start.saturating_add(1)));
-            self.tree.cost(vol, &one, &mut Way::new())?
-        };
+        // All that can fail for want of something comes before the first change of the tree.
+        let first = Self::first_change(&new, &old);
+        let cost = self.tree.cost(vol, &first, &mut Way::new())?;
         self.cache.forget(new.start, new.end())?;
         self.changed(None);
         self.cache.prepare(new.start)?;
@@ -202,7 +199,7 @@ impl FileMap {
         }
         // From now on they are no longer chosen only.
         self.aside = None;
-        let replaced = self.put_in_place(vol, tx, &new, &old, &mut nodes);
+        let replaced = self.put_in_place(vol, tx, (&new, &old), &first, &mut nodes);
         self.tree.free_nodes(vol, tx, nodes, &mut self.pool);
         if let Err(error) = replaced {
             self.lost = true;
@@ -228,23 +225,38 @@ impl FileMap {
         Ok(true)
     }
 
+    /// The first change of the tree for [`Self::replace`], which alone may need room in the leaf.
+    ///
+    /// Where nothing begins behind the first block it is the whole. Else an entry of that block alone comes first: the
+    /// leaf stays, whatever goes behind the block, and has the entry that will be the whole.
+    fn first_change(new: &Extent, old: &Old) -> TreeChange {
+        match old.parts.iter().all(|part| part.start <= new.start) {
+            true => TreeChange::Replace(*new),
+            false => TreeChange::Apart(new.clip(new.start, new.start.saturating_add(1))),
+        }
+    }
+
     /// Changes the tree for [`Self::replace`].
     fn put_in_place<S: Store>(
         &mut self,
         vol: &Volume<S>,
         tx: &mut S::Tx<'_>,
-        new: &Extent,
-        old: &Old,
+        (new, old): (&Extent, &Old),
+        first: &TreeChange,
         nodes: &mut NewNodes,
     ) -> Result {
         let tree = &mut self.tree;
-        for part in old.parts.iter().filter(|part| part.start > new.start) {
-            // No entry more: what goes begins an extent.
-            let change = TreeChange::Punch(part.start, part.end());
+        tree.apply(vol, tx, first, &mut Way::new(), nodes, false)?;
+        let TreeChange::Apart(one) = first else {
+            return Ok(());
+        };
+        let rest = old.parts.iter().filter(|part| part.end() > one.end());
+        // No entry more: what goes begins an extent, and the whole takes the place of its first block.
+        let goes = rest.map(|part| TreeChange::Punch(part.start.max(one.end()), part.end()));
+        for change in goes.chain([TreeChange::Replace(*new)]) {
             let (way, none) = (&mut Way::new(), &mut NewNodes::none());
             tree.apply(vol, tx, &change, way, none, false)?;
         }
-        let change = TreeChange::Replace(*new);
-        tree.apply(vol, tx, &change, &mut Way::new(), nodes, false)
+        Ok(())
     }
 }

@@ -16,6 +16,8 @@ pub(super) enum TreeChange {
     Insert(Extent),
     /// Maps what is a hole, or blocks of the extent that has the first of them: those are not mapped any more.
     Replace(Extent),
+    /// The same for one block, which is not joined with anything; nor is what comes behind it.
+    Apart(Extent),
     /// Makes `from..to`, within an unwritten extent, written.
     Convert(LogicalBlock, LogicalBlock),
     /// Makes `from..to`, within a written extent, unwritten.
@@ -31,7 +33,7 @@ pub(super) enum TreeChange {
 impl TreeChange {
     pub(super) fn start(&self) -> LogicalBlock {
         match self {
-            Self::Insert(extent) | Self::Replace(extent) => extent.start,
+            Self::Insert(extent) | Self::Replace(extent) | Self::Apart(extent) => extent.start,
             Self::Convert(from, _) | Self::Unwrite(from, _) | Self::Punch(from, _) => *from,
             Self::Split(at) | Self::Join(at) => *at,
         }
@@ -125,7 +127,7 @@ impl LeafPlan {
                     usize::from(here.is_some()) + usize::from(next.is_some()),
                 )
             }
-            TreeChange::Replace(extent) => {
+            TreeChange::Replace(extent) | TreeChange::Apart(extent) => {
                 let slot = at.map_or(0, |i| i.saturating_add(1));
                 let next = node.extent(slot);
                 if next.is_some_and(|next| next.start < extent.end()) {
@@ -141,11 +143,13 @@ impl LeafPlan {
                 let before = taken.map(|taken| taken.clip(taken.start, extent.start));
                 let after = taken.filter(|taken| taken.end() > extent.end());
                 let after = after.map(|taken| taken.clip(extent.end(), taken.end()));
-                for piece in [prev, before, Some(*extent), after, next]
-                    .into_iter()
-                    .flatten()
-                {
-                    new.push(piece);
+                let is_apart = matches!(change, TreeChange::Apart(_));
+                let parts = [prev, before, Some(*extent), after, next];
+                for piece in parts.into_iter().flatten().filter(|piece| piece.len > 0) {
+                    match is_apart && piece.start >= extent.start {
+                        true => new.push_apart(piece),
+                        false => new.push(piece),
+                    }
                 }
                 let left = usize::from(prev.is_some()) + usize::from(taken.is_some());
                 (

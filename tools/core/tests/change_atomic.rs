@@ -7,11 +7,13 @@ mod change_common;
 use change_common::*;
 use iomapfs_core::change::atomic::{aside, goes_over, longest_in_place, shortest, show, LONGEST};
 use iomapfs_core::change::fallocate::{allocate, punch};
+use iomapfs_core::change::publish::publish;
 use iomapfs_core::change::sync::Committed;
 use iomapfs_core::change::{target, Live};
-use iomapfs_core::disk::LogicalBlock;
+use iomapfs_core::disk::{LogicalBlock, PhysBlock};
 use iomapfs_core::host::{Image, Mkfs, Mounted, Node, Pages};
 use iomapfs_core::map::{Mapping, State};
+use iomapfs_core::space::{Goal, Share};
 use kernel::error::code::*;
 use proptest::prelude::*;
 use std::ops::Range;
@@ -229,5 +231,56 @@ fn failed() {
     let (from, to) = (LogicalBlock::new(100), LogicalBlock::LIMIT);
     node.map_lock().map.cancel(&mounted.vol, from, to);
     drop(node);
+    end(&mounted, &image);
+}
+
+/// One block of the new ones fits into the extent in front of them, and all together do not; the root is full.
+#[test]
+fn behind_the_longest_extent() {
+    let image = Mkfs::new(2 << 30, 4096).make();
+    let mounted = mount(&image);
+    let node = file(&mounted, b"file");
+    // From the group behind the last one with a copy of the super block on.
+    let first = 10 * 32768 + 1024;
+    let mut at = 0;
+    while at < 32768 {
+        let near = Some(PhysBlock::new(first + u64::from(at)));
+        let goal = Goal {
+            near,
+            ..node.goal(false)
+        };
+        let map = &mut node.map_lock().map;
+        let blocks = (LogicalBlock::new(at), 32768 - at);
+        let chosen = map.choose(node.volume(), blocks.0, blocks.1, goal, Share::Common);
+        at = chosen.unwrap().end().get();
+    }
+    publish(&*node, &mut None, &written(&node, &(0..32768))).unwrap();
+    assert_eq!(lookup(&node, 0, u32::MAX).len, 32768);
+    for hole in [2, 4, 6] {
+        let bytes = hole * 4096..(hole + 1) * 4096;
+        punch(&*node, &mut Pages::new(&node, |_, _, _| ()), bytes).unwrap();
+    }
+    assert_eq!(node.map_lock().map.depth(), 0);
+    replace(&node, &(32768..32784));
+    assert_eq!(lookup(&node, 32768, u32::MAX).len, 16);
+    end(&mounted, &image);
+}
+
+/// All that the first leaf has goes, and the next one is full.
+#[test]
+fn leaf_goes() {
+    let image = Mkfs::new(16 << 20, 1024).make();
+    let mounted = mount(&image);
+    let node = file(&mounted, b"file");
+    for n in 0..252 {
+        write(&node, 2 * n + 1..2 * n + 2, |_, _| ());
+    }
+    // The first leaf was split when it was full, and keeps one entry less: so does the second, without this one.
+    let mut pages = Pages::new(&node, |_, _, _| ());
+    allocate(&*node, &mut pages, 168 * BLOCK..169 * BLOCK, false).unwrap();
+    punch(&*node, &mut pages, 64 * BLOCK..167 * BLOCK).unwrap();
+    replace(&node, &(0..64));
+    assert_eq!(lookup(&node, 0, u32::MAX).len, 64);
+    assert_eq!(lookup(&node, 169, u32::MAX).state, State::Written);
     end(&mounted, &image);
 }
