@@ -112,18 +112,8 @@ impl<'a, T: FileSystem> Two<'a, T> {
 
     /// Waits until nobody reads bytes `range` of the first one, which is not empty, from the device into the page
     /// cache. What is there and clean may be dropped.
-    pub(crate) fn wait_for_reads_of_first(&self, range: Range<u64>) {
-        let page = PAGE_SIZE as u64;
-        let (first, behind) = (range.start / page, range.end.div_ceil(page));
-        // What somebody uses at the time stays, and was locked once all the same: that is what is wanted.
-        // SAFETY: The inode is live, and has a mapping.
-        let _ = unsafe {
-            bindings::invalidate_inode_pages2_range(
-                (*self.first.as_raw()).i_mapping,
-                first as usize,
-                behind.saturating_sub(1) as usize,
-            )
-        };
+    pub(crate) fn wait_for_reads_of_first(&self, range: &Range<u64>) {
+        wait_for_reads(self.first, range);
     }
 
     /// Drops bytes `range` of the second one's page cache, which is not empty, and its mappings into memory. Waits for
@@ -424,7 +414,7 @@ impl<T: FileSystem> Drop for Invalidate<'_, T> {
 /// The invalidate lock of an inode's mapping, held for writing by somebody who need not hold `i_rwsem`: no folio enters
 /// the page cache by reading, and no store to a mapping into memory makes a clean one dirty.
 pub(crate) struct NoFaults<'a, T: FileSystem> {
-    _invalidate: Invalidate<'a, T>,
+    invalidate: Invalidate<'a, T>,
 }
 
 impl<'a, T: FileSystem> NoFaults<'a, T> {
@@ -432,9 +422,31 @@ impl<'a, T: FileSystem> NoFaults<'a, T> {
     /// written: that would be a fault.
     pub(crate) fn lock(inode: &'a INode<T>) -> Self {
         Self {
-            _invalidate: Invalidate::lock_alone(inode),
+            invalidate: Invalidate::lock_alone(inode),
         }
     }
+
+    /// Waits until nobody reads bytes `range`, which is not empty, from the device into the page cache: nobody begins
+    /// to. What is there and clean may be dropped.
+    pub(crate) fn wait_for_reads(&self, range: &Range<u64>) {
+        wait_for_reads(self.invalidate.inode, range);
+    }
+}
+
+/// Waits until what is being read of bytes `range` into the page cache is there. What is there and clean may be
+/// dropped.
+fn wait_for_reads<T: FileSystem>(inode: &INode<T>, range: &Range<u64>) {
+    let page = PAGE_SIZE as u64;
+    let (first, behind) = (range.start / page, range.end.div_ceil(page));
+    // What somebody uses at the time stays, and was locked once all the same: that is what is wanted.
+    // SAFETY: The inode is live, and has a mapping.
+    let _ = unsafe {
+        bindings::invalidate_inode_pages2_range(
+            (*inode.as_raw()).i_mapping,
+            first as usize,
+            behind.saturating_sub(1) as usize,
+        )
+    };
 }
 
 /// The invalidate lock of an inode's mapping, held for reading: no folio is taken out of the page cache for good.

@@ -250,13 +250,14 @@ impl FileMap {
         let TreeChange::Apart(one) = first else {
             return Ok(());
         };
-        let rest = old.parts.iter().filter(|part| part.end() > one.end());
         // No entry more: what goes begins an extent, and the whole takes the place of its first block.
-        let goes = rest.map(|part| TreeChange::Punch(part.start.max(one.end()), part.end()));
-        for change in goes.chain([TreeChange::Replace(*new)]) {
+        let mut change = |change: TreeChange| {
             let (way, none) = (&mut Way::new(), &mut NewNodes::none());
-            tree.apply(vol, tx, &change, way, none, false)?;
+            tree.apply(vol, tx, &change, way, none, false)
+        };
+        for part in old.parts.iter().filter(|part| part.end() > one.end()) {
+            change(TreeChange::Punch(part.start.max(one.end()), part.end()))?;
         }
-        Ok(())
+        change(TreeChange::Replace(*new))
     }
 }

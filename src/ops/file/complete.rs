@@ -74,10 +74,13 @@ impl dio::Write for DirectWrite {
 /// An atomic write to new blocks is on the device: the file shows it, by the task that has written.
 #[cold]
 fn end_atomic(node: &Node, written: &WrittenData) -> Result {
-    let _no_faults = NoFaults::lock(node);
+    let no_faults = NoFaults::lock(node);
     let _nofs = NofsScope::enter();
     atomic::show(node, written, |range| {
-        node.write_and_wait(range.start, range.end.saturating_sub(1))
+        node.write_and_wait(range.start, range.end.saturating_sub(1))?;
+        // A read that is still on its way would find what somebody else has written to the old blocks.
+        no_faults.wait_for_reads(&range);
+        Ok(())
     })
 }
 

@@ -61,7 +61,7 @@ fn run(node: &Node, donor: &Node, what: &mut Move) -> Result {
         start & !below..end.saturating_add(below) & !below
     };
     // A read that is still on its way would find what the donor's owner writes to the blocks.
-    locks.wait_for_reads_of_first(bytes(wanted.start));
+    locks.wait_for_reads_of_first(&bytes(wanted.start));
     // Whole pages: what else is in them was written back.
     locks.drop_of_second(bytes(wanted.donor_start));
     let mut copier = Blocks {
