@@ -7,6 +7,7 @@ mod change_common;
 use change_common::*;
 use iomapfs_core::change::fallocate::{allocate, collapse, insert, punch, write_zeroes, zero};
 use iomapfs_core::change::resize::set_size;
+use iomapfs_core::change::target::reserve;
 use iomapfs_core::change::Live;
 use iomapfs_core::disk::{LogicalBlock, PhysBlock};
 use iomapfs_core::host::{Mkfs, Node};
@@ -248,6 +249,26 @@ fn collapsed_without_space() {
     assert!(!mounted.orphans.contains(node.ino()));
     with_pages(&node, |pages| collapse(&*node, pages, range, PAGE)).unwrap();
     assert!(!mounted.orphans.contains(node.ino()));
+}
+
+/// Who must not wait is told that there is no space, which somebody who waits could make: here for the nodes that data in
+/// unwritten blocks may need.
+#[test]
+fn unwritten_without_space() {
+    let image = Mkfs::new(20 << 20, 1024).make();
+    let mounted = mount(&image);
+    let node = file(&mounted, b"file");
+    // All that fits into the inode.
+    for at in [0, 20, 40, 60] {
+        let range = at * BLOCK..(at + 10) * BLOCK;
+        with_pages(&node, |pages| allocate(&*node, pages, range, false)).unwrap();
+    }
+    fill_device(&node);
+    for (wait, error) in [(false, EAGAIN), (true, ENOSPC)] {
+        let place = (LogicalBlock::new(3), 1);
+        let done = reserve(&*node, &mut node.map_lock(), place, wait);
+        assert_eq!(done.err(), Some(error));
+    }
 }
 
 /// A file in which something has moved and something has not, or that is an orphan, when a block cannot be read or there
