@@ -60,6 +60,7 @@ def limits(top, block):
         "fallocate over it": lambda: fallocate(fd, 0, 0, limit + 1),
         "fallocate over it and keep the size": lambda: fallocate(fd, 1, 0, limit + 1),
         "zero over it": lambda: fallocate(fd, 0x10, limit - 10, 20),
+        "insert over it": lambda: (os.pwrite(fd, b"x" * 3 * PAGE, 0), fallocate(fd, 0x20, 0, PAGE))[1],
     }
     for what, call in calls.items():
 
@@ -88,6 +89,8 @@ def limits(top, block):
         "append at it": lambda: (os.ftruncate(fd, most), os.write(appends, b"xx"))[1],
         "write direct at it": lambda: os.pwritev(direct, [aligned(PAGE)], most // PAGE * PAGE + PAGE),
         "fallocate over it": lambda: fallocate(fd, 0, most, 1),
+        "insert up to it": lambda: (os.ftruncate(fd, most - 2 * PAGE), fallocate(fd, 0x20, PAGE, 2 * PAGE))[1],
+        "insert over it": lambda: (os.ftruncate(fd, most - 2 * PAGE + 1), fallocate(fd, 0x20, PAGE, 2 * PAGE))[1],
         "read at it": lambda: len(os.pread(fd, 10, most)),
         "seek to it": lambda: os.lseek(fd, most, os.SEEK_SET),
         "seek behind it": lambda: os.lseek(fd, most + 1, os.SEEK_SET),

@@ -20,7 +20,7 @@
 use super::live::{InodePart, Live, Shown};
 use super::publish::zero_on_device;
 use super::resize::{self, PageCache};
-use super::{mark_orphan, reservation, unmark_orphan, write};
+use super::{mark_orphan, pin, reservation, unmark_again, unmark_orphan, write};
 use crate::disk::LogicalBlock;
 use crate::inode::Inode;
 use crate::map::{Progress, State};
@@ -382,7 +382,8 @@ fn settle<S: Store, L: Live<S>, P: PageCache + ?Sized>(
 }
 
 /// Has blocks of the file from `from` on moved by `change`, in one transaction; with `orphan` the inode is one from
-/// then on, if it was none. Returns whether it has become one, and what `change` returns.
+/// then on, if it was none. Returns whether it has become one, and what `change` returns. Where nothing has moved, the
+/// inode is no orphan by this: a recovery would cut off what the file gets behind its end from now on.
 fn shift<S: Store, L: Live<S>, R>(
     live: &L,
     from: LogicalBlock,
@@ -390,20 +391,24 @@ fn shift<S: Store, L: Live<S>, R>(
     mut change: impl FnMut(&mut Inode, &mut S::Tx<'_>, Credits) -> Result<Option<R>>,
 ) -> Result<(bool, R)> {
     let volume = live.volume();
-    let mut ours = false;
+    let _pinned = pin(live)?;
     loop {
         let granted = live.map_lock().map.shift_credits(volume, from)?;
         let mut tx = volume.store.begin(reservation::shift(granted))?;
-        if orphan {
-            ours |= mark_orphan(live, &mut tx)?;
-        }
+        // First, as it can fail.
+        let marked = orphan && mark_orphan(live, &mut tx)?;
         let mut inode = live.map_lock();
         live.note_transaction(tx.tid(), InodePart::Data);
         let done = change(&mut inode, &mut tx, granted);
-        write(live, &inode, &mut tx, InodePart::Data)?;
+        let written = write(live, &inode, &mut tx, InodePart::Data);
+        drop(inode);
+        if marked && !matches!(done, Ok(Some(_))) {
+            unmark_again(live, &mut tx);
+        }
+        written?;
         // What was written back meanwhile may have made the tree larger: then it is tried again.
         if let Some(done) = done? {
-            return Ok((ours, done));
+            return Ok((marked, done));
         }
     }
 }

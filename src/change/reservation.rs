@@ -132,9 +132,9 @@ pub fn replace(map: Credits) -> Credits {
     map + Inode::WRITE_CREDITS
 }
 
-/// What moves in a file, where the map needs `map` for it.
+/// What moves in a file, where the map needs `map` for it. The inode may have to cease to be an orphan again.
 pub fn shift(map: Credits) -> Credits {
-    map + Inode::WRITE_CREDITS + ORPHAN_CREDITS
+    map + Inode::WRITE_CREDITS + ORPHAN_CREDITS * 2
 }
 
 /// One step of freeing the blocks of a directory or a long symbolic link: for the map, and with the inode and the

@@ -52,8 +52,12 @@ pub fn reserve<S: Store, L: Live<S>>(
     }
     // Writeback will make them written: what that may need is reserved now.
     let goal = live.goal(false);
+    let mapping = match inode.map.choose(volume, at, len, goal, Share::Common) {
+        Err(error) if error == ENOSPC && !wait => return Err(EAGAIN),
+        chosen => chosen?,
+    };
     Ok(Reserved {
-        mapping: inode.map.choose(volume, at, len, goal, Share::Common)?,
+        mapping,
         new: false,
     })
 }

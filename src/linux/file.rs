@@ -92,7 +92,7 @@ impl<'a, T: FileSystem> File<'a, T> {
     /// # Safety
     ///
     /// As the invariants say.
-    unsafe fn from_raw(ptr: *mut bindings::file) -> Self {
+    pub(super) unsafe fn from_raw(ptr: *mut bindings::file) -> Self {
         Self {
             // SAFETY: A valid pointer is not null.
             ptr: unsafe { NonNull::new_unchecked(ptr) },
@@ -114,6 +114,14 @@ impl<'a, T: FileSystem> File<'a, T> {
     pub(crate) fn is_writable(&self) -> bool {
         // SAFETY: The mode does not change while the file is open.
         unsafe { (*self.as_raw()).f_mode & bindings::FMODE_WRITE != 0 }
+    }
+
+    /// Whether the filesystem still serves who opens or maps the file.
+    pub(super) fn check_served(&self) -> Result {
+        match self.is_writable() {
+            true => T::check_going_on(self.inode()),
+            false => T::check_alive(self.inode()),
+        }
     }
 
     /// Where the filesystem is mounted that the file was opened by, as the calling task sees it, in `buffer`.
@@ -823,7 +831,7 @@ impl<O: FileOperations> Table<O> {
         // SAFETY: By the function's requirements.
         let file = unsafe { File::<O::FileSystem>::from_raw(file) };
         from_result(|| {
-            O::FileSystem::check_alive(file.inode())?;
+            file.check_served()?;
             allowed?;
             O::open(file)?;
             Ok(0)

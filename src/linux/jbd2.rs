@@ -473,7 +473,7 @@ impl<C: Client> Journal<C> {
     /// transaction of another filesystem.
     pub(crate) fn start(&self, credits: u32, revokes: u32) -> Result<Handle<'_, C>> {
         check_no_transaction()?;
-        let (credits, revokes) = amounts(credits, revokes).ok_or(ENOSPC)?;
+        let (credits, revokes) = self.amounts(credits, revokes).ok_or(ENOSPC)?;
         loop {
             // SAFETY: The journal is valid and outlives the handle, which borrows it. The task is in no other
             // transaction, as was checked.
@@ -499,17 +499,24 @@ impl<C: Client> Journal<C> {
             }
         }
     }
-}
 
-/// Credits as jbd2 takes them; `None` where they are more than any journal has. jbd2 adds up what it is asked for and
-/// does not expect a sum of these that becomes negative.
-fn amounts(credits: u32, revokes: u32) -> Option<(ffi::c_int, ffi::c_int)> {
-    const MOST: u32 = 1 << 28;
-
-    if credits > MOST || revokes > MOST {
-        return None;
+    /// Credits as jbd2 takes them; `None` where they are more than a transaction of this journal can have. jbd2 would
+    /// take that for a mistake, and write a warning to the log.
+    fn amounts(&self, credits: u32, revokes: u32) -> Option<(ffi::c_int, ffi::c_int)> {
+        let journal = self.0.as_raw();
+        // SAFETY: The journal is valid; none of these changes once it is loaded.
+        let (most, overhead, per_block) = unsafe {
+            (
+                (*journal).j_max_transaction_buffers,
+                (*journal).j_transaction_overhead_buffers,
+                (*journal).j_revoke_records_per_block,
+            )
+        };
+        let most = u32::try_from(most.saturating_sub(overhead)).unwrap_or(0);
+        let per_block = u32::try_from(per_block).unwrap_or(0).max(1);
+        let blocks = credits.saturating_add(revokes.div_ceil(per_block));
+        (blocks <= most).then_some((credits as ffi::c_int, revokes as ffi::c_int))
     }
-    Some((credits as ffi::c_int, revokes as ffi::c_int))
 }
 
 /// Proof that no handle is open.

@@ -29,6 +29,7 @@
 
 use super::{
     bindings,
+    file::File,
     fs::FileSystem,
     inode::INode,
     iomap::{
@@ -183,10 +184,10 @@ impl<M: Mmap> VmTable<M> {
 /// For the memory manager (`call_mmap_prepare()`), with a description of a mapping of a regular file of
 /// `M::FileSystem` that nobody else uses yet. `mmap_lock` is held for writing.
 pub(super) unsafe extern "C" fn prepare<M: Mmap>(desc: *mut bindings::vm_area_desc) -> c_int {
-    // SAFETY: By the function's requirements: the file is open, and holds its inode.
-    let inode = unsafe { INode::<M::FileSystem>::from_raw((*(*desc).file).f_inode) };
+    // SAFETY: By the function's requirements: the file is open.
+    let file = unsafe { File::<M::FileSystem>::from_raw((*desc).file) };
     from_result(|| {
-        M::FileSystem::check_alive(inode)?;
+        file.check_served()?;
         // SAFETY: By the function's requirements: the file is open.
         unsafe { bindings::file_accessed((*desc).file) };
         // SAFETY: By the function's requirements.
@@ -201,13 +202,13 @@ pub(super) unsafe extern "C" fn prepare<M: Mmap>(desc: *mut bindings::vm_area_de
 ///
 /// As for [`prepare`], of a file with `S_DAX`.
 pub(super) unsafe extern "C" fn prepare_dax<M: Mmap>(desc: *mut bindings::vm_area_desc) -> c_int {
-    // SAFETY: By the function's requirements: the file is open, and holds its inode.
-    let inode = unsafe { INode::<M::FileSystem>::from_raw((*(*desc).file).f_inode) };
+    // SAFETY: By the function's requirements: the file is open.
+    let file = unsafe { File::<M::FileSystem>::from_raw((*desc).file) };
     from_result(|| {
-        M::FileSystem::check_alive(inode)?;
+        file.check_served()?;
         // SAFETY: By the function's requirements.
         let sync = unsafe { bindings::vma_desc_is_sync(desc) };
-        let device = inode.super_block().dax_device().ok_or(EIO)?;
+        let device = file.inode().super_block().dax_device().ok_or(EIO)?;
         if sync && !device.is_synchronous() {
             return Err(EOPNOTSUPP);
         }

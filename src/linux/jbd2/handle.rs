@@ -25,7 +25,6 @@ use super::super::{
     task::set_journal_info, //
 };
 use super::{
-    amounts,
     Client,
     Journal, //
 };
@@ -231,7 +230,7 @@ impl<'a, C: Client> Handle<'a, C> {
     /// Asks for `credits` and `revokes` more, without waiting. `false` where the transaction has no room.
     pub(crate) fn extend(&mut self, credits: u32, revokes: u32) -> Result<bool> {
         self.check()?;
-        let Some((credits, revokes)) = amounts(credits, revokes) else {
+        let Some((credits, revokes)) = self.journal.amounts(credits, revokes) else {
             return Ok(false);
         };
         // SAFETY: The handle is valid and has a transaction.
@@ -246,7 +245,7 @@ impl<'a, C: Client> Handle<'a, C> {
     /// the old one's other handles: nothing may be held that one of them might wait for.
     pub(crate) fn restart(&mut self, credits: u32, revokes: u32) -> Result {
         self.check()?;
-        let (credits, revokes) = amounts(credits, revokes).ok_or(ENOSPC)?;
+        let (credits, revokes) = self.journal.amounts(credits, revokes).ok_or(ENOSPC)?;
         let restart = |handle| {
             // SAFETY: The handle is valid, has a transaction, and is in `journal_info`.
             unsafe { bindings::jbd2__journal_restart(handle, credits, revokes, bindings::GFP_NOFS) }

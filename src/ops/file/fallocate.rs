@@ -85,7 +85,9 @@ fn apply(lock: ExclusiveRef<'_, Fs>, what: Fallocate, range: Range<u64>) -> Resu
                 return Err(EINVAL);
             }
             let len = range.end.saturating_sub(range.start);
-            node.check_new_size(size.saturating_add(len))?;
+            if len > node.max_size().saturating_sub(size) {
+                return Err(EFBIG);
+            }
             let pages = &mut Pages::of(lock, range.start..u64::MAX)?;
             change::insert(node, pages, (range.start, len), PAGE)
         }

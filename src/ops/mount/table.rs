@@ -279,6 +279,10 @@ impl FileSystem for Fs {
         inode.data().volume().store.check_alive()
     }
 
+    fn check_going_on(inode: &Node) -> Result {
+        inode.data().volume().store.errors().check()
+    }
+
     fn statfs(sb: &SuperBlock, to: &mut StatFs) -> Result {
         let volume = &sb.data().mounted.volume;
         let layout = &volume.layout;

@@ -7,11 +7,14 @@ mod change_common;
 use change_common::*;
 use iomapfs_core::change::fallocate::{allocate, collapse, insert, punch, write_zeroes, zero};
 use iomapfs_core::change::resize::set_size;
+use iomapfs_core::change::target::reserve;
 use iomapfs_core::change::Live;
 use iomapfs_core::disk::{LogicalBlock, PhysBlock};
 use iomapfs_core::host::{Mkfs, Node};
 use iomapfs_core::map::State;
+use iomapfs_core::space::Share;
 use kernel::error::code::*;
+use kernel::host::fail_allocation;
 
 const PAGE: u64 = 4096;
 const BLOCK: u64 = 1024;
@@ -198,6 +201,130 @@ fn what_is_inserted() {
     let done = with_pages(&node, |pages| insert(&*node, pages, far, PAGE));
     assert_eq!(done, Err(EINVAL));
     assert_eq!(runs(&node), moved);
+}
+
+/// Takes all blocks that anybody can have. Returns how many those are.
+fn fill_device(node: &Node) -> u32 {
+    let volume = node.volume();
+    let tid = volume.store.commit().unwrap();
+    volume.space.committed(tid, |_| ());
+    let mut taken = 0;
+    while volume.space.reserve(1, 0, Share::All).is_ok() {
+        taken += 1;
+    }
+    taken
+}
+
+/// All blocks that are no holes, with their places on the device.
+fn blocks(node: &Node) -> Vec<(u32, u64)> {
+    let each = |(at, len, state, phys): (u32, u32, State, Option<u64>)| {
+        assert_eq!(state, State::Written);
+        (0..len).map(move |n| (at + n, phys.unwrap() + u64::from(n)))
+    };
+    runs(node).into_iter().flat_map(each).collect()
+}
+
+/// Blocks that a recovery would take away: they came behind the end after a collapse that found no space, and the inode
+/// was an orphan since then.
+#[test]
+fn collapsed_without_space() {
+    let image = Mkfs::new(20 << 20, 1024).make();
+    let mounted = mount(&image);
+    let node = file(&mounted, b"file");
+    // A full leaf.
+    for at in (0..84 * 4).step_by(4) {
+        write(&node, at..at + 2, |_, _| ());
+    }
+    let (before, size) = (blocks(&node), node.size());
+    let taken = fill_device(&node);
+    // The first extent to go is split.
+    let range = 41 * BLOCK..42 * BLOCK;
+    let done = with_pages(&node, |pages| collapse(&*node, pages, range.clone(), PAGE));
+    assert_eq!(done, Err(ENOSPC));
+    assert_eq!((blocks(&node), node.size()), (before, size));
+    assert!(!mounted.orphans.contains(node.ino()));
+    mounted.vol.space.unreserve(taken, 0);
+    let behind = size..size + 100 * BLOCK;
+    with_pages(&node, |pages| allocate(&*node, pages, behind, true)).unwrap();
+    assert!(!mounted.orphans.contains(node.ino()));
+    with_pages(&node, |pages| collapse(&*node, pages, range, PAGE)).unwrap();
+    assert!(!mounted.orphans.contains(node.ino()));
+}
+
+/// Who must not wait is told that there is no space, which somebody who waits could make: here for the nodes that data in
+/// unwritten blocks may need.
+#[test]
+fn unwritten_without_space() {
+    let image = Mkfs::new(20 << 20, 1024).make();
+    let mounted = mount(&image);
+    let node = file(&mounted, b"file");
+    // All that fits into the inode.
+    for at in [0, 20, 40, 60] {
+        let range = at * BLOCK..(at + 10) * BLOCK;
+        with_pages(&node, |pages| allocate(&*node, pages, range, false)).unwrap();
+    }
+    fill_device(&node);
+    for (wait, error) in [(false, EAGAIN), (true, ENOSPC)] {
+        let place = (LogicalBlock::new(3), 1);
+        let done = reserve(&*node, &mut node.map_lock(), place, wait);
+        assert_eq!(done.err(), Some(error));
+    }
+}
+
+/// A file in which something has moved and something has not, or that is an orphan, when a block cannot be read or there
+/// is no memory.
+#[test]
+fn what_moves_moves_whole() {
+    for memory in [false, true] {
+        let image = Mkfs::new(20 << 20, 1024).make();
+        let mounted = mount(&image);
+        let store = &mounted.vol.store;
+        let node = file(&mounted, b"file");
+        for at in (0..1200).step_by(4) {
+            write(&node, at..at + 3, |_, _| ());
+        }
+        let before = blocks(&node);
+        let moves = |shrink: bool, expected: Vec<(u32, u64)>| {
+            let (blocks_before, size) = (blocks(&node), node.size());
+            let mut failures = 0;
+            let done = loop {
+                match memory {
+                    true => fail_allocation(Some(failures)),
+                    false => store.fail_read(Some(failures as u32)),
+                }
+                let done = with_pages(&node, |pages| match shrink {
+                    true => collapse(&*node, pages, 601 * BLOCK..605 * BLOCK, PAGE),
+                    false => insert(&*node, pages, (601 * BLOCK, 4 * BLOCK), PAGE),
+                });
+                fail_allocation(None);
+                store.fail_read(None);
+                store.take_reports();
+                if done.is_ok() || node.size() != size {
+                    break done;
+                }
+                assert_eq!(done, Err(if memory { ENOMEM } else { EIO }));
+                assert!(blocks(&node) == blocks_before, "{failures}");
+                assert!(!mounted.orphans.contains(node.ino()));
+                failures += 1;
+            };
+            assert!(failures > 3);
+            // It may have failed when all had moved, and what was collapsed was to be freed.
+            if done.is_err() {
+                let size = node.size();
+                with_pages(&node, |pages| set_size(&*node, pages, size)).unwrap();
+            }
+            assert!(blocks(&node) == expected);
+            assert!(!mounted.orphans.contains(node.ino()));
+        };
+        let shifted = |(at, phys): &(u32, u64)| (at + 4 * u32::from(*at >= 601), *phys);
+        moves(false, before.iter().map(shifted).collect());
+        moves(true, before.clone());
+        let left = before.iter().filter(|(at, _)| !(601..605).contains(at));
+        let left = left.map(|(at, phys)| (at - 4 * u32::from(*at >= 605), *phys));
+        moves(true, left.collect());
+        mounted.vol.store.save(image.path()).unwrap();
+        image.fsck().unwrap();
+    }
 }
 
 /// A handle with fewer credits than there are leaves to be changed.
