@@ -36,6 +36,8 @@ pub struct Shared {
     pub budget: u64,
     /// Has the device FUA?
     pub fua: bool,
+    /// Are writes atomic that the device cannot do at once?
+    pub atomic: bool,
 }
 
 impl Shared {
@@ -61,7 +63,7 @@ pub struct Profile {
     names: u32,
     sync: u32,
     striped: u32,
-    /// In 16: how many of the writes are direct, through a mapping, durable at once.
+    /// In 16: how many of the writes are direct (a quarter of those atomic), through a mapping, durable at once.
     direct: u8,
     mapped: u8,
     durable: u8,
