@@ -169,6 +169,15 @@ pub enum Op {
         offset: u64,
         len: u64,
     },
+    /// `EXT4_IOC_MOVE_EXT` of these bytes, where the donor has blocks without data. Both files have in them what they
+    /// had, and their times stay.
+    Exchange {
+        node: NodeId,
+        donor: NodeId,
+        offset: u64,
+        donor_offset: u64,
+        len: u64,
+    },
     /// `FS_IOC_SETFSLABEL`; the first thread alone does it.
     Label { name: String },
 }
@@ -227,6 +236,7 @@ impl Op {
             | Op::Write { .. }
             | Op::Truncate { .. }
             | Op::Fallocate { .. }
+            | Op::Exchange { .. }
             | Op::Label { .. } => Vec::new(),
         }
     }

@@ -106,6 +106,7 @@ impl Tree {
             Op::Write { node, .. } | Op::Truncate { node, .. } | Op::Fallocate { node, .. } => {
                 return self.written(*node)
             }
+            Op::Exchange { .. } => return false,
         }
         true
     }

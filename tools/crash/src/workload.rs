@@ -58,7 +58,7 @@ pub struct Profile {
     pub name: &'static str,
     make: u32,
     write: u32,
-    /// And `fallocate`.
+    /// And `fallocate`, and exchanges of blocks.
     truncate: u32,
     names: u32,
     sync: u32,
@@ -190,9 +190,10 @@ impl<'a> Worker<'a> {
         } else if is(p.write) {
             self.write_own()
         } else if is(p.truncate) {
-            match self.rng.bool() {
-                true => self.truncate(),
-                false => self.fallocate(),
+            match self.rng.u8(..5) {
+                0 | 1 => self.truncate(),
+                2 | 3 => self.fallocate(),
+                _ => self.exchange(),
             }
         } else if is(p.names) {
             match self.rng.u8(..12) {

@@ -11,9 +11,9 @@ use rustix::fs::{
     fallocate, futimens, syncfs, FallocateFlags, OFlags, Timespec, Timestamps, UTIME_NOW,
 };
 use rustix::io::{pwritev2, Errno, ReadWriteFlags};
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::IoSlice;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -27,6 +27,7 @@ const UTIME_NOW_SPEC: Timespec = Timespec {
     tv_nsec: UTIME_NOW,
 };
 
+const PAGE: u64 = 4096;
 /// `RWF_ATOMIC`
 const ATOMIC: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x40);
 /// The longest atomic write, in bytes.
@@ -256,6 +257,65 @@ impl Worker<'_> {
             len,
         });
         self.sync_file(&file, node)
+    }
+
+    /// Has a file get the blocks of another one, where that has none with data, and writes to both.
+    pub(super) fn exchange(&mut self) -> Result<()> {
+        let (Some(mut first), Some((donor_path, donor))) = (self.any_file(), self.any_file())
+        else {
+            return self.make();
+        };
+        let is_striped = self.rng.u8(..4) == 0;
+        if is_striped {
+            // Others write to it meanwhile.
+            first = (self.shared.mount.join(STRIPED), striped(self.thread));
+        }
+        let ((path, node), block) = (first, self.shared.block);
+        let (size, donor_size) = (self.live[&node].size, self.live[&donor].size);
+        // Nobody gets blocks of a program that runs as somebody else.
+        let is_program = fs::metadata(&donor_path)?.mode() & 0o6000 != 0;
+        if node == donor || size == 0 || is_program {
+            return Ok(());
+        }
+        // Blocks keep their place in a page.
+        let offset = self.rng.u64(..size) / block * block;
+        let donor_offset = self.rng.u64(..8) * PAGE + offset % PAGE;
+        let len = (self.rng.u64(1..=40) * block).min((size - offset).div_ceil(block) * block);
+        let zero = Fallocate::Zero { keep_size: false };
+        let file = OpenOptions::new().write(true).open(&donor_path)?;
+        fallocate(&file, flags(zero), donor_offset, len)?;
+        let live = self.live.get_mut(&donor).context("a file")?;
+        live.size = zero.size(donor_size, donor_offset, len);
+        live.unflushed = true;
+        self.did(Op::Fallocate {
+            node: donor,
+            how: zero,
+            offset: donor_offset,
+            len,
+        });
+        if self.rng.bool() {
+            self.sync_file(&File::open(&path)?, node)?;
+        }
+        self.helper.exchange(
+            [&path, &donor_path],
+            [offset / block, donor_offset / block],
+            len / block,
+        )?;
+        self.did(Op::Exchange {
+            node,
+            donor,
+            offset,
+            donor_offset,
+            len,
+        });
+        for _ in 0..2 {
+            match self.rng.u8(..3) {
+                0 if is_striped => self.write_striped()?,
+                0 => self.write(&path, node, offset, len)?,
+                _ => self.write(&donor_path, donor, donor_offset, len)?,
+            }
+        }
+        Ok(())
     }
 
     /// `fdatasync`, and what it promises: of the names only that there is the file.
