@@ -306,7 +306,10 @@ impl Op {
             31 => Self::UnlinkOpen { which },
             32 => Self::Close { which },
             33 => Self::SetGeneration { file },
-            34 => Self::SetLabel { number: which },
+            34 => match random.chance(1, 2) {
+                true => Self::SetLabel { number: which },
+                false => Self::SetUuid { number: which },
+            },
             _ if random.chance(1, 2) => Self::Tmpfile { dir },
             _ => Self::Open { file },
         }

@@ -87,6 +87,9 @@ pub enum Op {
     SetLabel {
         number: u16,
     },
+    SetUuid {
+        number: u16,
+    },
     MoveExtents {
         file: u16,
         donor: u16,
@@ -465,6 +468,7 @@ impl Sim {
                 self.set_generation(file);
             }
             Op::SetLabel { number } => self.set_label(number),
+            Op::SetUuid { number } => self.set_uuid(number),
             Op::MoveExtents {
                 file,
                 donor,
