@@ -164,6 +164,7 @@ impl Op {
                     pos: spot(random, large) as u32,
                     donor_pos: spot(random, large) as u32,
                     len: 1 + spot(random, 40) as u32,
+                    zeroed: random.chance(1, 2),
                 },
                 18 if random.chance(1, 4) => Self::DropEnd {
                     file,
