@@ -5,7 +5,8 @@
 //!
 //! What the first file has is copied to the donor's blocks, before a transaction exchanges them: so both places have
 //! the same data when it commits, and a power cut, wherever it comes, leaves the first file with its data. The donor
-//! may have that, too, in place of its own. Each extent is a step of its own.
+//! may have that, too, in place of its own, but not where it had none: on disk it may still have had some there, before
+//! something that has not committed, which is waited for first. Each extent is a step of its own.
 //!
 //! On disk the first file has its old blocks until the transaction commits. That is waited for, before anybody can
 //! write to the donor: it would write to those.
@@ -65,8 +66,14 @@ pub fn exchange<S: Store, L: Live<S>>(
     wanted: Wanted,
     copier: &mut impl Copier,
 ) -> (u32, Result) {
+    let store = &first.volume().store;
+    if !store.breaks(Rule::DonorCommitted) {
+        if let Err(error) = copier.commit(donor.noted_transaction(InodePart::Data)) {
+            return (0, Err(error));
+        }
+    }
     let (exchanged, mut done) = in_steps(first, donor, wanted, copier);
-    if exchanged != 0 && !first.volume().store.breaks(Rule::ExchangeCommitted) {
+    if exchanged != 0 && !store.breaks(Rule::ExchangeCommitted) {
         let committed = copier.commit(first.noted_transaction(InodePart::Data));
         done = done.and(committed);
     }

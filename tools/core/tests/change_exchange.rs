@@ -149,6 +149,35 @@ fn fragments_become_one() {
     image.fsck().unwrap();
 }
 
+/// Nothing is copied to blocks that on disk still have data of the donor.
+#[test]
+fn the_donor_has_no_data_on_disk() {
+    struct Waits(Option<Tid>);
+
+    impl Copier for Waits {
+        fn copy(&mut self, _: PhysBlock, _: PhysBlock, _: u32) -> Result {
+            assert!(self.0.is_none(), "it has not committed");
+            Ok(())
+        }
+
+        fn commit(&mut self, tid: Tid) -> Result {
+            self.0 = self.0.filter(|needed| *needed != tid);
+            Ok(())
+        }
+    }
+
+    let image = Mkfs::new(20 << 20, 1024).make();
+    let mounted = mount(&image);
+    let (node, donor) = (hole(&mounted, b"file", 8), hole(&mounted, b"donor", 8));
+    fill(&node, 0..8, 0x55);
+    fill(&donor, 0..8, 0xaa);
+    let range = 0..8 * BLOCK;
+    with_pages(&donor, |pages| fallocate::zero(&*donor, pages, range, true)).unwrap();
+    let needed = donor.noted_transaction(InodePart::Data);
+    let done = exchange(&*node, &*donor, wanted(0, 0, 8), &mut Waits(Some(needed)));
+    assert_eq!(done, (8, Ok(())));
+}
+
 /// An exchange that fails: each block is exchanged or is not.
 #[test]
 fn failures() {

@@ -6,9 +6,12 @@
 //! journal: with it come all that were done before; what was allocated behind it shows that it has happened. A size
 //! is promised with the bytes that it is needed for. What a mapping stores may be half there. What `fallocate` moves
 //! has moved as a whole or not at all.
+//!
+//! An atomic write goes to new blocks, as no device of the sweep can do it in place, and is in the journal when it
+//! returns: with anything of it, or of what was done to its place later, all of it is there.
 
 use crate::content;
-use crate::history::{Fallocate, Seq, STRIPE};
+use crate::history::{Fallocate, How, Seq, STRIPE};
 use anyhow::{bail, ensure, Result};
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -22,7 +25,7 @@ pub enum Change {
     Write {
         offset: u64,
         len: u64,
-        mapped: bool,
+        how: How,
     },
     Truncate {
         size: u64,
@@ -42,6 +45,18 @@ impl Change {
             _ => None,
         };
         matches!(how, Some(Fallocate::Collapse | Fallocate::Insert))
+    }
+
+    /// The bytes that are there whole or not at all, if any, as `(offset, length)`.
+    fn whole(self) -> Option<(u64, u64)> {
+        match self {
+            Change::Write {
+                offset,
+                len,
+                how: How::Atomic,
+            } => Some((offset, len)),
+            _ => None,
+        }
     }
 
     /// The size that a file of `now` bytes has then.
@@ -147,6 +162,46 @@ impl FileModel {
         if self.pending.iter().any(|(_, change)| change.moves()) {
             return self.check_moved(found);
         }
+        let whole = self.atomic_there(found);
+        if whole.is_empty() {
+            return self.check_parts(found);
+        }
+        // As if that were promised, with what was done before it in the journal.
+        let mut with = self.clone();
+        for (seq, offset, len) in whole {
+            with.settle_range(seq, offset, len);
+        }
+        with.check_parts(found)
+    }
+
+    /// The atomic writes that are there, as `(operation, offset, length)`: something of each is, or of what came later.
+    fn atomic_there(&self, found: &[u8]) -> Vec<(Seq, u64, u64)> {
+        let mut pending = self.pending.iter();
+        if !pending.any(|(_, change)| change.whole().is_some()) {
+            return Vec::new();
+        }
+        let seen = self.walk(found, self.cut);
+        let mut there = Vec::new();
+        let mut size = self.base.len() as u64;
+        let mut longest = size;
+        for (seq, change) in &self.pending {
+            if let Some((offset, len)) = change.whole() {
+                let later = |i| seen.get(i).is_some_and(|s: &Seen| s.ok && s.first >= *seq);
+                // That the file is longer than it was before comes later in the journal, or with it; in a shared file
+                // that may be somebody else's doing.
+                let is_longer = self.stripe.is_none() && found.len() as u64 > longest;
+                if is_longer || sectors(offset..offset + len).any(later) {
+                    there.push((*seq, offset, len));
+                }
+            }
+            size = change.size(size);
+            longest = longest.max(size);
+        }
+        there
+    }
+
+    /// As [`FileModel::check`], sector by sector.
+    fn check_parts(&self, found: &[u8]) -> Result<()> {
         self.check_size(found.len() as u64)?;
         let seen = self.walk(found, self.cut);
         // What lies in blocks that a cut had taken away, and was written later, shows that the cut is durable.
@@ -334,12 +389,8 @@ impl FileModel {
     /// Is each byte of a sector that was stored to through a mapping one that it could have?
     fn is_mixed(&self, found: &[u8], index: usize, cut: Seq) -> bool {
         let mapped = self.pending.iter().any(|(_, c)| match *c {
-            Change::Write {
-                offset,
-                len,
-                mapped,
-            } => {
-                mapped
+            Change::Write { offset, len, how } => {
+                how == How::Mapped
                     && (offset as usize) < (index + 1) * SECTOR
                     && (offset + len) as usize > index * SECTOR
             }
@@ -425,7 +476,15 @@ mod tests {
         Change::Write {
             offset,
             len,
-            mapped: false,
+            how: How::Plain,
+        }
+    }
+
+    fn atomic(offset: u64, len: u64) -> Change {
+        Change::Write {
+            offset,
+            len,
+            how: How::Atomic,
         }
     }
 
@@ -483,7 +542,7 @@ mod tests {
                 Change::Write {
                     offset: 0,
                     len: 4096,
-                    mapped: true,
+                    how: How::Mapped,
                 },
             ),
         ];
@@ -549,7 +608,7 @@ mod tests {
 
     #[test]
     fn only_stores_to_a_mapping_may_be_half_there() {
-        for mapped in [false, true] {
+        for how in [How::Plain, How::Mapped, How::Atomic] {
             let ops = [
                 (1, write(0, 512)),
                 (
@@ -557,17 +616,76 @@ mod tests {
                     Change::Write {
                         offset: 0,
                         len: 512,
-                        mapped,
+                        how,
                     },
                 ),
             ];
             let m = model(&ops);
             let mut half = after(&ops);
             half[100..].copy_from_slice(&after(&ops[..1])[100..]);
-            assert_eq!(m.check(&half).is_ok(), mapped);
+            assert_eq!(m.check(&half).is_ok(), how == How::Mapped);
             half[3] = 0xee;
             assert!(m.check(&half).is_err());
         }
+    }
+
+    #[test]
+    fn an_atomic_write_is_there_whole_or_not() {
+        for is_atomic in [false, true] {
+            let second = match is_atomic {
+                true => atomic(4096, 8192),
+                false => write(4096, 8192),
+            };
+            let ops = [(1, write(0, 8192)), (2, second), (3, write(6144, 512))];
+            let mut m = model(&ops);
+            m.settle(1);
+            for good in [&ops[..1], &ops[..2], &ops] {
+                m.check(&after(good)).unwrap();
+            }
+            let (old, new) = (after(&ops[..1]), after(&ops));
+            let with = |from: &[u8], at: usize, len: usize| {
+                let mut bytes = new.clone();
+                bytes[at..at + len].copy_from_slice(&from[at..at + len]);
+                bytes
+            };
+            // A sector of it is missing, or all that was not written once more, or what is behind the old end.
+            for bad in [
+                with(&old, 4096, 512),
+                [&old[..6144], &new[6144..6656], &old[6656..]].concat(),
+                with(&[0; 12288], 8192, 4096),
+            ] {
+                assert_eq!(m.check(&bad).is_ok(), !is_atomic);
+            }
+            // The same where what came later is promised.
+            m.settle_range(3, 6144, 512);
+            assert_eq!(m.check(&with(&old, 4096, 512)).is_ok(), !is_atomic);
+            m.check(&new).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_came_later_shows_an_atomic_write() {
+        let ops = [
+            (1, write(0, 8192)),
+            (2, atomic(0, 1024)),
+            (3, write(8192, 512)),
+        ];
+        let mut m = model(&ops);
+        m.settle(1);
+        let mut bad = after(&ops);
+        m.check(&bad).unwrap();
+        bad[..1024].copy_from_slice(&after(&ops[..1])[..1024]);
+        assert!(m.check(&bad).is_err());
+        // Others may have made a shared file longer.
+        let mut shared = FileModel::new(N, Some((0, 2)), 1024);
+        ops.iter()
+            .for_each(|(seq, change)| shared.feed(*seq, *change));
+        shared.settle(1);
+        shared.check(&bad).unwrap();
+        // None was written: only a time has changed.
+        let mut m = model(&[(1, write(0, 8192)), (2, atomic(0, 0)), (3, write(0, 512))]);
+        m.settle(1);
+        m.check(&after(&ops[..1])).unwrap();
     }
 
     #[test]

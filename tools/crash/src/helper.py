@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# What the workload cannot do in safe Rust: the ioctl that puts a mark into dm-log-writes' log, those of a volume, and stores
-# to a shared mapping. Requests come on standard input, one a line; each is answered by a line "ok", or what went wrong.
+# What the workload cannot do in safe Rust: the ioctl that puts a mark into dm-log-writes' log, those of a volume and of
+# files, and stores to a shared mapping. Requests come on standard input, one a line; each is answered by a line "ok", or
+# what went wrong.
 #
 #     mark DEVICE TEXT
 #     map PATH OFFSET LENGTH SYNC     followed by the bytes; SYNC is 1 for msync
 #     label MOUNT NAME
 #     trim MOUNT START LENGTH LEAST
+#     exchange PATH DONOR START DONOR_START COUNT     in blocks
 
+import errno
 import fcntl
 import mmap
 import os
@@ -16,6 +19,7 @@ import sys
 
 FS_IOC_SETFSLABEL = 1 << 30 | 256 << 16 | 0x94 << 8 | 50
 FITRIM = 3 << 30 | 24 << 16 | ord("X") << 8 | 121
+EXT4_IOC_MOVE_EXT = 3 << 30 | 40 << 16 | ord("f") << 8 | 15
 DM_TARGET_MSG = 3 << 30 | 312 << 16 | 0xFD << 8 | 14
 PAGE = mmap.PAGESIZE
 control = os.open("/dev/mapper/control", os.O_RDWR)
@@ -48,6 +52,20 @@ def volume(mount, request, argument):
         os.close(fd)
 
 
+def exchange(path, donor, *blocks):
+    fds = []
+    try:
+        fds += [os.open(path, os.O_RDWR), os.open(donor, os.O_RDWR)]
+        fcntl.ioctl(fds[0], EXT4_IOC_MOVE_EXT, struct.pack("=IIQQQQ", 0, fds[1], *blocks, 0))
+    except OSError as error:
+        # For a node of a tree of extents. Each block is exchanged or not.
+        if error.errno != errno.ENOSPC:
+            raise
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
 while True:
     words = sys.stdin.buffer.readline().rstrip(b"\n").split(b" ")
     if words == [b""]:
@@ -59,6 +77,8 @@ while True:
             volume(words[1], FS_IOC_SETFSLABEL, bytes(words[2].ljust(256, b"\0")))
         elif words[0] == b"trim":
             volume(words[1], FITRIM, struct.pack("=3Q", *map(int, words[2:])))
+        elif words[0] == b"exchange":
+            exchange(words[1], words[2], *map(int, words[3:]))
         else:
             path, offset, length, sync = words[1], int(words[2]), int(words[3]), int(words[4])
             store(path, offset, length, sync, sys.stdin.buffer.read(length))

@@ -72,6 +72,13 @@ impl Helper {
             &[],
         )
     }
+
+    /// Has a file and a donor exchange `count` blocks, from the blocks `starts` on.
+    pub fn exchange(&mut self, files: [&Path; 2], starts: [u64; 2], count: u64) -> Result<()> {
+        let ([path, donor], [start, donor_start]) = (files.map(Path::display), starts);
+        let line = format!("exchange {path} {donor} {start} {donor_start} {count}");
+        self.ask(&line, &[])
+    }
 }
 
 impl Drop for Helper {

@@ -91,6 +91,17 @@ impl Attrs {
     }
 }
 
+/// How bytes are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum How {
+    /// As most are: by `pwrite`.
+    Plain,
+    /// Stored to a shared mapping.
+    Mapped,
+    /// `RWF_ATOMIC`.
+    Atomic,
+}
+
 /// What `fallocate` does to bytes of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fallocate {
@@ -141,12 +152,13 @@ pub enum Op {
     Swap { a: Name, b: Name },
     /// `chmod`, `chown` or `utimensat`; what the attributes are then.
     Set { node: NodeId, attrs: Attrs },
-    /// Bytes by [`crate::content::bytes`]; `mapped` is a store to a shared mapping.
+    /// Bytes by [`crate::content::bytes`]. None are those of an atomic write that was refused: only the file's time is
+    /// another one.
     Write {
         node: NodeId,
         offset: u64,
         len: u64,
-        mapped: bool,
+        how: How,
     },
     /// `ftruncate`.
     Truncate { node: NodeId, size: u64 },
@@ -155,6 +167,15 @@ pub enum Op {
         node: NodeId,
         how: Fallocate,
         offset: u64,
+        len: u64,
+    },
+    /// `EXT4_IOC_MOVE_EXT` of these bytes, where the donor has blocks without data. Both files have in them what they
+    /// had, and their times stay.
+    Exchange {
+        node: NodeId,
+        donor: NodeId,
+        offset: u64,
+        donor_offset: u64,
         len: u64,
     },
     /// `FS_IOC_SETFSLABEL`; the first thread alone does it.
@@ -215,6 +236,7 @@ impl Op {
             | Op::Write { .. }
             | Op::Truncate { .. }
             | Op::Fallocate { .. }
+            | Op::Exchange { .. }
             | Op::Label { .. } => Vec::new(),
         }
     }

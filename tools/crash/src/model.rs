@@ -110,13 +110,13 @@ impl<'a> Model<'a> {
                     node,
                     offset,
                     len,
-                    mapped,
+                    how,
                 } => (
                     node,
                     Change::Write {
                         offset: *offset,
                         len: *len,
-                        mapped: *mapped,
+                        how: *how,
                     },
                 ),
                 Op::Truncate { node, size } => (node, Change::Truncate { size: *size }),

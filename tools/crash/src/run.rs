@@ -334,6 +334,7 @@ impl Sweep {
             next_mark: AtomicU32::new(1),
             budget: (config.size << 20) * 3 / 10 / count as u64,
             fua: stack == Stack::Plain,
+            atomic: self.fs == "iomapfs",
         };
         let (log, threads) = self.logged(&device, stack, |device| {
             let mounted = Mounted::new(&self.fs, device, &mount, &config.options)?;

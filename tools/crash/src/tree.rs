@@ -106,6 +106,7 @@ impl Tree {
             Op::Write { node, .. } | Op::Truncate { node, .. } | Op::Fallocate { node, .. } => {
                 return self.written(*node)
             }
+            Op::Exchange { .. } => return false,
         }
         true
     }
@@ -307,6 +308,7 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::How;
 
     fn make(node: NodeId, name: &str) -> Op {
         Op::Make {
@@ -474,7 +476,7 @@ mod tests {
             node: 10,
             offset: 0,
             len: 1,
-            mapped: false,
+            how: How::Plain,
         };
         let mut names = Names::new(&[1]);
         for (seq, op) in [(1, make(10, "a")), (2, set.clone())] {

@@ -36,6 +36,8 @@ pub struct Shared {
     pub budget: u64,
     /// Has the device FUA?
     pub fua: bool,
+    /// Are writes atomic that the device cannot do at once?
+    pub atomic: bool,
 }
 
 impl Shared {
@@ -56,12 +58,12 @@ pub struct Profile {
     pub name: &'static str,
     make: u32,
     write: u32,
-    /// And `fallocate`.
+    /// And `fallocate`, and exchanges of blocks.
     truncate: u32,
     names: u32,
     sync: u32,
     striped: u32,
-    /// In 16: how many of the writes are direct, through a mapping, durable at once.
+    /// In 16: how many of the writes are direct (a quarter of those atomic), through a mapping, durable at once.
     direct: u8,
     mapped: u8,
     durable: u8,
@@ -188,9 +190,10 @@ impl<'a> Worker<'a> {
         } else if is(p.write) {
             self.write_own()
         } else if is(p.truncate) {
-            match self.rng.bool() {
-                true => self.truncate(),
-                false => self.fallocate(),
+            match self.rng.u8(..5) {
+                0 | 1 => self.truncate(),
+                2 | 3 => self.fallocate(),
+                _ => self.exchange(),
             }
         } else if is(p.names) {
             match self.rng.u8(..12) {

@@ -4,15 +4,16 @@
 
 use super::Worker;
 use crate::content;
-use crate::history::{striped, Fallocate, NodeId, Op, Promise, Seq, STRIPE};
+use crate::history::{striped, Fallocate, How, NodeId, Op, Promise, Seq, STRIPE};
 use crate::model::{own_name, STRIPED};
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use rustix::fs::{
     fallocate, futimens, syncfs, FallocateFlags, OFlags, Timespec, Timestamps, UTIME_NOW,
 };
-use rustix::io::Errno;
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use rustix::io::{pwritev2, Errno, ReadWriteFlags};
+use std::fs::{self, File, OpenOptions};
+use std::io::IoSlice;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -26,22 +27,40 @@ const UTIME_NOW_SPEC: Timespec = Timespec {
     tv_nsec: UTIME_NOW,
 };
 
+const PAGE: u64 = 4096;
+/// `RWF_ATOMIC`
+const ATOMIC: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x40);
+/// The longest atomic write, in bytes.
+const MOST_ATOMIC: u64 = 64 << 10;
+
 /// Writes to a file that is opened with `flags`; if they ask for direct I/O, from where that can take the bytes.
-fn write(path: &Path, flags: OFlags, bytes: &[u8], offset: u64) -> Result<()> {
+/// Returns whether it was done: an atomic write may be refused.
+fn write(path: &Path, flags: OFlags, how: How, bytes: &[u8], offset: u64) -> Result<bool> {
     let file = OpenOptions::new()
         .write(true)
         .custom_flags(flags.bits() as i32)
         .open(path)?;
-    if flags.contains(OFlags::DIRECT) {
-        let mut room = vec![0; bytes.len() + 4096];
-        let start = room.as_ptr().align_offset(4096).min(4096);
-        let aligned = &mut room[start..start + bytes.len()];
-        aligned.copy_from_slice(bytes);
-        file.write_all_at(aligned, offset)?;
-    } else {
+    if !flags.contains(OFlags::DIRECT) {
         file.write_all_at(bytes, offset)?;
+        return Ok(true);
     }
-    Ok(())
+    let mut room = vec![0; bytes.len() + 4096];
+    let start = room.as_ptr().align_offset(4096).min(4096);
+    let aligned = &mut room[start..start + bytes.len()];
+    aligned.copy_from_slice(bytes);
+    if how != How::Atomic {
+        file.write_all_at(aligned, offset)?;
+        return Ok(true);
+    }
+    match pwritev2(&file, &[IoSlice::new(aligned)], offset, ATOMIC) {
+        // No place for all of it in one piece, or somebody stores to the same pages.
+        Err(Errno::NOSPC | Errno::AGAIN) => Ok(false),
+        done => {
+            let done = done.context("an atomic write")?;
+            ensure!(done == bytes.len(), "{done} bytes of an atomic write");
+            Ok(true)
+        }
+    }
 }
 
 fn flags(how: Fallocate) -> FallocateFlags {
@@ -97,11 +116,16 @@ impl Worker<'_> {
         let mut durable = self.rng.u8(..16) < p.durable;
         let direct = roll < p.direct;
         let is_striped = node == striped(self.thread);
+        let atomic = direct && self.shared.atomic && self.rng.u8(..4) == 0;
         let live = self.live.get_mut(&node).context("a file")?;
         let mapped = !direct && roll < p.direct + p.mapped && live.size > 0;
         if direct {
             offset = offset / block * block;
             len = len.div_ceil(block) * block;
+            if atomic {
+                len = (block << (len / block).ilog2()).min(MOST_ATOMIC);
+                offset = offset / len * len;
+            }
             // In the shared file, others zero what is between the end and their blocks.
             durable &= !self.shared.fua || !live.unflushed && !is_striped;
         } else if mapped {
@@ -112,25 +136,34 @@ impl Worker<'_> {
             offset = offset.min(live.size - 1);
             len = len.min(live.size - offset).min(16_384);
         }
-        live.size = live.size.max(offset + len);
-        live.unflushed |= !(direct && durable);
+        let how = match (mapped, atomic) {
+            (true, _) => How::Mapped,
+            (_, true) => How::Atomic,
+            _ => How::Plain,
+        };
         let seq = self.ops.len() as Seq + 1;
         let bytes = content::bytes(node, seq, offset, len as usize);
-        if mapped {
+        let done = if mapped {
             self.helper.store(path, offset, &bytes, durable)?;
+            true
         } else {
             let mut flags = OFlags::empty();
             flags.set(OFlags::DIRECT, direct);
             flags.set(OFlags::DSYNC, durable);
-            write(path, flags, &bytes, offset)?;
+            write(path, flags, how, &bytes, offset)?
+        };
+        if !done {
+            (offset, len) = (0, 0);
         }
+        live.size = live.size.max(offset + len);
+        live.unflushed |= !(direct && durable);
         self.did(Op::Write {
             node,
             offset,
             len,
-            mapped,
+            how,
         });
-        if durable {
+        if durable && done {
             let names = self.made.get(&node).copied().unwrap_or(0);
             self.promise(Promise::Range {
                 node,
@@ -226,6 +259,65 @@ impl Worker<'_> {
         self.sync_file(&file, node)
     }
 
+    /// Has a file get the blocks of another one, where that has none with data, and writes to both.
+    pub(super) fn exchange(&mut self) -> Result<()> {
+        let (Some(mut first), Some((donor_path, donor))) = (self.any_file(), self.any_file())
+        else {
+            return self.make();
+        };
+        let is_striped = self.rng.u8(..4) == 0;
+        if is_striped {
+            // Others write to it meanwhile.
+            first = (self.shared.mount.join(STRIPED), striped(self.thread));
+        }
+        let ((path, node), block) = (first, self.shared.block);
+        let (size, donor_size) = (self.live[&node].size, self.live[&donor].size);
+        // Nobody gets blocks of a program that runs as somebody else.
+        let is_program = fs::metadata(&donor_path)?.mode() & 0o6000 != 0;
+        if node == donor || size == 0 || is_program {
+            return Ok(());
+        }
+        // Blocks keep their place in a page.
+        let offset = self.rng.u64(..size) / block * block;
+        let donor_offset = self.rng.u64(..8) * PAGE + offset % PAGE;
+        let len = (self.rng.u64(1..=40) * block).min((size - offset).div_ceil(block) * block);
+        let zero = Fallocate::Zero { keep_size: false };
+        let file = OpenOptions::new().write(true).open(&donor_path)?;
+        fallocate(&file, flags(zero), donor_offset, len)?;
+        let live = self.live.get_mut(&donor).context("a file")?;
+        live.size = zero.size(donor_size, donor_offset, len);
+        live.unflushed = true;
+        self.did(Op::Fallocate {
+            node: donor,
+            how: zero,
+            offset: donor_offset,
+            len,
+        });
+        if self.rng.bool() {
+            self.sync_file(&File::open(&path)?, node)?;
+        }
+        self.helper.exchange(
+            [&path, &donor_path],
+            [offset / block, donor_offset / block],
+            len / block,
+        )?;
+        self.did(Op::Exchange {
+            node,
+            donor,
+            offset,
+            donor_offset,
+            len,
+        });
+        for _ in 0..2 {
+            match self.rng.u8(..3) {
+                0 if is_striped => self.write_striped()?,
+                0 => self.write(&path, node, offset, len)?,
+                _ => self.write(&donor_path, donor, donor_offset, len)?,
+            }
+        }
+        Ok(())
+    }
+
     /// `fdatasync`, and what it promises: of the names only that there is the file.
     fn sync_file(&mut self, file: &File, node: NodeId) -> Result<()> {
         let seq = self.ops.len() as Seq;
@@ -309,12 +401,12 @@ impl Worker<'_> {
         let bytes = content::bytes(node, seq, offset, block as usize);
         let mut flags = OFlags::empty();
         flags.set(OFlags::DIRECT, self.rng.bool());
-        write(&path, flags, &bytes, offset)?;
+        write(&path, flags, How::Plain, &bytes, offset)?;
         self.did(Op::Write {
             node,
             offset,
             len: block,
-            mapped: false,
+            how: How::Plain,
         });
         if self.rng.bool() {
             // The file's new times go with those of the directory.

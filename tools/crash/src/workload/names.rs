@@ -4,7 +4,7 @@
 
 use super::{Live, Worker};
 use crate::content;
-use crate::history::{Attrs, Kind, Name, NodeId, Op, Promise, Seq};
+use crate::history::{Attrs, How, Kind, Name, NodeId, Op, Promise, Seq};
 use anyhow::{ensure, Context, Result};
 use rustix::fs::{renameat_with, utimensat, AtFlags, RenameFlags, Timespec, Timestamps, CWD};
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -168,7 +168,7 @@ impl Worker<'_> {
                 node,
                 offset,
                 len,
-                mapped: false,
+                how: How::Plain,
             });
         }
         Ok(())
