@@ -6,7 +6,7 @@
     refused FILE BLOCK          what becomes of writes, a line each
     promised FILE BLOCK         all that statx promises is done, in a file with holes, and over itself
     place FILE BLOCK in-place|elsewhere
-                                where a block goes that is written again; several blocks in pieces become one piece
+                                where a block goes that is written again, when it is durable or not; several blocks in pieces become one piece
     pieces FILE BLOCK DEVICE MOST
                                 over an aligned piece the device is asked once, to do it atomically, for up to MOST bytes; what is
                                 longer, or not over such a piece, goes elsewhere
@@ -137,6 +137,14 @@ def promised(path, block):
 def place(path, block, how):
     fd = opened(path)
     must("the first", fd, [memory(block, 1)], 0)
+    # What leads to it is not durable yet, unless somebody commits just now.
+    for _ in range(5):
+        before = blocks(fd, block)
+        must("at once over it", fd, [memory(block, 5)], 0)
+        if blocks(fd, block) != before:
+            break
+    else:
+        sys.exit("a write in place over what is not durable")
     os.fsync(fd)
     before = blocks(fd, block)
     must("over it", fd, [memory(block, 2)], 0)
@@ -198,6 +206,21 @@ def pieces(path, block, device, most):
     with open(path, "rb") as file:
         if file.read() != want:
             sys.exit("other bytes")
+    # One piece that does not begin at a multiple of its length on the device.
+    fd, tried = opened(f"{path}.odd"), 0
+    os.pwrite(fd, memory(9 * block, 60), 0)
+    for taken_out in range(2):
+        if taken_out:
+            libc.fallocate(fd, 8, ctypes.c_long(0), ctypes.c_long(block))
+        os.fsync(fd)
+        for at, (start, second) in enumerate(zip(blocks(fd, block), blocks(fd, block)[1:])):
+            if at % 2 == 0 and start % 2 == 1 and second == start + 1:
+                letters, in_place = over(2 * block, at * block, 61)
+                if in_place or any("U" in one for one in letters):
+                    sys.exit(f"over a piece from block {start} on: {letters}, in place: {in_place}")
+                tried += 1
+    if tried == 0:
+        sys.exit("no piece begins at an odd block")
 
 
 def mixed(path, block, copy):

@@ -70,6 +70,29 @@ def in_child(call):
     return signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else result
 
 
+class Child:
+    """A child that makes a call, and tells what came of it when it has come to an end."""
+
+    def __init__(self, call):
+        sys.stdout.flush()
+        self.ours, theirs = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            signal.alarm(60)
+            try:
+                os.write(theirs, str(said(call)).encode())
+            except BaseException as e:
+                os.write(theirs, repr(e).encode())
+            os._exit(0)
+        os.close(theirs)
+
+    def ends(self):
+        result = os.read(self.ours, 1000).decode()
+        os.close(self.ours)
+        os.waitpid(self.pid, 0)
+        return result
+
+
 def as_user(call):
     """What a call gives to a child that is not root."""
 

@@ -11,7 +11,7 @@ import struct
 import sys
 import time
 
-from calls import USER, in_child, said, say
+from calls import USER, Child, in_child, said, say
 
 FLOCK = struct.Struct("hh4xqqi4x")
 READ, WRITE, NONE = fcntl.F_RDLCK, fcntl.F_WRLCK, fcntl.F_UNLCK
@@ -48,26 +48,6 @@ def waits(path):
                 return
         time.sleep(0.02)
     print(f"nobody waits for {os.path.basename(path)}")
-
-
-class Child:
-    """A child that makes a call, and tells what came of it when it has come to an end."""
-
-    def __init__(self, call):
-        sys.stdout.flush()
-        self.ours, theirs = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            signal.alarm(60)
-            os.write(theirs, str(said(call)).encode())
-            os._exit(0)
-        os.close(theirs)
-
-    def ends(self):
-        result = os.read(self.ours, 1000).decode()
-        os.close(self.ours)
-        os.waitpid(self.pid, 0)
-        return result
 
 
 main_pid = os.getpid()
