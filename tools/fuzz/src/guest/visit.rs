@@ -6,14 +6,16 @@
 //! directory, so that no device or pipe is waited for.
 
 use super::errors;
+use super::helper::Helper;
 use anyhow::Result;
 use arbitrary::Unstructured;
 use rustix::fd::OwnedFd;
 use rustix::fs::{
     self, AtFlags, Dir, FallocateFlags, FileType, Mode, OFlags, RenameFlags, SeekFrom,
 };
-use rustix::io::Errno;
+use rustix::io::{pwritev2, Errno, ReadWriteFlags};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -23,11 +25,14 @@ const MOST_PATHS: usize = 40;
 const MOST_NAMES: usize = 3000;
 /// Names of a directory that are gone into.
 const MOST_CHILDREN: usize = 14;
+/// `RWF_ATOMIC`
+const ATOMIC: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x40);
 
 /// One use of a mounted image.
 pub(super) struct Visit<'v, 'u, 'd> {
     root: &'v Path,
     u: &'u mut Unstructured<'d>,
+    helper: &'u mut Helper,
     verbose: bool,
     dirs: Vec<PathBuf>,
     files: Vec<PathBuf>,
@@ -40,10 +45,16 @@ pub(super) struct Visit<'v, 'u, 'd> {
 }
 
 impl<'v, 'u, 'd> Visit<'v, 'u, 'd> {
-    pub(super) fn new(root: &'v Path, u: &'u mut Unstructured<'d>, verbose: bool) -> Self {
+    pub(super) fn new(
+        root: &'v Path,
+        u: &'u mut Unstructured<'d>,
+        helper: &'u mut Helper,
+        verbose: bool,
+    ) -> Self {
         Self {
             root,
             u,
+            helper,
             verbose,
             dirs: Vec::new(),
             files: Vec::new(),
@@ -95,7 +106,7 @@ impl<'v, 'u, 'd> Visit<'v, 'u, 'd> {
             return Ok(());
         }
         for _ in 0..4 + self.number(14) {
-            self.change();
+            self.change()?;
         }
         if self.number(3) == 0 {
             if let Some(fd) = self.open(&root, OFlags::RDONLY | OFlags::DIRECTORY) {
@@ -281,8 +292,9 @@ impl<'v, 'u, 'd> Visit<'v, 'u, 'd> {
         name.filter(|path| path != self.root)
     }
 
-    fn change(&mut self) {
-        match self.number(18) {
+    /// Changes something. What the file system refuses is no error.
+    fn change(&mut self) -> Result<()> {
+        match self.number(19) {
             0..=1 => self.create(),
             2 => {
                 let path = self.new_path();
@@ -307,6 +319,7 @@ impl<'v, 'u, 'd> Visit<'v, 'u, 'd> {
             13..=15 => self.truncate(),
             16 => self.attributes(),
             17 => self.volume(),
+            18 => self.exchange()?,
             _ => {
                 if let Some(path) = self.some(|v| &v.dirs) {
                     // Many names, so that leaves are divided.
@@ -321,6 +334,7 @@ impl<'v, 'u, 'd> Visit<'v, 'u, 'd> {
                 }
             }
         }
+        Ok(())
     }
 
     fn create(&mut self) {
@@ -380,10 +394,11 @@ impl<'v, 'u, 'd> Visit<'v, 'u, 'd> {
         let Some(path) = self.some(|v| &v.files) else {
             return;
         };
-        let flags = match self.number(4) {
-            0 => OFlags::RDWR | OFlags::DIRECT,
-            1 => OFlags::RDWR | OFlags::APPEND,
-            2 => OFlags::RDWR | OFlags::DSYNC,
+        let kind = self.number(5);
+        let flags = match kind {
+            0..=1 => OFlags::RDWR | OFlags::DIRECT,
+            2 => OFlags::RDWR | OFlags::APPEND,
+            3 => OFlags::RDWR | OFlags::DSYNC,
             _ => OFlags::RDWR,
         };
         if let Some(fd) = self.open(&path, flags) {
@@ -393,12 +408,52 @@ impl<'v, 'u, 'd> Visit<'v, 'u, 'd> {
                 3 => self.number(1 << 43),
                 _ => self.number(60) * 1024,
             };
-            self.write_to(&fd, &path, at);
+            match kind {
+                0 => self.write_atomic(&fd, &path, at),
+                _ => self.write_to(&fd, &path, at),
+            }
         }
     }
 
+    /// Two files exchange blocks, and both are written to.
+    fn exchange(&mut self) -> Result<()> {
+        let (Some(path), Some(donor_path)) = (self.some(|v| &v.files), self.some(|v| &v.files))
+        else {
+            return Ok(());
+        };
+        let (Some(fd), Some(donor)) = (
+            self.open(&path, OFlags::RDWR),
+            self.open(&donor_path, OFlags::RDWR),
+        ) else {
+            return Ok(());
+        };
+        let (Ok(stat), Ok(volume)) = (fs::fstat(&fd), fs::fstatfs(&fd)) else {
+            return Ok(());
+        };
+        let block = volume.f_bsize as u64;
+        // Whole pages, as a rule: blocks must lie in them alike.
+        let unit = match self.number(7) {
+            0 => 1,
+            _ => (4096 / block).max(1),
+        };
+        let blocks = (stat.st_size as u64).div_ceil(block).min(1000);
+        let start = self.number(blocks) / unit * unit;
+        let starts = [start, self.number(10) * unit];
+        let count = 1 + self.number(100);
+        if self.number(3) != 0 {
+            let to = (starts[1] + count) * block;
+            let done = fs::fallocate(&donor, FallocateFlags::empty(), 0, to);
+            self.did("fallocate", &donor_path, done);
+        }
+        let done = self.helper.exchange([&fd, &donor], starts, count)?;
+        self.did("exchange", &path, done);
+        self.write_to(&donor, &donor_path, starts[1] * block);
+        self.write_to(&fd, &path, starts[0] * block);
+        Ok(())
+    }
+
     fn write_to(&mut self, fd: &OwnedFd, path: &Path, at: u64) {
-        let mut buffer = vec![0x5a; 80 * 1024];
+        let buffer = vec![0x5a; 80 * 1024];
         let skip = buffer.as_ptr().align_offset(4096);
         let len = match self.number(3) {
             0 => 1 + self.number(600) as usize,
@@ -409,8 +464,31 @@ impl<'v, 'u, 'd> Visit<'v, 'u, 'd> {
             0 => at,
             _ => at & !4095,
         };
-        let written = rustix::io::pwrite(fd, &buffer.split_off(skip)[..len], at);
+        let written = rustix::io::pwrite(fd, &buffer[skip..skip + len], at);
         self.did("write", path, written);
+        self.after_write(fd, path, at);
+    }
+
+    /// Writes whole or not at all.
+    fn write_atomic(&mut self, fd: &OwnedFd, path: &Path, at: u64) {
+        let buffer = vec![0xa5; 68 * 1024];
+        let skip = buffer.as_ptr().align_offset(4096);
+        let len = 1024 << self.number(6);
+        let at = at & !(len - 1);
+        let buffer = &buffer[skip..skip + len as usize];
+        let written = pwritev2(fd, &[IoSlice::new(buffer)], at, ATOMIC);
+        let done = self.did("atomic write", path, written);
+        if let Some(done) = done.filter(|done| *done as u64 != len) {
+            let path = path.display();
+            self.wrong = Some(format!(
+                "{path}: an atomic write of {done} bytes, not {len}"
+            ));
+        }
+        self.after_write(fd, path, at);
+    }
+
+    /// Makes it durable, or reads some of what was written at `at`.
+    fn after_write(&mut self, fd: &OwnedFd, path: &Path, at: u64) {
         match self.number(3) {
             0 => {
                 let synced = fs::fsync(fd);

@@ -3,6 +3,7 @@
 //! One damaged image after the other: put on the disk, mounted, used, unmounted, and the log looked at.
 
 use super::disk::Disk;
+use super::helper::Helper;
 use super::log::Log;
 use super::visit::Visit;
 use super::{damage, errors, load, Damaged, Options};
@@ -59,6 +60,7 @@ struct Worker<'o> {
     options: &'o Options,
     disk: Disk,
     log: Log,
+    helper: Helper,
     place: PathBuf,
     counts: Counts,
 }
@@ -76,6 +78,7 @@ pub fn work(options: &Options) -> Result<()> {
         options,
         disk: Disk::new(&options.disk)?,
         log: Log::new()?,
+        helper: Helper::new()?,
         place,
         counts: Counts::default(),
     };
@@ -216,8 +219,10 @@ impl Worker<'_> {
         }
         self.counts.mounted += 1;
         let place = self.place.clone();
-        let mut visit = Visit::new(&place, u, self.options.verbose);
-        let visited = self.timed("use", |_| visit.everything(read_only));
+        let began = Instant::now();
+        let mut visit = Visit::new(&place, u, &mut self.helper, self.options.verbose);
+        let visited = visit.everything(read_only);
+        *self.counts.spent.entry("use").or_default() += began.elapsed();
         self.counts.calls += visit.calls;
         for (errno, count) in &visit.errors {
             *self.counts.errors.entry(errno.clone()).or_default() += count;
