@@ -6,7 +6,7 @@
 # guest: alone --append scsi_debug.add_host=1 --append scsi_debug.delay=0 --append scsi_debug.lbpws=1 --append scsi_debug.dev_size_mb=130
 
 # N random sequences; 20,000 by hand.
-: "${N:=60}"
+: "${N:=20}"
 for limit in /sys/block/*/queue/write_zeroes_unmap_max_bytes; do
 	[ -e "$limit" ] && read -r bytes <"$limit" && [ "$bytes" -gt 0 ] || continue
 	disk=${limit%/queue/*}
