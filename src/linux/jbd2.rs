@@ -516,7 +516,8 @@ impl<C: Client> Journal<C> {
         let per_block = u32::try_from(per_block).unwrap_or(0);
         let rounded = revokes.saturating_add(per_block.saturating_sub(1));
         let for_revokes = rounded.checked_div(per_block).unwrap_or(0);
-        (credits.saturating_add(for_revokes) <= most).then_some((credits as ffi::c_int, revokes as ffi::c_int))
+        (credits.saturating_add(for_revokes) <= most)
+            .then_some((credits as ffi::c_int, revokes as ffi::c_int))
     }
 }
 
