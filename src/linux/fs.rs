@@ -171,8 +171,8 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     /// Whether the filesystem still serves its files. `EIO` after a shutdown: then no file is opened, mapped or read.
     fn check_alive(inode: &INode<Self>) -> Result;
 
-    /// Whether it still serves those who change something: as [`Self::check_alive`], and `EROFS` after an error that has
-    /// stopped all changes. Then no file is opened for writing, nor mapped by who has it open so.
+    /// Whether it still serves those who change something: as [`Self::check_alive`], and `EROFS` after an error that
+    /// has stopped all changes. Then no file is opened for writing, nor mapped by who has it open so.
     fn check_going_on(inode: &INode<Self>) -> Result;
 
     /// Fills in the numbers of `statfs(2)`.

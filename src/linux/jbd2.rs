@@ -513,9 +513,11 @@ impl<C: Client> Journal<C> {
             )
         };
         let most = u32::try_from(most.saturating_sub(overhead)).unwrap_or(0);
-        let per_block = u32::try_from(per_block).unwrap_or(0).max(1);
-        let blocks = credits.saturating_add(revokes.div_ceil(per_block));
-        (blocks <= most).then_some((credits as ffi::c_int, revokes as ffi::c_int))
+        let per_block = u32::try_from(per_block).unwrap_or(0);
+        let rounded = revokes.saturating_add(per_block.saturating_sub(1));
+        let for_revokes = rounded.checked_div(per_block).unwrap_or(0);
+        (credits.saturating_add(for_revokes) <= most)
+            .then_some((credits as ffi::c_int, revokes as ffi::c_int))
     }
 }
 

@@ -251,8 +251,8 @@ fn collapsed_without_space() {
     assert!(!mounted.orphans.contains(node.ino()));
 }
 
-/// Who must not wait is told that there is no space, which somebody who waits could make: here for the nodes that data in
-/// unwritten blocks may need.
+/// Who must not wait is told that there is no space, which somebody who waits could make: here for the nodes that data
+/// in unwritten blocks may need.
 #[test]
 fn unwritten_without_space() {
     let image = Mkfs::new(20 << 20, 1024).make();
@@ -271,8 +271,8 @@ fn unwritten_without_space() {
     }
 }
 
-/// A file in which something has moved and something has not, or that is an orphan, when a block cannot be read or there
-/// is no memory.
+/// A file in which something has moved and something has not, or that is an orphan, when a block cannot be read or
+/// there is no memory.
 #[test]
 fn what_moves_moves_whole() {
     for memory in [false, true] {
