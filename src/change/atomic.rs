@@ -96,8 +96,8 @@ pub fn aside<S: Store, L: Live<S>>(
 }
 
 /// The data of an atomic write is on the device that does not go over data: has the file show all of it. `write_back`
-/// gets the bytes that were written: it writes the page cache back there, and waits until that is shown and nobody reads
-/// the old blocks any more, and nobody changes the page cache there until this is done.
+/// gets the bytes that were written: it writes the page cache back there, and waits until that is shown and nobody
+/// reads the old blocks any more, and nobody changes the page cache there until this is done.
 ///
 /// # Errors
 ///
