@@ -87,16 +87,12 @@ pub enum Op {
     SetLabel {
         number: u16,
     },
-    SetUuid {
-        number: u16,
-    },
     MoveExtents {
         file: u16,
         donor: u16,
         pos: u32,
         donor_pos: u32,
         len: u32,
-        zeroed: bool,
     },
     Open {
         file: u16,
@@ -469,25 +465,16 @@ impl Sim {
                 self.set_generation(file);
             }
             Op::SetLabel { number } => self.set_label(number),
-            Op::SetUuid { number } => self.set_uuid(number),
             Op::MoveExtents {
                 file,
                 donor,
                 pos,
                 donor_pos,
                 len,
-                zeroed,
             } => {
                 let files = self.of_kind(Kind::File);
                 let (file, donor) = (pick(&files, file)?, pick(&files, donor)?);
                 let (node, donor) = (self.node(file), self.node(donor));
-                if zeroed {
-                    // Blocks without data, as a program has that is about to do this.
-                    let zero = Falloc::Zero { keep_size: true };
-                    if let Err(error) = self.fallocate(&donor, zero, donor_pos.into(), len.into()) {
-                        self.no_space(error, self.blocks_for(len.into()).into(), false);
-                    }
-                }
                 let what = (pos.into(), donor_pos.into(), len.into());
                 if let Err(error) = self.move_extents(&node, &donor, what) {
                     self.no_space(error, self.blocks_for(len.into()).into(), false);
