@@ -20,29 +20,25 @@ import array
 import ctypes
 import errno
 import fcntl
-import mmap
 import os
 import random
 import struct
 import sys
 
 import calls
+from calls import libc
 
 RWF_ATOMIC = 0x40
 STATX_WRITE_ATOMIC = 0x10000
-AT_FDCWD = -100
-libc = ctypes.CDLL(None, use_errno=True)
 
 
 def statx(path, new=False):
     if new:
         os.close(opened(path))
-    answer = ctypes.create_string_buffer(256)
-    if libc.syscall(332, AT_FDCWD, os.fsencode(path), 0, STATX_WRITE_ATOMIC, answer) != 0:
-        raise OSError(ctypes.get_errno(), "statx")
-    mask, _, attributes = struct.unpack_from("<IIQ", answer.raw)
-    least, most, segments = struct.unpack_from("<III", answer.raw, 0xA8)
-    (fast,) = struct.unpack_from("<I", answer.raw, 0xB8)
+    answer = calls.statx(path, STATX_WRITE_ATOMIC)
+    mask, _, attributes = struct.unpack_from("<IIQ", answer)
+    least, most, segments = struct.unpack_from("<III", answer, 0xA8)
+    (fast,) = struct.unpack_from("<I", answer, 0xB8)
     has = bool(attributes & 0x400000)
     if not mask & STATX_WRITE_ATOMIC:
         return None
@@ -50,9 +46,7 @@ def statx(path, new=False):
 
 
 def memory(length, byte):
-    buffer = mmap.mmap(-1, length)
-    buffer[:] = bytes([byte]) * length
-    return buffer
+    return calls.aligned(length, bytes([byte]))
 
 
 def write(fd, pieces, pos, flags=RWF_ATOMIC):

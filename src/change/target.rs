@@ -16,7 +16,7 @@ use crate::inode::Inode;
 use crate::map::{Mapping, Reserved, State};
 use crate::space::Share;
 use crate::store::Store;
-use kernel::error::{code::*, Result};
+use kernel::error::{code::*, Error, Result};
 
 /// The longest write, in bytes, that chooses blocks although it must not wait: it is one bio, so that it is its
 /// completion that does the rest, and not the task that must not wait, unless the device has ended the bio by the time
@@ -42,24 +42,25 @@ pub fn reserve<S: Store, L: Live<S>>(
         inode.map.lookup_cached(at, len).ok_or(EAGAIN)?;
     }
     let reserved = volume.with_reserves(|share| inode.map.reserve(volume, at, len, share));
-    let reserved = match reserved {
-        // There may be ways to make space, all of which wait.
-        Err(error) if error == ENOSPC && !wait => return Err(EAGAIN),
-        reserved => reserved?,
-    };
+    let reserved = reserved.map_err(|error| no_space(error, wait))?;
     if reserved.mapping.state != State::Unwritten {
         return Ok(reserved);
     }
     // Writeback will make them written: what that may need is reserved now.
     let goal = live.goal(false);
-    let mapping = match inode.map.choose(volume, at, len, goal, Share::Common) {
-        Err(error) if error == ENOSPC && !wait => return Err(EAGAIN),
-        chosen => chosen?,
-    };
+    let mapping = inode.map.choose(volume, at, len, goal, Share::Common);
     Ok(Reserved {
-        mapping,
+        mapping: mapping.map_err(|error| no_space(error, wait))?,
         new: false,
     })
+}
+
+/// What somebody is told for `error`, who waits or not: there may be ways to make space, all of which wait.
+fn no_space(error: Error, wait: bool) -> Error {
+    match error == ENOSPC && !wait {
+        true => EAGAIN,
+        false => error,
+    }
 }
 
 /// Data of the page cache goes to the device, of block `at` and of those that follow: where. Blocks that were only
@@ -119,10 +120,8 @@ pub fn direct_now<S: Store, L: Live<S>>(
     let volume = live.volume();
     let goal = live.goal(end >= live.size());
     let chosen = inode.map.choose_now(volume, at, len, goal, Share::Common);
-    match chosen {
-        // There may be ways to make space, all of which wait.
-        Err(error) if error == ENOSPC => Err(EAGAIN),
-        Ok(run) if run.len < len => Err(EAGAIN),
-        chosen => chosen,
+    match chosen.map_err(|error| no_space(error, false))? {
+        run if run.len < len => Err(EAGAIN),
+        run => Ok(run),
     }
 }

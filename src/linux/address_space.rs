@@ -249,13 +249,6 @@ impl<T: FileSystem> INode<T> {
         }
     }
 
-    /// The greatest size that a file can have.
-    pub(crate) fn max_size(&self) -> u64 {
-        // SAFETY: The inode is live, as is its super block; the limit does not change.
-        let max = unsafe { (*(*self.as_raw()).i_sb).s_maxbytes };
-        u64::try_from(max).unwrap_or(0)
-    }
-
     /// Whether a new size is allowed by limits, and by swapping.
     pub(crate) fn check_new_size(&self, size: u64) -> Result {
         // SAFETY: The inode is live.

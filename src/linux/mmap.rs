@@ -188,8 +188,7 @@ pub(super) unsafe extern "C" fn prepare<M: Mmap>(desc: *mut bindings::vm_area_de
     let file = unsafe { File::<M::FileSystem>::from_raw((*desc).file) };
     from_result(|| {
         file.check_served()?;
-        // SAFETY: By the function's requirements: the file is open.
-        unsafe { bindings::file_accessed((*desc).file) };
+        file.accessed();
         // SAFETY: By the function's requirements.
         unsafe { (*desc).vm_ops = VmTable::<M>::TABLE };
         Ok(0)
@@ -212,8 +211,7 @@ pub(super) unsafe extern "C" fn prepare_dax<M: Mmap>(desc: *mut bindings::vm_are
         if sync && !device.is_synchronous() {
             return Err(EOPNOTSUPP);
         }
-        // SAFETY: By the function's requirements: the file is open.
-        unsafe { bindings::file_accessed((*desc).file) };
+        file.accessed();
         // SAFETY: By the function's requirements.
         unsafe { (*desc).vm_ops = VmTable::<M>::DAX_TABLE };
         // SAFETY: By the function's requirements.

@@ -54,9 +54,6 @@ impl Pieces {
     }
 
     fn push(&mut self, extent: Extent) {
-        if extent.len == 0 {
-            return;
-        }
         if let Some(last) = self.len.checked_sub(1).and_then(|i| self.items.get_mut(i)) {
             let len = last.len.saturating_add(extent.len);
             if last.continued_by(&extent) && len <= last.max_len() {
@@ -67,9 +64,9 @@ impl Pieces {
         self.push_apart(extent);
     }
 
-    /// Adds an extent that is not joined.
+    /// Adds an extent that is not joined. An empty one is none.
     fn push_apart(&mut self, extent: Extent) {
-        if let Some(item) = self.items.get_mut(self.len) {
+        if let Some(item) = self.items.get_mut(self.len).filter(|_| extent.len > 0) {
             *item = extent;
             self.len = self.len.saturating_add(1);
         }
@@ -145,7 +142,7 @@ impl LeafPlan {
                 let after = after.map(|taken| taken.clip(extent.end(), taken.end()));
                 let is_apart = matches!(change, TreeChange::Apart(_));
                 let parts = [prev, before, Some(*extent), after, next];
-                for piece in parts.into_iter().flatten().filter(|piece| piece.len > 0) {
+                for piece in parts.into_iter().flatten() {
                     match is_apart && piece.start >= extent.start {
                         true => new.push_apart(piece),
                         false => new.push(piece),

@@ -85,7 +85,8 @@ fn apply(lock: ExclusiveRef<'_, Fs>, what: Fallocate, range: Range<u64>) -> Resu
                 return Err(EINVAL);
             }
             let len = range.end.saturating_sub(range.start);
-            if len > node.max_size().saturating_sub(size) {
+            let most = node.data().volume().layout.max_file_size();
+            if len > most.saturating_sub(size) {
                 return Err(EFBIG);
             }
             let pages = &mut Pages::of(lock, range.start..u64::MAX)?;

@@ -250,8 +250,8 @@ fn behind_the_longest_extent() {
             ..node.goal(false)
         };
         let map = &mut node.map_lock().map;
-        let blocks = (LogicalBlock::new(at), 32768 - at);
-        let chosen = map.choose(node.volume(), blocks.0, blocks.1, goal, Share::Common);
+        let from = LogicalBlock::new(at);
+        let chosen = map.choose(node.volume(), from, 32768 - at, goal, Share::Common);
         at = chosen.unwrap().end().get();
     }
     publish(&*node, &mut None, &written(&node, &(0..32768))).unwrap();

@@ -3,12 +3,12 @@
 //! A file that fio writes beside the threads of the workload, with a header and checksum in each block: when fio has
 //! made it durable, fio has to find all of it after any power cut.
 
-use crate::helper::Helper;
 use crate::history::{Mark, Promise};
 use crate::volume::run;
 use crate::workload::Shared;
 use anyhow::Result;
 use fastrand::Rng;
+use iomapfs_helper::Helper;
 use std::path::Path;
 
 /// The name of the file, in the root.

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `run` | rounds and their points |
 //! | `volume` | devices, mkfs, mounts |
-//! | `workload`, `helper`, `fio` | the threads that work |
+//! | `workload`, `fio` | the threads that work |
 //! | `history`, `content` | what they did and were promised; what bytes they write |
 //! | `log`, `disk`, `replay` | the log, and the device at each point |
 //! | `model`, `tree`, `file` | what may be there: all, the names, one file's bytes |
@@ -21,7 +21,6 @@ mod content;
 mod disk;
 mod file;
 mod fio;
-mod helper;
 mod history;
 mod log;
 mod model;

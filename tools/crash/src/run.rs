@@ -6,7 +6,6 @@
 use crate::check::{Bench, Recovery};
 use crate::disk::{compress, expand, Disk};
 use crate::fio;
-use crate::helper::Helper;
 use crate::history::{History, Seq};
 use crate::log::{Kind, Log};
 use crate::model::{own_name, Model, SHARED, STRIPED};
@@ -15,6 +14,7 @@ use crate::volume::{Config, Logged, Loop, Mounted, Stack};
 use crate::workload::{Profile, Shared, Worker, PROFILES};
 use anyhow::{anyhow, ensure, Context, Result};
 use fastrand::Rng;
+use iomapfs_helper::Helper;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};

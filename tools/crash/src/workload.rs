@@ -5,7 +5,6 @@
 //!
 //! Which operations come is repeatable by the seed; how those of several threads fall together is not.
 
-use crate::helper::Helper;
 use crate::history::{
     first_node, own_dir, prefix, shared_dir, striped, Kind, Mark, Name, NodeId, Op, Promise, Seq,
 };
@@ -13,6 +12,7 @@ use crate::model::{own_name, SHARED};
 use crate::tree::Tree;
 use anyhow::{anyhow, Context, Result};
 use fastrand::Rng;
+use iomapfs_helper::Helper;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;

@@ -12,11 +12,9 @@
 //! | `errors` | what may be refused, and how |
 //! | `log` | the kernel's log: trouble, floods |
 //! | `visit` | what is done with a mounted image |
-//! | `helper` | what of that a process beside does |
 
 mod disk;
 mod errors;
-mod helper;
 mod log;
 mod visit;
 mod worker;

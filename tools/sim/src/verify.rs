@@ -194,12 +194,11 @@ fn is_torn(ino: u32, inode: &Inode, whole: &Whole, found: &Found, device: &Devic
     let (mut is_there, mut is_missing) = (false, false);
     // A later write of a few bytes, which were the same before, may have left the same bytes of a block.
     let is_once = |at: u32, bytes: &[u8]| {
-        let content = inode.blocks.get(&at).map(|content| content.borrow());
-        let mut same = content
-            .iter()
-            .flat_map(|content| content.iter())
-            .filter(|version| *version.bytes == *bytes);
-        same.next().is_none() || same.next().is_none()
+        inode.blocks.get(&at).is_none_or(|content| {
+            let content = content.borrow();
+            let mut same = content.iter().filter(|version| *version.bytes == *bytes);
+            same.nth(1).is_none()
+        })
     };
     for at in whole.blocks.clone() {
         let Ok(i) = found.blocks.binary_search_by_key(&at, |(at, _)| *at) else {

@@ -296,11 +296,15 @@ impl Worker<'_> {
         if self.rng.bool() {
             self.sync_file(&File::open(&path)?, node)?;
         }
-        self.helper.exchange(
-            [&path, &donor_path],
-            [offset / block, donor_offset / block],
-            len / block,
-        )?;
+        let starts = [offset / block, donor_offset / block];
+        let exchanged = self
+            .helper
+            .exchange([&path, &donor_path], starts, len / block)?;
+        match exchanged {
+            // For a node of a tree of extents. Each block is exchanged or not.
+            Ok(()) | Err(Errno::NOSPC) => (),
+            failed => failed.context("an exchange of blocks")?,
+        }
         self.did(Op::Exchange {
             node,
             donor,

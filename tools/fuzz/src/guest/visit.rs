@@ -6,10 +6,10 @@
 //! directory, so that no device or pipe is waited for.
 
 use super::errors;
-use super::helper::Helper;
 use anyhow::Result;
 use arbitrary::Unstructured;
-use rustix::fd::OwnedFd;
+use iomapfs_helper::Helper;
+use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{
     self, AtFlags, Dir, FallocateFlags, FileType, Mode, OFlags, RenameFlags, SeekFrom,
 };
@@ -445,7 +445,14 @@ impl<'v, 'u, 'd> Visit<'v, 'u, 'd> {
             let done = fs::fallocate(&donor, FallocateFlags::empty(), 0, to);
             self.did("fallocate", &donor_path, done);
         }
-        let done = self.helper.exchange([&fd, &donor], starts, count)?;
+        // Names may be of any bytes; these it can open.
+        let ours = |fd: &OwnedFd| {
+            let (pid, fd) = (std::process::id(), fd.as_raw_fd());
+            PathBuf::from(format!("/proc/{pid}/fd/{fd}"))
+        };
+        let done = self
+            .helper
+            .exchange([&ours(&fd), &ours(&donor)], starts, count)?;
         self.did("exchange", &path, done);
         self.write_to(&donor, &donor_path, starts[1] * block);
         self.write_to(&fd, &path, starts[0] * block);

@@ -3,7 +3,6 @@
 //! One damaged image after the other: put on the disk, mounted, used, unmounted, and the log looked at.
 
 use super::disk::Disk;
-use super::helper::Helper;
 use super::log::Log;
 use super::visit::Visit;
 use super::{damage, errors, load, Damaged, Options};
@@ -11,6 +10,7 @@ use crate::fsck::{fsck, Verdict};
 use crate::mild;
 use anyhow::{bail, ensure, Context, Result};
 use arbitrary::Unstructured;
+use iomapfs_helper::Helper;
 use rustix::io::Errno;
 use rustix::mount::{mount, unmount, MountFlags, UnmountFlags};
 use std::collections::BTreeMap;
@@ -53,6 +53,13 @@ struct Counts {
     gave_up: u64,
     /// Where the time went.
     spent: BTreeMap<&'static str, Duration>,
+}
+
+impl Counts {
+    /// Something took the time since it `began`.
+    fn took(&mut self, what: &'static str, began: Instant) {
+        *self.spent.entry(what).or_default() += began.elapsed();
+    }
 }
 
 /// See the top of the file.
@@ -116,7 +123,7 @@ impl Worker<'_> {
     fn timed<T>(&mut self, what: &'static str, act: impl FnOnce(&mut Self) -> T) -> T {
         let began = Instant::now();
         let result = act(self);
-        *self.counts.spent.entry(what).or_default() += began.elapsed();
+        self.counts.took(what, began);
         result
     }
 
@@ -222,7 +229,7 @@ impl Worker<'_> {
         let began = Instant::now();
         let mut visit = Visit::new(&place, u, &mut self.helper, self.options.verbose);
         let visited = visit.everything(read_only);
-        *self.counts.spent.entry("use").or_default() += began.elapsed();
+        self.counts.took("use", began);
         self.counts.calls += visit.calls;
         for (errno, count) in &visit.errors {
             *self.counts.errors.entry(errno.clone()).or_default() += count;

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# What the workload cannot do in safe Rust: the ioctl that puts a mark into dm-log-writes' log, those of a volume and of
-# files, and stores to a shared mapping. Requests come on standard input, one a line; each is answered by a line "ok", or
-# what went wrong.
+# What cannot be done in safe Rust: the ioctl that puts a mark into dm-log-writes' log, those of a volume and of files,
+# and stores to a shared mapping. Requests come on standard input, one a line; each is answered by the errno, or 0.
 #
 #     mark DEVICE TEXT
 #     map PATH OFFSET LENGTH SYNC     followed by the bytes; SYNC is 1 for msync
@@ -10,7 +9,6 @@
 #     trim MOUNT START LENGTH LEAST
 #     exchange PATH DONOR START DONOR_START COUNT     in blocks
 
-import errno
 import fcntl
 import mmap
 import os
@@ -22,14 +20,13 @@ FITRIM = 3 << 30 | 24 << 16 | ord("X") << 8 | 121
 EXT4_IOC_MOVE_EXT = 3 << 30 | 40 << 16 | ord("f") << 8 | 15
 DM_TARGET_MSG = 3 << 30 | 312 << 16 | 0xFD << 8 | 14
 PAGE = mmap.PAGESIZE
-control = os.open("/dev/mapper/control", os.O_RDWR)
 
 
 def mark(device, text):
     message = struct.pack("=Q", 0) + b"mark " + text + b"\0"
     size = (312 + len(message) + 7) // 8 * 8
     head = struct.pack("=10IQ128s136s", 4, 0, 0, size, 312, 0, 0, 0, 0, 0, 0, device, b"")
-    fcntl.ioctl(control, DM_TARGET_MSG, bytearray((head + message).ljust(size, b"\0")))
+    ask("/dev/mapper/control", DM_TARGET_MSG, bytearray((head + message).ljust(size, b"\0")))
 
 
 def store(path, offset, length, sync, data):
@@ -44,8 +41,8 @@ def store(path, offset, length, sync, data):
         os.close(fd)
 
 
-def volume(mount, request, argument):
-    fd = os.open(mount, os.O_RDONLY)
+def ask(path, request, argument):
+    fd = os.open(path, os.O_RDONLY)
     try:
         fcntl.ioctl(fd, request, argument)
     finally:
@@ -57,10 +54,6 @@ def exchange(path, donor, *blocks):
     try:
         fds += [os.open(path, os.O_RDWR), os.open(donor, os.O_RDWR)]
         fcntl.ioctl(fds[0], EXT4_IOC_MOVE_EXT, struct.pack("=IIQQQQ", 0, fds[1], *blocks, 0))
-    except OSError as error:
-        # For a node of a tree of extents. Each block is exchanged or not.
-        if error.errno != errno.ENOSPC:
-            raise
     finally:
         for fd in fds:
             os.close(fd)
@@ -74,16 +67,15 @@ while True:
         if words[0] == b"mark":
             mark(words[1], words[2])
         elif words[0] == b"label":
-            volume(words[1], FS_IOC_SETFSLABEL, bytes(words[2].ljust(256, b"\0")))
+            ask(words[1], FS_IOC_SETFSLABEL, bytes(words[2].ljust(256, b"\0")))
         elif words[0] == b"trim":
-            volume(words[1], FITRIM, struct.pack("=3Q", *map(int, words[2:])))
+            ask(words[1], FITRIM, struct.pack("=3Q", *map(int, words[2:])))
         elif words[0] == b"exchange":
             exchange(words[1], words[2], *map(int, words[3:]))
         else:
             path, offset, length, sync = words[1], int(words[2]), int(words[3]), int(words[4])
             store(path, offset, length, sync, sys.stdin.buffer.read(length))
-        answer = "ok"
+        answer = 0
     except OSError as error:
-        answer = f"{words}: {error}"
-    sys.stdout.write(answer + "\n")
-    sys.stdout.flush()
+        answer = error.errno
+    print(answer, flush=True)
