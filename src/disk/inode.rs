@@ -68,6 +68,7 @@ mod extra {
     pub const CRTIME: usize = 16;
     pub const CRTIME_EXTRA: usize = 20;
     pub const VERSION_HI: usize = 24;
+    pub const PROJECT: usize = 28;
 }
 
 /// The values of an inode.
@@ -187,6 +188,19 @@ pub fn attributes_at(bytes: &[u8]) -> Option<usize> {
     let extra_isize = usize::from(get16(rest, extra::EXTRA_ISIZE).filter(|size| *size != 0)?);
     let magic = get32(rest, extra_isize)?;
     (magic == XATTR_MAGIC).then(|| BASE_SIZE.saturating_add(extra_isize))
+}
+
+/// The project that the inode counts for; 0 where the volume has none, or the inode no room for it. `bytes` are the
+/// whole inode.
+pub fn project(layout: &Layout, bytes: &[u8]) -> u32 {
+    let found = || {
+        let (_, rest) = split(bytes)?;
+        extra32(rest, get16(rest, extra::EXTRA_ISIZE)?, extra::PROJECT)
+    };
+    match layout.has_project() {
+        true => found().unwrap_or(0),
+        false => 0,
+    }
 }
 
 /// Sets `i_dtime`; [`seal`] is for the caller. `bytes` are the whole inode.

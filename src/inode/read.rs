@@ -7,7 +7,7 @@
 
 use super::place::InodePlace;
 use super::{Attrs, Inode};
-use crate::disk::inode::{decode_rdev, DiskInode, InodeFlags, I_BLOCK_SIZE};
+use crate::disk::inode::{decode_rdev, project, DiskInode, InodeFlags, I_BLOCK_SIZE};
 use crate::disk::{CsumSeed, FileType, Flaw, Ino};
 use crate::map::{FileMap, Snapshot};
 use crate::store::Store;
@@ -46,6 +46,7 @@ enum IBlock {
 pub struct Checked {
     ino: Ino,
     raw: DiskInode,
+    project: u32,
     file_type: FileType,
     seed: Option<CsumSeed>,
     block: IBlock,
@@ -106,8 +107,11 @@ impl Checked {
         if purpose != Purpose::System && !vol.layout.is_user_ino(ino) {
             return Err(bad(Flaw::InodeNumber));
         }
-        let raw = InodePlace::of(vol, ino)?
-            .with(vol, |bytes| DiskInode::decode(&vol.layout, ino, bytes))
+        let (raw, project) = InodePlace::of(vol, ino)?
+            .with(vol, |bytes| {
+                let raw = DiskInode::decode(&vol.layout, ino, bytes)?;
+                Ok((raw, project(&vol.layout, bytes)))
+            })
             .map_err(bad)?;
         known(raw.generation);
         if raw.links == 0 {
@@ -141,6 +145,7 @@ impl Checked {
         Ok(Self {
             ino,
             raw,
+            project,
             file_type,
             seed,
             block,
@@ -183,6 +188,11 @@ impl Checked {
             IBlock::Nothing => self.raw.flags.with(InodeFlags::EXTENTS),
             IBlock::Tree | IBlock::Plain => self.raw.flags,
         }
+    }
+
+    /// The project that it counts for; 0 where the volume has none.
+    pub fn project(&self) -> u32 {
+        self.project
     }
 
     /// The target of a short symbolic link.
