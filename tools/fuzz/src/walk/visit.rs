@@ -4,7 +4,8 @@
 
 use super::names::New;
 use arbitrary::Unstructured;
-use iomapfs_core::change::Live;
+use iomapfs_core::change::generation::set_generation;
+use iomapfs_core::change::{label, Live};
 use iomapfs_core::disk::{FileType, Ino};
 use iomapfs_core::host::{Mounted, Node};
 use kernel::error::{code::*, Result};
@@ -103,7 +104,7 @@ impl<'d> Visit<'d> {
     }
 
     fn one_change(&mut self) -> Result {
-        match self.number(18) {
+        match self.number(22) {
             0 => self.create(New::File),
             1 => {
                 let target = self.number(120) as usize + 1;
@@ -122,6 +123,10 @@ impl<'d> Visit<'d> {
             13..=14 => self.fallocate(),
             15 => self.trim(),
             16 => self.write_memory(),
+            17 => self.write_aside(),
+            18 => self.exchange(),
+            19 => self.set_label(),
+            20 => self.set_generation(),
             _ => {
                 // Everything is read and checked again.
                 self.forget_all();
@@ -129,6 +134,30 @@ impl<'d> Visit<'d> {
                 self.fs.vol.space.shrink(u32::MAX);
                 Ok(())
             }
+        }
+    }
+
+    /// The volume gets a name or a UUID.
+    fn set_label(&mut self) -> Result {
+        let byte = self.number(255) as u8;
+        let done = match self.number(1) {
+            0 => label::set_label(&self.fs.vol, &[byte; label::LABEL_MAX]),
+            _ => label::set_uuid(&self.fs.vol, &[byte | 1; 16]),
+        };
+        match done {
+            Err(error) if error == EOPNOTSUPP => Ok(()),
+            done => done,
+        }
+    }
+
+    /// An inode gets another generation.
+    fn set_generation(&mut self) -> Result {
+        let Some(node) = self.some(|_| true) else {
+            return Ok(());
+        };
+        match set_generation(&*node, self.number(u32::MAX)) {
+            Err(error) if error == ENOTTY => Ok(()),
+            done => done,
         }
     }
 
