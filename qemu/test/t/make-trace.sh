@@ -26,10 +26,10 @@ for FS in iomapfs ext4; do
 	echo "$size" >$T/buffer_size_kb
 	echo 1 >$T/tracing_on
 	[ -n "$done" ] || fail "$FS cannot be traced"
-	"$TRACE" --trace "$FS/trace" --svg "$FS/svg" --title "$FS" >"$FS/tree"
+	"${TRACE:?}" --trace "$FS/trace" --svg "$FS/svg" --title "$FS" >"$FS/tree"
 done
 FS=iomapfs
-insmod "$MODULE"
+insmod "${MODULE:?}"
 
 cat >look.py <<'P'
 import re, sys, xml.etree.ElementTree
