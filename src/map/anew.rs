@@ -334,16 +334,12 @@ impl Tree {
 
     /// The blocks of all nodes, in the order of their places.
     fn nodes<S: Store>(&self, vol: &Volume<S>) -> Result<KVVec<Run>> {
-        let mut nodes: KVVec<Run> = KVVec::new();
-        let mut last = [None; MAX_DEPTH as usize];
+        let mut nodes = KVVec::new();
+        let mut way = NodesOnWay::new();
         self.each_leaf(vol, LogicalBlock::ZERO, |path| {
-            for (i, last) in last.iter_mut().enumerate() {
-                let nr = path.block(i.saturating_add(1)).map(|block| block.nr());
-                if let Some(start) = nr.filter(|nr| *last != Some(*nr)) {
-                    nodes.push(Run { start, len: 1 }, GFP_KERNEL)?;
-                    *last = Some(start);
-                }
-            }
+            way.each_new(path, |start| {
+                Ok(nodes.push(Run { start, len: 1 }, GFP_KERNEL)?)
+            })?;
             Ok(true)
         })?;
         in_order(&mut nodes)?;
@@ -351,8 +347,37 @@ impl Tree {
     }
 }
 
+/// The nodes on the way to a leaf, of ways that are looked at in their order: nodes that are on several come once.
+pub(super) struct NodesOnWay {
+    levels: [Option<PhysBlock>; MAX_DEPTH as usize],
+}
+
+impl NodesOnWay {
+    pub(super) fn new() -> Self {
+        Self {
+            levels: [None; MAX_DEPTH as usize],
+        }
+    }
+
+    /// Gives `f` the nodes that were not on the way before.
+    pub(super) fn each_new<S: Store>(
+        &mut self,
+        path: &TreePath<S>,
+        mut f: impl FnMut(PhysBlock) -> Result,
+    ) -> Result {
+        for (i, last) in self.levels.iter_mut().enumerate() {
+            let nr = path.block(i.saturating_add(1)).map(|block| block.nr());
+            if let Some(nr) = nr.filter(|nr| *last != Some(*nr)) {
+                f(nr)?;
+                *last = Some(nr);
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Puts runs in the order of their places.
-fn in_order(runs: &mut KVVec<Run>) -> Result {
+pub(super) fn in_order(runs: &mut KVVec<Run>) -> Result {
     let mut other = KVVec::with_capacity(runs.len(), GFP_KERNEL)?;
     other.extend_from_slice(runs, GFP_KERNEL)?;
     if sort::merge_sort(runs, &mut other, |a, b| a.start < b.start) {
