@@ -14,6 +14,7 @@
 //!   for as another.
 //! * The bytes of a block change only through a live [`Transaction`]; [`Format::seal`] runs after each
 //!   change, under the same byte lock, and the buffer is given to the journal.
+//!   Past the journal goes what no transaction has: [`Store::write_through`], [`Store::write_new`].
 //!
 //! # Locks
 //!

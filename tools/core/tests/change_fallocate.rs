@@ -479,8 +479,8 @@ fn power_cuts_while_a_tree_is_built() {
     let mounted = mount(&image);
     let store = &mounted.vol.store;
     let node = comb(&mounted, 500);
+    // What the nodes have is in the journal still, and would be written again.
     commit(&mounted);
-    store.checkpoint();
     let (base, before) = (store.recovered(), blocks(&node));
     too_small_for(&node, 3);
     let hole = (3 * BLOCK, 7 * BLOCK);
@@ -573,35 +573,58 @@ fn no_tree_is_built() {
     image.fsck().unwrap();
 }
 
-/// Data whose write had its nodes promised, in a tree that was lower and had no full node then.
+/// Data whose write needs a node, as what moves is an extent more in the inode now.
 #[test]
 fn outstanding_while_a_tree_is_built() {
     let image = Mkfs::new(20 << 20, 1024).make();
     let mounted = mount(&image);
     let node = file(&mounted, b"file");
-    // Two levels; then what is left fits into four leaves, exactly.
-    for at in (0..2 * 1344).step_by(2) {
-        write(&node, at..at + 1, |_, _| ());
+    for blocks in [10..11, 20..21, 30..40] {
+        write(&node, blocks, |_, _| ());
     }
-    for at in (0..2 * 1344).filter(|at| at % 2 == 0 && at % 8 != 0) {
-        let range = at * BLOCK..(at + 1) * BLOCK;
-        with_pages(&node, |pages| punch(&*node, pages, range)).unwrap();
-    }
-    assert_eq!((blocks(&node).len(), node.map_lock().map.depth()), (336, 2));
     let goal = Goal::in_group(node.group());
     let chosen = {
         let map = &mut node.map_lock().map;
         map.choose(node.volume(), LogicalBlock::new(2), 1, goal, Share::Common)
     };
     assert_eq!(chosen.unwrap().len, 1);
-    too_small_for(&node, 2000);
-    let hole = (2000 * BLOCK, BLOCK);
+    too_small_for(&node, 35);
+    let hole = (35 * BLOCK, BLOCK);
     with_pages(&node, |pages| insert(&*node, pages, hole, PAGE)).unwrap();
-    assert_eq!(node.map_lock().map.depth(), 1);
     mounted.vol.store.set_max_credits(1000);
     fill_device(&node);
     publish(&*node, &mut None, &written(&node, &(2..3))).unwrap();
-    assert_eq!((blocks(&node).len(), node.map_lock().map.depth()), (337, 2));
+    let places: Vec<_> = runs(&node).iter().map(|run| (run.0, run.1)).collect();
+    assert_eq!(places, [(2, 1), (10, 1), (20, 1), (30, 5), (36, 5)]);
+    assert_eq!(node.map_lock().map.depth(), 1);
+}
+
+/// Extents that are joined to a longer one than the format has.
+#[test]
+fn long_extents_move() {
+    let image = Mkfs::new(4 << 27, 4096)
+        .features("sparse_super2")
+        .arg("-E")
+        .arg("num_backup_sb=0")
+        .make();
+    let mounted = mount(&image);
+    let node = file(&mounted, b"file");
+    write(&node, 0..80_000, |_, _| ());
+    let before = blocks(&node);
+    let size = 4096;
+    for at in [5, 35_000] {
+        too_small_for(&node, at);
+        let at = u64::from(at);
+        let hole = (at * size, 7 * size);
+        with_pages(&node, |pages| insert(&*node, pages, hole, PAGE)).unwrap();
+        assert_eq!(blocks(&node), moved(&before, at as u32, 7));
+        let range = at * size..(at + 7) * size;
+        with_pages(&node, |pages| collapse(&*node, pages, range, PAGE)).unwrap();
+        assert_eq!(blocks(&node), before);
+    }
+    commit(&mounted);
+    mounted.vol.store.save(image.path()).unwrap();
+    image.fsck().unwrap();
 }
 
 /// A tree is not taken that was built for a file that has got other blocks since.
