@@ -415,8 +415,11 @@ impl FileMap {
             let mut joiner = Joiner { last: None };
             for (part, to) in &parts {
                 tree.each_extent(vol, part, |extent| {
-                    let start = to.saturating_add(extent.start.saturating_distance_from(part.start));
-                    joiner.push(Extent { start, ..extent }).map_or(Ok(()), &mut *f)
+                    let start =
+                        to.saturating_add(extent.start.saturating_distance_from(part.start));
+                    joiner
+                        .push(Extent { start, ..extent })
+                        .map_or(Ok(()), &mut *f)
                 })?;
             }
             joiner.last.map_or(Ok(()), f)

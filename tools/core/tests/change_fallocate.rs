@@ -6,12 +6,12 @@ mod change_common;
 
 use change_common::*;
 use iomapfs_core::change::fallocate::{allocate, collapse, insert, punch, write_zeroes, zero};
+use iomapfs_core::change::publish::publish;
 use iomapfs_core::change::resize::set_size;
 use iomapfs_core::change::target::reserve;
 use iomapfs_core::change::Live;
 use iomapfs_core::disk::{Ino, LogicalBlock, PhysBlock};
 use iomapfs_core::host::{Device, HostStore, Image, Mkfs, Mounted, NewWrite, Node};
-use iomapfs_core::change::publish::publish;
 use iomapfs_core::map::{Shift, State};
 use iomapfs_core::space::{Goal, Share};
 use iomapfs_core::store::{Credits, Store};
@@ -491,7 +491,9 @@ fn power_cuts_while_a_tree_is_built() {
         .filter_map(|event| match event {
             NewWrite::Submitted(nr, bytes) => Some((*nr, bytes.clone())),
             NewWrite::Done(nr) => {
-                assert!(events.iter().any(|is| matches!(is, NewWrite::Submitted(n, _) if n == nr)));
+                assert!(events
+                    .iter()
+                    .any(|is| matches!(is, NewWrite::Submitted(n, _) if n == nr)));
                 None
             }
         })
@@ -638,7 +640,8 @@ fn trees_that_are_too_old() {
     let shift = Shift::Insert { range };
     let build = || {
         let map = &mut node.map_lock().map;
-        map.build(&mounted.vol, &shift, Goal::in_group(node.group())).unwrap()
+        map.build(&mounted.vol, &shift, Goal::in_group(node.group()))
+            .unwrap()
     };
     let new = build();
     write(&node, 0..1, |_, _| ());

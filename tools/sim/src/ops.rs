@@ -575,7 +575,9 @@ impl Sim {
             } => {
                 let file = pick(&self.of_kind(Kind::File), file)?;
                 let node = self.node(file);
-                if !matches!(what, Memory::Fallocate(Falloc::Insert { .. })) || node.size() < 8 << 20 {
+                if !matches!(what, Memory::Fallocate(Falloc::Insert { .. }))
+                    || node.size() < 8 << 20
+                {
                     self.try_use_memory(&node, pos.into(), len.into(), what);
                 }
             }

@@ -612,8 +612,7 @@ impl Store for HostStore {
                 .any(|later| later.revoked.contains(&nr.get()))
         };
         let in_log = |i: usize| state.log[i].blocks.contains_key(&nr.get()) && !is_dead(i);
-        let changed =
-            state.dirty.contains_key(&nr.get()) || (0..state.log.len()).any(in_log);
+        let changed = state.dirty.contains_key(&nr.get()) || (0..state.log.len()).any(in_log);
         assert!(
             !changed || self.lenient.load(Ordering::SeqCst),
             "block {} is changed by a transaction",

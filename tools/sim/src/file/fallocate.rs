@@ -16,13 +16,21 @@ use kernel::error::Result;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "as the modes of the system call")]
 pub enum What {
-    Allocate { keep_size: bool },
+    Allocate {
+        keep_size: bool,
+    },
     Punch,
-    Zero { keep_size: bool },
+    Zero {
+        keep_size: bool,
+    },
     WriteZeroes,
     /// `anew`: the journal is too small for all nodes of the tree that would change.
-    Collapse { anew: bool },
-    Insert { anew: bool },
+    Collapse {
+        anew: bool,
+    },
+    Insert {
+        anew: bool,
+    },
 }
 
 impl What {
