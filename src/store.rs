@@ -14,6 +14,7 @@
 //!   for as another.
 //! * The bytes of a block change only through a live [`Transaction`]; [`Format::seal`] runs after each
 //!   change, under the same byte lock, and the buffer is given to the journal.
+//!   Past the journal goes what no transaction has: [`Store::write_through`], [`Store::write_new`].
 //!
 //! # Locks
 //!
@@ -176,6 +177,8 @@ pub enum Rule {
     EdgesZeroed,
     /// Data that moves in a file is on the device before.
     MovedWritten,
+    /// The nodes of a tree that is built anew are on the device before the file gets it.
+    NodesWritten,
     /// Blocks that become written without data are zero on the device before.
     ZeroedFirst,
     /// Data is copied to where it is to be before two files exchange blocks.
@@ -375,6 +378,28 @@ pub trait Store: Sized + 'static {
     /// and `ENOMEM`: it is not.
     fn write_through<F: Format>(&self, block: &Block<Self, F>, f: impl FnOnce(&mut [u8]))
         -> Result;
+
+    /// Makes a new block of metadata at `nr` past the journal: zeros, filled by `f`, and sealed. It is in memory then,
+    /// to be checked when it is read, and on its way to the device: [`Store::wait_new`] waits for that. The caller has
+    /// chosen the block, which is free on the device, and gives it back only when it has waited. No transaction may be
+    /// open.
+    ///
+    /// # Errors
+    ///
+    /// `EIO`; `ENOMEM`; `EBUSY` where a transaction holds the block. Then nothing is on its way.
+    fn write_new<F: Format, R>(
+        &self,
+        nr: PhysBlock,
+        format: F,
+        f: impl FnOnce(&mut [u8]) -> R,
+    ) -> Result<(Block<Self, F>, R)>;
+
+    /// Waits until a block of [`Store::write_new`] is on the device. A commit that begins then makes it durable.
+    ///
+    /// # Errors
+    ///
+    /// `EIO`, logged.
+    fn wait_new<F: Format>(&self, block: &Block<Self, F>) -> Result;
 
     /// Makes `len` blocks of data from `start` on zero on the device, past the cache and the journal, and waits for
     /// that. `unmap`: the device may give up what it has for them. No transaction may be open, as data is waited for.

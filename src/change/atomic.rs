@@ -41,8 +41,8 @@ use crate::volume::Volume;
 use core::ops::Range;
 use kernel::error::Result;
 
-/// The longest atomic write, in bytes: as large as pages of databases are. However many extents it takes the place of,
-/// one transaction can do that.
+/// The longest atomic write, in bytes: as large as pages of databases are. One transaction takes the place of however
+/// many extents, also with a journal of 1 MiB, unless they lie in a hundred groups or more.
 pub const LONGEST: u32 = 64 << 10;
 
 /// The shortest atomic write, in bytes: a block. None is shorter, as the rest of a block would have to be read.

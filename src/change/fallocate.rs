@@ -23,7 +23,7 @@ use super::resize::{self, PageCache};
 use super::{mark_orphan, pin, reservation, unmark_again, unmark_orphan, write};
 use crate::disk::LogicalBlock;
 use crate::inode::Inode;
-use crate::map::{Progress, State};
+use crate::map::{NewTree, Progress, Shift, State};
 use crate::space::Share;
 use crate::store::{Credits, Rule, Store, Transaction};
 use crate::volume::Volume;
@@ -381,34 +381,69 @@ fn settle<S: Store, L: Live<S>, P: PageCache + ?Sized>(
     Ok(())
 }
 
-/// Has blocks of the file from `from` on moved by `change`, in one transaction; with `orphan` the inode is one from
-/// then on, if it was none. Returns whether it has become one, and what `change` returns. Where nothing has moved, the
-/// inode is no orphan by this: a recovery would cut off what the file gets behind its end from now on.
-fn shift<S: Store, L: Live<S>, R>(
-    live: &L,
-    from: LogicalBlock,
-    orphan: bool,
-    mut change: impl FnMut(&mut Inode, &mut S::Tx<'_>, Credits) -> Result<Option<R>>,
-) -> Result<(bool, R)> {
+/// Begins the transaction in which `what` moves. Returns with it what the map may change, or the tree that it is to
+/// have, where the journal cannot hold all that would change.
+fn begin_shift<'a, S: Store, L: Live<S>, P: PageCache + ?Sized>(
+    live: &'a L,
+    pages: &mut P,
+    what: &Shift,
+) -> Result<(S::Tx<'a>, Credits, Option<NewTree<'a, S>>)> {
     let volume = live.volume();
+    let granted = live.map_lock().map.shift_credits(volume, what.from())?;
+    match volume.store.begin(reservation::shift(granted)) {
+        Err(error) if error == ENOSPC => {}
+        begun => return Ok((begun?, granted, None)),
+    }
+    // What is shown while the tree is built would make it useless.
+    pages.write_back(0..what.from().first_byte(volume.layout.block_size()))?;
+    let new = live.map_lock().map.build(volume, what, live.goal(false))?;
+    let credits = new.credits();
+    let tx = volume.store.begin(reservation::shift(credits))?;
+    Ok((tx, credits, Some(new)))
+}
+
+/// Has blocks of the file moved, in one transaction, which gives it size `size`, and where some are collapsed makes the
+/// inode an orphan, if it is none. Returns whether it has become one, and where the blocks are that are to be freed.
+/// Where nothing has moved, the inode is no orphan by this: a recovery would cut off what the file gets behind its end
+/// from now on.
+fn shift<S: Store, L: Live<S>, P: PageCache + ?Sized>(
+    live: &L,
+    pages: &mut P,
+    what: &Shift,
+    size: u64,
+    shown: Shown,
+) -> Result<(bool, Blocks)> {
+    let volume = live.volume();
+    let collapses = matches!(what, Shift::Collapse { .. });
+    let orphan = collapses && !volume.store.breaks(Rule::OrphanOnTruncate);
     let _pinned = pin(live)?;
     loop {
-        let granted = live.map_lock().map.shift_credits(volume, from)?;
-        let mut tx = volume.store.begin(reservation::shift(granted))?;
+        let (mut tx, granted, new) = begin_shift(live, pages, what)?;
         // First, as it can fail.
         let marked = orphan && mark_orphan(live, &mut tx)?;
         let mut inode = live.map_lock();
         live.note_transaction(tx.tid(), InodePart::Data);
-        let done = change(&mut inode, &mut tx, granted);
+        let done = match new {
+            None => inode.map.shift(volume, &mut tx, what, granted),
+            Some(new) => inode.map.take(volume, &mut tx, new),
+        };
+        if let Ok(Some(_)) = done {
+            inode.disk_size = size;
+            live.set_size(size);
+            if collapses {
+                live.note_clean_end(false);
+            }
+            live.shown(tx.tid(), shown, size);
+        }
         let written = write(live, &inode, &mut tx, InodePart::Data);
         drop(inode);
         if marked && !matches!(done, Ok(Some(_))) {
             unmark_again(live, &mut tx);
         }
         written?;
-        // What was written back meanwhile may have made the tree larger: then it is tried again.
-        if let Some(done) = done? {
-            return Ok((marked, done));
+        // What was written back meanwhile may have changed the tree: then it is tried again.
+        if let Some(gone) = done? {
+            return Ok((marked, gone));
         }
     }
 }
@@ -418,9 +453,10 @@ fn shift<S: Store, L: Live<S>, R>(
 ///
 /// # Errors
 ///
-/// `ENOSPC` where the tree of extents is too large for the journal to hold all that changes, or needs a node and there
-/// is no block for it: nothing has moved then. Those of the page cache, and of
-/// [`FileMap::collapse`](crate::map::FileMap::collapse).
+/// `ENOSPC` where the tree of extents needs a node, or is too large for the journal and is to be built anew, and there
+/// are no blocks for that; or where the nodes are in more groups of the device than the journal can hold. Nothing has
+/// moved then. Those of the page cache, of [`FileMap::collapse`](crate::map::FileMap::collapse) and of
+/// [`FileMap::build`](crate::map::FileMap::build).
 pub fn collapse<S: Store, L: Live<S>, P: PageCache + ?Sized>(
     live: &L,
     pages: &mut P,
@@ -433,19 +469,12 @@ pub fn collapse<S: Store, L: Live<S>, P: PageCache + ?Sized>(
     let len = range.end.saturating_sub(range.start);
     let size = live.size().saturating_sub(len);
     let least = LogicalBlock::first_behind(volume.layout.block_size(), size);
-    let orphan = !volume.store.breaks(Rule::OrphanOnTruncate);
-    let (ours, gone) = shift(live, blocks.start, orphan, |inode, tx, granted| {
-        let range = blocks.clone();
-        let gone = inode.map.collapse(volume, tx, range, least, granted)?;
-        if gone.is_some() {
-            inode.disk_size = size;
-            live.set_size(size);
-            live.note_clean_end(false);
-            let what = Shown::Collapsed(blocks.start, blocks.end);
-            live.shown(tx.tid(), what, size);
-        }
-        Ok(gone)
-    })?;
+    let shown = Shown::Collapsed(blocks.start, blocks.end);
+    let what = Shift::Collapse {
+        range: blocks,
+        least,
+    };
+    let (ours, gone) = shift(live, pages, &what, size, shown)?;
     remove(live, gone, ours)?;
     live.note_clean_end(true);
     Ok(())
@@ -464,18 +493,9 @@ pub fn insert<S: Store, L: Live<S>, P: PageCache + ?Sized>(
     page: u64,
 ) -> Result {
     let volume = live.volume();
-    let blocks = touched(volume, &(at..at.saturating_add(len)))?;
-    let count = blocks.end.saturating_distance_from(blocks.start);
+    let range = touched(volume, &(at..at.saturating_add(len)))?;
     settle(live, pages, at, page)?;
     let size = live.size().saturating_add(len);
-    shift(live, blocks.start, false, |inode, tx, granted| {
-        if !inode.map.insert(volume, tx, blocks.start, count, granted)? {
-            return Ok(None);
-        }
-        inode.disk_size = size;
-        live.set_size(size);
-        live.shown(tx.tid(), Shown::Inserted(blocks.start, blocks.end), size);
-        Ok(Some(()))
-    })
-    .map(drop)
+    let shown = Shown::Inserted(range.start, range.end);
+    shift(live, pages, &Shift::Insert { range }, size, shown).map(drop)
 }

@@ -16,7 +16,7 @@
 //! | [`cut`] | an extent of data less in the extent tree; an inode, which becomes an orphan or is none any more |
 //! | [`fallocate`](fn@fallocate) | an extent in the extent tree; an inode; an orphan less |
 //! | [`exchange`] | an extent in each of two extent trees, one of them twice; two inodes |
-//! | [`shift`] | all nodes behind a place in the extent tree; an inode, which becomes an orphan |
+//! | [`shift`] | nodes behind a place in the extent tree, or the bitmaps of all; an inode, which becomes an orphan |
 //! | [`cut_metadata`] | as [`cut`], and the blocks are revoked |
 //! | [`free`](fn@free) | an inode twice, the block of its attributes, the inode bitmap; an orphan less |
 //! | [`ORPHAN`] | an orphan less |

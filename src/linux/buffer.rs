@@ -11,7 +11,8 @@
 //! * jbd2. It reads the bytes of a block that a transaction changed when all handles of that
 //!   transaction have been stopped, and it lets no handle of a later transaction have the block before
 //!   it is done with it (`jbd2_journal_get_write_access()`). So it never reads while a handle gives the
-//!   bytes to be changed. [`BufferHead::write_through`] looks at jbd2's own state, under its lock.
+//!   bytes to be changed. [`BufferHead::write_through`] and [`BufferCache::write_new`] look at jbd2's own state, under
+//!   its lock.
 //!   It writes to the bytes of the journal's blocks, which [`BufferCache`] does not give out, and to any
 //!   while it replays a journal: [`super::jbd2::Unloaded::open`] takes the only [`BufferCache`] of the
 //!   device, and before it does anything it takes what was given out until then out of the cache.
@@ -312,7 +313,19 @@ impl BufferHead {
         let still = Still::lock(self)?;
 
         still.put(&copy);
-        still.write(fua);
+        still.submit(fua);
+        self.wait_written()
+    }
+
+    /// Waits until the block is on the device, which it is on its way to. Its bytes in memory are the true ones, also
+    /// after an error.
+    ///
+    /// # Errors
+    ///
+    /// `EIO` where it could not be written.
+    pub(crate) fn wait_written(&self) -> Result {
+        // SAFETY: The buffer is valid by its invariant.
+        unsafe { bindings::wait_on_buffer(self.as_raw()) };
         if self.write_failed() {
             self.revive();
             return Err(EIO);
@@ -391,8 +404,17 @@ impl<'a> Still<'a> {
         }
     }
 
-    /// Writes the block and waits for it.
-    fn write(self, fua: bool) {
+    /// Gives `f` the bytes to change, under the byte lock.
+    fn fill<R>(&self, f: impl FnOnce(&mut [u8]) -> R) -> R {
+        let bytes = Bytes::lock(self.buffer);
+
+        // SAFETY: `pointer` is valid for `len` bytes. The byte lock keeps other Rust code out; jbd2 and the device do
+        // not read the bytes, by the invariants.
+        f(unsafe { core::slice::from_raw_parts_mut(bytes.pointer(), bytes.len()) })
+    }
+
+    /// Starts writing the block. The end of that gives `BH_Lock` back, which keeps the buffer in memory until then.
+    fn submit(self, fua: bool) {
         let this = ManuallyDrop::new(self);
         let raw = this.buffer.as_raw();
         let mut flags = bindings::req_op_REQ_OP_WRITE | 1 << bindings::req_flag_bits___REQ_SYNC;
@@ -407,8 +429,6 @@ impl<'a> Still<'a> {
         unsafe { bindings::clear_buffer_dirty(raw) };
         // SAFETY: As above, and it is mapped; `bh_end_write()` gives the lock back.
         unsafe { bindings::bh_submit(raw, flags, Some(bindings::bh_end_write)) };
-        // SAFETY: The buffer is valid.
-        unsafe { bindings::wait_on_buffer(raw) };
     }
 
     /// Gives jbd2's part back. Called once.
@@ -659,6 +679,32 @@ impl BufferCache {
                 unsafe { bindings::bh_readahead(buffer.as_raw(), READ_FLAGS | READAHEAD_FLAG) };
             }
         }
+    }
+
+    /// Makes new contents for block `nr`, which is nobody's: zeros, then what `f` does with them, under the byte lock.
+    /// What the device has there is not read. The block has tag 0 then, and is on its way to the device, past the
+    /// journal: [`BufferHead::wait_written`].
+    ///
+    /// # Errors
+    ///
+    /// Nothing is on its way then: `EBUSY` where a transaction holds the block; `EIO` past the device's end, and for a
+    /// block of the journal; `ENOMEM`.
+    pub(crate) fn write_new<R>(
+        &self,
+        nr: u64,
+        f: impl FnOnce(&mut [u8]) -> R,
+    ) -> Result<(BufferHead, R)> {
+        let buffer = self.buffer(nr, true)?;
+        let still = Still::lock(&buffer)?;
+        let result = still.fill(|bytes| {
+            bytes.fill(0);
+            buffer.set_tag(0);
+            f(bytes)
+        });
+
+        // The buffer is up to date from here on, so it may leave this room.
+        still.submit(false);
+        Ok((buffer, result))
     }
 
     /// A buffer for block `nr` that will be filled by [`super::jbd2::Handle::create`]. May not be up to date.

@@ -10,6 +10,7 @@
 //!
 //! The inode's map lock, exclusively; in [`FileMap::replace`] within a handle. Nothing here waits for a transaction.
 
+use super::anew::{in_order, NodesOnWay};
 use super::change::{NewNodes, Way};
 use super::plan::TreeChange;
 use super::tree::TreePath;
@@ -46,6 +47,10 @@ impl Aside {
 struct Old {
     /// The extents, cut to the range.
     parts: KVVec<Extent>,
+    /// Those on the device, and the nodes above them, which may go with them; in the order of their places.
+    runs: KVVec<Run>,
+    /// How many nodes those are.
+    nodes: u32,
 }
 
 impl FileMap {
@@ -117,32 +122,40 @@ impl FileMap {
 
     /// What is mapped in the place of what is chosen aside, from the start of the file to its end.
     fn old<S: Store>(&self, vol: &Volume<S>, new: &Extent) -> Result<Old> {
-        let mut parts = KVVec::new();
+        let mut old = Old {
+            parts: KVVec::new(),
+            runs: KVVec::new(),
+            nodes: 0,
+        };
         let mut to = new.end();
-        while let Some((_, last)) = self.tree.last_before(vol, to, true, &mut TreePath::new())? {
+        let mut path = TreePath::new();
+        let mut last_nodes = NodesOnWay::new();
+        while let Some((_, last)) = self.tree.last_before(vol, to, true, &mut path)? {
             if last.end() <= new.start {
                 break;
             }
-            parts.push(last.clip(new.start, to), GFP_KERNEL)?;
+            let part = last.clip(new.start, to);
+            let run = Run {
+                start: part.phys,
+                len: part.len,
+            };
+            old.parts.push(part, GFP_KERNEL)?;
+            old.runs.push(run, GFP_KERNEL)?;
+            last_nodes.each_new(&path, |start| {
+                old.nodes = old.nodes.saturating_add(1);
+                old.runs.push(Run { start, len: 1 }, GFP_KERNEL)?;
+                Ok(())
+            })?;
             to = last.start;
         }
-        Ok(Old { parts })
+        in_order(&mut old.runs)?;
+        Ok(old)
     }
 
     fn credits_to_replace<S: Store>(&self, vol: &Volume<S>, old: &Old) -> Credits {
-        let depth = u32::from(self.depth());
-        // An extent that goes may take the nodes above it along, each with its bitmap.
-        let each = (vol.space.credits_free(1) + Credits::new(1, 1)) * depth;
-        let extents = u32::try_from(old.parts.len()).unwrap_or(u32::MAX);
-        let mut credits = Self::publish_credits(vol, self.depth()) + each * extents;
-        for part in &old.parts {
-            credits = credits
-                + vol.space.credits_run(Run {
-                    start: part.phys,
-                    len: part.len,
-                });
-        }
-        credits
+        Self::publish_credits(vol, self.depth())
+            + Credits::new(old.nodes, old.nodes)
+            + vol.space.credits_runs(&old.runs)
     }
 
     /// What [`Self::replace`] costs, without the inode, as the tree is now.

@@ -14,6 +14,7 @@
 //! | `exchange.rs` | two files exchange blocks                                                           |
 //! | `rest.rs`     | blocks that become zeros on the device, and written, with the data beside them      |
 //! | `shift.rs`    | the end of the file moves to other places in it                                     |
+//! | `anew.rs`     | the same, by a tree that is built anew                                              |
 //! | `aside.rs`    | blocks that take the place of others, all at once                                   |
 //! | `need.rs`     | how many tree blocks outstanding writes may need                                    |
 //! | `window.rs`   | blocks chosen ahead for a file that is written in order                             |
@@ -54,6 +55,7 @@
 //! The inode's map lock, exclusively for `&mut self`. Nothing here restarts a transaction: a restart can wait for the
 //! handle of a task that waits for the map lock. What does not fit into a handle returns [`Progress::Again`].
 
+mod anew;
 mod aside;
 mod cache;
 mod change;
@@ -71,9 +73,11 @@ mod tree;
 mod unwritten;
 mod window;
 
+pub use anew::NewTree;
 pub use cache::evictable_total;
 pub use exchange::Place;
 pub use rest::Rests;
+pub use shift::Shift;
 pub use snapshot::Snapshot;
 
 use crate::disk::extent::{self, ExtentNodeFormat, ROOT_BYTES};

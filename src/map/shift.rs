@@ -4,7 +4,7 @@
 //!
 //! Every leaf behind a place gets other entries, as many as it had, and the nodes above get their keys. All of it is
 //! one change: in between the tree is not in order, and a crash must not find it so. Hence it takes one handle that
-//! pays for all the nodes ([`FileMap::shift_credits`]).
+//! pays for all the nodes ([`FileMap::shift_credits`]), or a tree that is built anew (`anew.rs`).
 //!
 //! What is collapsed is not freed here, as that could take any number of transactions: its extents move to the end
 //! of the map, where they can be cut off as with a truncate.
@@ -27,6 +27,51 @@ use kernel::alloc::KVVec;
 use kernel::error::{code::*, Result};
 use kernel::prelude::*;
 
+/// What moves.
+#[derive(Clone, Debug)]
+pub enum Shift {
+    /// What is behind `range` moves to its place, and what is in it to the end, to block `least` or behind.
+    Collapse {
+        /// The blocks.
+        range: Range<LogicalBlock>,
+        /// See above.
+        least: LogicalBlock,
+    },
+    /// What is at `range.start` and behind moves to `range.end`.
+    Insert {
+        /// The blocks.
+        range: Range<LogicalBlock>,
+    },
+}
+
+impl Shift {
+    /// From where on the file has other blocks.
+    pub fn from(&self) -> LogicalBlock {
+        self.range().start
+    }
+
+    fn range(&self) -> &Range<LogicalBlock> {
+        match self {
+            Self::Collapse { range, .. } | Self::Insert { range } => range,
+        }
+    }
+
+    /// All of the file in the order that it is to have: blocks, and where they will begin. What is collapsed will be at
+    /// `gone`.
+    pub(super) fn parts(
+        &self,
+        gone: &Range<LogicalBlock>,
+    ) -> [(Range<LogicalBlock>, LogicalBlock); 3] {
+        let Range { start, end } = self.range().clone();
+        let (zero, limit) = (LogicalBlock::ZERO, LogicalBlock::LIMIT);
+        let before = (zero..start, zero);
+        match self {
+            Self::Collapse { .. } => [before, (end..limit, start), (start..end, gone.start)],
+            Self::Insert { .. } => [before, (start..limit, end), (limit..limit, limit)],
+        }
+    }
+}
+
 /// The leaves from a place on, and what is in them there.
 struct Behind<S: Store> {
     /// The ways to the leaves. `pos` of a leaf is its first entry that is meant.
@@ -43,9 +88,12 @@ impl FileMap {
     pub fn shift_credits<S: Store>(&self, vol: &Volume<S>, from: LogicalBlock) -> Result<Credits> {
         // Two extents are split and two joined, before and afterwards: each as one is published.
         let edges = Self::publish_credits(vol, self.depth().saturating_add(1)) * 4;
-        let behind = self.behind(vol, from)?;
         // One that is split may begin before `from`, and the nodes for two may make another leaf each.
-        let leaves = (behind.leaves.len() as u32).saturating_add(3);
+        let mut leaves = 3_u32;
+        self.tree.each_leaf(vol, from, |_| {
+            leaves = leaves.saturating_add(1);
+            Ok(true)
+        })?;
         let per_node = u32::from(self.tree.format.entries_per_block()).max(2);
         let (mut level, mut nodes) = (leaves, leaves);
         for _ in 0..self.depth() {
@@ -54,6 +102,60 @@ impl FileMap {
             nodes = nodes.saturating_add(level.min(leaves));
         }
         Ok(edges + Credits::blocks(nodes))
+    }
+
+    /// Does what `shift` says. Returns where the blocks are that are to be [removed](FileMap::remove), which may be
+    /// none. `None`, and nothing of that is done, where `granted` is too little.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::collapse`] and [`Self::insert`].
+    pub fn shift<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        tx: &mut S::Tx<'_>,
+        shift: &Shift,
+        granted: Credits,
+    ) -> Result<Option<Range<LogicalBlock>>> {
+        match shift {
+            Shift::Collapse { range, least } => {
+                self.collapse(vol, tx, range.clone(), *least, granted)
+            }
+            Shift::Insert { range } => {
+                let len = range.end.saturating_distance_from(range.start);
+                let done = self.insert(vol, tx, range.start, len, granted)?;
+                Ok(done.then_some(range.start..range.start))
+            }
+        }
+    }
+
+    /// Whether all would be within what a file can have: `EINVAL`.
+    pub(super) fn check_shift<S: Store>(&self, vol: &Volume<S>, shift: &Shift) -> Result {
+        let Shift::Insert { range } = shift else {
+            return Ok(());
+        };
+        let len = range.end.saturating_distance_from(range.start);
+        let end = self.end_before(vol, LogicalBlock::LIMIT)?;
+        match end.is_some_and(|end| LogicalBlock::LIMIT.saturating_distance_from(end) < len) {
+            true => Err(EINVAL),
+            false => Ok(()),
+        }
+    }
+
+    /// Where what is collapsed will be.
+    pub(super) fn gone<S: Store>(
+        &self,
+        vol: &Volume<S>,
+        shift: &Shift,
+    ) -> Result<Range<LogicalBlock>> {
+        let Shift::Collapse { range, least } = shift else {
+            return Ok(shift.from()..shift.from());
+        };
+        let len = range.end.saturating_distance_from(range.start);
+        let end = self.end_before(vol, LogicalBlock::LIMIT)?;
+        let end = end.map_or(range.end, |end| end.max(range.end));
+        let to = LogicalBlock::new(end.get().saturating_sub(len)).max(*least);
+        Ok(to..to.saturating_add(len))
     }
 
     /// Takes the blocks of `range` out of the file: what is behind them moves to where they were, and they to the end,
@@ -117,10 +219,8 @@ impl FileMap {
         len: u32,
         granted: Credits,
     ) -> Result<bool> {
-        let end = self.end_before(vol, LogicalBlock::LIMIT)?;
-        if end.is_some_and(|end| LogicalBlock::LIMIT.saturating_distance_from(end) < len) {
-            return Err(EINVAL);
-        }
+        let range = from..from.saturating_add(len);
+        self.check_shift(vol, &Shift::Insert { range })?;
         if !self.ready_to_shift(vol, tx, from, granted)? {
             return Ok(false);
         }

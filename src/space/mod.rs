@@ -384,6 +384,20 @@ impl<S: Store> Space<S> {
         Credits::blocks(credits)
     }
 
+    /// Blocks that change when `runs`, which are in the order of their places, are marked as used or freed.
+    pub fn credits_runs(&self, runs: &[Run]) -> Credits {
+        let per_block = self.layout.descs_per_block().max(1);
+        let (mut groups, mut tables) = (0_u32, 0_u32);
+        let (mut last, mut last_table) = (None, None);
+        for (group, _) in runs.iter().flat_map(|run| self.parts(*run)) {
+            let table = group.get().checked_div(per_block);
+            groups = groups.saturating_add(u32::from(last != Some(group)));
+            tables = tables.saturating_add(u32::from(last_table != Some(table)));
+            (last, last_table) = (Some(group), Some(table));
+        }
+        Credits::blocks(groups.saturating_add(tables))
+    }
+
     /// How many blocks of `run` are in the group that it begins in.
     pub fn in_one_group(&self, run: Run) -> u32 {
         self.parts(run).next().map_or(0, |(_, span)| span.len)

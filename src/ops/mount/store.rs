@@ -247,6 +247,16 @@ impl JournalStore {
         }
     }
 
+    /// Logs that a block could not be written past the journal.
+    fn log_unwritten<F: Format>(&self, nr: PhysBlock, error: Error) {
+        let (block, kind, error) = (nr.get(), F::KIND.name(), error.to_errno());
+
+        self.log(
+            Level::Error,
+            fmt!("block {block} ({kind}) could not be written: error {error}"),
+        );
+    }
+
     fn panic(&self) {
         if !printk::is_going_down() {
             printk::panic(c"iomapfs", c"panic wanted by the option errors=panic");
@@ -325,17 +335,29 @@ impl Store for JournalStore {
             format.seal(nr, bytes);
         });
 
-        result.inspect_err(|error: &Error| {
-            self.log(
-                Level::Error,
-                fmt!(
-                    "block {} ({}) could not be written: error {}",
-                    nr.get(),
-                    F::KIND.name(),
-                    error.to_errno()
-                ),
-            );
-        })
+        result.inspect_err(|error| self.log_unwritten::<F>(nr, *error))
+    }
+
+    fn write_new<F: Format, R>(
+        &self,
+        nr: PhysBlock,
+        format: F,
+        f: impl FnOnce(&mut [u8]) -> R,
+    ) -> Result<(Block<Self, F>, R)> {
+        let (buffer, result) = self.cache().write_new(nr.get(), |bytes| {
+            let result = f(bytes);
+
+            format.seal(nr, bytes);
+            result
+        })?;
+
+        Ok((Block::from_parts(Buffer(buffer), format), result))
+    }
+
+    fn wait_new<F: Format>(&self, block: &Block<Self, F>) -> Result {
+        let result = block.raw().0.wait_written();
+
+        result.inspect_err(|error| self.log_unwritten::<F>(block.nr(), *error))
     }
 
     fn zero(&self, start: PhysBlock, len: u32, unmap: bool) -> Result {

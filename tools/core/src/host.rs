@@ -14,7 +14,7 @@ pub use image::{describe, Image, Mkfs};
 pub use mount::{load, mount, Mounted, Refused, ShownChange};
 pub use node::{MapLock, NewNode, Node, Ready};
 pub use pages::Pages;
-pub use store::{Commit, HostStore, Raw, Restart, Tx};
+pub use store::{Commit, HostStore, NewWrite, Raw, Restart, Tx, MAX_CREDITS};
 
 use crate::disk::inode::DiskTime;
 use crate::inode::Attrs;

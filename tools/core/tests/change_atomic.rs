@@ -284,3 +284,46 @@ fn leaf_goes() {
     assert_eq!(lookup(&node, 169, u32::MAX).state, State::Written);
     end(&mounted, &image);
 }
+
+/// An atomic write that the least journal has no room for, as each block of what it replaces is an extent and in
+/// another group: it would find no space on an empty device.
+#[test]
+fn longest_in_the_least_journal() {
+    for groups in ["8192", "256"] {
+        let image = Mkfs::new(40 << 20, 1024)
+            .arg("-g")
+            .arg(groups)
+            .features("^resize_inode,^flex_bg")
+            .make();
+        let mounted = mount(&image);
+        let node = file(&mounted, b"file");
+        let len = LONGEST / BLOCK as u32;
+        let blocks = 1024..1024 + len;
+        // A tree of two levels around them.
+        for at in (0..4096).step_by(2) {
+            write(&node, at..at + 1, |_, _| ());
+        }
+        for at in (blocks.start..blocks.end).step_by(2) {
+            let range = u64::from(at) * BLOCK..u64::from(at + 1) * BLOCK;
+            punch(&*node, &mut Pages::new(&node, |_, _, _| ()), range).unwrap();
+        }
+        let count = mounted.vol.layout.groups();
+        for at in blocks.clone() {
+            let goal = Goal::in_group(iomapfs_core::disk::Group::new(at * 7 % count));
+            let map = &mut node.map_lock().map;
+            let chosen = map.choose(&mounted.vol, LogicalBlock::new(at), 1, goal, Share::Common);
+            assert_eq!(chosen.unwrap().len, 1);
+        }
+        publish(&*node, &mut None, &written(&node, &blocks)).unwrap();
+        let place = (LogicalBlock::new(blocks.start), len);
+        let bytes = u64::from(blocks.end) * BLOCK;
+        aside(&*node, &mut node.map_lock(), place, bytes).unwrap();
+        let needed = node.map_lock().map.replace_credits(&mounted.vol).unwrap();
+        // Of the 256 that are a quarter of a journal of 1 MiB, without what jbd2 needs itself.
+        assert!(needed.blocks < 200, "{needed:?}");
+        mounted.vol.store.set_max_credits(200);
+        show(&*node, &written(&node, &blocks), |_| Ok(())).unwrap();
+        assert_eq!(lookup(&node, blocks.start, len).len, len);
+        end(&mounted, &image);
+    }
+}

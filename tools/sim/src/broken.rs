@@ -62,6 +62,8 @@ pub enum Rule {
     NoEdgesZeroed,
     /// Data that moves in a file is not written before.
     MovesUnwritten,
+    /// A file gets a tree that was built anew, and nobody waits until its nodes are on the device.
+    NoNodesWritten,
     /// Blocks become written that nobody has made zero on the device.
     ShowsUnzeroed,
     /// Files exchange blocks, and nothing is copied before.
@@ -159,6 +161,7 @@ impl Broken {
             Rule::NoSizeOfDropped => store::Rule::SizeOfDropped,
             Rule::NoEdgesZeroed => store::Rule::EdgesZeroed,
             Rule::MovesUnwritten => store::Rule::MovedWritten,
+            Rule::NoNodesWritten => store::Rule::NodesWritten,
             Rule::ShowsUnzeroed => store::Rule::ZeroedFirst,
             Rule::NoCopy => store::Rule::CopiedFirst,
             Rule::NoCommitOfDonor => store::Rule::DonorCommitted,

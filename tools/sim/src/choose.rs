@@ -27,6 +27,11 @@ const FAR: u64 = 2000;
 /// Different short names.
 const NAMES: u64 = 24;
 
+/// Whether the tree of a file in which so many bytes move, or about as many, is to be built anew.
+fn anew(len: u64) -> bool {
+    len % 2 == 1
+}
+
 impl Op {
     fn direct(random: &mut Random, file: u16, large: u64, bytes: u64) -> Self {
         let unit = if random.chance(1, 4) { SECTOR } else { bytes };
@@ -73,8 +78,8 @@ impl Op {
             2..=3 => What::Punch,
             4..=5 => What::Zero { keep_size },
             6 => What::WriteZeroes,
-            7 => What::Collapse,
-            _ => What::Insert,
+            7 => What::Collapse { anew: anew(len) },
+            _ => What::Insert { anew: anew(len) },
         };
         let (pos, len) = (pos as u32, len as u32);
         Self::Fallocate {
@@ -96,8 +101,8 @@ impl Op {
             10 => Memory::Fallocate(What::Zero { keep_size }),
             _ => Memory::Fallocate(match random.below(3) {
                 0 => What::Allocate { keep_size },
-                1 => What::Collapse,
-                _ => What::Insert,
+                1 => What::Collapse { anew: anew(len) },
+                _ => What::Insert { anew: anew(len) },
             }),
         };
         let (pos, len) = (pos as u32, len as u32);

@@ -607,7 +607,9 @@ impl Sim {
             } => {
                 let file = pick(&self.of_kind(Kind::File), file)?;
                 let node = self.node(file);
-                if what != Memory::Fallocate(Falloc::Insert) || node.size() < 8 << 20 {
+                if !matches!(what, Memory::Fallocate(Falloc::Insert { .. }))
+                    || node.size() < 8 << 20
+                {
                     self.try_use_memory(&node, pos.into(), len.into(), what);
                 }
             }
@@ -681,7 +683,7 @@ impl Sim {
             } => {
                 let file = pick(&self.of_kind(Kind::File), file)?;
                 let node = self.node(file);
-                if what != Falloc::Insert || node.size() < 8 << 20 {
+                if !matches!(what, Falloc::Insert { .. }) || node.size() < 8 << 20 {
                     if let Err(error) = self.fallocate(&node, what, pos.into(), len.into()) {
                         self.no_space(error, self.blocks_for(len.into()).into(), false);
                     }

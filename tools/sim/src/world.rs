@@ -10,7 +10,7 @@ use crate::model::{self, Content, History, Inode, Label, State, Version};
 use crate::mount::Mount;
 use iomapfs_core::change::live::Shown;
 use iomapfs_core::disk::PhysBlock;
-use iomapfs_core::host::ShownChange;
+use iomapfs_core::host::{NewWrite, ShownChange};
 use iomapfs_core::store::{tid_geq, Tid};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -83,6 +83,22 @@ impl World {
     pub fn write_through(&mut self, mount: &Mount) {
         for (nr, bytes) in mount.vol.store.take_written_through() {
             self.trace.fua(nr, bytes);
+        }
+    }
+
+    /// New blocks are on their way past the journal, and some are there.
+    fn write_new(&mut self, mount: &Mount) {
+        let mut under_way = BTreeMap::new();
+        for event in mount.vol.store.take_new_writes() {
+            match event {
+                NewWrite::Submitted(nr, bytes) => {
+                    under_way.insert(nr, self.trace.submit(nr, bytes));
+                }
+                NewWrite::Done(nr) => {
+                    let id = under_way.remove(&nr).expect("it was submitted");
+                    self.trace.done(id);
+                }
+            }
         }
     }
 
@@ -226,6 +242,7 @@ impl World {
     /// Takes over what the core has done since the last call: transactions that it has closed, what it has shown in
     /// each, and what it shows in the running one.
     pub fn catch_up(&mut self, mount: &Mount) {
+        self.write_new(mount);
         let mut changes = VecDeque::from(mount.take_shown());
         while self.running != mount.vol.store.running() {
             let tid = self.running;

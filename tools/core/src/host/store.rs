@@ -45,6 +45,9 @@ thread_local! {
 /// First transaction: close to where the number wraps, so that every test crosses it.
 const FIRST_TID: Tid = Tid::MAX - 1;
 
+/// How many credits a handle can have, unless it is set ([`HostStore::set_max_credits`]).
+pub const MAX_CREDITS: u32 = 4096;
+
 fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
     m.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -105,6 +108,15 @@ pub struct Commit {
     pub revoked: BTreeSet<u64>,
 }
 
+/// What happens to a new block that is written past the journal ([`Store::write_new`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewWrite {
+    /// It is on its way, with these contents.
+    Submitted(u64, Arc<[u8]>),
+    /// It was waited for.
+    Done(u64),
+}
+
 /// When [`Transaction::ensure`](crate::store::Transaction::ensure) commits, rather than extending the handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Restart {
@@ -136,6 +148,10 @@ struct State {
     good_reads: Option<u32>,
     /// How many writes past the journal fail next.
     bad_writes: u32,
+    /// What happened to new blocks that were written past the journal.
+    new_writes: Vec<NewWrite>,
+    /// How many of them get to the device before one does not.
+    good_new_writes: Option<u32>,
     /// What was written past the journal: blocks, with their contents.
     written_through: Vec<(u64, Arc<[u8]>)>,
     reports: Vec<String>,
@@ -183,10 +199,12 @@ impl HostStore {
                 fails_to_extend: false,
                 fails_to_zero: false,
                 extensions: 0,
-                max_credits: 4096,
+                max_credits: MAX_CREDITS,
                 bad_blocks: BTreeSet::new(),
                 good_reads: None,
                 bad_writes: 0,
+                new_writes: Vec::new(),
+                good_new_writes: None,
                 written_through: Vec::new(),
                 reports: Vec::new(),
                 flaws: Vec::new(),
@@ -225,6 +243,16 @@ impl HostStore {
     /// What was written past the journal since this was asked last, in order: blocks, with their contents.
     pub fn take_written_through(&self) -> Vec<(u64, Arc<[u8]>)> {
         std::mem::take(&mut lock(&self.state).written_through)
+    }
+
+    /// What happened to new blocks past the journal since this was asked last, in order.
+    pub fn take_new_writes(&self) -> Vec<NewWrite> {
+        std::mem::take(&mut lock(&self.state).new_writes)
+    }
+
+    /// Makes one write of a new block past the journal fail after `nr` that do not; `None`: none does.
+    pub fn fail_new_write(&self, nr: Option<u32>) {
+        lock(&self.state).good_new_writes = nr;
     }
 
     /// Sets when handles restart.
@@ -552,6 +580,66 @@ impl Store for HostStore {
         let bytes: Arc<[u8]> = bytes.into();
         state.device.write(nr.get(), bytes.clone());
         state.written_through.push((nr.get(), bytes));
+        Ok(())
+    }
+
+    /// # Panics
+    ///
+    /// Where a transaction holds a change of the block that a replay would write.
+    fn write_new<F: Format, R>(
+        &self,
+        nr: PhysBlock,
+        format: F,
+        f: impl FnOnce(&mut [u8]) -> R,
+    ) -> Result<(Block<Self, F>, R)> {
+        might_sleep();
+        assert!(
+            !IN_HANDLE.with(Cell::get),
+            "past the journal inside a handle"
+        );
+        if nr.get() >= self.blocks {
+            return Err(EIO);
+        }
+        let mut bytes = vec![0; self.block_size.bytes() as usize];
+        let spinning = Spinning::enter();
+        let result = f(&mut bytes);
+        format.seal(nr, &mut bytes);
+        drop(spinning);
+        let mut state = lock(&self.state);
+        let is_dead = |i: usize| {
+            state.log[i..]
+                .iter()
+                .any(|later| later.revoked.contains(&nr.get()))
+        };
+        let in_log = |i: usize| state.log[i].blocks.contains_key(&nr.get()) && !is_dead(i);
+        let changed = state.dirty.contains_key(&nr.get()) || (0..state.log.len()).any(in_log);
+        assert!(
+            !changed || self.lenient.load(Ordering::SeqCst),
+            "block {} is changed by a transaction",
+            nr.get()
+        );
+        let copy: Arc<[u8]> = bytes.as_slice().into();
+        let buffer = Arc::new(Buffer {
+            nr: nr.get(),
+            bytes: Mutex::new(bytes),
+            checked: AtomicU8::new(0),
+        });
+        state.cache.insert(nr.get(), buffer.clone());
+        state.device.write(nr.get(), copy.clone());
+        let event = NewWrite::Submitted(nr.get(), copy);
+        state.new_writes.push(event);
+        Ok((Block::from_parts(Raw(buffer), format), result))
+    }
+
+    fn wait_new<F: Format>(&self, block: &Block<Self, F>) -> Result {
+        might_sleep();
+        let mut state = lock(&self.state);
+        if state.good_new_writes == Some(0) {
+            state.good_new_writes = None;
+            return Err(EIO);
+        }
+        state.good_new_writes = state.good_new_writes.map(|left| left - 1);
+        state.new_writes.push(NewWrite::Done(block.nr().get()));
         Ok(())
     }
 

@@ -8,18 +8,38 @@ use crate::model;
 use crate::mount::Shared;
 use crate::sim::Sim;
 use iomapfs_core::change::{fallocate, Live};
+use iomapfs_core::disk::LogicalBlock;
+use iomapfs_core::host::MAX_CREDITS;
 use kernel::error::Result;
 
 /// What it is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "as the modes of the system call")]
 pub enum What {
-    Allocate { keep_size: bool },
+    Allocate {
+        keep_size: bool,
+    },
     Punch,
-    Zero { keep_size: bool },
+    Zero {
+        keep_size: bool,
+    },
     WriteZeroes,
-    Collapse,
-    Insert,
+    /// `anew`: the journal is too small for all nodes of the tree that would change.
+    Collapse {
+        anew: bool,
+    },
+    Insert {
+        anew: bool,
+    },
+}
+
+impl What {
+    fn moves(self) -> Option<bool> {
+        match self {
+            Self::Collapse { anew } | Self::Insert { anew } => Some(anew),
+            _ => None,
+        }
+    }
 }
 
 impl Sim {
@@ -42,30 +62,41 @@ impl Sim {
     ) -> Result {
         let block = u64::from(self.block_size);
         let (pos, len) = match what {
-            What::Collapse | What::Insert => (pos / block * block, len.div_ceil(block) * block),
+            What::Collapse { .. } | What::Insert { .. } => {
+                (pos / block * block, len.div_ceil(block) * block)
+            }
             _ => (pos, len),
         };
         let (range, size) = (pos..pos + len, node.size());
-        if what == What::Collapse && range.end >= size || what == What::Insert && pos >= size {
-            return Ok(());
+        match what {
+            What::Collapse { .. } if range.end >= size => return Ok(()),
+            What::Insert { .. } if pos >= size => return Ok(()),
+            _ => {}
         }
         self.drain(node);
         self.set_time(node);
+        let mount = self.mount.clone();
+        if what.moves() == Some(true) {
+            let from = LogicalBlock::new(self.split(pos).0);
+            let most = node.map_lock().map.shift_credits(&mount.vol, from)?;
+            mount.vol.store.set_max_credits(most.blocks);
+        }
         let pages = &mut Pages::of(self, node, device);
         let done = match what {
             What::Allocate { keep_size } => fallocate::allocate(&**node, pages, range, keep_size),
             What::Punch => fallocate::punch(&**node, pages, range),
             What::Zero { keep_size } => fallocate::zero(&**node, pages, range, keep_size),
             What::WriteZeroes => fallocate::write_zeroes(&**node, pages, range),
-            What::Collapse => fallocate::collapse(&**node, pages, range, PAGE),
-            What::Insert => fallocate::insert(&**node, pages, (pos, len), PAGE),
+            What::Collapse { .. } => fallocate::collapse(&**node, pages, range, PAGE),
+            What::Insert { .. } => fallocate::insert(&**node, pages, (pos, len), PAGE),
         };
+        mount.vol.store.set_max_credits(MAX_CREDITS);
         self.world.catch_up(&self.mount);
         done?;
         let (at, count) = (self.split(pos).0, i64::from(self.blocks_for(len)));
         match what {
-            What::Collapse => self.shift_shadow(node, at, -count),
-            What::Insert => self.shift_shadow(node, at, count),
+            What::Collapse { .. } => self.shift_shadow(node, at, -count),
+            What::Insert { .. } => self.shift_shadow(node, at, count),
             What::Punch | What::Zero { .. } | What::WriteZeroes => {
                 self.zero_shadow(node.ino().get(), pos..pos + len)
             }
