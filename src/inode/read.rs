@@ -7,7 +7,7 @@
 
 use super::place::InodePlace;
 use super::{Attrs, Inode};
-use crate::disk::inode::{decode_rdev, DiskInode, InodeFlags, I_BLOCK_SIZE};
+use crate::disk::inode::{attributes, decode_rdev, DiskInode, InodeFlags, I_BLOCK_SIZE};
 use crate::disk::{CsumSeed, FileType, Flaw, Ino};
 use crate::map::{FileMap, Snapshot};
 use crate::store::Store;
@@ -49,6 +49,7 @@ pub struct Checked {
     file_type: FileType,
     seed: Option<CsumSeed>,
     block: IBlock,
+    may_have_acl: bool,
 }
 
 impl Checked {
@@ -106,8 +107,15 @@ impl Checked {
         if purpose != Purpose::System && !vol.layout.is_user_ino(ino) {
             return Err(bad(Flaw::InodeNumber));
         }
-        let raw = InodePlace::of(vol, ino)?
-            .with(vol, |bytes| DiskInode::decode(&vol.layout, ino, bytes))
+        let (raw, has_own_acl) = InodePlace::of(vol, ino)?
+            .with(vol, |bytes| {
+                let raw = DiskInode::decode(&vol.layout, ino, bytes)?;
+                let Some(own) = attributes(bytes) else {
+                    return Ok((raw, false));
+                };
+                own.check()?;
+                Ok((raw, own.entries().any(|entry| entry.name.prefix.is_acl())))
+            })
             .map_err(bad)?;
         known(raw.generation);
         if raw.links == 0 {
@@ -144,7 +152,13 @@ impl Checked {
             file_type,
             seed,
             block,
+            may_have_acl: has_own_acl || raw.file_acl.is_some(),
         })
+    }
+
+    /// Whether there may be an access control list among its attributes.
+    pub fn may_have_acl(&self) -> bool {
+        self.may_have_acl
     }
 
     /// The type of the file.
