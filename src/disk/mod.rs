@@ -4,6 +4,7 @@
 //!
 //! Tests: `tools/core/tests/{superblock,bitmap,disk_inode,orphan_xattr}.rs`, `tools/fuzz/src/parsers`.
 
+pub mod acl;
 pub mod bitmap;
 pub mod bitmap_sum;
 pub mod bytes;

@@ -5,7 +5,7 @@
 
 mod area;
 
-pub use area::{Area, Entry, Name, Prefix, NAME_MAX, VALUE_MAX};
+pub use area::{Area, Name, Prefix, NAME_MAX, VALUE_MAX};
 
 use super::{CsumSeed, Flaw, PhysBlock};
 use crate::disk::{BlockKind, Format};

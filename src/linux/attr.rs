@@ -26,6 +26,10 @@
 //! ```
 
 use super::{
+    acl::{
+        self,
+        AccessLists, //
+    },
     bindings,
     fs::FileSystem,
     inode::INode,
@@ -137,6 +141,21 @@ impl<'a, T: FileSystem> Attr<'a, T> {
     pub(crate) fn apply(&self, idmap: &Idmap) {
         // SAFETY: Valid by the types' invariants; the inode is locked.
         unsafe { bindings::setattr_copy(idmap.as_raw(), self.inode(), self.attr) };
+    }
+}
+
+impl<T: AccessLists> Attr<'_, T> {
+    /// Changes the access control list of the inode with the mode, where that was changed by [`Self::apply`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`AccessLists`].
+    pub(crate) fn apply_to_acl(&self, idmap: &Idmap) -> Result {
+        if !self.has(bindings::ATTR_MODE) {
+            return Ok(());
+        }
+        // SAFETY: Valid and locked by the type's invariants.
+        unsafe { acl::follow_mode::<T>(idmap, self.dentry) }
     }
 }
 

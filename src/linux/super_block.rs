@@ -53,6 +53,10 @@ use super::{
     workqueue::{
         self,
         OwnedQueue, //
+    },
+    xattr::{
+        self,
+        ExtendedAttributes, //
     }, //
 };
 use core::{
@@ -141,6 +145,14 @@ impl<T: FileSystem> SuperBlock<T> {
         // SAFETY: Valid by the type's invariants; other bits of the word may change meanwhile.
         unsafe {
             ptr::addr_of!((*self.as_raw()).s_flags).read_volatile() & bindings::SB_RDONLY != 0
+        }
+    }
+
+    /// Whether access control lists decide who may do what.
+    pub(crate) fn has_acls(&self) -> bool {
+        // SAFETY: Valid by the type's invariants; other bits of the word may change meanwhile.
+        unsafe {
+            ptr::addr_of!((*self.as_raw()).s_flags).read_volatile() & bindings::SB_POSIXACL != 0
         }
     }
 
@@ -270,6 +282,17 @@ impl<'a, T: FileSystem> Locked<'a, T> {
         // INVARIANT: By the function's requirements.
         // SAFETY: By the function's requirements.
         Self(unsafe { SuperBlock::from_raw(sb) }, NotThreadSafe)
+    }
+
+    /// Whether access control lists decide who may do what, from now on.
+    pub(crate) fn set_acls(&self, acls: bool) {
+        // SAFETY: Valid by the invariants of the super block.
+        let flags = unsafe { &raw mut (*self.as_raw()).s_flags };
+        // SAFETY: As above; who changes flags holds its `s_umount`.
+        let old = unsafe { flags.read_volatile() } & !bindings::SB_POSIXACL;
+        let new = if acls { old | bindings::SB_POSIXACL } else { old };
+        // SAFETY: As above.
+        unsafe { flags.write_volatile(new) };
     }
 
     /// Writes out and waits for all that is dirty, as `sync(2)` does.
@@ -525,6 +548,18 @@ impl<T: Handles> New<'_, T> {
     pub(crate) fn set_handles(&self) {
         // SAFETY: Valid by the type's invariants, and nobody else uses the super block.
         unsafe { (*self.sb).s_export_op = exportfs::Table::<T>::operations() };
+    }
+}
+
+impl<T: ExtendedAttributes> New<'_, T> {
+    /// Inodes have extended attributes. With `acls`, the access control lists among them decide who may do what.
+    pub(crate) fn set_extended_attributes(&self, acls: bool) {
+        // SAFETY: Valid by the type's invariants, and nobody else uses the super block; the table is for inodes of `T`.
+        unsafe { (*self.sb).s_xattr = xattr::Handlers::<T>::table() };
+        if acls {
+            // SAFETY: As above.
+            unsafe { (*self.sb).s_flags |= bindings::SB_POSIXACL };
+        }
     }
 }
 

@@ -41,6 +41,9 @@ impl Prefix {
     /// `security.`
     pub const SECURITY: Self = Self(6);
 
+    /// `gnu.`
+    pub const HURD: Self = Self(10);
+
     /// Whether it is that of an access control list.
     pub fn is_acl(self) -> bool {
         self == Self::ACL_ACCESS || self == Self::ACL_DEFAULT
