@@ -19,7 +19,10 @@
 //! ```
 
 use super::{
-    attr::Idmap,
+    attr::{
+        Attr,
+        Idmap, //
+    },
     bindings,
     fs::FileSystem,
     inode::{
@@ -303,20 +306,22 @@ pub(super) unsafe extern "C" fn set<T: AccessLists>(
     })
 }
 
-/// The mode of an inode has changed, and with it what its list says of the group.
-///
-/// # Errors
-///
-/// Those of [`AccessLists`].
-///
-/// # Safety
-///
-/// `dentry` must be valid, with an inode of `T` whose `i_rwsem` is held exclusively.
-pub(super) unsafe fn follow_mode<T: AccessLists>(idmap: &Idmap, dentry: *mut bindings::dentry) -> Result {
-    // SAFETY: By the function's requirements.
-    let mode = unsafe { (*(*dentry).d_inode).i_mode };
-    // SAFETY: By the function's requirements.
-    to_result(unsafe { bindings::posix_acl_chmod(idmap.as_raw(), dentry, mode) })
+impl<T: AccessLists> Attr<'_, T> {
+    /// Changes the access control list of the inode with the mode, where that was changed by [`Attr::apply`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`AccessLists`].
+    pub(crate) fn apply_to_acl(&self, idmap: &Idmap) -> Result {
+        if !self.changes_mode() {
+            return Ok(());
+        }
+        let dentry = self.dentry();
+        // SAFETY: Valid and locked by the type's invariants.
+        let mode = unsafe { (*(*dentry).d_inode).i_mode };
+        // SAFETY: As above.
+        to_result(unsafe { bindings::posix_acl_chmod(idmap.as_raw(), dentry, mode) })
+    }
 }
 
 /// The lists that a new inode has.

@@ -26,10 +26,6 @@
 //! ```
 
 use super::{
-    acl::{
-        self,
-        AccessLists, //
-    },
     bindings,
     fs::FileSystem,
     inode::INode,
@@ -106,6 +102,16 @@ impl<'a, T: FileSystem> Attr<'a, T> {
         unsafe { ExclusiveRef::of(INode::from_raw(self.inode())) }
     }
 
+    /// The dentry of the inode.
+    pub(super) fn dentry(&self) -> *mut bindings::dentry {
+        self.dentry
+    }
+
+    /// Whether the permissions change.
+    pub(super) fn changes_mode(&self) -> bool {
+        self.has(bindings::ATTR_MODE)
+    }
+
     fn has(&self, flags: u32) -> bool {
         // SAFETY: Valid by the type's invariants.
         unsafe { (*self.attr).ia_valid & flags != 0 }
@@ -141,21 +147,6 @@ impl<'a, T: FileSystem> Attr<'a, T> {
     pub(crate) fn apply(&self, idmap: &Idmap) {
         // SAFETY: Valid by the types' invariants; the inode is locked.
         unsafe { bindings::setattr_copy(idmap.as_raw(), self.inode(), self.attr) };
-    }
-}
-
-impl<T: AccessLists> Attr<'_, T> {
-    /// Changes the access control list of the inode with the mode, where that was changed by [`Self::apply`].
-    ///
-    /// # Errors
-    ///
-    /// Those of [`AccessLists`].
-    pub(crate) fn apply_to_acl(&self, idmap: &Idmap) -> Result {
-        if !self.has(bindings::ATTR_MODE) {
-            return Ok(());
-        }
-        // SAFETY: Valid and locked by the type's invariants.
-        unsafe { acl::follow_mode::<T>(idmap, self.dentry) }
     }
 }
 

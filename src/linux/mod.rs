@@ -59,6 +59,7 @@ pub(crate) mod memalloc;
 pub(crate) mod mmap;
 pub(crate) mod printk;
 pub(crate) mod random;
+pub(crate) mod security;
 pub(crate) mod statfs;
 pub(crate) mod super_block;
 pub(crate) mod task;

@@ -53,10 +53,6 @@ use super::{
     workqueue::{
         self,
         OwnedQueue, //
-    },
-    xattr::{
-        self,
-        ExtendedAttributes, //
     }, //
 };
 use core::{
@@ -290,7 +286,11 @@ impl<'a, T: FileSystem> Locked<'a, T> {
         let flags = unsafe { &raw mut (*self.as_raw()).s_flags };
         // SAFETY: As above; who changes flags holds its `s_umount`.
         let old = unsafe { flags.read_volatile() } & !bindings::SB_POSIXACL;
-        let new = if acls { old | bindings::SB_POSIXACL } else { old };
+        let new = if acls {
+            old | bindings::SB_POSIXACL
+        } else {
+            old
+        };
         // SAFETY: As above.
         unsafe { flags.write_volatile(new) };
     }
@@ -439,6 +439,11 @@ pub(crate) struct New<'a, T: FileSystem> {
 }
 
 impl<T: FileSystem> New<'_, T> {
+    /// The C structure.
+    pub(super) fn as_raw(&self) -> *mut bindings::super_block {
+        self.sb
+    }
+
     /// Whether the device is memory and files can use it as such, with the block size that is set.
     pub(crate) fn can_dax(&self) -> bool {
         // SAFETY: Valid by the type's invariants.
@@ -548,18 +553,6 @@ impl<T: Handles> New<'_, T> {
     pub(crate) fn set_handles(&self) {
         // SAFETY: Valid by the type's invariants, and nobody else uses the super block.
         unsafe { (*self.sb).s_export_op = exportfs::Table::<T>::operations() };
-    }
-}
-
-impl<T: ExtendedAttributes> New<'_, T> {
-    /// Inodes have extended attributes. With `acls`, the access control lists among them decide who may do what.
-    pub(crate) fn set_extended_attributes(&self, acls: bool) {
-        // SAFETY: Valid by the type's invariants, and nobody else uses the super block; the table is for inodes of `T`.
-        unsafe { (*self.sb).s_xattr = xattr::Handlers::<T>::table() };
-        if acls {
-            // SAFETY: As above.
-            unsafe { (*self.sb).s_flags |= bindings::SB_POSIXACL };
-        }
     }
 }
 

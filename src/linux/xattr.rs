@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Extended attributes of inodes, and the labels that security modules give to new ones.
+//! Extended attributes of inodes.
 //!
-//! C headers: [`include/linux/xattr.h`](srctree/include/linux/xattr.h),
-//! [`include/linux/security.h`](srctree/include/linux/security.h)
+//! C header: [`include/linux/xattr.h`](srctree/include/linux/xattr.h)
 //!
-//! A filesystem implements [`ExtendedAttributes`] and calls [`super::super_block::New::set_extended_attributes`]. Access
-//! control lists are attributes, too, but have a form and operations of their own: [`super::acl`].
+//! A filesystem implements [`ExtendedAttributes`] and calls [`super_block::New::set_extended_attributes`]. Access control
+//! lists are attributes, too, but have a form and operations of their own: [`super::acl`].
 //!
 //! # Locks
 //!
@@ -25,12 +24,9 @@
 
 use super::{
     bindings,
-    dentry::EntryName,
     fs::FileSystem,
-    inode::{
-        INode,
-        New, //
-    }, //
+    inode::INode,
+    super_block, //
 };
 use core::{
     marker::PhantomData,
@@ -38,10 +34,7 @@ use core::{
     slice, //
 };
 use kernel::{
-    error::{
-        from_result,
-        to_result, //
-    },
+    error::from_result,
     ffi::{
         c_char,
         c_int,
@@ -144,9 +137,7 @@ impl NameList<'_> {
         self.len = start.saturating_add(bytes.len());
         if let Some(room) = &mut self.room {
             let to = room.get_mut(start..self.len).ok_or(ERANGE)?;
-            to.iter_mut()
-                .zip(bytes)
-                .for_each(|(to, from)| *to = *from);
+            to.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
         }
         Ok(())
     }
@@ -287,10 +278,7 @@ impl<T: ExtendedAttributes> Handlers<T> {
             false => Some(unsafe { slice::from_raw_parts(value.cast::<u8>(), size) }),
         };
         let has = |flag: u32| flags as u32 & flag != 0;
-        let before = match (
-            has(bindings::XATTR_CREATE),
-            has(bindings::XATTR_REPLACE),
-        ) {
+        let before = match (has(bindings::XATTR_CREATE), has(bindings::XATTR_REPLACE)) {
             (true, _) => Before::Nothing,
             (false, true) => Before::Something,
             (false, false) => Before::Any,
@@ -321,66 +309,14 @@ impl<T: ExtendedAttributes> Handlers<T> {
     }
 }
 
-/// Labels of a new inode on their way from a security module.
-struct Labels<'a> {
-    add: &'a mut dyn FnMut(&[u8], &[u8]) -> Result,
-}
-
-impl<'a, T: FileSystem> New<'a, T> {
-    /// Asks the security modules for the labels of a new inode in `dir`, which has its number, owner and mode. `add` is
-    /// called with the name of each, behind `security.`, and its value. `name` is the one that the inode will have.
-    ///
-    /// # Errors
-    ///
-    /// Those of the security modules and of `add`.
-    pub(crate) fn security_labels(
-        &self,
-        dir: &INode<T>,
-        name: Option<&EntryName>,
-        mut add: impl FnMut(&[u8], &[u8]) -> Result,
-    ) -> Result {
-        /// # Safety
-        ///
-        /// For `security_inode_init_security()`, with attributes of which the one behind the last has no name, and
-        /// `Labels`.
-        unsafe extern "C" fn take(
-            _inode: *mut bindings::inode,
-            mut at: *const bindings::xattr,
-            labels: *mut c_void,
-        ) -> c_int {
-            // SAFETY: By the function's requirements.
-            let labels = unsafe { &mut *labels.cast::<Labels<'_>>() };
-            from_result(|| {
-                // SAFETY: By the function's requirements.
-                while let Some(one) = unsafe { at.as_ref() }.filter(|one| !one.name.is_null()) {
-                    // SAFETY: A name is a string.
-                    let name = unsafe { suffix(one.name) };
-                    let value = match one.value.is_null() {
-                        true => &[],
-                        // SAFETY: A value has as many bytes.
-                        false => unsafe {
-                            slice::from_raw_parts(one.value.cast::<u8>(), one.value_len)
-                        },
-                    };
-                    (labels.add)(name, value)?;
-                    // SAFETY: There is another one, or one without a name.
-                    at = unsafe { at.add(1) };
-                }
-                Ok(0)
-            })
+impl<T: ExtendedAttributes> super_block::New<'_, T> {
+    /// Inodes have extended attributes. With `acls`, the access control lists among them decide who may do what.
+    pub(crate) fn set_extended_attributes(&self, acls: bool) {
+        // SAFETY: Valid by the type's invariants, and nobody else uses the super block; the table is for inodes of `T`.
+        unsafe { (*self.as_raw()).s_xattr = Handlers::<T>::table() };
+        if acls {
+            // SAFETY: As above.
+            unsafe { (*self.as_raw()).s_flags |= bindings::SB_POSIXACL };
         }
-        let mut labels = Labels { add: &mut add };
-        let name = name.map_or(ptr::null(), EntryName::as_raw);
-        // SAFETY: The inodes are valid by the types' invariants, the name is null or one; the callback gets what it
-        // takes.
-        to_result(unsafe {
-            bindings::security_inode_init_security(
-                self.as_raw(),
-                dir.as_raw(),
-                name,
-                Some(take),
-                (&raw mut labels).cast(),
-            )
-        })
     }
 }

@@ -51,7 +51,12 @@ impl DirectoryOperations for Directory {
         }
     }
 
-    fn create<'a>(idmap: &Idmap, dir: &'a Node, name: &EntryName, mode: u16) -> Result<Ready<'a, Fs>> {
+    fn create<'a>(
+        idmap: &Idmap,
+        dir: &'a Node,
+        name: &EntryName,
+        mode: u16,
+    ) -> Result<Ready<'a, Fs>> {
         make(idmap, dir, name, mode, 1, 0, What::Plain)
     }
 
@@ -83,7 +88,12 @@ impl DirectoryOperations for Directory {
         make(idmap, dir, name, LINK_MODE, 1, 0, What::Link { target })
     }
 
-    fn mkdir<'a>(idmap: &Idmap, dir: &'a Node, name: &EntryName, mode: u16) -> Result<Ready<'a, Fs>> {
+    fn mkdir<'a>(
+        idmap: &Idmap,
+        dir: &'a Node,
+        name: &EntryName,
+        mode: u16,
+    ) -> Result<Ready<'a, Fs>> {
         make(idmap, dir, name, mode, 2, 0, What::Plain)
     }
 
@@ -165,7 +175,15 @@ fn rename(idmap: &Idmap, how: &Rename<'_, Fs>) -> Result {
     let left = with_space(how.new_dir, Effort::Blocks, || {
         let whiteout = match how.flags & flags::WHITEOUT {
             0 => None,
-            _ => Some(NewNode::new(idmap, how.old_dir, WHITEOUT_MODE, 1, 0, &[], None)?),
+            _ => Some(NewNode::new(
+                idmap,
+                how.old_dir,
+                WHITEOUT_MODE,
+                1,
+                0,
+                &[],
+                None,
+            )?),
         };
         rename::rename(old, new, whiteout)
     })?;

@@ -266,9 +266,10 @@ impl<'a> Newborn<JournalStore> for NewNode<'a, '_> {
 
     fn attributes(&self) -> Result<KVec<NewAttribute>> {
         let mut attributes = xattr::inherited(&self.acls)?;
-        self.new.security_labels(self.dir, self.name, |name, value| {
-            Ok(attributes.push(xattr::label(name, value)?, GFP_KERNEL)?)
-        })?;
+        self.new
+            .security_labels(self.dir, self.name, |name, value| {
+                Ok(attributes.push(xattr::label(name, value)?, GFP_KERNEL)?)
+            })?;
         Ok(attributes)
     }
 

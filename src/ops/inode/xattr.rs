@@ -19,13 +19,7 @@ use crate::store::Store;
 use kernel::prelude::*;
 
 /// Gives an attribute a value, or takes it away.
-fn set(
-    node: &Node,
-    name: Name<'_>,
-    value: Option<&[u8]>,
-    how: How,
-    mode: Option<u16>,
-) -> Result {
+fn set(node: &Node, name: Name<'_>, value: Option<&[u8]>, how: How, mode: Option<u16>) -> Result {
     let store = &node.data().volume().store;
     // Before anything is changed in memory.
     store.check_writable()?;
@@ -56,7 +50,9 @@ fn prefix(kind: Kind) -> Prefix {
 /// Those of the user may be turned off.
 fn check_user(node: &Node, kind: Kind) -> Result {
     match kind {
-        Kind::User | Kind::Hurd if !node.super_block().data().has_user_attributes() => Err(EOPNOTSUPP),
+        Kind::User | Kind::Hurd if !node.super_block().data().has_user_attributes() => {
+            Err(EOPNOTSUPP)
+        }
         _ => Ok(()),
     }
 }
@@ -68,13 +64,7 @@ impl ExtendedAttributes for Fs {
         get(node, Name { prefix, rest: name }, to)
     }
 
-    fn set(
-        node: &Node,
-        kind: Kind,
-        name: &[u8],
-        value: Option<&[u8]>,
-        before: Before,
-    ) -> Result {
+    fn set(node: &Node, kind: Kind, name: &[u8], value: Option<&[u8]>, before: Before) -> Result {
         check_user(node, kind)?;
         let how = match before {
             Before::Any => How::Any,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Extended attributes: set, replaced, moved between inode and block, shared and given up, against a model and e2fsprogs.
+//! Extended attributes: set, replaced, moved between inode and block, shared and given up, against a model and
+//! e2fsprogs.
 
 mod change_common;
 
