@@ -44,7 +44,8 @@ use super::{
     of_filesystem,
     Op,
     Ops,
-    Table, //
+    Table,
+    Watched, //
 };
 use core::{
     marker::PhantomData,
