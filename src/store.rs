@@ -186,6 +186,8 @@ pub enum Rule {
     ZeroedFirst,
     /// Data is copied to where it is to be before two files exchange blocks.
     CopiedFirst,
+    /// Before data is copied to blocks of a donor, what it has there is what it has on disk.
+    DonorCommitted,
     /// Nobody writes to blocks that a file has got from another before the exchange has committed.
     ExchangeCommitted,
     /// Who reads blocks is told which of them were not written yet, and are zeros.

@@ -87,7 +87,9 @@ for name, kinds in [("data", W), ("unwritten", U), ("a hole", H), ("mixed", ("w"
     for donor_name, donor_kinds in [("unwritten", U), ("data", W), ("a hole", H), ("mixed", ("u" * per_page + "w" * per_page) * (half // per_page))]:
         for args in [(0, 0, N), (per_page, per_page, half), (0, half, half), (half, 0, per_page)]:
             compare(f"{name} to {donor_name} {args}", kinds, donor_kinds, *args)
-# Of no blocks ext4 makes all of them.
+# No blocks from the start of a file on are all of it, and where the other one says so, too, there may be nothing to move.
+for args in [(0, 0, 0), (0, half, 0), (half, 0, 0), (half, half, 0), (N, 0, 0), (0, N, 0), (N, 0, 1)]:
+    compare(f"no blocks: {args}", W, U, *args)
 for args in [(N, N, 1), (0, N, 1), (N - per_page, 0, 2 * N), (2**32 - 1, 0, 1), (2**32, 2**32, 1), (0, 0, 2**32), (0, 0, 2**64 - 1),
              (0, 2**64 - 1, 2), (2**32 - 2, 0, 1)]:
     compare(f"wrong: {args}", W, U, *args)

@@ -66,6 +66,37 @@ def stale(top, device, name):
         sys.exit(f"what was written stays in the cache but for {reached}")
 
 
+def advice(top, device, name):
+    """Who has a file for itself may be about to free blocks: reading ahead waits until it has done. What drops pages does not."""
+    source = os.open(device, os.O_RDONLY)
+    fd = os.open(f"{top}/advised", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+    os.pwrite(fd, bytes(16 * PAGE), 0)
+    os.fsync(fd)
+    memory = libc.mmap(None, PAGE, 1, 1, source, 256 * PAGE)
+    subprocess.run(["dmsetup", "suspend", "--noflush", "--nolockfs", name], check=True)
+    # A write has the file for itself while it waits for a page of the device.
+    writer = threading.Thread(target=lambda: libc.pwrite(fd, memory, PAGE, 0))
+    writer.start()
+    time.sleep(0.3)
+    done = []
+
+    def advise(which):
+        os.posix_fadvise(fd, 8 * PAGE, 8 * PAGE, which)
+        done.append(which)
+
+    kinds = [os.POSIX_FADV_DONTNEED, os.POSIX_FADV_WILLNEED]
+    advisers = [threading.Thread(target=advise, args=[kind]) for kind in kinds]
+    for adviser in advisers:
+        adviser.start()
+    time.sleep(0.5)
+    before = list(done)
+    subprocess.run(["dmsetup", "resume", name], check=True)
+    for thread in [writer, *advisers]:
+        thread.join()
+    if before != kinds[:1] or len(done) != 2:
+        sys.exit(f"of {kinds} there were done {before} beside a write, and {done} in the end")
+
+
 def fallback(top):
     """A direct write over pages that somebody stores to all the time: on a slow device a page is dirty again before it was written back.
     It cannot be dropped from the cache, so the write goes through there."""
@@ -116,6 +147,7 @@ def fallback(top):
 def main():
     top, device, name = sys.argv[1:]
     stale(top, device, name)
+    advice(top, device, name)
     fallback(top)
 
 

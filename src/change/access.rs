@@ -170,6 +170,9 @@ pub const LARGEST_FOLIO: usize = 64 << 10;
 /// A stream of small writes at the end gets folios that grow with what it has written by then, so that no more than a
 /// quarter of that is memory ahead of it. A stream that is synchronised again and again gets small ones: the last folio
 /// is written each time.
+///
+/// How much memory there is does not matter here. `__filemap_get_folio_mpol()` takes this for a wish: it allocates a
+/// large folio with `__GFP_NORETRY`, and where there is none, or the task's cgroup may not have so much, a smaller one.
 #[inline]
 pub fn folio_size((size, since): (u64, u64), pos: u64, len: usize) -> usize {
     if pos != size {

@@ -66,11 +66,14 @@ pub fn exchange<S: Store, L: Live<S>>(
     wanted: Wanted,
     copier: &mut impl Copier,
 ) -> (u32, Result) {
-    if let Err(error) = copier.commit(donor.noted_transaction(InodePart::Data)) {
-        return (0, Err(error));
+    let store = &first.volume().store;
+    if !store.breaks(Rule::DonorCommitted) {
+        if let Err(error) = copier.commit(donor.noted_transaction(InodePart::Data)) {
+            return (0, Err(error));
+        }
     }
     let (exchanged, mut done) = in_steps(first, donor, wanted, copier);
-    if exchanged != 0 && !first.volume().store.breaks(Rule::ExchangeCommitted) {
+    if exchanged != 0 && !store.breaks(Rule::ExchangeCommitted) {
         let committed = copier.commit(first.noted_transaction(InodePart::Data));
         done = done.and(committed);
     }

@@ -19,9 +19,9 @@ use crate::store::{Rule, Store, Transaction};
 use core::ops::Range;
 use kernel::error::{code::*, Result};
 
-/// How often rests are made zero for what is shown at once: of the extent that it begins in, and of the one that it
-/// ends in.
-const MOST_TURNS: u32 = 2;
+/// How often what is shown at once may have rests: before those of the extent that it begins in are made zero, before
+/// those of the one that it ends in are, and after that.
+const MOST_TURNS: u32 = 3;
 
 /// Bytes of a file whose data is on the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,10 +174,13 @@ fn publish_with<'a, S: Store, L: Live<S>>(
         }
         at = next;
         if rests.wanted {
+            turns = turns.saturating_add(1);
+        }
+        // What nobody would show need not be zero.
+        if rests.wanted && turns < most_turns {
             drop(inode);
             // The device is waited for.
             *handle = None;
-            turns = turns.saturating_add(1);
             zero_rests(live, at..to);
         }
     }

@@ -43,6 +43,8 @@ pub mod ro_compat {
     pub const METADATA_CSUM: u32 = 0x400;
     /// The file system is never written.
     pub const READONLY: u32 = 0x1000;
+    /// Inodes say which project they count for.
+    pub const PROJECT: u32 = 0x2000;
     /// The orphan file may have entries.
     pub const ORPHAN_PRESENT: u32 = 0x10000;
 
@@ -110,7 +112,7 @@ const RO_COMPAT_NAMES: &[(u32, &str)] = &[
     (ro_compat::METADATA_CSUM, "metadata_csum"),
     (0x800, "replica"),
     (ro_compat::READONLY, "read-only"),
-    (0x2000, "project"),
+    (ro_compat::PROJECT, "project"),
     (0x4000, "shared_blocks"),
     (0x8000, "verity"),
     (ro_compat::ORPHAN_PRESENT, "orphan_present"),

@@ -71,6 +71,7 @@ mod extra {
     pub const CRTIME: usize = 16;
     pub const CRTIME_EXTRA: usize = 20;
     pub const VERSION_HI: usize = 24;
+    pub const PROJECT: usize = 28;
 }
 
 /// The values of an inode.
@@ -223,6 +224,19 @@ pub fn set_attributes(bytes: &mut [u8], area: Area<'_>) {
         false => XATTR_MAGIC.to_le_bytes(),
     };
     copy(entries, area.bytes());
+}
+
+/// The project that the inode counts for; 0 where the volume has none, or the inode no room for it. `bytes` are the
+/// whole inode.
+pub fn project(layout: &Layout, bytes: &[u8]) -> u32 {
+    let found = || {
+        let (_, rest) = split(bytes)?;
+        extra32(rest, get16(rest, extra::EXTRA_ISIZE)?, extra::PROJECT)
+    };
+    match layout.has_project() {
+        true => found().unwrap_or(0),
+        false => 0,
+    }
 }
 
 /// Sets `i_dtime`; [`seal`] is for the caller. `bytes` are the whole inode.

@@ -130,6 +130,11 @@ impl Layout {
         self.features.has_ro_compat(ro_compat::HUGE_FILE)
     }
 
+    /// Whether inodes count for projects.
+    pub fn has_project(&self) -> bool {
+        self.features.has_ro_compat(ro_compat::PROJECT)
+    }
+
     /// The block size.
     pub fn block_size(&self) -> BlockSize {
         self.block_size

@@ -7,7 +7,8 @@
 
 use super::place::InodePlace;
 use super::{Attrs, Inode};
-use crate::disk::inode::{attributes, decode_rdev, DiskInode, InodeFlags, I_BLOCK_SIZE};
+use crate::disk::inode::{attributes, decode_rdev, project, DiskInode, InodeFlags, I_BLOCK_SIZE};
+use crate::disk::xattr::Area;
 use crate::disk::{CsumSeed, FileType, Flaw, Ino};
 use crate::map::{FileMap, Snapshot};
 use crate::store::Store;
@@ -46,6 +47,7 @@ enum IBlock {
 pub struct Checked {
     ino: Ino,
     raw: DiskInode,
+    project: u32,
     file_type: FileType,
     seed: Option<CsumSeed>,
     block: IBlock,
@@ -107,14 +109,14 @@ impl Checked {
         if purpose != Purpose::System && !vol.layout.is_user_ino(ino) {
             return Err(bad(Flaw::InodeNumber));
         }
-        let (raw, has_own_acl) = InodePlace::of(vol, ino)?
+        let (raw, project, has_own_acl) = InodePlace::of(vol, ino)?
             .with(vol, |bytes| {
                 let raw = DiskInode::decode(&vol.layout, ino, bytes)?;
-                let Some(own) = attributes(bytes) else {
-                    return Ok((raw, false));
-                };
-                own.check()?;
-                Ok((raw, own.entries().any(|entry| entry.name.prefix.is_acl())))
+                let own = attributes(bytes);
+                own.map_or(Ok(()), Area::check)?;
+                let is_acl = |own: Area<'_>| own.entries().any(|entry| entry.name.prefix.is_acl());
+                let has_own_acl = own.is_some_and(is_acl);
+                Ok((raw, project(&vol.layout, bytes), has_own_acl))
             })
             .map_err(bad)?;
         known(raw.generation);
@@ -149,6 +151,7 @@ impl Checked {
         Ok(Self {
             ino,
             raw,
+            project,
             file_type,
             seed,
             block,
@@ -197,6 +200,11 @@ impl Checked {
             IBlock::Nothing => self.raw.flags.with(InodeFlags::EXTENTS),
             IBlock::Tree | IBlock::Plain => self.raw.flags,
         }
+    }
+
+    /// The project that it counts for; 0 where the volume has none.
+    pub fn project(&self) -> u32 {
+        self.project
     }
 
     /// The target of a short symbolic link.

@@ -40,6 +40,11 @@ impl FileAttr {
         unsafe { bindings::fileattr_fill_flags(&mut self.0, flags) };
     }
 
+    /// Tells the project (`fsx_projid`).
+    pub(crate) fn set_project(&mut self, project: u32) {
+        self.0.fsx_projid = project;
+    }
+
     /// The flags (`FS_*_FL`) that are wanted.
     pub(crate) fn flags(&self) -> u32 {
         self.0.flags

@@ -280,23 +280,24 @@ impl<T: FileSystem> Done<'_, T> {
     }
 }
 
+/// A filesystem that has something for those who watch how iomap finds blocks.
+pub(crate) trait Watched: FileSystem {
+    /// [`Ops::begin`] is called next, by this task.
+    fn begins(inode: &INode<Self>, pos: u64, len: u64, op: Op);
+
+    /// It has come to this.
+    fn began(result: &Result<Map>);
+}
+
 /// One way of looking files up: a table of `struct iomap_ops` and `struct iomap_write_ops`.
 #[vtable]
 pub(crate) trait Ops: Sized + 'static {
     /// The filesystem.
-    type FileSystem: FileSystem;
+    type FileSystem: Watched;
 
     /// Finds, or for writes makes, the mapping at `pos`. It may be shorter or longer than `len`, may begin
     /// before `pos`, and must cover `pos`.
     fn begin(inode: &INode<Self::FileSystem>, pos: u64, len: u64, op: Op) -> Result<Map>;
-
-    /// [`Self::begin`] is called next, by this task: for those who watch.
-    #[inline(always)]
-    fn begins(_inode: &INode<Self::FileSystem>, _pos: u64, _len: u64, _op: Op) {}
-
-    /// [`Self::begin`] has come to this: for those who watch.
-    #[inline(always)]
-    fn began(_result: &Result<Map>) {}
 
     /// Finishes with a mapping, say gives back a reservation that a short write did not use. Nothing, if it is not
     /// there. It may not be called for one that was looked up for reading only.
@@ -400,9 +401,9 @@ impl<O: Ops, const DAX: bool> Table<O, DAX> {
             // SAFETY: By the function's requirements; `iomap_iter_continue` does not move the position.
             let (pos, len) = unsafe { ((*iter).pos as u64, (*iter).len) };
             // Not copied before it is checked: that is a part of what a direct write costs.
-            O::begins(inode, pos, len, op);
+            O::FileSystem::begins(inode, pos, len, op);
             let result = &O::begin(inode, pos, len, op);
-            O::began(result);
+            O::FileSystem::began(result);
             match result {
                 // SAFETY: By the function's requirements.
                 Ok(map) => map.store::<_, DAX>(inode, pos, unsafe { &mut *iomap })?,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# catches: memory that is held ahead of small files, or of a stream that is synchronised; bytes behind the end of a file that
-# come to light in a folio that was made larger than the write
+# catches: memory that is held ahead of small files, or of a stream that is synchronised; a stream that gets a folio for each page; bytes
+# behind the end of a file that come to light in a folio that was made larger than the write
 
 only_iomapfs
 mkimg -s 400M img
@@ -44,6 +44,20 @@ grows 40000 110 small
 grows 26400 130 middle
 grows 8000 150 sparse
 grows 80000 101 stream
+# But for its beginning it is in folios of 16 pages. Where memory is short the kernel makes smaller ones. Here are the last 8 MiB.
+PYTHONPATH=$TOP/qemu/test python3 - "$MNT/stream" <<'P'
+import ctypes, mmap, os, sys
+from calls import COMPOUND_TAIL, PAGE, flags, libc
+fd = os.open(sys.argv[1], os.O_RDONLY)
+length = 8 << 20
+memory = libc.mmap(None, length, 1, 1, fd, os.fstat(fd).st_size - length & -65536)
+libc.madvise(memory, length, mmap.MADV_RANDOM)
+for at in range(0, length, PAGE):
+    ctypes.string_at(memory + at, 1)
+tails = sum(page >> COMPOUND_TAIL & 1 for page in flags(memory, length))
+print(f"{tails} of {length // PAGE} pages are in a folio of an earlier one")
+sys.exit(tails < length // PAGE * 9 // 10)
+P
 
 # What is in a folio behind the end of the file is zeros, whoever moves the end.
 text 300001 >"$MNT/end"

@@ -66,6 +66,50 @@ done <<-'END'
 	no-copies -O ^sparse_super,sparse_super2,^resize_inode -E num_backup_sb=0 -b 1024
 END
 
+# Projects: a volume whose inodes may count for some can be read. One inode has no room for its project.
+mkimg -s 48M -O quota,project projects
+no_fsck projects
+mount_ext4 projects
+mkdir "$MNT/dir"
+touch "$MNT/file" "$MNT/short" "$MNT/none"
+chattr -p 77 "$MNT/file"
+chattr +P -p 4294967294 "$MNT/dir"
+touch "$MNT/dir/child"
+chattr -p 88 "$MNT/short"
+unmount
+debugfs -w -R 'sif short extra_isize 28' projects 2>/dev/null
+for type in iomapfs ext4; do
+	mount_as "$type" projects ro
+	python3 - "$MNT" <<-'P' >"$type.projects"
+		import errno, fcntl, os, struct, sys
+		for name in ["", "file", "dir", "dir/child", "short", "none"]:
+		    fd = os.open(f"{sys.argv[1]}/{name}", os.O_RDONLY)
+		    told = fcntl.ioctl(fd, 0x801C581F, bytes(28))
+		    print(name, [f"{number:x}" for number in struct.unpack("7I", told)])
+		    for project in [0, 5]:
+		        try:
+		            fcntl.ioctl(fd, 0x401C5820, struct.pack("7I", *struct.unpack("3I", told[:12]), project, 0, 0, 0))
+		            print("is set")
+		        except OSError as e:
+		            print(errno.errorcode[e.errno])
+	P
+	unmount
+done
+diff -u ext4.projects iomapfs.projects >.diff || { cat .diff >&2; fail "projects: not as on ext4"; }
+[ "$(grep -c -E "file .* '4d',|dir.* 'fffffffe'" iomapfs.projects)" = 3 ] || fail "projects: $(cat iomapfs.projects)"
+
+# What tells of ext4's own memory is not there (EXT4_IOC_GETSTATE, EXT4_IOC_CLEAR_ES_CACHE, EXT4_IOC_GET_ES_CACHE).
+mount_fs projects ro
+for request in 0x40046629 0x6628 0xC020662A; do
+	python3 -c 'import errno, fcntl, os, sys
+try:
+    fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), int(sys.argv[2], 0), bytes(32))
+except OSError as e:
+    sys.exit(e.errno != errno.ENOTTY)
+sys.exit(1)' "$MNT/file" $request || fail "request $request is answered"
+done
+unmount
+
 # A copy that is bad stays so, and all others get the name.
 mkimg -s 48M -b 1024 -g 1024 -O ^resize_inode bad
 no_fsck bad

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# catches: a read into the page cache that is on its way to the device while an atomic write has the file give up its blocks, and
-# that shows what somebody else has written there
+# catches: a read into the page cache that is on its way to the device while an atomic write, or an exchange with another file, has the
+# file give up its blocks, and that shows what somebody else has written there
 # blocks: 4096
 
 only_iomapfs
@@ -12,7 +12,7 @@ size=$(blockdev --getsz "$disk")
 dmsetup create slow --table "0 $size linear $disk 0"
 mount_fs /dev/mapper/slow
 python3 - "$MNT" "$disk" "$size" "$BS" <<'P'
-import errno, mmap, os, subprocess, sys, threading, time
+import errno, fcntl, mmap, os, struct, subprocess, sys, threading, time
 
 top, disk, size, block = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 
@@ -65,6 +65,30 @@ for thread in [writer, *readers]:
 table(f"linear {disk} 0")
 if wrong := set(found) - {b"a" * block, b"n" * block}:
     sys.exit(f"reads found {[bytes_[:8] for bytes_ in wrong]}")
+
+# An exchange waits for a read that has begun, and only then reads itself what is to be copied: so it takes two reads.
+os.unlink(f"{top}/more")
+os.sync()
+donor = os.open(top, os.O_RDWR | os.O_TMPFILE)
+os.posix_fallocate(donor, 0, block)
+os.fsync(file)
+before = os.pread(cached, block, 0)
+os.posix_fadvise(cached, 0, 0, os.POSIX_FADV_DONTNEED)
+table(f"delay {disk} 0 3000 {disk} 0 0")
+found = []
+reader = threading.Thread(target=lambda: found.append(os.pread(cached, block, 0)))
+reader.start()
+time.sleep(0.5)
+began = time.monotonic()
+what = bytearray(struct.pack("=IIQQQQ", 0, donor, 0, 0, 1, 0))
+fcntl.ioctl(file, 0xC028660F, what)
+took = time.monotonic() - began
+reader.join()
+table(f"linear {disk} 0")
+if struct.unpack("=IIQQQQ", what)[5] != 1 or found != [before] or os.pread(cached, block, 0) != before:
+    sys.exit(f"the exchange: {struct.unpack('=IIQQQQ', what)}, reads found {[bytes_[:8] for bytes_ in found]}")
+if took < 4:
+    sys.exit(f"the exchange took {took} s: it has not waited for the read")
 P
 unmount
 dmsetup remove slow

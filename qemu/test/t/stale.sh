@@ -2,7 +2,8 @@
 # shellcheck shell=bash
 #
 # catches: a write that goes by what was at its place when it began, where that was written back and dropped meanwhile; a direct write that
-# is refused, or left in the cache, where pages cannot be dropped because somebody stores to them
+# is refused, or left in the cache, where pages cannot be dropped because somebody stores to them; reading ahead while somebody may
+# be about to free blocks
 # blocks: 4096
 # parallel: stores to pages that are written past the cache
 

@@ -44,7 +44,8 @@ use super::{
     of_filesystem,
     Op,
     Ops,
-    Table, //
+    Table,
+    Watched, //
 };
 use core::{
     marker::PhantomData,
@@ -393,9 +394,9 @@ fn read_block<O: Ops>(iocb: &Kiocb<'_, O::FileSystem>, to: &mut IterDest<'_>) ->
     };
     // SAFETY: The inode is live. Ended below, or by the callee.
     unsafe { bindings::inode_dio_begin(inode.as_raw()) };
-    O::begins(inode, pos as u64, len, op);
+    O::FileSystem::begins(inode, pos as u64, len, op);
     let found = O::begin(inode, pos as u64, len, op);
-    O::began(&found);
+    O::FileSystem::began(&found);
     let found = found.and_then(|map| map.store::<_, false>(inode, pos as u64, &mut iter.iomap));
     if let Err(e) = found {
         // SAFETY: Begun above.

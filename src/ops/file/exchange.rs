@@ -27,8 +27,8 @@ use kernel::prelude::*;
 ///
 /// # Errors
 ///
-/// As ext4: `EBADF` where the files are not open for that; `EXDEV`; `EINVAL` where it is one file, one is empty or none
-/// with blocks there, the donor has a user's or a group's rights, or blocks lie differently in their pages; `EPERM`
+/// As ext4: `EBADF` where the files are not open for that; `EXDEV`; `EINVAL` where it is one file, one is empty or ends
+/// before these blocks, the donor has a user's or a group's rights, or blocks lie differently in their pages; `EPERM`
 /// where the donor may not be changed; `ETXTBSY` for swap; `EOPNOTSUPP` for DAX; those of [`exchange`].
 pub(crate) fn move_extents(file: &Opened<'_, Fs>, to: &MoveBuffer) -> Result {
     if !file.is_read_write() {
@@ -106,11 +106,16 @@ fn wanted(node: &Node, donor: &Node, what: &Move) -> Result<Wanted> {
     {
         return Err(EINVAL);
     }
-    let left = |node: &Node, start: u64| size.blocks_for(node.size()).saturating_sub(start);
-    let len = what
-        .len
-        .min(left(node, what.start))
-        .min(left(donor, what.donor_start));
+    let mut len = what.len;
+    for (node, start) in [(node, what.start), (donor, what.donor_start)] {
+        let left = size.blocks_for(node.size()).saturating_sub(start);
+        // As ext4 has it, nothing from the start of a file is all of it, also where the other one leaves nothing.
+        len = match (len, start) {
+            (0, 0) => left,
+            _ => len.min(left),
+        };
+    }
+    len = len.min(limit.saturating_sub(what.start));
     if len == 0 {
         return Err(EINVAL);
     }

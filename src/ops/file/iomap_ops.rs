@@ -23,7 +23,7 @@ use crate::change::dax::place;
 use crate::change::{atomic, sync, target, Live};
 use crate::disk::LogicalBlock;
 use crate::linux::fiemap::ExtentInfo;
-use crate::linux::iomap::{self, Done, Extent, Map, MapFlags, Op, Ops};
+use crate::linux::iomap::{self, Done, Extent, Map, MapFlags, Op, Ops, Watched};
 use crate::linux::memalloc::NofsScope;
 use crate::linux::task;
 use crate::map::{Mapping, State};
@@ -32,6 +32,18 @@ use crate::ops::{trace, Fs, Node};
 use crate::space::Run;
 use crate::store::Store;
 use kernel::prelude::*;
+
+impl Watched for Fs {
+    #[inline(always)]
+    fn begins(node: &Node, pos: u64, len: u64, op: Op) {
+        trace::file::mapping(node, (pos, len), op.bits());
+    }
+
+    #[inline(always)]
+    fn began(result: &Result<Map>) {
+        trace::file::mapped(result);
+    }
+}
 
 /// For reading, and for questions about the map.
 pub(crate) struct Read;
@@ -64,16 +76,6 @@ impl Ops for Read {
             false => View::Read,
         };
         to_map(volume, &mapping, view, MapFlags::NONE)
-    }
-
-    #[inline(always)]
-    fn begins(node: &Node, pos: u64, len: u64, op: Op) {
-        trace::file::mapping(node, (pos, len), op.bits());
-    }
-
-    #[inline(always)]
-    fn began(result: &Result<Map>) {
-        trace::file::mapped(result);
     }
 }
 
@@ -109,16 +111,6 @@ impl Ops for Buffered {
             return to_map(volume, &mapping, View::Write, MapFlags::NONE);
         }
         Self::reserve(node, blocks, op, wait)
-    }
-
-    #[inline(always)]
-    fn begins(node: &Node, pos: u64, len: u64, op: Op) {
-        trace::file::mapping(node, (pos, len), op.bits());
-    }
-
-    #[inline(always)]
-    fn began(result: &Result<Map>) {
-        trace::file::mapped(result);
     }
 
     fn end(done: &mut Done<'_, Fs>) -> Result {
@@ -210,16 +202,6 @@ impl<const QUEUED: bool> Ops for Direct<QUEUED> {
         };
         to_map(volume, &mapping, View::DirectWrite, flags)
     }
-
-    #[inline(always)]
-    fn begins(node: &Node, pos: u64, len: u64, op: Op) {
-        trace::file::mapping(node, (pos, len), op.bits());
-    }
-
-    #[inline(always)]
-    fn began(result: &Result<Map>) {
-        trace::file::mapped(result);
-    }
 }
 
 impl<const QUEUED: bool> Direct<QUEUED> {
@@ -309,16 +291,6 @@ impl Ops for Memory {
             (false, false) => MapFlags::DIRTY,
         };
         to_map(volume, &mapping, View::Memory, flags)
-    }
-
-    #[inline(always)]
-    fn begins(node: &Node, pos: u64, len: u64, op: Op) {
-        trace::file::mapping(node, (pos, len), op.bits());
-    }
-
-    #[inline(always)]
-    fn began(result: &Result<Map>) {
-        trace::file::mapped(result);
     }
 }
 

@@ -36,6 +36,7 @@ impl Attributes for Fs {
 
     fn get_flags(node: &Node, to: &mut FileAttr) -> Result {
         to.fill(node.data().flags().bits() & VISIBLE_FLAGS);
+        to.set_project(node.data().project);
         Ok(())
     }
 

@@ -43,6 +43,8 @@ pub(crate) struct Data {
     pub(super) file_type: FileType,
     /// When the file was created.
     pub(super) created: DiskTime,
+    /// The project that it counts for: volumes that have some are mounted read-only.
+    pub(super) project: u32,
     /// The inode's checksum seed.
     pub(super) seed: Option<CsumSeed>,
     /// The group that the inode is in.
@@ -76,6 +78,7 @@ struct Origin {
     flags: InodeFlags,
     snapshot: Arc<Snapshot>,
     created: DiskTime,
+    project: u32,
 }
 
 /// The map lock while it is held, and what it guards. What can be read without it follows when it is given up.
@@ -124,6 +127,7 @@ impl Data {
             flags: core.flags,
             snapshot: core.map.snapshot().clone(),
             created,
+            project: 0,
         };
         Self::with(volume, origin, core)
     }
@@ -143,6 +147,7 @@ impl Data {
             flags: checked.flags(),
             snapshot: snapshot.clone(),
             created,
+            project: checked.project(),
         };
         let in_volume = volume.clone();
         let plain = checked.plain()?;
@@ -171,6 +176,7 @@ impl Data {
             ino: origin.ino,
             file_type: origin.file_type,
             created: origin.created,
+            project: origin.project,
             sync_tid: Atomic::new(tid),
             data_tid: Atomic::new(tid),
             known: Atomic::new(0),

@@ -17,6 +17,9 @@
 //! | `retry` | there was no space, and some was made |
 //! | `error` | an error of the file system was found, with its place in the source |
 //!
+//! `begin`, `submit`, `extend` and `orphan` are moments, and have no duration: the last two are a change in memory, in
+//! a transaction with other changes, whose commit makes it durable.
+//!
 //! Here are the events and what knows nothing of a mount; [`file`](mod@file) is what is told of a file. The fields are
 //! in `events.h`. What the core has to tell it tells through [`Live`](crate::change::Live) and
 //! [`Store`](crate::store::Store), which have functions for those who watch.

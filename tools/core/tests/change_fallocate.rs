@@ -348,3 +348,20 @@ fn many_pieces_move() {
     with_pages(&node, |pages| collapse(&*node, pages, range, PAGE)).unwrap();
     assert_eq!(runs(&node), before);
 }
+
+/// Would catch: rests that are made zero for nothing, as the file does not show them with the data beside them.
+#[test]
+fn rests_of_two_extents() {
+    let image = Mkfs::new(16 << 20, 1024).make();
+    let mounted = mount(&image);
+    let node = file(&mounted, b"file");
+    with_pages(&node, |pages| set_size(&*node, pages, 64 * BLOCK)).unwrap();
+    for start in [10, 30] {
+        let range = start * BLOCK..(start + 10) * BLOCK;
+        with_pages(&node, |pages| allocate(&*node, pages, range, false)).unwrap();
+    }
+    write(&node, 15..35, |_, _| ());
+    let runs = runs(&node);
+    assert!(runs.iter().all(|run| run.2 == State::Written), "{runs:?}");
+    assert_eq!(runs.iter().map(|run| run.1).sum::<u32>(), 30);
+}

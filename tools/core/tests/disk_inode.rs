@@ -4,7 +4,8 @@
 //! `e2fsck` read, and no bytes make it panic.
 
 use iomapfs_core::disk::inode::{
-    decode_rdev, encode_rdev, DiskInode, DiskTime, InodeFlags, InodeTableFormat, I_BLOCK_SIZE,
+    decode_rdev, encode_rdev, project, DiskInode, DiskTime, InodeFlags, InodeTableFormat,
+    I_BLOCK_SIZE,
 };
 use iomapfs_core::disk::{FileType, Flaw, Ino, Layout, PhysBlock};
 use iomapfs_core::host::{HostStore, Image, Mkfs};
@@ -30,7 +31,8 @@ struct Mounted {
 
 impl Mounted {
     fn new(image: Image) -> Self {
-        let layout = image.layout(false).unwrap();
+        // Also of volumes that can only be read.
+        let layout = image.layout(true).unwrap();
         let store = HostStore::open(image.path(), layout.block_size().bytes()).unwrap();
         Self {
             image,
@@ -521,5 +523,27 @@ proptest! {
             prop_assert_eq!(block[..4] == [0; 4], major > 255 || minor > 255 || rdev == 0);
             prop_assert_eq!(block[8..].to_vec(), vec![0; I_BLOCK_SIZE - 8]);
         }
+    }
+}
+
+/// Catches: a project that is read where there is none, or not where debugfs has put it.
+#[test]
+fn projects() {
+    let mkfs = Mkfs::new(20 << 20, 4096);
+    let with = |mkfs: Mkfs, number: u32, extra_isize: u16| {
+        let image = populate(&mkfs);
+        image.debugfs(&[
+            format!("sif file projid {number}"),
+            format!("sif file extra_isize {extra_isize}"),
+        ]);
+        let m = Mounted::new(image);
+        let ino = named(&m.image, "file");
+        m.read(ino);
+        project(&m.layout, &m.bytes(ino))
+    };
+    for (extra_isize, told) in [(32, 0x1234_5678), (36, 0x1234_5678), (28, 0), (0, 0)] {
+        let project = with(mkfs.clone().features("project"), 0x1234_5678, extra_isize);
+        assert_eq!(project, told, "{extra_isize} bytes of fields");
+        assert_eq!(with(mkfs.clone(), 77, extra_isize), 0, "no projects");
     }
 }

@@ -72,6 +72,8 @@ pub enum Rule {
     ShowsUnzeroed,
     /// Files exchange blocks, and nothing is copied before.
     NoCopy,
+    /// Data is copied to blocks of a file that has none there, but had some on disk.
+    NoCommitOfDonor,
     /// Who gets blocks of another file may write to them although the exchange has not committed.
     NoCommitOfExchange,
     /// A durable direct write does not care whether the way to its block is durable.
@@ -168,6 +170,7 @@ impl Broken {
             Rule::MovesUnwritten => store::Rule::MovedWritten,
             Rule::ShowsUnzeroed => store::Rule::ZeroedFirst,
             Rule::NoCopy => store::Rule::CopiedFirst,
+            Rule::NoCommitOfDonor => store::Rule::DonorCommitted,
             Rule::NoCommitOfExchange => store::Rule::ExchangeCommitted,
             Rule::NoZeroRest => store::Rule::RestZeroed,
             Rule::UnwrittenShown => store::Rule::UnwrittenHidden,

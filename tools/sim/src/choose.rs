@@ -164,6 +164,8 @@ impl Op {
                     pos: spot(random, large) as u32,
                     donor_pos: spot(random, large) as u32,
                     len: 1 + spot(random, 40) as u32,
+                    zeroed: random.chance(1, 2),
+                    written: random.chance(1, 2),
                 },
                 18 if random.chance(1, 4) => Self::DropEnd {
                     file,
@@ -314,7 +316,10 @@ impl Op {
             31 => Self::UnlinkOpen { which },
             32 => Self::Close { which },
             33 => Self::SetGeneration { file },
-            34 => Self::SetLabel { number: which },
+            34 => match random.chance(1, 2) {
+                true => Self::SetLabel { number: which },
+                false => Self::SetUuid { number: which },
+            },
             _ if random.chance(1, 2) => Self::Tmpfile { dir },
             _ => Self::Open { file },
         }

@@ -76,19 +76,35 @@ impl Sim {
 
     /// Gives the volume a name.
     pub fn set_label(&mut self, number: u16) {
-        let mut label = [0; LABEL_MAX];
+        let mut name = [0; LABEL_MAX];
         let text = match number % 5 {
             0 => String::new(),
             times => LABEL.to_string() + &format!("{number:x}").repeat(times.into()),
         };
-        for (to, from) in label.iter_mut().zip(text.bytes()) {
+        for (to, from) in name.iter_mut().zip(text.bytes()) {
             *to = from;
         }
         let mount = self.mount.clone();
         self.world.catch_up(&mount);
         // The first of its transactions has it.
-        self.world.label = label;
-        label::set_label(&mount.vol, &label).expect("the super block is written");
+        self.world.label.name = name;
+        label::set_label(&mount.vol, &name).expect("the super block is written");
+        self.world.catch_up(&mount);
+    }
+
+    /// Gives the volume another UUID, if it may change.
+    pub fn set_uuid(&mut self, number: u16) {
+        let mount = self.mount.clone();
+        if !label::can_change_uuid(&mount.vol) {
+            return;
+        }
+        // None that is all zeros: e2fsck would give it another one.
+        let uuid = [(number | 1).to_le_bytes(); 8].as_flattened().try_into();
+        let uuid = uuid.expect("it is as long");
+        self.world.catch_up(&mount);
+        // The first of its transactions has it.
+        self.world.label.uuid = uuid;
+        label::set_uuid(&mount.vol, &uuid).expect("the super block is written");
         self.world.catch_up(&mount);
     }
 

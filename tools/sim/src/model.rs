@@ -8,6 +8,7 @@
 
 use crate::device::Bytes;
 use iomapfs_core::change::label::LABEL_MAX;
+use iomapfs_core::disk::superblock::RawSuper;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
@@ -164,8 +165,24 @@ pub fn shift<T>(map: &mut BTreeMap<(u32, u32), T>, ino: u32, from: u32, by: i64)
     map.extend(behind.map(|((_, at), what)| ((ino, moved(at)), what)));
 }
 
-/// The name of a volume.
-pub type Label = [u8; LABEL_MAX];
+/// The name of a volume, and its UUID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// With zeros behind it.
+    pub name: [u8; LABEL_MAX],
+    /// A name that nobody else has.
+    pub uuid: [u8; 16],
+}
+
+impl Label {
+    /// What the super block has.
+    pub fn of(raw: &RawSuper) -> Self {
+        Self {
+            name: raw.volume_name,
+            uuid: raw.uuid,
+        }
+    }
+}
 
 /// All inodes of users by number. Cheap to clone.
 pub type State = BTreeMap<u32, Rc<Inode>>;
@@ -175,7 +192,7 @@ pub type State = BTreeMap<u32, Rc<Inode>>;
 pub struct History {
     /// The state at the end of each transaction.
     pub states: HashMap<u32, State>,
-    /// The name of the volume at the end of each.
+    /// The name and UUID of the volume at the end of each.
     pub labels: HashMap<u32, Label>,
     /// From event `.0` on transaction `.1` must not be lost.
     promises: Vec<(usize, u32)>,

@@ -92,12 +92,19 @@ pub enum Op {
     SetLabel {
         number: u16,
     },
+    SetUuid {
+        number: u16,
+    },
     MoveExtents {
         file: u16,
         donor: u16,
         pos: u32,
         donor_pos: u32,
         len: u32,
+        /// The donor loses its data there just before.
+        zeroed: bool,
+        /// Somebody writes to the blocks that the donor has got.
+        written: bool,
     },
     Open {
         file: u16,
@@ -309,6 +316,12 @@ impl Sim {
         old != new && !is_below(other.0, old) && !is_below(one.0, new)
     }
 
+    /// Where a file has data: at which byte one of its blocks begins.
+    fn data(&self, file: u32, which: u32) -> Option<u64> {
+        let mapped: Vec<u32> = self.world.model[&file].blocks.keys().copied().collect();
+        Some(u64::from(pick(&mapped, which as u16)?) * u64::from(self.block_size))
+    }
+
     fn try_write(&mut self, node: &Shared, pos: u64, len: u64) {
         if let Err(error) = self.write(node, pos, len) {
             // The first piece of a write has failed, and that could be one block.
@@ -477,19 +490,38 @@ impl Sim {
                 self.set_attribute(ino, name, len);
             }
             Op::SetLabel { number } => self.set_label(number),
+            Op::SetUuid { number } => self.set_uuid(number),
             Op::MoveExtents {
                 file,
                 donor,
                 pos,
                 donor_pos,
                 len,
+                zeroed,
+                written,
             } => {
                 let files = self.of_kind(Kind::File);
                 let (file, donor) = (pick(&files, file)?, pick(&files, donor)?);
+                let places = match zeroed || written {
+                    true => (self.data(file, pos)?, self.data(donor, donor_pos)?),
+                    false => (pos.into(), donor_pos.into()),
+                };
                 let (node, donor) = (self.node(file), self.node(donor));
-                let what = (pos.into(), donor_pos.into(), len.into());
+                if zeroed {
+                    // The donor has no data there, but on disk it has.
+                    self.fsync(&donor, true);
+                    let zero = Falloc::Zero { keep_size: true };
+                    if let Err(error) = self.fallocate(&donor, zero, places.1, len.into()) {
+                        self.no_space(error, self.blocks_for(len.into()).into(), false);
+                    }
+                }
+                let what = (places.0, places.1, len.into());
                 if let Err(error) = self.move_extents(&node, &donor, what) {
                     self.no_space(error, self.blocks_for(len.into()).into(), false);
+                }
+                if written {
+                    let block = u64::from(self.block_size);
+                    self.try_write_direct(&donor, places.1 / block * block, block, How::Waits);
                 }
             }
             Op::Open { file } => {

@@ -7,7 +7,7 @@ use crate::check::{check, Fixed, Found, Tree};
 use crate::journal::replay::{replay, Replayed};
 use crate::journal::Place;
 use crate::model::{
-    describe, oldest_possible, versions, Attributes, History, Inode, Kind, Version, Whole,
+    describe, oldest_possible, versions, Attributes, History, Inode, Kind, Label, Version, Whole,
 };
 use crate::mount::Mount;
 use iomapfs_core::disk::features::incompat;
@@ -111,10 +111,10 @@ pub fn verify(
         .ok_or_else(|| format!("transaction {last} is none that there was"))?;
     let label = HostStore::new(recovered.device.clone())
         .super_block()
-        .map(|raw| raw.volume_name);
+        .map(|raw| Label::of(&raw));
     if label != history.labels.get(&last).copied() {
         return Err(format!(
-            "the volume is named {label:02x?}, by transaction {last}"
+            "the volume is called {label:02x?}, by transaction {last}"
         ));
     }
     let living = state.iter().filter(|(_, inode)| inode.links > 0);

@@ -8,7 +8,6 @@ use crate::device::{Bytes, Trace};
 use crate::journal::Journal;
 use crate::model::{self, Content, History, Inode, Label, State, Version};
 use crate::mount::Mount;
-use iomapfs_core::change::label;
 use iomapfs_core::change::live::Shown;
 use iomapfs_core::disk::PhysBlock;
 use iomapfs_core::host::ShownChange;
@@ -27,7 +26,7 @@ pub struct World {
     pub history: History,
     /// What is on disk as soon as the running transaction has committed.
     pub model: State,
-    /// The name of the volume then.
+    /// The name and UUID of the volume then.
     pub label: Label,
     /// What is or was written to blocks that are not mapped yet: inode, file block.
     pub unmapped: BTreeMap<(u32, u32), Content>,
@@ -54,7 +53,8 @@ impl World {
     pub fn new(journal: Journal, model: State, mount: &Mount, broken: Broken) -> Self {
         let mut history = History::default();
         let last = journal.next().wrapping_sub(1);
-        let label = label::label(&mount.vol).expect("the super block is in memory");
+        let label = mount.vol.super_block.with(&mount.vol.store, Label::of);
+        let label = label.expect("the super block is in memory");
         history.states.insert(last, model.clone());
         history.labels.insert(last, label);
         history.promise(0, last);

@@ -3,17 +3,55 @@
 //! Files get blocks and lose them, and what was changed is committed.
 
 use super::visit::Visit;
+use iomapfs_core::change::atomic::{aside, show, LONGEST};
 use iomapfs_core::change::dax::{extend, place};
+use iomapfs_core::change::exchange::{self, Copier};
 use iomapfs_core::change::publish::{publish, WrittenData};
 use iomapfs_core::change::trim::{self, Wanted};
 use iomapfs_core::change::{fallocate, resize, Live};
-use iomapfs_core::disk::{FileType, LogicalBlock};
+use iomapfs_core::disk::{FileType, LogicalBlock, PhysBlock};
 use iomapfs_core::host::{Mounted, Node, Pages};
 use iomapfs_core::space::{Run, Share, Trimmer};
+use iomapfs_core::store::Tid;
 use kernel::error::{code::*, Result};
 
 /// Bytes of a page.
 const PAGE: u64 = 4096;
+
+/// Blocks that data is read from or written to: the device has them, and they are no metadata of the file system's.
+fn check(fs: &Mounted, start: PhysBlock, len: u32) {
+    let run = Run { start, len };
+    let vol = &fs.vol;
+    assert!(len > 0 && run.end().get() <= vol.store.blocks(), "{run:?}");
+    assert!(!vol.space.is_system(start, len), "{run:?}");
+}
+
+/// All that was changed becomes durable.
+fn commit(fs: &Mounted) -> Result {
+    let tid = fs.vol.store.commit()?;
+    fs.vol.space.committed(tid, |_| ());
+    Ok(())
+}
+
+/// A device whose blocks are copied.
+struct Copies<'a>(&'a Mounted);
+
+impl Copier for Copies<'_> {
+    fn copy(&mut self, from: PhysBlock, to: PhysBlock, len: u32) -> Result {
+        check(self.0, from, len);
+        check(self.0, to, len);
+        let store = &self.0.vol.store;
+        for n in 0..u64::from(len) {
+            let bytes = store.read_data(PhysBlock::new(from.get() + n));
+            store.write_data(PhysBlock::new(to.get() + n), &bytes);
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, _tid: Tid) -> Result {
+        commit(self.0)
+    }
+}
 
 /// A device that is told of free blocks.
 struct Forgetful<'a> {
@@ -28,12 +66,7 @@ impl Trimmer for Forgetful<'_> {
     }
 
     fn discard(&mut self, run: Run) -> Result<bool> {
-        let vol = &self.fs.vol;
-        assert!(
-            run.len > 0 && run.end().get() <= vol.store.blocks(),
-            "{run:?}"
-        );
-        assert!(!vol.space.is_system(run.start, run.len), "{run:?}");
+        check(self.fs, run.start, run.len);
         Ok(true)
     }
 }
@@ -108,6 +141,66 @@ impl Visit<'_> {
         publish(node, &mut None, &written)
     }
 
+    /// An atomic write goes to new blocks, and then the file shows all of it, or it has failed.
+    pub(super) fn write_aside(&mut self) -> Result {
+        let Some(node) = self.some(|kind| kind == FileType::Regular) else {
+            return Ok(());
+        };
+        let fs = self.fs.clone();
+        let block = fs.vol.layout.block_size();
+        let longest = (LONGEST >> block.bits()).max(1);
+        let len = 1 << self.number(longest.ilog2());
+        let at = self.some_block(&node) / len * len;
+        if len > self.most_blocks() - at {
+            return Ok(());
+        }
+        let at = LogicalBlock::new(at);
+        let end = at.saturating_add(len).first_byte(block);
+        let chosen = aside(&*node, &mut node.map_lock(), (at, len), end)?;
+        assert!(chosen.start == at && chosen.len == len, "{chosen:?}");
+        check(&fs, chosen.phys.expect("blocks were chosen"), len);
+        let written = WrittenData {
+            pos: at.first_byte(block),
+            end,
+            unwritten: true,
+            direct: true,
+        };
+        let fails = self.number(7) == 0;
+        let done = show(&*node, &written, |_| if fails { Err(EIO) } else { Ok(()) });
+        node.map_lock().map.drop_aside(&fs.vol);
+        match done {
+            Err(error) if fails && error == EIO => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Two files exchange blocks, as far as both reach.
+    pub(super) fn exchange(&mut self) -> Result {
+        let mut file = || self.some(|kind| kind == FileType::Regular);
+        let (Some(node), Some(donor)) = (file(), file()) else {
+            return Ok(());
+        };
+        let (start, donor_start) = (self.some_block(&node), self.some_block(&donor));
+        let most = 1 + self.number(60);
+        let block = self.fs.vol.layout.block_size();
+        let left = |node: &Node, start: u32| {
+            let end = u32::try_from(block.blocks_for(node.size())).unwrap_or(u32::MAX);
+            end.saturating_sub(start)
+        };
+        let len = most.min(left(&node, start)).min(left(&donor, donor_start));
+        if len == 0 || node.ino() == donor.ino() {
+            return Ok(());
+        }
+        let wanted = exchange::Wanted {
+            start: LogicalBlock::new(start),
+            donor_start: LogicalBlock::new(donor_start),
+            len,
+        };
+        let (moved, done) = exchange::exchange(&*node, &*donor, wanted, &mut Copies(&self.fs));
+        assert!(moved <= len, "{moved} of {len} blocks");
+        done
+    }
+
     /// Writes to blocks as memory.
     pub(super) fn write_memory(&mut self) -> Result {
         let Some(node) = self.some(|kind| kind == FileType::Regular) else {
@@ -121,13 +214,9 @@ impl Visit<'_> {
         let end = (start + len - u64::from(self.number(1))).min(most);
         let to = LogicalBlock::first_behind(block, end);
         let size = node.size();
-        let vol = &self.fs.vol;
+        let fs = &self.fs;
         let zero = |_, run: Run| {
-            assert!(
-                run.len > 0 && run.end().get() <= vol.store.blocks(),
-                "{run:?}"
-            );
-            assert!(!vol.space.is_system(run.start, run.len), "{run:?}");
+            check(fs, run.start, run.len);
             Ok(())
         };
         let mut done = start;
@@ -236,8 +325,7 @@ impl Visit<'_> {
     }
 
     pub(super) fn commit(&mut self) -> Result {
-        let tid = self.fs.vol.store.commit()?;
-        self.fs.vol.space.committed(tid, |_| ());
+        commit(&self.fs)?;
         if self.number(1) == 0 {
             self.fs.vol.store.checkpoint();
         }

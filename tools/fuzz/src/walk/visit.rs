@@ -4,9 +4,13 @@
 
 use super::names::New;
 use arbitrary::Unstructured;
-use iomapfs_core::change::Live;
+use iomapfs_core::change::generation::set_generation;
+use iomapfs_core::change::xattr::set;
+use iomapfs_core::change::{label, Live};
+use iomapfs_core::disk::xattr::{Name, Prefix};
 use iomapfs_core::disk::{FileType, Ino};
 use iomapfs_core::host::{Mounted, Node};
+use iomapfs_core::inode::How;
 use kernel::error::{code::*, Result};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -103,7 +107,7 @@ impl<'d> Visit<'d> {
     }
 
     fn one_change(&mut self) -> Result {
-        match self.number(18) {
+        match self.number(24) {
             0 => self.create(New::File),
             1 => {
                 let target = self.number(120) as usize + 1;
@@ -122,6 +126,11 @@ impl<'d> Visit<'d> {
             13..=14 => self.fallocate(),
             15 => self.trim(),
             16 => self.write_memory(),
+            17 => self.write_aside(),
+            18 => self.exchange(),
+            19 => self.set_label(),
+            20 => self.set_generation(),
+            21..=22 => self.set_attribute(),
             _ => {
                 // Everything is read and checked again.
                 self.forget_all();
@@ -129,6 +138,49 @@ impl<'d> Visit<'d> {
                 self.fs.vol.space.shrink(u32::MAX);
                 Ok(())
             }
+        }
+    }
+
+    /// The volume gets a name or a UUID.
+    fn set_label(&mut self) -> Result {
+        let byte = self.number(255) as u8;
+        let done = match self.number(1) {
+            0 => label::set_label(&self.fs.vol, &[byte; label::LABEL_MAX]),
+            _ => label::set_uuid(&self.fs.vol, &[byte | 1; 16]),
+        };
+        match done {
+            Err(error) if error == EOPNOTSUPP => Ok(()),
+            done => done,
+        }
+    }
+
+    /// An inode gets another generation.
+    fn set_generation(&mut self) -> Result {
+        let Some(node) = self.some(|_| true) else {
+            return Ok(());
+        };
+        match set_generation(&*node, self.number(u32::MAX)) {
+            Err(error) if error == ENOTTY => Ok(()),
+            done => done,
+        }
+    }
+
+    /// An inode gets or loses an extended attribute.
+    fn set_attribute(&mut self) -> Result {
+        let Some(node) = self.some(|_| true) else {
+            return Ok(());
+        };
+        let prefixes = [Prefix::USER, Prefix::SECURITY, Prefix::ACL_ACCESS];
+        let name = Name {
+            prefix: prefixes[self.number(2) as usize],
+            rest: [&b"a"[..], b"b", b"long-name", b""][self.number(3) as usize],
+        };
+        let value = vec![self.number(2) as u8; self.number(700) as usize];
+        let value = (self.number(3) != 0).then_some(&*value);
+        let how = [How::Any, How::Create, How::Replace][self.number(2) as usize];
+        match set(&*node, name, value, how, None) {
+            Err(error) if [EEXIST, ENODATA, ENOSPC].contains(&error) => Ok(()),
+            done => done,
         }
     }
 
