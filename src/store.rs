@@ -117,6 +117,12 @@ pub enum Rule {
     Forget,
     /// An inode that goes away gives up its block of extended attributes.
     Attributes,
+    /// An inode is written when its attributes have changed: it says where their block is.
+    AttributesWritten,
+    /// A block of attributes that several inodes share counts each of them.
+    AttributesCounted,
+    /// A block of attributes that others have, too, is left to them by the one whose attributes change.
+    AttributesApart,
     /// Blocks that data was written to become written.
     Conversion,
     /// When data is written to a part of an unwritten extent, only that becomes written.

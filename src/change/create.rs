@@ -8,13 +8,15 @@
 use super::dir::{add_dir_link, check_dir_links, Dir};
 use super::link::insert;
 use super::live::{InodePart, Live, Newborn};
+use super::xattr::note_feature;
 use super::{mark_orphan, pin, reservation, write, write_now};
 use crate::disk::inode::InodeFlags;
 use crate::disk::symlink::TargetFormat;
 use crate::disk::{FileType, Flaw, LogicalBlock};
-use crate::inode::{wipe, Content, Inode};
+use crate::inode::{release_attribute_block, wipe, Content, Draft, How, Inode};
 use crate::names;
 use crate::store::{Rule, Store, Transaction};
+use crate::volume::Volume;
 use kernel::error::{code::*, Result};
 use kernel::prelude::*;
 
@@ -164,7 +166,14 @@ where
     let content = what.content();
     // On an error the newborn has gone before somebody else gets its number, who must not meet it.
     Inode::create(volume, tx, ino, &attrs, flags, generation, content)
-        .and_then(|inode| newborn.finish(inode))
+        .and_then(|mut inode| {
+            label(volume, tx, &mut inode, &newborn)?;
+            let attributes = inode.file_acl;
+            newborn.finish(inode).inspect_err(|_| {
+                // What this fails with is reported.
+                let _ = attributes.map(|nr| release_attribute_block(volume, tx, nr));
+            })
+        })
         // Nobody has to look at its map before the first write.
         .inspect(|node| node.note_clean_end(true))
         .inspect_err(|_| {
@@ -172,6 +181,26 @@ where
             let _ = wipe(volume, tx, ino)
                 .and_then(|()| volume.space.free_inode(&volume.store, tx, ino, is_dir));
         })
+}
+
+/// Gives a new inode the attributes that it is born with.
+fn label<S: Store, N: Newborn<S>>(
+    volume: &Volume<S>,
+    tx: &mut S::Tx<'_>,
+    inode: &mut Inode,
+    newborn: &N,
+) -> Result {
+    let attributes = newborn.attributes()?;
+    if attributes.is_empty() {
+        return Ok(());
+    }
+    let mut draft = Draft::of(volume, inode)?;
+    for new in &attributes {
+        draft.set(volume, new.name(), Some(&new.value), How::Create)?;
+    }
+    note_feature(volume, tx)?;
+    draft.write(volume, tx, inode)?;
+    inode.write(volume, tx, &newborn.attrs())
 }
 
 /// The inode gets no name after all: it becomes an orphan in this transaction, and is freed when the caller has ended

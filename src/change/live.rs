@@ -8,13 +8,14 @@
 
 use crate::disk::inode::InodeFlags;
 use crate::disk::{CsumSeed, FileType, Group, Ino, LogicalBlock, PhysBlock};
-use crate::inode::{Attrs, Inode, Orphans};
+use crate::inode::{Attrs, Inode, NewAttribute, Orphans};
 use crate::map::Snapshot;
 use crate::names::{Known, Params};
 use crate::space::Goal;
 use crate::store::{Store, Tid};
 use crate::volume::Volume;
 use core::ops::{Deref, DerefMut};
+use kernel::alloc::KVec;
 use kernel::error::Result;
 
 /// What of an inode a transaction changes, for who makes the inode durable.
@@ -93,6 +94,9 @@ pub trait Live<S: Store> {
 
     /// All that [`Inode::write`] takes from the VFS.
     fn attrs(&self) -> Attrs;
+
+    /// Sets the permissions, and leaves the type of file. The caller holds `i_rwsem` exclusively.
+    fn set_mode(&self, mode: u16);
 
     /// The links.
     fn links(&self) -> u32;
@@ -195,6 +199,13 @@ pub trait Newborn<S: Store>: Sized {
     ///
     /// `EBUSY` where there is an inode with this number in memory already.
     fn insert(&self, ino: Ino) -> Result;
+
+    /// The extended attributes that it is born with. It has its number.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; what somebody says who has to label it.
+    fn attributes(&self) -> Result<KVec<NewAttribute>>;
 
     /// It is on its way to the disk as `inode`.
     ///

@@ -2,7 +2,7 @@
 
 //! What is done to a file system: each operation is one transaction, or several that a crash may come between.
 //!
-//! Tests: `tools/core/tests/change_{names,access,atomic,dax,sync,mount,trim,ioctl}.rs`, `tools/sim` (the power cut
+//! Tests: `tools/core/tests/change_{names,access,atomic,dax,sync,mount,trim,ioctl,xattr}.rs`, `tools/sim` (the power cut
 //! anywhere), `qemu/test/t/{crash,fault-}*.sh`.
 //!
 //! | file | what is in it |
@@ -15,6 +15,7 @@
 //! | [`publish`](mod@publish) | data is on the device: the file shows it |
 //! | [`resize`] | the size changes, blocks are cut off |
 //! | [`fallocate`] | blocks without data, holes, and what moves in a file |
+//! | [`xattr`] | extended attributes |
 //! | [`generation`] | what tells an inode apart from others with its number |
 //! | [`label`] | the name of the volume |
 //! | [`sync`] | what makes a change durable |
@@ -67,6 +68,7 @@ pub mod resize;
 pub mod sync;
 pub mod target;
 pub mod trim;
+pub mod xattr;
 
 pub use dir::Dir;
 pub use live::{InodePart, Live, Newborn};

@@ -12,6 +12,7 @@
 //! | the same, with a whiteout | and what [`tmpfile`] changes |
 //! | [`EXCHANGE`] | two names, two `..`, four inodes |
 //! | [`ATTRIBUTES`] | an inode |
+//! | [`attribute`](fn@attribute) | an inode; its block of extended attributes is made, shared or given up |
 //! | [`publish`](fn@publish) | a run of data in the extent tree; an inode |
 //! | [`cut`] | an extent of data less in the extent tree; an inode, which becomes an orphan or is none any more |
 //! | [`fallocate`](fn@fallocate) | an extent in the extent tree; an inode; an orphan less |
@@ -27,7 +28,7 @@
 //! credits ([`Transaction::ensure`](crate::store::Transaction::ensure)).
 
 use super::live::Live;
-use crate::inode::{Inode, ORPHAN_CREDITS};
+use crate::inode::{Draft, Inode, ORPHAN_CREDITS};
 use crate::map::FileMap;
 use crate::names;
 use crate::store::{Credits, Store};
@@ -35,6 +36,11 @@ use crate::volume::Volume;
 
 /// An inode is written.
 pub const ATTRIBUTES: Credits = Inode::WRITE_CREDITS;
+
+/// An extended attribute is set or removed.
+pub fn attribute<S: Store>(volume: &Volume<S>) -> Credits {
+    Draft::credits(volume)
+}
 
 /// An orphan less.
 pub const ORPHAN: Credits = ORPHAN_CREDITS;
@@ -50,9 +56,9 @@ fn append<S: Store>(volume: &Volume<S>, depth: u16) -> Credits {
     FileMap::publish_credits(volume, depth)
 }
 
-/// A new inode without a name; a long symbolic link has a block.
+/// A new inode without a name; a long symbolic link has a block, and so have the attributes that it is born with.
 fn make<S: Store>(volume: &Volume<S>) -> Credits {
-    volume.space.credits_alloc_inode() + Inode::WRITE_CREDITS + append(volume, 0)
+    volume.space.credits_alloc_inode() + Draft::credits(volume) + append(volume, 0)
 }
 
 /// A name that is inserted in `dir`, with the inode of `dir`.

@@ -11,6 +11,8 @@ use kernel::fmt;
 pub mod compat {
     /// There is a journal.
     pub const HAS_JOURNAL: u32 = 0x4;
+    /// Inodes may have extended attributes.
+    pub const EXT_ATTR: u32 = 0x8;
     /// Directories may have a hash tree.
     pub const DIR_INDEX: u32 = 0x20;
     /// At most two backups of the super block, in groups that it names.

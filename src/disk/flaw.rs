@@ -149,6 +149,12 @@ flaws! {
     XattrMagic { magic: u32 } = "h_magic is {magic:#x}, not 0xea020000";
     XattrBlocks { blocks: u32 } = "h_blocks is {blocks}, not 1";
     XattrRefcount { count: u32 } = "h_refcount is {count}, not 1 to 1024";
+    XattrEntry { at: u32 } = "the attribute at byte {at} does not fit, or nothing ends the list";
+    XattrName { at: u32 } = "the name of the attribute at byte {at} has a zero in it";
+    XattrInode { ino: u32 } =
+        "e_value_inum is {ino}, but the file system does not have the feature ea_inode";
+    XattrValue { at: u32, size: u32 } =
+        "the value of {size} bytes at byte {at} lies outside, or over the entries";
 
     SymlinkFlags = "the symbolic link has the flag IMMUTABLE or APPEND";
     SymlinkTarget { size: u64 } = "i_size of the symbolic link is {size}, but its target does not end there";

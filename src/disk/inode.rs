@@ -13,8 +13,8 @@ mod fields;
 
 pub use fields::{DiskTime, InodeFlags};
 
-use super::bytes::{get16, get32, set16, set32};
-use super::xattr::XATTR_MAGIC;
+use super::bytes::{copy, get16, get32, set16, set32};
+use super::xattr::{Area, XATTR_MAGIC};
 use super::{CsumSeed, FileType, Flaw, Ino, Layout, PhysBlock};
 use crate::disk::{BlockKind, Format};
 use core::mem::{offset_of, size_of};
@@ -27,6 +27,9 @@ pub const I_BLOCK_SIZE: usize = 60;
 
 /// Bytes of every inode.
 const BASE_SIZE: usize = 128;
+
+/// Bytes of the magic number before the extended attributes.
+const MAGIC_SIZE: usize = size_of::<u32>();
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -188,6 +191,39 @@ pub fn attributes_at(bytes: &[u8]) -> Option<usize> {
     let extra_isize = usize::from(get16(rest, extra::EXTRA_ISIZE).filter(|size| *size != 0)?);
     let magic = get32(rest, extra_isize)?;
     (magic == XATTR_MAGIC).then(|| BASE_SIZE.saturating_add(extra_isize))
+}
+
+/// The extended attributes in an inode: `bytes` are all of it.
+pub fn attributes(bytes: &[u8]) -> Option<Area<'_>> {
+    let at = attributes_at(bytes)?.saturating_add(MAGIC_SIZE);
+    Some(Area::in_inode(bytes.get(at..)?))
+}
+
+/// How many bytes an inode with such an `i_extra_isize` has for entries and values of extended attributes.
+pub fn attributes_room(layout: &Layout, extra_isize: u16) -> usize {
+    let room = usize::from(layout.inode_size()).saturating_sub(BASE_SIZE);
+    match extra_isize {
+        0 => 0,
+        size => room.saturating_sub(size.into()).saturating_sub(MAGIC_SIZE),
+    }
+}
+
+/// Replaces the extended attributes in an inode by `area`, which is as long as [`attributes_room`] says; [`seal`] is for
+/// the caller. `bytes` are the whole inode.
+pub fn set_attributes(bytes: &mut [u8], area: Area<'_>) {
+    let room = area.bytes().len().saturating_add(MAGIC_SIZE);
+    let at = bytes.len().saturating_sub(room);
+    let Some((magic, entries)) = bytes
+        .get_mut(at..)
+        .and_then(|bytes| bytes.split_first_chunk_mut::<MAGIC_SIZE>())
+    else {
+        return;
+    };
+    *magic = match area.is_empty() {
+        true => [0; MAGIC_SIZE],
+        false => XATTR_MAGIC.to_le_bytes(),
+    };
+    copy(entries, area.bytes());
 }
 
 /// The project that the inode counts for; 0 where the volume has none, or the inode no room for it. `bytes` are the

@@ -2,8 +2,9 @@
 
 //! The on-disk format: one file a structure, with its checks and checksum. No I/O, no locks.
 //!
-//! Tests: `tools/core/tests/{superblock,bitmap,disk_inode,orphan_xattr}.rs`, `tools/fuzz/src/parsers`.
+//! Tests: `tools/core/tests/{superblock,bitmap,disk_inode,orphan_xattr,change_xattr}.rs`, `tools/fuzz/src/parsers`.
 
+pub mod acl;
 pub mod bitmap;
 pub mod bitmap_sum;
 pub mod bytes;

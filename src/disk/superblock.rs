@@ -389,6 +389,16 @@ impl RawSuper {
         Self::set_bit(&mut self.feature_ro_compat, ro_compat::LARGE_FILE, true);
     }
 
+    /// Whether some inode may have extended attributes.
+    pub fn has_attributes(&self) -> bool {
+        self.features().has_compat(compat::EXT_ATTR)
+    }
+
+    /// Marks that some inode may have extended attributes.
+    pub fn set_attributes(&mut self) {
+        Self::set_bit(&mut self.feature_compat, compat::EXT_ATTR, true);
+    }
+
     /// Takes over the records of errors from another copy.
     pub fn copy_errors(&mut self, from: &Self) {
         self.error_count = from.error_count;

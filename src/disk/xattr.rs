@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The block that holds extended attributes which do not fit into the inode
-//! (Documentation/filesystems/ext4/attributes.rst): its header and checksum. The entries behind the header have the
-//! same form as those in the inode and are not looked at here.
+//! Extended attributes (Documentation/filesystems/ext4/attributes.rst): those of an inode and of a block (`area.rs`), and
+//! the header and checksum of the block that holds what does not fit into the inode.
+
+mod area;
+
+pub use area::{Area, Name, Prefix, NAME_MAX, VALUE_MAX};
 
 use super::{CsumSeed, Flaw, PhysBlock};
 use crate::disk::{BlockKind, Format};
@@ -87,7 +90,7 @@ impl Format for XattrFormat {
         }
         match self.checksum(nr, bytes) {
             Some(sum) if sum != header.checksum.get() => Err(Flaw::Checksum),
-            _ => Ok(()),
+            _ => Area::in_block(bytes).check(),
         }
     }
 

@@ -2,9 +2,9 @@
 
 //! An inode as the core has it, and its way from (`read.rs`) and to the inode table (`place.rs`: its bytes there);
 //! the inodes that a recovery has to look after (`orphan.rs`); the journal's blocks, before anything can be trusted
-//! (`journal.rs`); attribute blocks of inodes that go away (`xattr.rs`).
+//! (`journal.rs`); extended attributes (`xattr.rs`).
 //!
-//! Tests: `tools/core/tests/{inode,orphans,orphan_xattr}.rs`, `qemu/test/t/{orphans,xattr-blocks,file-flags}.sh`.
+//! Tests: `tools/core/tests/{inode,orphans,orphan_xattr,change_xattr}.rs`, `qemu/test/t/{orphans,xattr-blocks,file-flags}.sh`.
 //!
 //! The VFS inode is the authority for mode, owner, links, times, device number and the size in memory; they
 //! come and go as [`Attrs`]. What the VFS does not know is in [`Inode`].
@@ -31,6 +31,7 @@ pub use journal::JournalMap;
 pub use orphan::{Orphans, ORPHAN_CREDITS};
 pub use place::{dtime, pin, set_dtime, wipe};
 pub use read::Checked;
+pub use xattr::{release_block as release_attribute_block, Draft, How, NewAttribute};
 
 use crate::disk::bytes::copy;
 use crate::disk::inode::{encode_rdev, DiskInode, DiskTime, InodeFlags, I_BLOCK_SIZE};

@@ -7,7 +7,8 @@
 
 use super::place::InodePlace;
 use super::{Attrs, Inode};
-use crate::disk::inode::{decode_rdev, project, DiskInode, InodeFlags, I_BLOCK_SIZE};
+use crate::disk::inode::{attributes, decode_rdev, project, DiskInode, InodeFlags, I_BLOCK_SIZE};
+use crate::disk::xattr::Area;
 use crate::disk::{CsumSeed, FileType, Flaw, Ino};
 use crate::map::{FileMap, Snapshot};
 use crate::store::Store;
@@ -50,6 +51,7 @@ pub struct Checked {
     file_type: FileType,
     seed: Option<CsumSeed>,
     block: IBlock,
+    may_have_acl: bool,
 }
 
 impl Checked {
@@ -107,10 +109,14 @@ impl Checked {
         if purpose != Purpose::System && !vol.layout.is_user_ino(ino) {
             return Err(bad(Flaw::InodeNumber));
         }
-        let (raw, project) = InodePlace::of(vol, ino)?
+        let (raw, project, has_own_acl) = InodePlace::of(vol, ino)?
             .with(vol, |bytes| {
                 let raw = DiskInode::decode(&vol.layout, ino, bytes)?;
-                Ok((raw, project(&vol.layout, bytes)))
+                let own = attributes(bytes);
+                own.map_or(Ok(()), Area::check)?;
+                let is_acl = |own: Area<'_>| own.entries().any(|entry| entry.name.prefix.is_acl());
+                let has_own_acl = own.is_some_and(is_acl);
+                Ok((raw, project(&vol.layout, bytes), has_own_acl))
             })
             .map_err(bad)?;
         known(raw.generation);
@@ -149,7 +155,13 @@ impl Checked {
             file_type,
             seed,
             block,
+            may_have_acl: has_own_acl || raw.file_acl.is_some(),
         })
+    }
+
+    /// Whether there may be an access control list among its attributes.
+    pub fn may_have_acl(&self) -> bool {
+        self.may_have_acl
     }
 
     /// The type of the file.

@@ -1,17 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Extended attributes as ext4 has made them: where they are, and what becomes of their block when an inode goes away.
-//! Inodes with equal attributes share a block, which counts them (Documentation/filesystems/ext4/attributes.rst).
+//! Extended attributes: where those of an inode are, how they are read, and how their block is given up. How they change
+//! is in `xattr/draft.rs`.
+//!
+//! Some are in the inode itself, behind its fields, and those that did not fit there in one block. Inodes with equal
+//! attributes in their blocks share one, which counts them (Documentation/filesystems/ext4/attributes.rst).
+//!
+//! # Locks
+//!
+//! The map lock guards the attributes of an inode, as all of it. That of the [shared
+//! blocks](crate::volume::shared) is taken inside.
+
+mod draft;
+
+pub use draft::{Draft, How};
 
 use super::place::InodePlace;
 use super::Inode;
-use crate::disk::inode::attributes_at;
-use crate::disk::xattr::{XattrFormat, XattrHeader};
-use crate::disk::Flaw;
+use crate::disk::bytes::copy;
+use crate::disk::inode;
+use crate::disk::xattr::{Area, Name, Prefix, XattrFormat, XattrHeader};
+use crate::disk::{Flaw, PhysBlock};
 use crate::space::Run;
-use crate::store::{About, Credits, Store, Transaction};
+use crate::store::{About, Block, Credits, Store, Transaction};
 use crate::volume::Volume;
-use kernel::error::Result;
+use kernel::alloc::KVec;
+use kernel::error::{code::*, Result};
 
 /// Where an inode has extended attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,11 +38,44 @@ pub struct Attributes {
     pub in_inode: bool,
 }
 
+/// An attribute that an inode is born with.
+pub struct NewAttribute {
+    /// What its name begins with.
+    pub prefix: Prefix,
+    /// The rest of its name.
+    pub rest: KVec<u8>,
+    /// Its value.
+    pub value: KVec<u8>,
+}
+
+impl NewAttribute {
+    /// Its name.
+    pub fn name(&self) -> Name<'_> {
+        Name {
+            prefix: self.prefix,
+            rest: &self.rest,
+        }
+    }
+}
+
+/// A block of attributes.
+type AttributeBlock<S> = Block<S, XattrFormat>;
+
 /// What became of a block that an inode does not use any more.
 enum XattrRest {
     Shared,
     Unused,
     Bad(u32),
+}
+
+/// How many inodes use a block.
+fn users(bytes: &[u8]) -> u32 {
+    XattrHeader::split(bytes).map_or(0, |(header, _)| header.refcount.get())
+}
+
+/// The hash that a block says it has.
+fn noted_hash(bytes: &[u8]) -> u32 {
+    XattrHeader::split(bytes).map_or(0, |(header, _)| header.hash.get())
 }
 
 impl Inode {
@@ -41,7 +88,7 @@ impl Inode {
     pub fn attributes<S: Store>(&self, vol: &Volume<S>) -> Result<Option<Attributes>> {
         let place = InodePlace::of(vol, self.ino)?;
         let at = place
-            .with(vol, |bytes| Ok(attributes_at(bytes)))
+            .with(vol, |bytes| Ok(inode::attributes_at(bytes)))
             .map_err(|flaw| vol.store.flawed(self.ino, flaw))?;
         if let Some(at) = at {
             return Ok(Some(Attributes {
@@ -56,6 +103,82 @@ impl Inode {
             len: size.bytes(),
             in_inode: false,
         }))
+    }
+
+    /// The block with attributes, if there is one.
+    fn attribute_block<S: Store>(&self, vol: &Volume<S>) -> Result<Option<AttributeBlock<S>>> {
+        let seed = vol.layout.csum_seed();
+        self.file_acl
+            .map(|nr| vol.store.read(nr, XattrFormat { seed }))
+            .transpose()
+    }
+
+    /// Gives `f` the attributes that are in the inode itself, if any are.
+    fn with_own<S: Store, R>(
+        &self,
+        vol: &Volume<S>,
+        f: impl FnOnce(Area<'_>) -> R,
+    ) -> Result<Option<R>> {
+        InodePlace::of(vol, self.ino)?
+            .with(vol, |bytes| Ok(inode::attributes(bytes).map(f)))
+            .map_err(|flaw| vol.store.flawed(self.ino, flaw))
+    }
+
+    /// Copies the value of an attribute to `to`, and returns how many bytes it has. Without room for any nothing is
+    /// copied.
+    ///
+    /// # Errors
+    ///
+    /// `ENODATA` where there is no such attribute; `ERANGE` where there is not enough room in `to`; `EUCLEAN`,
+    /// reported; `EIO`, `ENOMEM`.
+    pub fn attribute<S: Store>(
+        &self,
+        vol: &Volume<S>,
+        name: Name<'_>,
+        to: &mut [u8],
+    ) -> Result<usize> {
+        let mut read = |area: Area<'_>| {
+            let value = area.value(&area.find(name)?)?;
+            if to.is_empty() {
+                return Some(Ok(value.len()));
+            }
+            Some(match to.get_mut(..value.len()) {
+                Some(to) => {
+                    copy(to, value);
+                    Ok(value.len())
+                }
+                None => Err(ERANGE),
+            })
+        };
+        if let Some(found) = self.with_own(vol, &mut read)?.flatten() {
+            return found;
+        }
+        let Some(block) = self.attribute_block(vol)? else {
+            return Err(ENODATA);
+        };
+        block
+            .with(|bytes| read(Area::in_block(bytes)))
+            .unwrap_or(Err(ENODATA))
+    }
+
+    /// Tells `each` the names of all attributes: first of those in the inode. It is called under the byte lock of a
+    /// block.
+    ///
+    /// # Errors
+    ///
+    /// Those of `each`, with which it ends; `EUCLEAN`, reported; `EIO`, `ENOMEM`.
+    pub fn list_attributes<S: Store>(
+        &self,
+        vol: &Volume<S>,
+        mut each: impl FnMut(Name<'_>) -> Result,
+    ) -> Result {
+        let mut tell =
+            |area: Area<'_>| -> Result { area.entries().try_for_each(|entry| each(entry.name)) };
+        self.with_own(vol, &mut tell)?.unwrap_or(Ok(()))?;
+        match self.attribute_block(vol)? {
+            Some(block) => block.with(|bytes| tell(Area::in_block(bytes))),
+            None => Ok(()),
+        }
     }
 
     /// Credits for [`Inode::release_attributes`] beside those of the inode and of a freed block.
@@ -73,31 +196,47 @@ impl Inode {
         };
         self.map
             .add_sectors(-(vol.layout.block_size().sectors() as i64));
-        let seed = vol.layout.csum_seed();
-        let block = vol.store.read(nr, XattrFormat { seed })?;
-        let count =
-            |bytes: &[u8]| XattrHeader::split(bytes).map(|(header, _)| header.refcount.get());
-        // Others change the count as well, in handles of their own: it is looked at and changed under one lock.
-        let rest = tx.edit(&block, |bytes| {
-            match (count(bytes), XattrHeader::split_mut(bytes)) {
-                (Some(1), _) => XattrRest::Unused,
-                (Some(users), Some((header, _))) if users > 1 => {
-                    header.refcount.set(users.wrapping_sub(1));
-                    XattrRest::Shared
-                }
-                (count, _) => XattrRest::Bad(count.unwrap_or(0)),
+        release_block(vol, tx, nr)
+    }
+}
+
+/// An inode does not use block `nr` of attributes any more, which is freed if it was the last. Costs
+/// [`Inode::RELEASE_CREDITS`] and the credits for a freed block.
+///
+/// # Errors
+///
+/// Those of [`Inode::release_attributes`].
+pub fn release_block<S: Store>(vol: &Volume<S>, tx: &mut S::Tx<'_>, nr: PhysBlock) -> Result {
+    let seed = vol.layout.csum_seed();
+    let block = vol.store.read(nr, XattrFormat { seed })?;
+    release(vol, tx, &block)
+}
+
+/// An inode does not use `block` any more.
+fn release<S: Store>(vol: &Volume<S>, tx: &mut S::Tx<'_>, block: &AttributeBlock<S>) -> Result {
+    let nr: PhysBlock = block.nr();
+    let mut shared = vol.shared.lock();
+    // Others change the count as well, in handles of their own: it is looked at and changed under one lock.
+    let rest = tx.edit(block, |bytes| {
+        match (users(bytes), XattrHeader::split_mut(bytes)) {
+            (1, _) => XattrRest::Unused,
+            (users, Some((header, _))) if users > 1 => {
+                header.refcount.set(users.wrapping_sub(1));
+                XattrRest::Shared
             }
-        })?;
-        match rest {
-            XattrRest::Shared => Ok(()),
-            XattrRest::Unused => {
-                tx.forget(nr)?;
-                vol.space.free(&vol.store, tx, Run { start: nr, len: 1 })
-            }
-            XattrRest::Bad(count) => {
-                let about = About::block(nr, block.format());
-                Err(vol.store.flawed(about, Flaw::XattrRefcount { count }))
-            }
+            (users, _) => XattrRest::Bad(users),
+        }
+    })?;
+    match rest {
+        XattrRest::Shared => Ok(()),
+        XattrRest::Unused => {
+            shared.forget(block.with(noted_hash), nr);
+            tx.forget(nr)?;
+            vol.space.free(&vol.store, tx, Run { start: nr, len: 1 })
+        }
+        XattrRest::Bad(count) => {
+            let about = About::block(nr, block.format());
+            Err(vol.store.flawed(about, Flaw::XattrRefcount { count }))
         }
     }
 }

@@ -102,6 +102,16 @@ impl<'a, T: FileSystem> Attr<'a, T> {
         unsafe { ExclusiveRef::of(INode::from_raw(self.inode())) }
     }
 
+    /// The dentry of the inode.
+    pub(super) fn dentry(&self) -> *mut bindings::dentry {
+        self.dentry
+    }
+
+    /// Whether the permissions change.
+    pub(super) fn changes_mode(&self) -> bool {
+        self.has(bindings::ATTR_MODE)
+    }
+
     fn has(&self, flags: u32) -> bool {
         // SAFETY: Valid by the type's invariants.
         unsafe { (*self.attr).ia_valid & flags != 0 }

@@ -32,7 +32,9 @@
 #include <linux/mpage.h>
 #include <linux/namei.h>
 #include <linux/pagemap.h>
+#include <linux/posix_acl.h>
 #include <linux/sched/mm.h>
+#include <linux/security.h>
 #include <linux/seq_file.h>
 #include <linux/shrinker.h>
 #include <linux/sort.h>
@@ -54,6 +56,7 @@ const loff_t RUST_CONST_HELPER_MAX_LFS_FILESIZE = MAX_LFS_FILESIZE;
 const slab_flags_t RUST_CONST_HELPER_SLAB_RECLAIM_ACCOUNT = SLAB_RECLAIM_ACCOUNT;
 const slab_flags_t RUST_CONST_HELPER_SLAB_ACCOUNT = SLAB_ACCOUNT;
 const unsigned long RUST_CONST_HELPER_SB_ACTIVE = SB_ACTIVE;
+const unsigned long RUST_CONST_HELPER_SB_POSIXACL = SB_POSIXACL;
 const unsigned long RUST_CONST_HELPER_SB_RDONLY = SB_RDONLY;
 const unsigned long RUST_CONST_HELPER_SB_SILENT = SB_SILENT;
 const unsigned long RUST_CONST_HELPER_SB_I_VERSION = SB_I_VERSION;

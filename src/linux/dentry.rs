@@ -26,8 +26,35 @@ use super::{
 };
 use core::{
     marker::PhantomData,
+    ops::Deref,
     slice, //
 };
+
+/// The name of an entry, as bytes without end mark.
+///
+/// # Invariants
+///
+/// A `struct qstr` of a string, which does not change as long as there is a reference to it.
+#[repr(transparent)]
+pub(crate) struct EntryName(bindings::qstr);
+
+impl EntryName {
+    /// The C structure.
+    pub(super) fn as_raw(&self) -> *const bindings::qstr {
+        &self.0
+    }
+}
+
+impl Deref for EntryName {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: Both ways to see the union are plain numbers.
+        let len = unsafe { self.0.__bindgen_anon_1.__bindgen_anon_1.len };
+        // SAFETY: The name has that many bytes, and neither changes nor goes, by the type's invariants.
+        unsafe { slice::from_raw_parts(self.0.name.cast(), len as usize) }
+    }
+}
 
 /// An entry whose name and inode cannot change while the caller uses it: `i_rwsem` of its directory is held
 /// exclusively, or the entry is not known to others.
@@ -45,15 +72,10 @@ impl<'a, T: FileSystem> Entry<'a, T> {
         Self(dentry, PhantomData)
     }
 
-    /// The name, without directories and end mark.
-    pub(crate) fn name(&self) -> &'a [u8] {
-        // SAFETY: Valid and stable by the type's invariants.
-        let name = unsafe { &(*self.0).__bindgen_anon_1.d_name };
-        // SAFETY: Both ways to see the union are plain numbers.
-        let len = unsafe { name.__bindgen_anon_1.__bindgen_anon_1.len };
-        // SAFETY: The name has that many bytes, and neither changes nor goes for the lifetime, by the type's
-        // invariants.
-        unsafe { slice::from_raw_parts(name.name.cast(), len as usize) }
+    /// The name, without directories.
+    pub(crate) fn name(&self) -> &'a EntryName {
+        // SAFETY: Valid and stable by the type's invariants. INVARIANT: A name in the cache is a string.
+        unsafe { &*(&raw const (*self.0).__bindgen_anon_1.d_name).cast() }
     }
 
     /// The inode, where there is one by that name.

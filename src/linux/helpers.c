@@ -28,6 +28,7 @@
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
+#include <linux/security.h>
 #include <linux/statfs.h>
 #include <linux/wait_bit.h>
 #include <linux/workqueue.h>
@@ -738,6 +739,11 @@ void iomapfs_helper_cache_no_acl(struct inode *inode)
 	cache_no_acl(inode);
 }
 
+void iomapfs_helper_posix_acl_release(struct posix_acl *acl)
+{
+	posix_acl_release(acl);
+}
+
 /* linux/sched.h, linux/sched/signal.h */
 
 int iomapfs_helper_cond_resched(void)
@@ -765,6 +771,18 @@ void iomapfs_helper_memalloc_nofs_restore(unsigned int flags)
 void iomapfs_helper_memalloc_retry_wait(gfp_t flags)
 {
 	memalloc_retry_wait(flags);
+}
+
+/* linux/security.h */
+
+int iomapfs_helper_security_inode_init_security(struct inode *inode,
+						struct inode *dir,
+						const struct qstr *qstr,
+						initxattrs initxattrs,
+						void *fs_data)
+{
+	return security_inode_init_security(inode, dir, qstr, initxattrs,
+					    fs_data);
 }
 
 /* linux/statfs.h */

@@ -373,6 +373,15 @@ impl Common {
         unsafe { bindings::set_nlink(self.as_raw(), links) };
     }
 
+    /// Sets the permissions; the type of file stays. Who works them out from the old ones keeps others from doing so, by
+    /// `i_rwsem`.
+    pub(crate) fn set_permissions(&self, mode: u16) {
+        let file_type = bindings::S_IFMT as u16;
+        let mode = self.mode() & file_type | mode & !file_type;
+        // SAFETY: Valid by the type's invariants. Others read it at any time, as a word.
+        unsafe { (&raw mut (*self.as_raw()).i_mode).write_volatile(mode) };
+    }
+
     /// The device number of a device special file: 12 bits major, 20 bits minor.
     pub(crate) fn device(&self) -> u32 {
         // SAFETY: Valid by the type's invariants; set before others know the inode.

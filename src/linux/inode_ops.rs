@@ -25,13 +25,17 @@
 //! ```
 
 use super::{
+    acl::AccessLists,
     attr::{
         Attr,
         Idmap,
         Stat,
         Wanted, //
     },
-    dentry::Entry,
+    dentry::{
+        Entry,
+        EntryName, //
+    },
     fiemap::ExtentInfo,
     fileattr::FileAttr,
     fs::FileSystem,
@@ -39,7 +43,8 @@ use super::{
         INode,
         InodeRef,
         Ready, //
-    }, //
+    },
+    xattr::ExtendedAttributes, //
 };
 use kernel::prelude::*;
 
@@ -78,7 +83,7 @@ pub(crate) mod rename {
 }
 
 /// What is asked and changed of any inode of a filesystem. All run in process context and may sleep.
-pub(crate) trait Attributes: FileSystem {
+pub(crate) trait Attributes: FileSystem + ExtendedAttributes + AccessLists {
     /// Changes attributes, under `i_rwsem` held exclusively.
     fn setattr(idmap: &Idmap, inode: &INode<Self>, attr: &mut Attr<'_, Self>) -> Result;
 
@@ -114,7 +119,7 @@ pub(crate) trait DirectoryOperations: 'static {
     fn create<'a>(
         idmap: &Idmap,
         dir: &'a INode<Self::FileSystem>,
-        name: &[u8],
+        name: &EntryName,
         mode: u16,
     ) -> Result<Ready<'a, Self::FileSystem>>;
 
@@ -122,7 +127,7 @@ pub(crate) trait DirectoryOperations: 'static {
     fn mkdir<'a>(
         idmap: &Idmap,
         dir: &'a INode<Self::FileSystem>,
-        name: &[u8],
+        name: &EntryName,
         mode: u16,
     ) -> Result<Ready<'a, Self::FileSystem>>;
 
@@ -130,7 +135,7 @@ pub(crate) trait DirectoryOperations: 'static {
     fn mknod<'a>(
         idmap: &Idmap,
         dir: &'a INode<Self::FileSystem>,
-        name: &[u8],
+        name: &EntryName,
         mode: u16,
         device: u32,
     ) -> Result<Ready<'a, Self::FileSystem>>;
@@ -139,7 +144,7 @@ pub(crate) trait DirectoryOperations: 'static {
     fn symlink<'a>(
         idmap: &Idmap,
         dir: &'a INode<Self::FileSystem>,
-        name: &[u8],
+        name: &EntryName,
         target: &[u8],
     ) -> Result<Ready<'a, Self::FileSystem>>;
 

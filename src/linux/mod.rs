@@ -31,6 +31,7 @@ mod bindings {
     include!(env!("IOMAPFS_BINDINGS_HELPERS"));
 }
 
+pub(crate) mod acl;
 pub(crate) mod address_space;
 pub(crate) mod attr;
 pub(crate) mod block_device;
@@ -58,12 +59,14 @@ pub(crate) mod memalloc;
 pub(crate) mod mmap;
 pub(crate) mod printk;
 pub(crate) mod random;
+pub(crate) mod security;
 pub(crate) mod statfs;
 pub(crate) mod super_block;
 pub(crate) mod task;
 pub(crate) mod time;
 pub(crate) mod tracepoint;
 pub(crate) mod workqueue;
+pub(crate) mod xattr;
 
 /// CRC32c of `bytes`, continued from `seed`. Nothing is inverted: ext4 starts with `!0`.
 pub(crate) fn crc32c(seed: u32, bytes: &[u8]) -> u32 {

@@ -144,6 +144,14 @@ impl<T: FileSystem> SuperBlock<T> {
         }
     }
 
+    /// Whether access control lists decide who may do what.
+    pub(crate) fn has_acls(&self) -> bool {
+        // SAFETY: Valid by the type's invariants; other bits of the word may change meanwhile.
+        unsafe {
+            ptr::addr_of!((*self.as_raw()).s_flags).read_volatile() & bindings::SB_POSIXACL != 0
+        }
+    }
+
     /// The block size in bytes.
     pub(crate) fn block_size(&self) -> u32 {
         // SAFETY: Valid by the type's invariants, and not changed after the mount.
@@ -270,6 +278,21 @@ impl<'a, T: FileSystem> Locked<'a, T> {
         // INVARIANT: By the function's requirements.
         // SAFETY: By the function's requirements.
         Self(unsafe { SuperBlock::from_raw(sb) }, NotThreadSafe)
+    }
+
+    /// Whether access control lists decide who may do what, from now on.
+    pub(crate) fn set_acls(&self, acls: bool) {
+        // SAFETY: Valid by the invariants of the super block.
+        let flags = unsafe { &raw mut (*self.as_raw()).s_flags };
+        // SAFETY: As above; who changes flags holds its `s_umount`.
+        let old = unsafe { flags.read_volatile() } & !bindings::SB_POSIXACL;
+        let new = if acls {
+            old | bindings::SB_POSIXACL
+        } else {
+            old
+        };
+        // SAFETY: As above.
+        unsafe { flags.write_volatile(new) };
     }
 
     /// Writes out and waits for all that is dirty, as `sync(2)` does.
@@ -416,6 +439,11 @@ pub(crate) struct New<'a, T: FileSystem> {
 }
 
 impl<T: FileSystem> New<'_, T> {
+    /// The C structure.
+    pub(super) fn as_raw(&self) -> *mut bindings::super_block {
+        self.sb
+    }
+
     /// Whether the device is memory and files can use it as such, with the block size that is set.
     pub(crate) fn can_dax(&self) -> bool {
         // SAFETY: Valid by the type's invariants.

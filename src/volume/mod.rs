@@ -8,6 +8,7 @@
 //!
 //! None of its own: the layout never changes, the store and the space lock inside.
 
+pub mod shared;
 pub mod super_block;
 
 use crate::disk::superblock::RawSuper;
@@ -15,6 +16,7 @@ use crate::disk::Layout;
 use crate::space::{Share, Space};
 use crate::store::Store;
 use kernel::error::{code::*, Result};
+use shared::SharedBlocks;
 use super_block::SuperBlock;
 
 /// See the top of the file.
@@ -27,6 +29,8 @@ pub struct Volume<S: Store> {
     pub layout: Layout,
     /// Which blocks and inodes are free.
     pub space: Space<S>,
+    /// Blocks of extended attributes that inodes may share.
+    pub shared: SharedBlocks,
 }
 
 impl<S: Store> Volume<S> {

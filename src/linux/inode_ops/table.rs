@@ -11,6 +11,7 @@
 //! The VFS holds what is said at each function (`Documentation/filesystems/locking.rst`).
 
 use super::super::{
+    acl,
     attr::{
         Attr,
         Idmap,
@@ -28,7 +29,8 @@ use super::super::{
         InodeRef,
         Ready,
         TIMES_CHANGED, //
-    }, //
+    },
+    xattr::Handlers, //
 };
 use super::{
     Attributes,
@@ -94,13 +96,23 @@ impl<T: Attributes> Tables<T> {
         update_time: Some(Self::update_time),
         fileattr_get: Some(Self::fileattr_get),
         fileattr_set: Some(Self::fileattr_set),
+        listxattr: Some(Handlers::<T>::list),
+        get_inode_acl: Some(acl::get::<T>),
+        set_acl: Some(acl::set::<T>),
         ..pin_init::zeroed()
+    };
+
+    /// What symbolic links have: nobody asks whether the task may follow them.
+    const LINK: bindings::inode_operations = bindings::inode_operations {
+        get_inode_acl: None,
+        set_acl: None,
+        ..Self::SPECIAL
     };
 
     /// Symbolic links whose target the VFS knows, in `i_link`.
     pub(in crate::linux) const FAST_LINK: bindings::inode_operations = bindings::inode_operations {
         get_link: Some(bindings::simple_get_link),
-        ..Self::SPECIAL
+        ..Self::LINK
     };
 
     /// `setattr`.
@@ -270,7 +282,7 @@ impl<O: SymlinkOperations> Table<O> {
     /// Symbolic links whose target is asked for.
     pub(in crate::linux) const SYMLINK: bindings::inode_operations = bindings::inode_operations {
         get_link: Some(Self::get_link),
-        ..Tables::<O::FileSystem>::SPECIAL
+        ..Tables::<O::FileSystem>::LINK
     };
 
     /// `get_link`.

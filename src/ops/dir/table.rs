@@ -12,7 +12,7 @@ use crate::change::rename::{self, Side};
 use crate::change::{link, Dir, Live};
 use crate::disk::{FileType, Flaw};
 use crate::linux::attr::Idmap;
-use crate::linux::dentry::Entry;
+use crate::linux::dentry::{Entry, EntryName};
 use crate::linux::fiemap::ExtentInfo;
 use crate::linux::inode::{InodeRef, Ready};
 use crate::linux::inode_ops::{rename as flags, DirectoryOperations, Rename};
@@ -51,14 +51,19 @@ impl DirectoryOperations for Directory {
         }
     }
 
-    fn create<'a>(idmap: &Idmap, dir: &'a Node, name: &[u8], mode: u16) -> Result<Ready<'a, Fs>> {
+    fn create<'a>(
+        idmap: &Idmap,
+        dir: &'a Node,
+        name: &EntryName,
+        mode: u16,
+    ) -> Result<Ready<'a, Fs>> {
         make(idmap, dir, name, mode, 1, 0, What::Plain)
     }
 
     fn mknod<'a>(
         idmap: &Idmap,
         dir: &'a Node,
-        name: &[u8],
+        name: &EntryName,
         mode: u16,
         device: u32,
     ) -> Result<Ready<'a, Fs>> {
@@ -72,7 +77,7 @@ impl DirectoryOperations for Directory {
     fn symlink<'a>(
         idmap: &Idmap,
         dir: &'a Node,
-        name: &[u8],
+        name: &EntryName,
         target: &[u8],
     ) -> Result<Ready<'a, Fs>> {
         dir.data().volume().store.check_writable()?;
@@ -83,13 +88,18 @@ impl DirectoryOperations for Directory {
         make(idmap, dir, name, LINK_MODE, 1, 0, What::Link { target })
     }
 
-    fn mkdir<'a>(idmap: &Idmap, dir: &'a Node, name: &[u8], mode: u16) -> Result<Ready<'a, Fs>> {
+    fn mkdir<'a>(
+        idmap: &Idmap,
+        dir: &'a Node,
+        name: &EntryName,
+        mode: u16,
+    ) -> Result<Ready<'a, Fs>> {
         make(idmap, dir, name, mode, 2, 0, What::Plain)
     }
 
     fn tmpfile<'a>(idmap: &Idmap, dir: &'a Node, mode: u16) -> Result<Ready<'a, Fs>> {
         with_space(dir, Effort::Blocks, || {
-            let newborn = NewNode::new(idmap, dir, mode, 1, 0, &[])?;
+            let newborn = NewNode::new(idmap, dir, mode, 1, 0, &[], None)?;
             create::tmpfile(dir, newborn)
         })
     }
@@ -126,14 +136,14 @@ const WHITEOUT_MODE: u16 = 0o020_000;
 fn make<'a>(
     idmap: &Idmap,
     dir: &'a Node,
-    name: &[u8],
+    name: &EntryName,
     mode: u16,
     links: u32,
     device: u32,
     what: What<'_>,
 ) -> Result<Ready<'a, Fs>> {
     let node = with_space(dir, Effort::Blocks, || {
-        let newborn = NewNode::new(idmap, dir, mode, links, device, what.target())?;
+        let newborn = NewNode::new(idmap, dir, mode, links, device, what.target(), Some(name))?;
         create::create(dir, name, newborn, what)
     })?;
     durable::names(dir)?;
@@ -165,7 +175,15 @@ fn rename(idmap: &Idmap, how: &Rename<'_, Fs>) -> Result {
     let left = with_space(how.new_dir, Effort::Blocks, || {
         let whiteout = match how.flags & flags::WHITEOUT {
             0 => None,
-            _ => Some(NewNode::new(idmap, how.old_dir, WHITEOUT_MODE, 1, 0, &[])?),
+            _ => Some(NewNode::new(
+                idmap,
+                how.old_dir,
+                WHITEOUT_MODE,
+                1,
+                0,
+                &[],
+                None,
+            )?),
         };
         rename::rename(old, new, whiteout)
     })?;

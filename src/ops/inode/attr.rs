@@ -66,6 +66,7 @@ fn set_attributes(idmap: &Idmap, node: &Node, attr: &mut Attr<'_, Fs>) -> Result
     attr.apply(idmap);
     node.raise_version();
     change::write_attributes(node)?;
+    attr.apply_to_acl(idmap)?;
     durable::attributes(node)
 }
 

@@ -5,13 +5,15 @@
 use super::convert::{to_disk, vfs_flags};
 use super::data::MapLock;
 use super::read::{body, uses_memory};
-use super::Data;
+use super::{xattr, Data};
 use crate::change::live::Shown;
 use crate::change::{InodePart, Live, Newborn};
 use crate::disk::inode::{DiskTime, InodeFlags};
 use crate::disk::{CsumSeed, FileType, Group, Ino};
-use crate::inode::Attrs;
+use crate::inode::{Attrs, NewAttribute};
+use crate::linux::acl::Inherited;
 use crate::linux::attr::Idmap;
+use crate::linux::dentry::EntryName;
 use crate::linux::inode::{Common, New, Ready, Time};
 use crate::linux::random;
 use crate::map::Snapshot;
@@ -82,6 +84,10 @@ impl Live<JournalStore> for Node {
 
     fn links(&self) -> u32 {
         Common::links(self)
+    }
+
+    fn set_mode(&self, mode: u16) {
+        self.set_permissions(mode);
     }
 
     fn set_links(&self, links: u32) {
@@ -188,15 +194,17 @@ pub(crate) struct NewNode<'a, 't> {
     generation: u32,
     device: u32,
     target: &'t [u8],
+    name: Option<&'t EntryName>,
+    acls: Inherited,
 }
 
 impl<'a, 't> NewNode<'a, 't> {
-    /// One of mode `mode` in `dir`, with so many links; `device` is its number, if it is a device, and `target`
-    /// where it leads, if it is a symbolic link.
+    /// One of mode `mode` in `dir`, with so many links; `device` is its number, if it is a device, `target` where it
+    /// leads, if it is a symbolic link, and `name` its name, if it gets one.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for a mode without a type; `ENOMEM`.
+    /// `EINVAL` for a mode without a type; `ENOMEM`; those of reading what `dir` says of access to what is in it.
     pub(crate) fn new(
         idmap: &Idmap,
         dir: &'a Node,
@@ -204,10 +212,11 @@ impl<'a, 't> NewNode<'a, 't> {
         links: u32,
         device: u32,
         target: &'t [u8],
+        name: Option<&'t EntryName>,
     ) -> Result<Self> {
         let new = Node::new(dir.super_block())?;
-        new.set_no_acl();
         new.set_owner(idmap, dir, mode)?;
+        let acls = new.inherit_acls(dir)?;
         new.set_links(links);
         let file_type = FileType::from_mode(new.mode()).ok_or(EINVAL)?;
         let created = to_disk(new.set_times_now());
@@ -222,6 +231,8 @@ impl<'a, 't> NewNode<'a, 't> {
             generation,
             device,
             target,
+            name,
+            acls,
         })
     }
 }
@@ -251,6 +262,15 @@ impl<'a> Newborn<JournalStore> for NewNode<'a, '_> {
 
     fn insert(&self, ino: Ino) -> Result {
         self.new.insert(ino.get())
+    }
+
+    fn attributes(&self) -> Result<KVec<NewAttribute>> {
+        let mut attributes = xattr::inherited(&self.acls)?;
+        self.new
+            .security_labels(self.dir, self.name, |name, value| {
+                Ok(attributes.push(xattr::label(name, value)?, GFP_KERNEL)?)
+            })?;
+        Ok(attributes)
     }
 
     fn finish(self, inode: Core) -> Result<Ready<'a, Fs>> {

@@ -9,6 +9,7 @@
 //! | [`read`] | how inodes come into memory |
 //! | [`write`](mod@write) | how they are written when the VFS says so |
 //! | [`attr`] | attributes |
+//! | `xattr` | extended attributes, access control lists |
 //! | [`evict`](mod@evict) | how they leave memory |
 //! | `convert` | the format's form of times and flags, and the VFS's |
 
@@ -19,5 +20,6 @@ pub(crate) mod evict;
 pub(crate) mod live;
 pub(crate) mod read;
 pub(crate) mod write;
+mod xattr;
 
 pub(crate) use data::{Core, Data};

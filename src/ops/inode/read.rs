@@ -37,7 +37,9 @@ pub(crate) fn get_orphan(sb: &SuperBlock, ino: Ino) -> Result<InodeRef<'_, Fs>> 
 /// Gives an inode that was read what it needs.
 fn set_up<'a>(sb: &SuperBlock, new: New<'a, Fs>, checked: &Checked) -> Result<Ready<'a, Fs>> {
     let attrs = checked.attrs();
-    new.set_no_acl();
+    if !checked.may_have_acl() {
+        new.set_no_acl();
+    }
     new.set_mode(attrs.mode)?;
     new.set_ids(attrs.uid, attrs.gid);
     new.set_links(attrs.nlink);

@@ -22,6 +22,8 @@ const AUTO_DA_ALLOC: u8 = 8;
 const AUTO_DA_ALLOC_IS: u8 = 9;
 const DAX: u8 = 10;
 const DAX_IS: u8 = 11;
+const ACL: u8 = 12;
+const USER_XATTR: u8 = 13;
 
 const ERRORS_CONTINUE: i32 = 1;
 const ERRORS_READ_ONLY: i32 = 2;
@@ -46,7 +48,7 @@ static DAX_MODES: [Constant; 4] = [
 ];
 
 /// The options, as the VFS parses them.
-pub(crate) static PARAMETERS: [Parameter; 12] = [
+pub(crate) static PARAMETERS: [Parameter; 14] = [
     Parameter::one_of(c"errors", ERRORS, &ERROR_POLICIES),
     Parameter::u32(c"commit", COMMIT),
     Parameter::flag_no(c"barrier", BARRIER),
@@ -54,6 +56,8 @@ pub(crate) static PARAMETERS: [Parameter; 12] = [
     Parameter::flag_no(c"discard", DISCARD),
     Parameter::flag_no(c"auto_da_alloc", AUTO_DA_ALLOC),
     Parameter::u32(c"auto_da_alloc", AUTO_DA_ALLOC_IS),
+    Parameter::flag_no(c"acl", ACL),
+    Parameter::flag_no(c"user_xattr", USER_XATTR),
     Parameter::flag(c"dax", DAX),
     Parameter::one_of(c"dax", DAX_IS, &DAX_MODES),
     Parameter::flag(c"noload", NOLOAD),
@@ -101,6 +105,10 @@ pub(crate) struct Options {
     pub(crate) discard: bool,
     /// `auto_da_alloc`: what replaces a file is written back early.
     pub(crate) auto_da_alloc: bool,
+    /// `acl`: access control lists decide who may do what.
+    pub(crate) acl: bool,
+    /// `user_xattr`: users may have extended attributes.
+    pub(crate) user_xattr: bool,
     /// `dax`, `dax=`.
     pub(crate) dax: Dax,
 }
@@ -115,6 +123,8 @@ impl Default for Options {
             barrier: true,
             discard: false,
             auto_da_alloc: true,
+            acl: true,
+            user_xattr: true,
             dax: Dax::Unset,
         }
     }
@@ -156,6 +166,8 @@ pub(crate) fn parse(
         DISCARD => options.discard = !value.negated,
         AUTO_DA_ALLOC => options.auto_da_alloc = !value.negated,
         AUTO_DA_ALLOC_IS => options.auto_da_alloc = value.number != 0,
+        ACL => options.acl = !value.negated,
+        USER_XATTR => options.user_xattr = !value.negated,
         DAX | DAX_IS if !dax::SUPPORTED => {
             context.error(fmt!("dax: the kernel cannot do it"));
             return Err(EINVAL);
@@ -209,6 +221,12 @@ impl Options {
         }
         if !options.auto_da_alloc {
             seq_print!(to, ",noauto_da_alloc");
+        }
+        if !options.acl {
+            seq_print!(to, ",noacl");
+        }
+        if !options.user_xattr {
+            seq_print!(to, ",nouser_xattr");
         }
         match options.dax {
             Dax::Unset => {}

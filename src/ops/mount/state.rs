@@ -31,6 +31,7 @@ use crate::linux::jbd2::{Erase, Journal};
 use crate::linux::printk::{self, Level};
 use crate::ops::Orphans;
 use crate::store::{About, Store, Tid};
+use crate::volume::shared::SharedBlocks;
 use crate::volume::super_block::SuperBlock;
 use crate::volume::Volume;
 use kernel::alloc::KBox;
@@ -157,6 +158,7 @@ impl Mounted {
                 store,
                 layout,
                 space,
+                shared: SharedBlocks::new()?,
             },
             GFP_KERNEL,
         )?;

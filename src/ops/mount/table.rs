@@ -63,6 +63,11 @@ impl Super {
     pub(crate) fn writes_replacements_early(&self) -> bool {
         self.options.lock().auto_da_alloc
     }
+
+    /// `user_xattr`.
+    pub(crate) fn has_user_attributes(&self) -> bool {
+        self.options.lock().user_xattr
+    }
 }
 
 /// The longest name, in bytes.
@@ -149,6 +154,7 @@ impl FileSystem for Fs {
         sb.set_cgroup_writeback();
         sb.set_hierarchical_storage();
         sb.set_handles();
+        sb.set_extended_attributes(options.acl);
         sb.set_limits(&limits(layout));
         let params = Params::new(layout);
         let dax = options.dax;
@@ -225,6 +231,7 @@ impl FileSystem for Fs {
                 let _ = data.mounted.make_read_only();
             })?;
         }
+        sb.set_acls(options.acl);
         data.mounted.set_options(&options);
         *data.options.lock() = options;
         Ok(())

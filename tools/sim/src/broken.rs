@@ -48,6 +48,12 @@ pub enum Rule {
     NoForget,
     /// An inode that goes away keeps its block of extended attributes.
     KeepsAttributes,
+    /// An inode whose attributes have changed is not written.
+    NoAttributesWritten,
+    /// A block of attributes does not count who comes to share it.
+    NoAttributesCounted,
+    /// Attributes that others share are changed in place.
+    NoAttributesApart,
     /// A read is told that an unwritten block has data: it reads what the device has there.
     UnwrittenShown,
     /// When data is written to a part of an unwritten extent, all of it becomes written.
@@ -129,6 +135,9 @@ impl Broken {
             Rule::KeepsOrphan => store::Rule::OrphanEnds,
             Rule::NoForget => store::Rule::Forget,
             Rule::KeepsAttributes => store::Rule::Attributes,
+            Rule::NoAttributesWritten => store::Rule::AttributesWritten,
+            Rule::NoAttributesCounted => store::Rule::AttributesCounted,
+            Rule::NoAttributesApart => store::Rule::AttributesApart,
             Rule::NoConversion => store::Rule::Conversion,
             Rule::ConvertsMore => store::Rule::ConversionOfPart,
             Rule::NoSizeWithData => store::Rule::SizeWithData,

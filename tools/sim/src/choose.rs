@@ -282,7 +282,15 @@ impl Op {
                 _ => Self::Commit,
             };
         }
-        match random.below(36) {
+        match random.below(40) {
+            36.. => Self::SetAttribute {
+                which,
+                name: random.below(3) as u16,
+                len: random.chance(3, 4).then(|| match random.below(3) {
+                    0 => random.below(30) as u16,
+                    _ => 60 + 40 * random.below(3) as u16,
+                }),
+            },
             0..=6 => Self::Create { dir, name },
             7 => Self::Mknod { dir, name },
             8..=10 => Self::Mkdir { dir, name },

@@ -54,6 +54,9 @@ pub enum Kind {
     Device,
 }
 
+/// Extended attributes: the number of what the name begins with, the rest of it, and the value.
+pub type Attributes = BTreeMap<(u8, Vec<u8>), Vec<u8>>;
+
 /// An inode as it is on disk, as soon as the running transaction has committed.
 #[derive(Clone, Debug)]
 pub struct Inode {
@@ -61,6 +64,8 @@ pub struct Inode {
     pub kind: Kind,
     /// Its generation.
     pub generation: u32,
+    /// Its extended attributes.
+    pub attributes: Attributes,
     /// Links: without any it is an orphan, and free after a recovery.
     pub links: u32,
     /// Size of a file or link in bytes.
@@ -142,7 +147,7 @@ impl Inode {
     pub fn is_same(&self, other: &Self) -> bool {
         self.finds_same(other)
             && self.unwritten == other.unwritten
-            && self.generation == other.generation
+            && (self.generation, &self.attributes) == (other.generation, &other.attributes)
             && (self.links, &self.names, self.parent) == (other.links, &other.names, other.parent)
     }
 }

@@ -84,6 +84,11 @@ pub enum Op {
     SetGeneration {
         file: u16,
     },
+    SetAttribute {
+        which: u16,
+        name: u16,
+        len: Option<u16>,
+    },
     SetLabel {
         number: u16,
     },
@@ -476,6 +481,13 @@ impl Sim {
             Op::SetGeneration { file } => {
                 let file = pick(&self.of_kind(Kind::File), file)?;
                 self.set_generation(file);
+            }
+            Op::SetAttribute { which, name, len } => {
+                let mut all = self.of_kind(Kind::File);
+                all.extend(self.dirs());
+                all.extend(self.of_kind(Kind::Link));
+                let ino = pick(&all, which)?;
+                self.set_attribute(ino, name, len);
             }
             Op::SetLabel { number } => self.set_label(number),
             Op::SetUuid { number } => self.set_uuid(number),

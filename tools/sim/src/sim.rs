@@ -268,6 +268,7 @@ fn adopt(tree: &Tree, device: &Device) -> State {
             let inode = model::Inode {
                 kind: found.kind,
                 generation: found.generation,
+                attributes: found.attributes.clone(),
                 links: found.links,
                 size: found.size,
                 blocks: match found.kind {

@@ -2,13 +2,15 @@
 
 //! What a user does to names.
 
-use crate::model;
+use crate::model::{self, Attributes};
 use crate::mount::Shared;
 use crate::sim::Sim;
 use iomapfs_core::change::create;
 use iomapfs_core::change::rename::{self, Side};
-use iomapfs_core::change::{generation, link, Live};
+use iomapfs_core::change::{generation, link, xattr, Live};
+use iomapfs_core::disk::xattr::{Name, Prefix};
 use iomapfs_core::host::{new_attrs, NewNode};
+use iomapfs_core::inode::How;
 use kernel::error::{code::*, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -26,7 +28,51 @@ pub enum What<'a> {
     Device,
 }
 
+/// The extended attributes that an inode of this generation is born with. Some are equal to those of others.
+fn born_with(generation: u32) -> Attributes {
+    let mut all = Attributes::new();
+    let value = |len: usize| vec![1 + (generation >> 8) as u8 % 2; len];
+    if generation % 3 == 0 {
+        all.insert((Prefix::SECURITY.0, b"label".into()), value(12));
+    }
+    if generation % 5 == 0 {
+        all.insert((Prefix::ACL_ACCESS.0, vec![]), value(157));
+    }
+    all
+}
+
+/// The names of attributes that are set.
+const NAMES: [(Prefix, &[u8]); 3] = [
+    (Prefix::USER, b"a"),
+    (Prefix::USER, b"long-name"),
+    (Prefix::SECURITY, b"label"),
+];
+
 impl Sim {
+    /// `setxattr`, `removexattr`: attribute number `name`, with a value of so many bytes or none.
+    pub fn set_attribute(&mut self, ino: u32, name: u16, len: Option<u16>) {
+        let node = self.node(ino);
+        let (prefix, rest) = NAMES[usize::from(name) % NAMES.len()];
+        let name = Name { prefix, rest };
+        // All of them fit into a block.
+        let longest = self.block_size as usize / 5;
+        let value = len.map(|len| vec![1 + len as u8 % 2; usize::from(len) % longest]);
+        let done = self.with_retry(|sim| {
+            let done = xattr::set(&*node, name, value.as_deref(), How::Any, None);
+            sim.world.catch_up(&sim.mount);
+            done
+        });
+        if let Err(error) = done {
+            return self.no_space(error, 1, false);
+        }
+        let attributes = &mut self.world.inode(ino).attributes;
+        let key = (prefix.0, rest.to_vec());
+        match value {
+            Some(value) => attributes.insert(key, value),
+            None => attributes.remove(&key),
+        };
+    }
+
     /// Does something with names, twice if there was no space. What was made and did not get a name is freed after each
     /// time.
     fn attempt<R>(&mut self, mut f: impl FnMut(&mut Self) -> Result<R>) -> Result<R> {
@@ -48,7 +94,11 @@ impl Sim {
             What::Link(_) => (0o120_777, 1),
             What::Device => (0o020_000, 1),
         };
-        NewNode::new(&self.mount, new_attrs(mode, links), generation)
+        let newborn = NewNode::new(&self.mount, new_attrs(mode, links), generation);
+        let add = |newborn: NewNode, ((prefix, rest), value): (&(u8, Vec<u8>), &Vec<u8>)| {
+            newborn.with_attribute(Prefix(*prefix), rest, value)
+        };
+        born_with(generation).iter().fold(newborn, add)
     }
 
     /// Makes something with a name.
@@ -64,7 +114,7 @@ impl Sim {
             };
             create::create(&*parent, name, newborn, what)
         });
-        if let Ok(node) = made.inspect_err(|error| self.no_space(*error, 1, true)) {
+        if let Ok(node) = made.inspect_err(|error| self.no_space(*error, 2, true)) {
             self.adopt_new(dir, Some(name), node.unlock(), what);
         }
     }
@@ -75,7 +125,7 @@ impl Sim {
         let generation = self.next_generation();
         let made =
             self.attempt(|sim| create::tmpfile(&*parent, sim.newborn(What::File, generation)));
-        if let Ok(node) = made.inspect_err(|error| self.no_space(*error, 0, true)) {
+        if let Ok(node) = made.inspect_err(|error| self.no_space(*error, 1, true)) {
             let node = node.unlock();
             let ino = node.ino().get();
             self.adopt_new(dir, None, node, What::File);
@@ -92,9 +142,11 @@ impl Sim {
             What::Link(target) => (model::Kind::Link, target.to_vec()),
             What::Device => (model::Kind::Device, Vec::new()),
         };
+        let generation = node.map_lock().generation;
         let inode = model::Inode {
             kind,
-            generation: node.map_lock().generation,
+            generation,
+            attributes: born_with(generation),
             links,
             size: target.len() as u64,
             blocks: BTreeMap::new(),
@@ -208,7 +260,7 @@ impl Sim {
                 let full = victim.is_some_and(|ino| !self.world.model[&ino].names.is_empty());
                 return assert!(full, "rename: what it goes over is empty");
             }
-            Err(error) => return self.no_space(error, 0, whiteout.is_some()),
+            Err(error) => return self.no_space(error, 1, whiteout.is_some()),
         };
         let over = victim.map(|ino| &self.world.model[&ino]);
         assert!(

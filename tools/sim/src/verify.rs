@@ -7,7 +7,7 @@ use crate::check::{check, Fixed, Found, Tree};
 use crate::journal::replay::{replay, Replayed};
 use crate::journal::Place;
 use crate::model::{
-    describe, oldest_possible, versions, History, Inode, Kind, Label, Version, Whole,
+    describe, oldest_possible, versions, Attributes, History, Inode, Kind, Label, Version, Whole,
 };
 use crate::mount::Mount;
 use iomapfs_core::disk::features::incompat;
@@ -140,6 +140,15 @@ pub fn verify(
     }
 }
 
+/// The names, with the length and the first byte of each value.
+fn brief(attributes: &Attributes) -> Vec<(u8, String, usize, Option<u8>)> {
+    let brief = |((prefix, rest), value): (&(u8, Vec<u8>), &Vec<u8>)| {
+        let name = String::from_utf8_lossy(rest).into_owned();
+        (*prefix, name, value.len(), value.first().copied())
+    };
+    attributes.iter().map(brief).collect()
+}
+
 fn compare(
     ino: u32,
     inode: &Inode,
@@ -164,6 +173,13 @@ fn compare(
     }
     if inode.generation != found.generation {
         return fail("generation");
+    }
+    if inode.attributes != found.attributes {
+        return fail(&format!(
+            "extended attributes: {:?}, should be {:?}",
+            brief(&found.attributes),
+            brief(&inode.attributes)
+        ));
     }
     match inode.kind {
         Kind::Dir if inode.names != found.names => fail("names"),

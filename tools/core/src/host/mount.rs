@@ -9,6 +9,7 @@ use crate::disk::{Ino, Layout};
 use crate::inode::{JournalMap, Orphans};
 use crate::names::Params;
 use crate::store::Tid;
+use crate::volume::shared::SharedBlocks;
 use crate::volume::super_block::SuperBlock;
 use crate::volume::Volume;
 use kernel::error::{code::*, Error, Result};
@@ -87,6 +88,7 @@ pub fn load(
         store,
         layout,
         space,
+        shared: SharedBlocks::new().map_err(|error| Refused::new(error, "no memory"))?,
     })
 }
 

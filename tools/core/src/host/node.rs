@@ -8,12 +8,14 @@
 use super::{HostStore, Mounted, ShownChange};
 use crate::change::live::{InodePart, Live, Newborn, Shown};
 use crate::disk::inode::{DiskTime, InodeFlags};
+use crate::disk::xattr::Prefix;
 use crate::disk::{CsumSeed, FileType, Group, Ino, LogicalBlock, PhysBlock};
-use crate::inode::{Attrs, Inode, Orphans};
+use crate::inode::{Attrs, Inode, NewAttribute, Orphans};
 use crate::map::Snapshot;
 use crate::names::{Known, Params};
 use crate::store::Tid;
 use crate::volume::Volume;
+use kernel::alloc::{flags::GFP_KERNEL, KVec};
 use kernel::error::{code::*, Result};
 use kernel::sync::Arc;
 use std::cell::{Cell, RefCell, RefMut};
@@ -186,6 +188,14 @@ impl Live<HostStore> for Node {
         self.attrs.get().nlink
     }
 
+    fn set_mode(&self, mode: u16) {
+        let attrs = self.attrs.get();
+        self.attrs.set(Attrs {
+            mode: attrs.mode & 0o170_000 | mode & 0o7777,
+            ..attrs
+        });
+    }
+
     fn set_links(&self, links: u32) {
         let attrs = self.attrs.get();
         self.attrs.set(Attrs {
@@ -291,6 +301,7 @@ pub struct NewNode {
     mounted: Rc<Mounted>,
     attrs: Attrs,
     generation: u32,
+    attributes: Vec<(Prefix, Vec<u8>, Vec<u8>)>,
 }
 
 impl NewNode {
@@ -300,7 +311,14 @@ impl NewNode {
             mounted: mounted.clone(),
             attrs,
             generation,
+            attributes: Vec::new(),
         }
+    }
+
+    /// It is born with one more extended attribute: what its name begins with, the rest of it, and the value.
+    pub fn with_attribute(mut self, prefix: Prefix, rest: &[u8], value: &[u8]) -> Self {
+        self.attributes.push((prefix, rest.into(), value.into()));
+        self
     }
 }
 
@@ -321,6 +339,24 @@ impl Newborn<HostStore> for NewNode {
             Some(_) => Err(EBUSY),
             None => Ok(()),
         }
+    }
+
+    fn attributes(&self) -> Result<KVec<NewAttribute>> {
+        let copy = |from: &[u8]| -> Result<KVec<u8>> {
+            let mut to = KVec::new();
+            to.extend_from_slice(from, GFP_KERNEL)?;
+            Ok(to)
+        };
+        let mut all = KVec::new();
+        for (prefix, rest, value) in &self.attributes {
+            let new = NewAttribute {
+                prefix: *prefix,
+                rest: copy(rest)?,
+                value: copy(value)?,
+            };
+            all.push(new, GFP_KERNEL)?;
+        }
+        Ok(all)
     }
 
     fn finish(self, inode: Inode) -> Result<Ready> {

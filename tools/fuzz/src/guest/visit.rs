@@ -15,6 +15,7 @@ use rustix::fs::{
 };
 use rustix::io::{pwritev2, Errno, ReadWriteFlags};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CStr;
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -264,9 +265,24 @@ impl<'v, 'u, 'd> Visit<'v, 'u, 'd> {
             }
             _ => self.calls += 1,
         }
-        let mut list = [0_u8; 256];
-        let listed = fs::flistxattr(&fd, &mut list[..]);
-        self.did("listxattr", path, listed);
+        self.look_at_attributes(&fd, path);
+    }
+
+    fn look_at_attributes(&mut self, fd: &OwnedFd, path: &Path) {
+        let mut list = vec![0_u8; 64 << 10];
+        let listed = fs::flistxattr(fd, &mut list[..]);
+        let Some(len) = self.did("listxattr", path, listed) else {
+            return;
+        };
+        let mut value = vec![0_u8; 64 << 10];
+        for name in list[..len].split_inclusive(|byte| *byte == 0).take(20) {
+            let Ok(name) = CStr::from_bytes_with_nul(name) else {
+                self.wrong = Some(format!("{}: a name without an end", path.display()));
+                return;
+            };
+            let got = fs::fgetxattr(fd, name, &mut value[..]);
+            self.did("getxattr", path, got);
+        }
     }
 
     fn some(&mut self, from: impl Fn(&Self) -> &Vec<PathBuf>) -> Option<PathBuf> {
@@ -584,10 +600,22 @@ impl<'v, 'u, 'd> Visit<'v, 'u, 'd> {
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         let done = fs::chownat(fs::CWD, &path, owner, None, flags);
         self.did("chown", &path, done);
-        let set = fs::lsetxattr(&path, "user.fuzz", b"value", fs::XattrFlags::empty());
+        let name = ["user.fuzz", "user.large", "trusted.a", "security.b"][self.number(3) as usize];
+        let value = vec![self.number(2) as u8; self.number(900) as usize];
+        let set = fs::lsetxattr(&path, name, &value, fs::XattrFlags::empty());
         self.did("setxattr", &path, set);
-        let mut value = [0_u8; 600];
-        let got = fs::lgetxattr(&path, "user.large", &mut value[..]);
-        self.did("getxattr", &path, got);
+        if self.number(2) == 0 {
+            let removed = fs::lremovexattr(&path, "user.large");
+            self.did("removexattr", &path, removed);
+        }
+        if self.number(4) == 0 {
+            // What is made in a directory has it, too.
+            let list = b"\x02\0\0\0\x01\0\x07\0\xff\xff\xff\xff\x02\0\x06\0\x05\0\0\0\x04\0\x05\0\xff\xff\xff\xff\
+                         \x10\0\x07\0\xff\xff\xff\xff\x20\0\0\0\xff\xff\xff\xff";
+            let name =
+                ["system.posix_acl_access", "system.posix_acl_default"][self.number(1) as usize];
+            let set = fs::lsetxattr(&path, name, list, fs::XattrFlags::empty());
+            self.did("set ACL", &path, set);
+        }
     }
 }

@@ -4,15 +4,16 @@
 
 use super::visit::{Seen, Visit};
 use iomapfs_core::change::{Dir, Live};
+use iomapfs_core::disk::acl;
 use iomapfs_core::disk::symlink::{self, TargetFormat};
-use iomapfs_core::disk::xattr::XattrFormat;
+use iomapfs_core::disk::xattr::{Name, VALUE_MAX};
 use iomapfs_core::disk::{FileType, Ino, LogicalBlock, PhysBlock};
 use iomapfs_core::host::Node;
 use iomapfs_core::inode::{dtime, Inode};
 use iomapfs_core::map::State;
 use iomapfs_core::names::{self, Cursor};
 use iomapfs_core::store::Store;
-use kernel::error::Result;
+use kernel::error::{code::*, Result};
 
 /// Inodes that are held at most.
 const MOST_NODES: usize = 48;
@@ -67,9 +68,21 @@ impl Visit<'_> {
 
     fn look_at_attributes(&self, node: &Node) -> Result {
         let mut inode = node.map_lock();
-        let seed = self.fs.vol.layout.csum_seed();
-        if let Some(nr) = inode.file_acl {
-            self.fs.vol.store.read(nr, XattrFormat { seed })?;
+        let mut names = Vec::new();
+        inode.list_attributes(&self.fs.vol, |name| {
+            names.push((name.prefix, name.rest.to_vec()));
+            Ok(())
+        })?;
+        for (prefix, rest) in &names {
+            let (prefix, rest) = (*prefix, &rest[..]);
+            let mut value = [0; VALUE_MAX];
+            let len = inode.attribute(&self.fs.vol, Name { prefix, rest }, &mut value)?;
+            if prefix.is_acl() {
+                match acl::decode(&value[..len]) {
+                    Ok(entries) => assert!(entries.len() <= len / 4),
+                    Err(error) => assert!(error == EINVAL),
+                }
+            }
         }
         dtime(&self.fs.vol, inode.ino)?;
         if let Some(found) = inode.attributes(&self.fs.vol)? {

@@ -5,9 +5,12 @@
 use super::names::New;
 use arbitrary::Unstructured;
 use iomapfs_core::change::generation::set_generation;
+use iomapfs_core::change::xattr::set;
 use iomapfs_core::change::{label, Live};
+use iomapfs_core::disk::xattr::{Name, Prefix};
 use iomapfs_core::disk::{FileType, Ino};
 use iomapfs_core::host::{Mounted, Node};
+use iomapfs_core::inode::How;
 use kernel::error::{code::*, Result};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -104,7 +107,7 @@ impl<'d> Visit<'d> {
     }
 
     fn one_change(&mut self) -> Result {
-        match self.number(22) {
+        match self.number(24) {
             0 => self.create(New::File),
             1 => {
                 let target = self.number(120) as usize + 1;
@@ -127,6 +130,7 @@ impl<'d> Visit<'d> {
             18 => self.exchange(),
             19 => self.set_label(),
             20 => self.set_generation(),
+            21..=22 => self.set_attribute(),
             _ => {
                 // Everything is read and checked again.
                 self.forget_all();
@@ -157,6 +161,25 @@ impl<'d> Visit<'d> {
         };
         match set_generation(&*node, self.number(u32::MAX)) {
             Err(error) if error == ENOTTY => Ok(()),
+            done => done,
+        }
+    }
+
+    /// An inode gets or loses an extended attribute.
+    fn set_attribute(&mut self) -> Result {
+        let Some(node) = self.some(|_| true) else {
+            return Ok(());
+        };
+        let prefixes = [Prefix::USER, Prefix::SECURITY, Prefix::ACL_ACCESS];
+        let name = Name {
+            prefix: prefixes[self.number(2) as usize],
+            rest: [&b"a"[..], b"b", b"long-name", b""][self.number(3) as usize],
+        };
+        let value = vec![self.number(2) as u8; self.number(700) as usize];
+        let value = (self.number(3) != 0).then_some(&*value);
+        let how = [How::Any, How::Create, How::Replace][self.number(2) as usize];
+        match set(&*node, name, value, how, None) {
+            Err(error) if [EEXIST, ENODATA, ENOSPC].contains(&error) => Ok(()),
             done => done,
         }
     }

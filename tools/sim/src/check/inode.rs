@@ -93,11 +93,9 @@ impl Check<'_> {
             let without = matches!(kind, Kind::Link | Kind::Device);
             self.expect(without, || format!("inode {ino}: has no extents"));
         }
-        let attributes = u64::from(get32(bytes, 104)) | u64::from(get16(bytes, 118)) << 32;
-        if attributes != 0 {
-            mapped.count += 1;
-            self.check_attributes(ino, attributes);
-        }
+        let block = u64::from(get32(bytes, 104)) | u64::from(get16(bytes, 118)) << 32;
+        mapped.count += u64::from(block != 0);
+        let attributes = self.check_attributes(ino, bytes, block);
         let expected = mapped.count * (block_size / 512);
         self.expect(sectors == expected, || {
             format!("inode {ino}: i_blocks is {sectors}, should be {expected}")
@@ -121,6 +119,7 @@ impl Check<'_> {
         let mut found = Found {
             kind,
             generation: get32(bytes, 100),
+            attributes,
             links,
             size,
             version,
@@ -172,15 +171,6 @@ impl Check<'_> {
             }
         }
         Some(found)
-    }
-
-    /// The block is of attributes, and belongs to as many inodes as it says.
-    fn check_attributes(&mut self, ino: u32, nr: u64) {
-        let users = self.attributes.entry(nr).or_default();
-        *users += 1;
-        if *users == 1 {
-            self.claim(nr, || format!("attributes of inode {ino}"));
-        }
     }
 
     fn check_node(

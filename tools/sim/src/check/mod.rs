@@ -9,14 +9,16 @@
 //! | `group.rs` | groups: descriptors, bitmaps |
 //! | `inode.rs` | inodes and extent trees |
 //! | `links.rs` | names and links |
+//! | `xattr.rs` | extended attributes |
 //! | `dir.rs` | directories, linear and hashed |
 
 mod dir;
 mod group;
 mod inode;
 mod links;
+mod xattr;
 
-use crate::model::Kind;
+use crate::model::{Attributes, Kind};
 use group::{Desc, BLOCK_UNINIT, INODE_UNINIT};
 use iomapfs_core::crc32c;
 use iomapfs_core::disk::{Group, Layout, PhysBlock};
@@ -41,6 +43,8 @@ pub struct Found {
     pub kind: Kind,
     /// Its generation.
     pub generation: u32,
+    /// Its extended attributes.
+    pub attributes: Attributes,
     /// Its links.
     pub links: u32,
     /// Its size.
@@ -72,8 +76,6 @@ fn get32(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
-/// What a block of extended attributes begins with.
-const XATTR_MAGIC: u32 = 0xea02_0000;
 /// What the tail of each block of an orphan file begins with.
 const ORPHAN_MAGIC: u32 = 0x0b10_ca04;
 
@@ -309,22 +311,6 @@ impl<'a> Check<'a> {
         self.expect(total == sum, || {
             format!("super block: {total:?} blocks and inodes are free, {sum:?} in the groups")
         });
-    }
-
-    /// Blocks of extended attributes count their users.
-    fn check_attribute_blocks(&mut self) {
-        for (nr, users) in std::mem::take(&mut self.attributes) {
-            let block = self.device.read(nr);
-            let head = get32(&block, 0) == XATTR_MAGIC && get32(&block, 8) == 1;
-            self.expect(head, || format!("attributes in block {nr}: header"));
-            let count = get32(&block, 4);
-            self.expect(count == users, || {
-                format!("attributes in block {nr}: {count} users are counted, there are {users}")
-            });
-            let sum = self.sum(&[&nr.to_le_bytes(), &block[..16], &[0; 4], &block[20..]]);
-            let good = sum.is_none_or(|sum| sum == get32(&block, 16));
-            self.expect(good, || format!("attributes in block {nr}: checksum"));
-        }
     }
 
     /// The orphan file has no orphans, and the tails of its blocks are right.

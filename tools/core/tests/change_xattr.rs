@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Extended attributes: set, replaced, moved between inode and block, shared and given up, against a model and
+//! e2fsprogs.
+
+mod change_common;
+
+use change_common::*;
+use iomapfs_core::change::create::{create, tmpfile, What};
+use iomapfs_core::change::free::free;
+use iomapfs_core::change::xattr::set;
+use iomapfs_core::change::{link, Live};
+use iomapfs_core::disk::xattr::{Name, Prefix};
+use iomapfs_core::disk::Ino;
+use iomapfs_core::host::{new_attrs, Image, Mkfs, Mounted, NewNode, Node};
+use iomapfs_core::inode::How;
+use kernel::error::{code::*, Result};
+use kernel::host::fail_allocation;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+fn user(rest: &[u8]) -> Name<'_> {
+    Name {
+        prefix: Prefix::USER,
+        rest,
+    }
+}
+
+fn get(node: &Node, name: Name<'_>) -> Result<Vec<u8>> {
+    let inode = node.map_lock();
+    let mut value = vec![0; inode.attribute(node.volume(), name, &mut [])?];
+    let len = inode.attribute(node.volume(), name, &mut value)?;
+    value.truncate(len);
+    Ok(value)
+}
+
+fn put(node: &Node, name: Name<'_>, value: &[u8]) -> Result {
+    set(node, name, Some(value), How::Any, None)
+}
+
+type All = BTreeMap<(u8, Vec<u8>), Vec<u8>>;
+
+/// All attributes of an inode.
+fn all(node: &Node) -> All {
+    let mut names = Vec::new();
+    let listed = node.map_lock().list_attributes(node.volume(), |name| {
+        names.push((name.prefix, name.rest.to_vec()));
+        Ok(())
+    });
+    listed.unwrap();
+    let value = |(prefix, rest): (Prefix, Vec<u8>)| {
+        let value = get(
+            node,
+            Name {
+                prefix,
+                rest: &rest,
+            },
+        )
+        .unwrap();
+        ((prefix.0, rest), value)
+    };
+    let count = names.len();
+    let all: All = names.into_iter().map(value).collect();
+    assert_eq!(all.len(), count, "a name is there twice");
+    all
+}
+
+/// The file system is unmounted, and e2fsck is content with it.
+fn checked(mounted: Rc<Mounted>, image: &Image, what: &str) {
+    mounted.vol.store.save(image.path()).unwrap();
+    drop(mounted);
+    assert_eq!(image.fsck(), Ok(()), "{what}");
+}
+
+/// The inode that debugfs finds by a name.
+fn named(mounted: &Rc<Mounted>, image: &Image, name: &str) -> Rc<Node> {
+    let text = image.debugfs(&[format!("stat {name}")]);
+    let (_, ino) = text.split_once("Inode: ").unwrap();
+    let ino = ino.split_whitespace().next().unwrap().parse().unwrap();
+    Node::get(mounted, Ino::new(ino).unwrap()).unwrap()
+}
+
+fn images() -> Vec<(String, Mkfs)> {
+    let mut images = Vec::new();
+    for (size, inode_size, features) in [
+        (1024, 128, "^metadata_csum"),
+        (1024, 256, "metadata_csum"),
+        (4096, 256, "^metadata_csum,^ext_attr"),
+        (4096, 512, "metadata_csum"),
+        (1024, 1024, "metadata_csum_seed"),
+    ] {
+        let mkfs = Mkfs::new(20 << 20, size)
+            .features(features)
+            .inode_size(inode_size);
+        images.push((format!("{size} {inode_size} {features}"), mkfs));
+    }
+    images
+}
+
+/// A small generator of numbers, so that each run is the same.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % n as u64) as usize
+    }
+}
+
+#[test]
+fn as_the_model_says() {
+    for (what, mkfs) in images() {
+        let image = mkfs.make();
+        let mounted = mount(&image);
+        let mut nodes: Vec<Rc<Node>> = (0..4u8).map(|n| file(&mounted, &[b'a' + n])).collect();
+        let mut models: Vec<All> = vec![All::new(); nodes.len()];
+        let block = mounted.vol.layout.block_size().bytes() as usize;
+        let mut numbers = Numbers(88172645463325252);
+        let prefixes = [
+            Prefix::USER,
+            Prefix::TRUSTED,
+            Prefix::SECURITY,
+            Prefix::ACL_ACCESS,
+        ];
+        let mut full = 0;
+        for round in 0..3000 {
+            let n = numbers.below(nodes.len());
+            let prefix = prefixes[numbers.below(prefixes.len())];
+            let rest = match prefix.is_acl() {
+                true => vec![],
+                false => vec![b'n' + numbers.below(3) as u8; 1 + numbers.below(9)],
+            };
+            let name = Name {
+                prefix,
+                rest: &rest,
+            };
+            let key = (prefix.0, rest.clone());
+            let how = [How::Any, How::Any, How::Create, How::Replace][numbers.below(4)];
+            // Few values, so that blocks are equal now and then.
+            let len = [0, 1, 20, 57, 200, block / 2, block - 60][numbers.below(7)];
+            let value = vec![numbers.below(2) as u8 + 1; len];
+            let value = (numbers.below(4) != 0).then_some(&*value);
+            let done = set(&*nodes[n], name, value, how, None);
+            let model = &mut models[n];
+            match done {
+                Err(error) if error == ENOSPC => {
+                    assert!(value.is_some());
+                    full += 1;
+                }
+                Err(error) if error == EEXIST => {
+                    assert!(how == How::Create && model.contains_key(&key));
+                }
+                Err(error) if error == ENODATA => {
+                    assert!(how == How::Replace && !model.contains_key(&key));
+                }
+                Err(error) => panic!("{what} {round}: {error:?}"),
+                Ok(()) => {
+                    match how {
+                        How::Any => {}
+                        How::Create => assert!(!model.contains_key(&key)),
+                        How::Replace => assert!(model.contains_key(&key)),
+                    }
+                    match value {
+                        Some(value) => model.insert(key, value.to_vec()),
+                        None => model.remove(&key),
+                    };
+                }
+            }
+            assert_eq!(&all(&nodes[n]), model, "{what} {round}");
+            if round % 100 == 0 {
+                // Another inode by that name, whose attributes are given up.
+                let n = numbers.below(nodes.len());
+                let name = [b'a' + n as u8];
+                let root = Node::get(&mounted, Ino::ROOT).unwrap();
+                link::unlink(&*root, &name, &*nodes[n]).unwrap();
+                free(&*nodes[n], 1).unwrap();
+                nodes[n].evict();
+                nodes[n] = file(&mounted, &name);
+                models[n].clear();
+            }
+            if round % 300 == 0 {
+                mounted.vol.store.drop_cache();
+            }
+        }
+        assert!(full > 20, "{what}: some did not fit ({full})");
+        for (node, model) in nodes.iter().zip(&models) {
+            assert_eq!(&all(node), model);
+        }
+        drop(nodes);
+        checked(mounted, &image, &what);
+        let features = image.dumpe2fs_value("Filesystem features").unwrap();
+        assert!(features.contains("ext_attr"), "{features}");
+        let mounted = mount(&image);
+        for (n, model) in models.iter().enumerate() {
+            let node = named(&mounted, &image, ["a", "b", "c", "d"][n]);
+            assert_eq!(&all(&node), model, "{what}: read again");
+        }
+    }
+}
+
+#[test]
+fn as_debugfs_reads_and_writes() {
+    for (what, mkfs) in images() {
+        if what.contains("^ext_attr") {
+            // debugfs does not do it there.
+            continue;
+        }
+        let image = mkfs.make();
+        let long = "v".repeat(400);
+        image.debugfs(&[
+            "write /dev/null theirs".into(),
+            "ea_set theirs user.short text".into(),
+            format!("ea_set theirs user.long {long}"),
+        ]);
+        let mounted = mount(&image);
+        let theirs = named(&mounted, &image, "theirs");
+        assert_eq!(get(&theirs, user(b"short")).unwrap(), b"text", "{what}");
+        assert_eq!(get(&theirs, user(b"long")).unwrap(), long.as_bytes());
+        assert_eq!(get(&theirs, user(b"lon")), Err(ENODATA));
+        put(&theirs, user(b"short"), b"").unwrap();
+        let ours = file(&mounted, b"ours");
+        put(&ours, user(b"short"), b"text").unwrap();
+        put(&ours, user(b"long"), long.as_bytes()).unwrap();
+        put(
+            &ours,
+            Name {
+                prefix: Prefix::TRUSTED,
+                rest: b"more",
+            },
+            b"1",
+        )
+        .unwrap();
+        drop((theirs, ours));
+        checked(mounted, &image, &what);
+        let text = image.debugfs(&[
+            "ea_get -V ours user.short",
+            "ea_get -V ours user.long",
+            "ea_get -V ours trusted.more",
+        ]);
+        assert!(text.contains("text") && text.contains(&long), "{text}");
+        assert!(text.lines().any(|line| line == "1"), "{text}");
+        assert!(image
+            .debugfs(&["ea_list theirs"])
+            .contains("user.short (0)"));
+    }
+}
+
+/// The block of an inode, and how many use it.
+fn block_of(node: &Node) -> (Option<u64>, u64) {
+    let inode = node.map_lock();
+    (inode.file_acl.map(|nr| nr.get()), inode.map.sectors())
+}
+
+#[test]
+fn equal_attributes_share_a_block() {
+    let image = Mkfs::new(20 << 20, 1024).inode_size(256).make();
+    let mounted = mount(&image);
+    let value = [7; 300];
+    let free_blocks = || mounted.vol.space.counts().free_blocks_on_disk;
+    let before = free_blocks();
+    let nodes: Vec<_> = (0..1030u32)
+        .map(|n| file(&mounted, format!("file{n}").as_bytes()))
+        .collect();
+    let names = before - free_blocks();
+    for node in &nodes {
+        put(node, user(b"name"), &value).unwrap();
+    }
+    let (first, _) = block_of(&nodes[0]);
+    assert!(nodes[..1024]
+        .iter()
+        .all(|node| block_of(node) == (first, 2)));
+    // A block counts at most 1024 users.
+    let (second, _) = block_of(&nodes[1024]);
+    assert!(second != first);
+    assert!(nodes[1024..]
+        .iter()
+        .all(|node| block_of(node) == (second, 2)));
+    assert_eq!(before - free_blocks(), names + 2);
+    // The one that changes leaves the others what they have.
+    put(&nodes[3], user(b"name"), &[8; 300]).unwrap();
+    assert!(block_of(&nodes[3]).0 != first);
+    assert_eq!(get(&nodes[4], user(b"name")).unwrap(), value);
+    put(&nodes[3], user(b"name"), &value).unwrap();
+    // Seen last is the second block.
+    assert_eq!(block_of(&nodes[3]).0, second);
+    for node in &nodes {
+        set(&**node, user(b"name"), None, How::Replace, None).unwrap();
+        assert_eq!(block_of(node), (None, 0));
+    }
+    assert_eq!(before - free_blocks(), names);
+    drop(nodes);
+    checked(mounted, &image, "all are gone");
+}
+
+#[test]
+fn born_with_attributes() {
+    let image = Mkfs::new(20 << 20, 1024).inode_size(256).make();
+    let mounted = mount(&image);
+    let root = Node::get(&mounted, Ino::ROOT).unwrap();
+    let newborn = |links| {
+        NewNode::new(&mounted, new_attrs(0o100_644, links), 5)
+            .with_attribute(Prefix::SECURITY, b"label", b"small")
+            .with_attribute(Prefix::ACL_ACCESS, b"", b"what it has is not looked at")
+            .with_attribute(Prefix::USER, b"n", &[2; 300])
+    };
+    let node = create(&*root, b"new", newborn(1), What::Plain)
+        .unwrap()
+        .unlock();
+    let label = Name {
+        prefix: Prefix::SECURITY,
+        rest: b"label",
+    };
+    assert_eq!(get(&node, label).unwrap(), b"small");
+    assert_eq!(get(&node, user(b"n")).unwrap(), [2; 300]);
+    let other = tmpfile(&*root, newborn(1)).unwrap().unlock();
+    assert_eq!(all(&other), all(&node));
+    assert_eq!(block_of(&other), block_of(&node));
+    free(&*other, 1).unwrap();
+    other.evict();
+    assert_eq!(get(&node, user(b"n")).unwrap(), [2; 300]);
+    // Too much is found out before anything is there.
+    let counts = mounted.vol.space.counts();
+    let newborn = NewNode::new(&mounted, new_attrs(0o100_644, 1), 5)
+        .with_attribute(Prefix::USER, b"a", &[2; 600])
+        .with_attribute(Prefix::USER, b"b", &[2; 600]);
+    let refused = create(&*root, b"too much", newborn, What::Plain);
+    assert_eq!(refused.err(), Some(ENOSPC));
+    assert_eq!(mounted.vol.space.counts().free_inodes, counts.free_inodes);
+    drop((node, other, root));
+    checked(mounted, &image, "born");
+}
+
+#[test]
+fn nothing_is_left_without_memory() {
+    let image = Mkfs::new(20 << 20, 1024).inode_size(256).make();
+    let mounted = mount(&image);
+    let node = file(&mounted, b"file");
+    put(&node, user(b"first"), &[1; 300]).unwrap();
+    let before = all(&node);
+    for nth in 0.. {
+        fail_allocation(Some(nth));
+        let done = put(&node, user(b"second"), &[2; 300]);
+        fail_allocation(None);
+        match done {
+            Ok(()) => {
+                assert!(nth > 3);
+                break;
+            }
+            Err(error) => assert_eq!((error, all(&node)), (ENOMEM, before.clone())),
+        }
+    }
+    assert_eq!(get(&node, user(b"second")).unwrap(), [2; 300]);
+    drop(node);
+    checked(mounted, &image, "no memory");
+}
+
+#[test]
+fn names_that_are_too_long() {
+    let image = Mkfs::new(20 << 20, 4096).make();
+    let mounted = mount(&image);
+    let node = file(&mounted, b"file");
+    assert_eq!(put(&node, user(&[b'n'; 256]), b"v"), Err(ERANGE));
+    put(&node, user(&[b'n'; 255]), b"v").unwrap();
+    let mut short = [0; 2];
+    put(&node, user(b"v"), &[1; 3]).unwrap();
+    let read = node
+        .map_lock()
+        .attribute(node.volume(), user(b"v"), &mut short);
+    assert_eq!((read, short), (Err(ERANGE), [0; 2]));
+    drop(node);
+    checked(mounted, &image, "names");
+}
