@@ -181,6 +181,8 @@ pub enum Rule {
     SizeOfDropped,
     /// Parts of blocks at the ends of a hole become zero.
     EdgesZeroed,
+    /// A file shows all that it holds before it gets the name of another one.
+    ReplacementFirst,
     /// Data that moves in a file is on the device before.
     MovedWritten,
     /// The nodes of a tree that is built anew are on the device before the file gets it.

@@ -12,6 +12,7 @@
 //! | [`create`](mod@create) | a new inode, with a name or without |
 //! | [`link`](mod@link) | a name more, a name less |
 //! | [`rename`](mod@rename) | `rename` in all its forms |
+//! | [`replace`](mod@replace) | a file stands in for another one |
 //! | [`publish`](mod@publish) | data is on the device: the file shows it |
 //! | [`resize`] | the size changes, blocks are cut off |
 //! | [`fallocate`] | blocks without data, holes, and what moves in a file |
@@ -63,6 +64,7 @@ pub mod mount;
 pub mod publish;
 pub mod recover;
 pub mod rename;
+pub mod replace;
 pub mod reservation;
 pub mod resize;
 pub mod sync;

@@ -217,13 +217,6 @@ impl<T: FileSystem> INode<T> {
         })
     }
 
-    /// Starts to write dirty folios back, as far as that goes without waiting for what is under way. What fails is told
-    /// at the next sync.
-    pub(crate) fn start_writing(&self) {
-        // SAFETY: The inode is live.
-        unsafe { bindings::filemap_flush(self.mapping()) };
-    }
-
     /// Waits for direct I/O in flight. With the lock of the inode held exclusively, none comes after.
     pub(crate) fn dio_wait(&self) {
         // SAFETY: The inode is live.

@@ -170,7 +170,7 @@ fn rename(idmap: &Idmap, how: &Rename<'_, Fs>) -> Result {
         return rename::exchange(old, new);
     }
     if let (Some(node), Some(_)) = (old.inode, new.inode) {
-        replace::start_replacing(node);
+        replace::write_before_replacing(node)?;
     }
     let left = with_space(how.new_dir, Effort::Blocks, || {
         let whiteout = match how.flags & flags::WHITEOUT {

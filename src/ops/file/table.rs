@@ -94,7 +94,8 @@ impl FileOperations for Regular {
                 core.map.remove_writer(volume, end);
             });
             if node.data().take_emptied() {
-                replace::start_replacing(node);
+                // What fails is told at the next sync.
+                let _ = replace::write_before_replacing(node);
             }
         }
     }

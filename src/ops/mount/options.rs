@@ -103,7 +103,7 @@ pub(crate) struct Options {
     pub(crate) barrier: bool,
     /// `discard`: freed blocks are discarded on the device.
     pub(crate) discard: bool,
-    /// `auto_da_alloc`: what replaces a file is written back early.
+    /// `auto_da_alloc`: what replaces a file is written back first.
     pub(crate) auto_da_alloc: bool,
     /// `acl`: access control lists decide who may do what.
     pub(crate) acl: bool,

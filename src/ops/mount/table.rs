@@ -60,7 +60,7 @@ impl Super {
     }
 
     /// `auto_da_alloc`.
-    pub(crate) fn writes_replacements_early(&self) -> bool {
+    pub(crate) fn writes_replacements_first(&self) -> bool {
         self.options.lock().auto_da_alloc
     }
 

@@ -66,6 +66,8 @@ pub enum Rule {
     NoSizeOfDropped,
     /// Parts of blocks at the ends of a hole stay as they are.
     NoEdgesZeroed,
+    /// A file gets the name of another one before all that it holds is written.
+    NoReplacementFirst,
     /// Data that moves in a file is not written before.
     MovesUnwritten,
     /// A file gets a tree that was built anew, and nobody waits until its nodes are on the device.
@@ -169,6 +171,7 @@ impl Broken {
             Rule::NeverAlone => store::Rule::DirectAlone,
             Rule::NoSizeOfDropped => store::Rule::SizeOfDropped,
             Rule::NoEdgesZeroed => store::Rule::EdgesZeroed,
+            Rule::NoReplacementFirst => store::Rule::ReplacementFirst,
             Rule::MovesUnwritten => store::Rule::MovedWritten,
             Rule::NoNodesWritten => store::Rule::NodesWritten,
             Rule::ShowsUnzeroed => store::Rule::ZeroedFirst,

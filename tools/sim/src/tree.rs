@@ -7,7 +7,7 @@ use crate::mount::Shared;
 use crate::sim::Sim;
 use iomapfs_core::change::create;
 use iomapfs_core::change::rename::{self, Side};
-use iomapfs_core::change::{generation, link, xattr, Live};
+use iomapfs_core::change::{generation, link, replace, xattr, Live};
 use iomapfs_core::disk::xattr::{Name, Prefix};
 use iomapfs_core::host::{new_attrs, NewNode};
 use iomapfs_core::inode::How;
@@ -249,6 +249,16 @@ impl Sim {
             name: to.1,
             inode: gone.as_deref(),
         };
+        let is_file = |ino: u32| self.world.model[&ino].kind == model::Kind::File;
+        let replaces = victim.is_some_and(is_file) && is_file(ino);
+        if replaces {
+            let written = replace::write_first(&*node, |range| {
+                let end = self.blocks_for(range.end);
+                self.write_and_wait(&node, 0, end);
+                Ok(())
+            });
+            written.expect("all can be written");
+        }
         let whiteout = whiteout.then(|| self.next_generation());
         let done = self.attempt(|sim| {
             let newborn = whiteout.map(|generation| sim.newborn(What::Device, generation));
@@ -267,6 +277,18 @@ impl Sim {
             over.is_none_or(|inode| inode.names.is_empty()),
             "rename went over a directory with names in it"
         );
+        if replaces {
+            let shown = self.world.model[&ino].size;
+            assert_eq!(
+                shown,
+                node.size(),
+                "rename replaced a file by a part of another"
+            );
+            assert!(
+                !self.is_dirty(ino),
+                "rename replaced a file by what is not written"
+            );
+        }
         self.world.inode(from.0).names.remove(from.1);
         self.world.inode(to.0).names.insert(to.1.to_vec(), ino);
         self.has_parent(ino, to.0);

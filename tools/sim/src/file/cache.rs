@@ -299,6 +299,12 @@ impl Sim {
         self.drop_pages(ino, 0, u32::MAX);
     }
 
+    /// Whether something of a file is in memory and not written back.
+    pub fn is_dirty(&self, ino: u32) -> bool {
+        let mut range = self.pages.range((ino, 0)..(ino, u32::MAX));
+        range.any(|(_, page)| page.dirty)
+    }
+
     /// Of all of a file that is in memory: block and contents.
     pub(super) fn pages_of(&self, ino: u32) -> impl Iterator<Item = (u32, &[u8])> {
         let range = self.pages.range((ino, 0)..(ino, u32::MAX));
