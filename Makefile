@@ -25,6 +25,11 @@ test: setup
 crash: module
 	@qemu/crash/run
 
+## boot           a Debian with its root on iomapfs: unpacked, booted, a package installed, the power cut in apt-get install
+.PHONY: boot
+boot: module
+	@qemu/boot/run
+
 ## bench          iomapfs, ext4, XFS and the bare device side by side; JOBS="pattern ..." MODE=counted|timed BASE=old.json
 .PHONY: bench
 bench: module
