@@ -7,7 +7,8 @@ use crate::check::{check, Fixed, Found, Tree};
 use crate::journal::replay::{replay, Replayed};
 use crate::journal::Place;
 use crate::model::{
-    describe, oldest_possible, versions, Attributes, History, Inode, Kind, Label, Version, Whole,
+    describe, oldest_possible, pattern, versions, Attributes, History, Inode, Kind, Label, Version,
+    Whole,
 };
 use crate::mount::Mount;
 use iomapfs_core::disk::features::incompat;
@@ -224,14 +225,13 @@ fn is_torn(ino: u32, inode: &Inode, whole: &Whole, found: &Found, device: &Devic
             continue;
         };
         let bytes = device.read(found.blocks[i].1);
-        let versions = versions(ino, &bytes);
-        // What was made zero of a block, or written to it, later, is on the device with the rest of the block: that is
-        // another write, which the device may have done and not the one before.
-        let is_whole = versions.len() == bytes.len() / 16;
-        is_there |= is_whole
-            && versions.iter().all(|version| *version == whole.version)
-            && is_once(at, &bytes);
-        is_missing |= versions
+        // What was made zero of a block, or written to it, later, if only a byte, is on the device with the rest of the
+        // block: that is another write, which the device may have done and not the one before.
+        let mut written = vec![0; bytes.len()];
+        let pos = u64::from(at) * bytes.len() as u64;
+        pattern(ino, whole.version, pos, &mut written);
+        is_there |= *bytes == *written && is_once(at, &bytes);
+        is_missing |= versions(ino, &bytes)
             .iter()
             .max()
             .is_some_and(|last| *last < whole.version);
