@@ -10,6 +10,9 @@ SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
 
+# What it is installed as.
+IOMAPFS_VERSION := 0.1
+
 ## run            the main job: set-up, module, guest; dd and fio on a mounted loop device, checked by e2fsck and ext4
 .PHONY: run
 run: module
@@ -94,6 +97,16 @@ module: setup
 .PHONY: modules_install
 modules_install: module
 	@tools/setup/module plain modules_install >/dev/null
+
+## install        the module, mount.iomapfs, mkfs.iomapfs, fsck.iomapfs, their manual, the source for DKMS (DESTDIR=, PREFIX=/usr)
+.PHONY: install
+install: module
+	@tools/install/run
+
+## deb            a Debian package of it, whose module DKMS builds: build/iomapfs_VERSION_amd64.deb
+.PHONY: deb
+deb:
+	@tools/install/deb
 
 ## rust-analyzer  write rust-project.json for an editor
 .PHONY: rust-analyzer
