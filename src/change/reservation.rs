@@ -65,7 +65,7 @@ fn make<S: Store>(volume: &Volume<S>) -> Credits {
 fn insert<S: Store>(dir: &impl Live<S>) -> Credits {
     // The tree may become deeper by one before the second block is added.
     let depth = dir.map_lock().map.depth().saturating_add(1);
-    names::insert_credits(append(dir.volume(), depth)) + Inode::WRITE_CREDITS
+    names::insert_credits(append(dir.volume(), depth), dir.params().levels) + Inode::WRITE_CREDITS
 }
 
 /// `create`, `mknod`, `mkdir`, `symlink` in `dir`.

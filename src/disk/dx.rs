@@ -7,12 +7,12 @@
 //! linear scan like free space: the root's array lies in the slack of `..`, a node is one free record.
 //! Documentation/filesystems/ext4/directory.rst, "Hash Tree Directories".
 //!
-//! A tree has one or two levels of index blocks, which is all that there is without `large_dir`.
+//! A tree has one or two levels of index blocks, and with the feature `large_dir` up to three.
 //!
 //! # Invariants
 //!
 //! In a block that [`DxFormat::verify`] accepted, `1 <= count <= limit`, `limit` is what the block size
-//! gives, hashes do not decrease, and a root names a known hash function and at most one level of nodes.
+//! gives, hashes do not decrease, and a root names a known hash function and no more levels than there can be.
 //! File block numbers are checked when they are followed.
 
 use super::bytes::{copy, get16, get32, set16, set32};
@@ -44,8 +44,11 @@ const NODE_ARRAY_AT: usize = 8;
 /// The bits of an entry's block number that are one.
 const BLOCK_MASK: u32 = 0x0fff_ffff;
 
-/// Most levels of index blocks, the root included.
-pub const LEVELS: usize = 2;
+/// Most levels of index blocks, the root included, with the feature `large_dir`.
+pub const LEVELS: usize = 3;
+
+/// Most levels of index blocks, the root included, without the feature `large_dir`.
+pub const LEVELS_SMALL: usize = 2;
 
 /// Which of the two layouts an index block has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +68,8 @@ pub struct DxFormat {
     pub seed: Option<CsumSeed>,
     /// The layout.
     pub part: IndexPart,
+    /// Most levels of index blocks, the root included: at most [`LEVELS`].
+    pub levels: usize,
 }
 
 /// What the root says of the tree (`struct dx_root_info`).
@@ -72,7 +77,7 @@ pub struct DxFormat {
 pub struct RootInfo {
     /// The hash function.
     pub version: HashVersion,
-    /// Levels of nodes below the root: 0 or 1.
+    /// Levels of nodes below the root, less than [`LEVELS`].
     pub indirect_levels: u8,
 }
 
@@ -248,7 +253,7 @@ impl DxFormat {
         if flags & 1 != 0 {
             return Err(Flaw::IndexFlags { flags });
         }
-        if indirect_levels as usize >= LEVELS {
+        if indirect_levels as usize >= self.levels.min(LEVELS) {
             return Err(Flaw::IndexLevels {
                 levels: indirect_levels,
             });

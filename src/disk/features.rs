@@ -73,9 +73,12 @@ pub mod incompat {
     pub const FLEX_BG: u32 = 0x200;
     /// The checksum seed is in the super block.
     pub const CSUM_SEED: u32 = 0x2000;
+    /// Directories may be larger than 4 GiB, and their hash trees have a level more.
+    pub const LARGE_DIR: u32 = 0x4000;
 
     /// What can be read.
-    pub const SUPPORTED: u32 = FILETYPE | RECOVER | EXTENTS | SIXTY_FOUR_BIT | FLEX_BG | CSUM_SEED;
+    pub const SUPPORTED: u32 =
+        FILETYPE | RECOVER | EXTENTS | SIXTY_FOUR_BIT | FLEX_BG | CSUM_SEED | LARGE_DIR;
 }
 
 /// Names as `mke2fs -O` and `dumpe2fs` have them.
@@ -92,7 +95,7 @@ const INCOMPAT_NAMES: &[(u32, &str)] = &[
     (0x400, "ea_inode"),
     (0x1000, "dirdata"),
     (incompat::CSUM_SEED, "metadata_csum_seed"),
-    (0x4000, "large_dir"),
+    (incompat::LARGE_DIR, "large_dir"),
     (0x8000, "inline_data"),
     (0x10000, "encrypt"),
     (0x20000, "casefold"),

@@ -275,6 +275,7 @@ impl DiskInode {
         // The upper half is used only by regular files; it had another meaning in directories.
         let size_hi = match FileType::from_mode(mode) {
             Some(FileType::Regular) => raw.size_hi.get(),
+            Some(FileType::Directory) if layout.has_large_dir() => raw.size_hi.get(),
             _ => 0,
         };
         let mut sectors = u64::from(raw.blocks_lo.get());

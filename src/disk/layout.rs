@@ -115,6 +115,11 @@ impl Layout {
         self.features.has_compat(compat::DIR_INDEX)
     }
 
+    /// Whether directories may be larger than 4 GiB, with hash trees of three levels.
+    pub fn has_large_dir(&self) -> bool {
+        self.features.has_incompat(incompat::LARGE_DIR)
+    }
+
     /// Whether a directory may have a link count of 1 for "many".
     pub fn has_dir_nlink(&self) -> bool {
         self.features.has_ro_compat(ro_compat::DIR_NLINK)

@@ -3,7 +3,7 @@
 //! How the blocks of a directory are had: the [`Directory`] behind a name, and checked reads of its blocks.
 
 use crate::disk::dirent::DirLeafFormat;
-use crate::disk::dx::{DxFormat, IndexPart};
+use crate::disk::dx::{DxFormat, IndexPart, LEVELS, LEVELS_SMALL};
 use crate::disk::hash::{HashVersion, NameHasher};
 use crate::disk::layout::HashParams;
 use crate::disk::{BlockSize, CsumSeed, FileType, Flaw, Ino, Layout, LogicalBlock, PhysBlock};
@@ -23,6 +23,8 @@ pub struct Params {
     pub filetype: bool,
     /// Feature `dir_index`: directories that outgrow a block become hashed.
     pub dir_index: bool,
+    /// Most levels that the index of a directory has, the root included.
+    pub levels: usize,
     /// How names are hashed.
     pub hash: HashParams,
 }
@@ -36,6 +38,10 @@ impl Params {
             blocks_count: layout.blocks_count(),
             filetype: layout.has_filetype(),
             dir_index: layout.has_dir_index(),
+            levels: match layout.has_large_dir() {
+                true => LEVELS,
+                false => LEVELS_SMALL,
+            },
             hash: *layout.hash(),
         }
     }
@@ -149,6 +155,7 @@ pub(super) fn dx_format<S: Store>(dir: &impl Directory<S>, part: IndexPart) -> D
         ino: dir.ino(),
         seed: dir.seed(),
         part,
+        levels: dir.params().levels,
     }
 }
 

@@ -67,11 +67,16 @@ pub struct NameTarget {
     pub file_type: Option<FileType>,
 }
 
-/// Credits for [`insert`], where `append` covers one [`Directory::append`]; the directory's inode comes on top.
+/// Credits for [`insert`] into an index of at most `levels` levels, where `append` covers one [`Directory::append`]; the
+/// directory's inode comes on top.
 ///
-/// The most is a leaf divided below a divided node: two blocks each, the root, and two blocks appended.
-pub const fn insert_credits(append: Credits) -> Credits {
-    append.times(2).plus(Credits::blocks(5))
+/// The most is a leaf divided below nodes that are divided: two blocks each, the root, and a block appended for each but
+/// that.
+pub const fn insert_credits(append: Credits, levels: usize) -> Credits {
+    let levels = levels as u32;
+    append
+        .times(levels)
+        .plus(Credits::blocks(levels.saturating_mul(2).saturating_add(1)))
 }
 
 /// Credits for [`make_empty`], where `append` covers one [`Directory::append`]; the inode comes on top.

@@ -57,10 +57,14 @@ impl<S: Store> Frame<S> {
     }
 }
 
+/// Most levels of nodes below the root.
+const NODES: usize = LEVELS - 1;
+
 /// The way from the root to a leaf.
 pub(super) struct IndexPath<S: Store> {
     root: Frame<S>,
-    node: Option<Frame<S>>,
+    /// The nodes below the root, from there on: those that there are come first.
+    nodes: [Option<Frame<S>>; NODES],
     /// Leaves that may still be visited: a tree has no more than the directory has blocks.
     left: u32,
     /// The next leaf does not begin with a hash below this.
@@ -92,22 +96,60 @@ impl<S: Store> IndexPath<S> {
         let hasher = dir.params().hasher(info.version);
         let hash = hash(&hasher);
         let root = Frame::enter(dir, block, hash)?;
-        let node = match info.indirect_levels {
-            0 => None,
-            _ => Some(Frame::read(dir, child(dir, root.step)?, hash)?),
-        };
-        Ok(Self {
+        let mut path = Self {
             root,
-            node,
+            nodes: [const { None }; NODES],
             left: dir.blocks(),
             low: hash,
             hasher,
-        })
+        };
+        path.descend(dir, 0, info.indirect_levels.into(), hash)?;
+        Ok(path)
+    }
+
+    /// Reads the nodes from level `from` on, up to `levels` of them, on the way to `hash`. Level 0 is below the root.
+    fn descend(
+        &mut self,
+        dir: &impl Directory<S>,
+        from: usize,
+        levels: usize,
+        hash: u32,
+    ) -> Result {
+        for level in from..levels {
+            let step = self.frame(level).map(|above| above.step);
+            let step = step.ok_or_else(|| bad_dir(dir, Flaw::IndexChanged))?;
+            let node = Frame::read(dir, child(dir, step)?, hash)?;
+            if let Some(slot) = self.nodes.get_mut(level) {
+                *slot = Some(node);
+            }
+        }
+        Ok(())
+    }
+
+    /// How many index blocks there are on the way.
+    fn levels(&self) -> usize {
+        self.nodes.iter().flatten().count().saturating_add(1)
+    }
+
+    /// Index block number `n` on the way, of which the root is number 0.
+    fn frame(&self, n: usize) -> Option<&Frame<S>> {
+        match n.checked_sub(1) {
+            None => Some(&self.root),
+            Some(n) => self.nodes.get(n)?.as_ref(),
+        }
+    }
+
+    fn frame_mut(&mut self, n: usize) -> Option<&mut Frame<S>> {
+        match n.checked_sub(1) {
+            None => Some(&mut self.root),
+            Some(n) => self.nodes.get_mut(n)?.as_mut(),
+        }
     }
 
     /// The index block above the leaf.
     fn parent(&self) -> &Frame<S> {
-        self.node.as_ref().unwrap_or(&self.root)
+        let last = self.nodes.iter().flatten().last();
+        last.unwrap_or(&self.root)
     }
 
     /// The leaf.
@@ -150,26 +192,23 @@ impl<S: Store> IndexPath<S> {
             true => Err(bad_dir(dir, Flaw::IndexLeafOrder { hash })),
             false => Ok(want(hash)),
         };
-        let parent = self.node.as_mut().unwrap_or(&mut self.root);
-        if let Some((hash, step)) = parent.peek() {
-            if !wanted(hash)? {
-                return Ok(Next::Unwanted(hash));
-            }
-            self.low = hash;
-            parent.step = step;
-        } else if self.node.is_none() {
+        // The lowest index block that has one more entry.
+        let levels = self.levels();
+        let further = (0..levels)
+            .rev()
+            .find_map(|n| Some((n, self.frame(n)?.peek()?)));
+        let Some((n, (hash, step))) = further else {
             return Ok(Next::End);
-        } else if let Some((hash, step)) = self.root.peek() {
-            if !wanted(hash)? {
-                return Ok(Next::Unwanted(hash));
-            }
-            self.low = hash;
-            self.root.step = step;
-            // No hash is below 0: this follows the first entry.
-            self.node = Some(Frame::read(dir, child(dir, step)?, 0)?);
-        } else {
-            return Ok(Next::End);
+        };
+        if !wanted(hash)? {
+            return Ok(Next::Unwanted(hash));
         }
+        self.low = hash;
+        if let Some(frame) = self.frame_mut(n) {
+            frame.step = step;
+        }
+        // No hash is below 0: this follows the first entries.
+        self.descend(dir, n, levels.saturating_sub(1), 0)?;
         self.left = match self.left.checked_sub(1) {
             Some(left) => left,
             None => return Err(bad_dir(dir, Flaw::IndexLeaves)),
@@ -307,7 +346,8 @@ fn add_child<S: Store, D: Directory<S>>(
     .ok_or_else(|| bad_dir(dir, Flaw::IndexChanged))
 }
 
-/// Makes room for an entry above the leaf: divides a full node, or moves the root's entries to a new one.
+/// Makes room for an entry above the leaf: divides a full node below one that is not, or moves the root's entries to a
+/// new one.
 ///
 /// # Errors
 ///
@@ -317,52 +357,85 @@ fn make_room<S: Store, D: Directory<S>>(
     tx: &mut S::Tx<'_>,
     path: &IndexPath<S>,
 ) -> Result {
-    let node_format = dx_format(dir, IndexPart::Node);
-    let root = &path.root;
-    let root_format = *root.block.format();
-    let bad = |dir: &D| bad_dir(dir, Flaw::IndexChanged);
-
-    let mut entries = KVec::with_capacity(dir.params().block_size.bytes() as usize, GFP_KERNEL)?;
-    // Within the capacity: does not allocate.
-    let mut take = |frame: &Frame<S>, from| {
-        let format = frame.block.format();
-        frame.block.with(|bytes| {
-            let moved = format.entries(bytes, from)?;
-            entries.extend_from_slice(moved, GFP_KERNEL).ok()
-        })
-    };
-    match &path.node {
-        None => {
-            take(root, 0).ok_or_else(|| bad(dir))?;
-            let (at, nr) = dir.append(tx)?;
-            tx.create(nr, node_format, |bytes| {
-                node_format.make_node(bytes, &entries)
-            })?
-            .1
-            .ok_or_else(|| bad(dir))?;
-            tx.edit(&root.block, |bytes| {
-                root_format.become_parent_of(bytes, at)?;
-                root_format.set_indirect_levels(bytes, 1)
-            })?
-            .ok_or_else(|| bad(dir))
+    let levels = path.levels();
+    let with_room = (0..levels)
+        .rev()
+        .find_map(|n| Some((n, path.frame(n).filter(|frame| !frame.is_full())?)));
+    match with_room {
+        Some((n, above)) => {
+            let node = path.frame(n.saturating_add(1));
+            let node = node.ok_or_else(|| bad_dir(dir, Flaw::IndexChanged))?;
+            divide_node(dir, tx, above, node)
         }
-        Some(_) if root.is_full() => Err(ENOSPC),
-        Some(node) => {
-            let half = node.step.count / 2;
-            let hash = node.block.with(|bytes| node_format.hash(bytes, half));
-            let hash = hash.ok_or_else(|| bad(dir))?;
-            take(node, half).ok_or_else(|| bad(dir))?;
-            let (at, nr) = dir.append(tx)?;
-            tx.create(nr, node_format, |bytes| {
-                node_format.make_node(bytes, &entries)
-            })?
-            .1
-            .ok_or_else(|| bad(dir))?;
-            tx.edit(&node.block, |bytes| node_format.set_count(bytes, half))?
-                .ok_or_else(|| bad(dir))?;
-            add_child(dir, tx, root, hash, at)
-        }
+        None if levels >= dir.params().levels => Err(ENOSPC),
+        None => deepen(dir, tx, &path.root, levels),
     }
+}
+
+/// What a new node gets of another index block: its entries from `from` on.
+fn entries_of<S: Store>(
+    dir: &impl Directory<S>,
+    frame: &Frame<S>,
+    from: usize,
+) -> Result<KVec<u8>> {
+    let mut entries = KVec::with_capacity(dir.params().block_size.bytes() as usize, GFP_KERNEL)?;
+    let format = frame.block.format();
+    // Within the capacity: does not allocate.
+    let taken = frame.block.with(|bytes| {
+        let moved = format.entries(bytes, from)?;
+        entries.extend_from_slice(moved, GFP_KERNEL).ok()
+    });
+    taken.ok_or_else(|| bad_dir(dir, Flaw::IndexChanged))?;
+    Ok(entries)
+}
+
+/// Makes a node of these entries.
+fn make_node<S: Store, D: Directory<S>>(
+    dir: &mut D,
+    tx: &mut S::Tx<'_>,
+    entries: &[u8],
+) -> Result<LogicalBlock> {
+    let format = dx_format(dir, IndexPart::Node);
+    let (at, nr) = dir.append(tx)?;
+    tx.create(nr, format, |bytes| format.make_node(bytes, entries))?
+        .1
+        .ok_or_else(|| bad_dir(dir, Flaw::IndexChanged))?;
+    Ok(at)
+}
+
+/// Moves the root's entries to a new node below it, of `levels` levels that there are.
+fn deepen<S: Store, D: Directory<S>>(
+    dir: &mut D,
+    tx: &mut S::Tx<'_>,
+    root: &Frame<S>,
+    levels: usize,
+) -> Result {
+    let format = *root.block.format();
+    let entries = entries_of(dir, root, 0)?;
+    let at = make_node(dir, tx, &entries)?;
+    tx.edit(&root.block, |bytes| {
+        format.become_parent_of(bytes, at)?;
+        format.set_indirect_levels(bytes, u8::try_from(levels).ok()?)
+    })?
+    .ok_or_else(|| bad_dir(dir, Flaw::IndexChanged))
+}
+
+/// Moves the upper half of a node to a new one behind it, below `above`, which is not full.
+fn divide_node<S: Store, D: Directory<S>>(
+    dir: &mut D,
+    tx: &mut S::Tx<'_>,
+    above: &Frame<S>,
+    node: &Frame<S>,
+) -> Result {
+    let format = *node.block.format();
+    let half = node.step.count / 2;
+    let hash = node.block.with(|bytes| format.hash(bytes, half));
+    let hash = hash.ok_or_else(|| bad_dir(dir, Flaw::IndexChanged))?;
+    let entries = entries_of(dir, node, half)?;
+    let at = make_node(dir, tx, &entries)?;
+    tx.edit(&node.block, |bytes| format.set_count(bytes, half))?
+        .ok_or_else(|| bad_dir(dir, Flaw::IndexChanged))?;
+    add_child(dir, tx, above, hash, at)
 }
 
 /// Makes a linear directory of one block a hashed one with one leaf, which gets the names.

@@ -51,6 +51,7 @@ fn dx(dir: &FlatDir<'_>, part: IndexPart) -> Option<DxFormat> {
         ino: dir.ino(),
         seed: dir.seed(),
         part,
+        levels: dir.params().levels,
     })
 }
 

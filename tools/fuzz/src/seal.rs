@@ -8,7 +8,7 @@ use iomapfs_core::crc32c;
 use iomapfs_core::disk::bitmap::count_clear;
 use iomapfs_core::disk::bitmap_sum::Sum;
 use iomapfs_core::disk::dirent::DirLeafFormat;
-use iomapfs_core::disk::dx::{DxFormat, IndexPart};
+use iomapfs_core::disk::dx::{self, DxFormat, IndexPart};
 use iomapfs_core::disk::extent::ExtentNodeFormat;
 use iomapfs_core::disk::group_desc::{DescCsum, GroupDesc, GroupFlags};
 use iomapfs_core::disk::orphan::OrphanFormat;
@@ -68,7 +68,14 @@ pub fn seal(survey: &Survey<'_>, edit: &mut Edit<'_>, place: &Place, counts: boo
                 _ => IndexPart::Node,
             };
             if let Some(ino) = Ino::new(place.ino) {
-                DxFormat { ino, seed, part }.seal(nr, &mut bytes);
+                let levels = dx::LEVELS;
+                DxFormat {
+                    ino,
+                    seed,
+                    part,
+                    levels,
+                }
+                .seal(nr, &mut bytes);
             }
         }
         Kind::Xattr => {

@@ -5,6 +5,7 @@
 
 #![allow(dead_code)]
 
+use iomapfs_core::disk::dx::LEVELS;
 use iomapfs_core::disk::{CsumSeed, FileType, Ino, LogicalBlock, PhysBlock};
 use iomapfs_core::host::{HostStore, Image, Mkfs, Tx};
 use iomapfs_core::names::{self, Cursor, Directory, Known, Listed, Listing, Params};
@@ -17,7 +18,7 @@ use std::collections::BTreeMap;
 pub type Names = Vec<(Vec<u8>, Ino)>;
 
 /// Credits for any one change: [`FlatDir::append`] needs none.
-pub const CREDITS: Credits = names::insert_credits(Credits::NONE);
+pub const CREDITS: Credits = names::insert_credits(Credits::NONE, LEVELS);
 
 /// A store over an image.
 pub fn open(image: &Image) -> HostStore {

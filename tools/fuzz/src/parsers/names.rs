@@ -60,6 +60,7 @@ pub(super) fn dir_index(data: &[u8], part: IndexPart) -> Result<()> {
         ino: ino(u)?,
         seed: seed(u)?,
         part,
+        levels: 2 + usize::from(u.arbitrary::<bool>()?),
     };
     let len = *u.choose(&[1024, 4096])?;
     let hash = u.arbitrary()?;
