@@ -20,8 +20,8 @@ use kernel::error::Result;
 ///
 /// # Errors
 ///
-/// Those of [`Draft::set`], [`Draft::write`] and [`Store::begin`]: nothing has changed. Those of the block that is given
-/// up: all else has.
+/// Those of [`Draft::set`], [`Draft::write`] and [`Store::begin`]: nothing has changed. Those of the block that is
+/// given up: all else has.
 pub fn set<S: Store, L: Live<S>>(
     live: &L,
     name: Name<'_>,

@@ -173,8 +173,8 @@ impl<S: Store> Draft<S> {
         Ok(true)
     }
 
-    /// Makes the inode have these attributes. The caller writes the inode, and then gives up the block that this returns
-    /// ([`release`](super::release)), which the inode does not use any more. Costs [`Self::credits`].
+    /// Makes the inode have these attributes. The caller writes the inode, and then gives up the block that this
+    /// returns ([`release`](super::release)): the inode does not use it any more. Costs [`Self::credits`].
     ///
     /// # Errors
     ///
