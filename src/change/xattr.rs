@@ -20,8 +20,7 @@ use kernel::error::Result;
 ///
 /// # Errors
 ///
-/// Those of [`Draft::set`], [`Draft::write`] and [`Store::begin`]: nothing has changed. Those of the block that is
-/// given up: all else has.
+/// Those of [`Draft::set`], [`Draft::write`] and [`Store::begin`]: nothing has changed.
 pub fn set<S: Store, L: Live<S>>(
     live: &L,
     name: Name<'_>,
@@ -50,11 +49,9 @@ pub fn set<S: Store, L: Live<S>>(
     if !volume.store.breaks(Rule::AttributesWritten) {
         write(live, &inode, &mut tx, InodePart::Attributes)?;
     }
-    // Last, as what it fails with leaves the block to nobody.
-    match left {
-        Some(block) => release_attributes(volume, &mut tx, &block),
-        None => Ok(()),
-    }
+    // What this fails with is reported: the block is nobody's then, but the attribute is set.
+    let _ = left.map(|block| release_attributes(volume, &mut tx, &block));
+    Ok(())
 }
 
 /// The super block says that there are attributes.

@@ -398,7 +398,9 @@ fn what_cannot_be_freed_leaves_the_same_in_memory_and_on_the_device() {
         let value = to.map(|to| [to; 300]);
         let value = value.as_ref().map(|value| &value[..]);
         let done = set(&*node, user(b"name"), value, How::Any, None);
-        assert_eq!(done, Err(EIO));
+        // Where a block is to be made, that is what fails.
+        let expected = if to == Some(2) { Err(EIO) } else { Ok(()) };
+        assert_eq!(done, expected);
         for nr in &bitmaps {
             store.set_bad_block(*nr, false);
         }
