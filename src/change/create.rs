@@ -167,9 +167,10 @@ where
     // On an error the newborn has gone before somebody else gets its number, who must not meet it.
     Inode::create(volume, tx, ino, &attrs, flags, generation, content)
         .and_then(|mut inode| {
-            label(volume, tx, &mut inode, &newborn)?;
+            let labelled = label(volume, tx, &mut inode, &newborn);
             let attributes = inode.file_acl;
-            newborn.finish(inode).inspect_err(|_| {
+            let finished = labelled.and_then(|()| newborn.finish(inode));
+            finished.inspect_err(|_| {
                 // What this fails with is reported.
                 let _ = attributes.map(|nr| release_attribute_block(volume, tx, nr));
             })

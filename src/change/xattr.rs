@@ -10,7 +10,7 @@
 use super::live::{InodePart, Live};
 use super::{pin, reservation, write};
 use crate::disk::xattr::Name;
-use crate::inode::{Draft, How};
+use crate::inode::{release_attributes, Draft, How};
 use crate::store::{Rule, Store};
 use crate::volume::Volume;
 use kernel::error::Result;
@@ -20,7 +20,7 @@ use kernel::error::Result;
 ///
 /// # Errors
 ///
-/// Those of [`Draft::set`] and [`Draft::write`]; those of [`Store::begin`].
+/// Those of [`Draft::set`], [`Draft::write`] and [`Store::begin`]: nothing has changed.
 pub fn set<S: Store, L: Live<S>>(
     live: &L,
     name: Name<'_>,
@@ -37,18 +37,21 @@ pub fn set<S: Store, L: Live<S>>(
     if !changed && mode.is_none() {
         return Ok(());
     }
+    let mut left = None;
     if changed {
         note_feature(volume, &mut tx)?;
-        draft.write(volume, &mut tx, &mut inode)?;
+        left = draft.write(volume, &mut tx, &mut inode)?;
     }
     if let Some(mode) = mode {
         live.set_mode(mode);
     }
     live.changed();
-    match volume.store.breaks(Rule::AttributesWritten) {
-        true => Ok(()),
-        false => write(live, &inode, &mut tx, InodePart::Attributes),
+    if !volume.store.breaks(Rule::AttributesWritten) {
+        write(live, &inode, &mut tx, InodePart::Attributes)?;
     }
+    // What this fails with is reported: the block is nobody's then, but the attribute is set.
+    let _ = left.map(|block| release_attributes(volume, &mut tx, &block));
+    Ok(())
 }
 
 /// The super block says that there are attributes.

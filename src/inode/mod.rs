@@ -31,7 +31,10 @@ pub use journal::JournalMap;
 pub use orphan::{Orphans, ORPHAN_CREDITS};
 pub use place::{dtime, pin, set_dtime, wipe};
 pub use read::Checked;
-pub use xattr::{release_block as release_attribute_block, Draft, How, NewAttribute};
+pub use xattr::{
+    release as release_attributes, release_block as release_attribute_block, Draft, How,
+    NewAttribute,
+};
 
 use crate::disk::bytes::copy;
 use crate::disk::inode::{encode_rdev, DiskInode, DiskTime, InodeFlags, I_BLOCK_SIZE};

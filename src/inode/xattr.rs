@@ -59,7 +59,7 @@ impl NewAttribute {
 }
 
 /// A block of attributes.
-type AttributeBlock<S> = Block<S, XattrFormat>;
+pub type AttributeBlock<S> = Block<S, XattrFormat>;
 
 /// What became of a block that an inode does not use any more.
 enum XattrRest {
@@ -212,8 +212,12 @@ pub fn release_block<S: Store>(vol: &Volume<S>, tx: &mut S::Tx<'_>, nr: PhysBloc
     release(vol, tx, &block)
 }
 
-/// An inode does not use `block` any more.
-fn release<S: Store>(vol: &Volume<S>, tx: &mut S::Tx<'_>, block: &AttributeBlock<S>) -> Result {
+/// As [`release_block`], with `block` at hand.
+///
+/// # Errors
+///
+/// Those of [`Inode::release_attributes`], but `ENOMEM`.
+pub fn release<S: Store>(vol: &Volume<S>, tx: &mut S::Tx<'_>, block: &AttributeBlock<S>) -> Result {
     let nr: PhysBlock = block.nr();
     let mut shared = vol.shared.lock();
     // Others change the count as well, in handles of their own: it is looked at and changed under one lock.
@@ -231,8 +235,9 @@ fn release<S: Store>(vol: &Volume<S>, tx: &mut S::Tx<'_>, block: &AttributeBlock
         XattrRest::Shared => Ok(()),
         XattrRest::Unused => {
             shared.forget(block.with(noted_hash), nr);
-            tx.forget(nr)?;
-            vol.space.free(&vol.store, tx, Run { start: nr, len: 1 })
+            // Where it cannot be freed, it must not be revoked: on the device the inode may lead to it still.
+            vol.space.free(&vol.store, tx, Run { start: nr, len: 1 })?;
+            tx.forget(nr)
         }
         XattrRest::Bad(count) => {
             let about = About::block(nr, block.format());

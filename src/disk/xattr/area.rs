@@ -204,7 +204,7 @@ impl<'a> Area<'a> {
         self.entries().next().is_none()
     }
 
-    /// Whether all entries lie within the area, with their values behind them.
+    /// Whether all entries lie within the area, with their values behind them, and there is room for all side by side.
     ///
     /// # Errors
     ///
@@ -222,6 +222,7 @@ impl<'a> Area<'a> {
             }
         }
         let end = end.saturating_add(END_SIZE);
+        let mut left = self.bytes.len().saturating_sub(end);
         for entry in self.entries() {
             let (at, size) = (u32::from(entry.offset), entry.size);
             if entry.inode != 0 {
@@ -230,9 +231,11 @@ impl<'a> Area<'a> {
             let len = padded(size as usize);
             let room = self.bytes.len().checked_sub(entry.offset.into());
             let fits = usize::from(entry.offset) >= end && room.is_some_and(|room| len <= room);
-            if size != 0 && !fits {
+            let rest = left.checked_sub(len);
+            if size != 0 && !(fits && rest.is_some()) {
                 return Err(Flaw::XattrValue { at, size });
             }
+            left = rest.unwrap_or(left);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 //! done, and then written as a whole: to the inode, and to a block that already has these attributes, the block that is
 //! the inode's alone, or a new one.
 
-use super::{noted_hash, release, users, AttributeBlock};
+use super::{noted_hash, users, AttributeBlock};
 use crate::disk::bytes::copy;
 use crate::disk::inode::{attributes_room, set_attributes};
 use crate::disk::xattr::{
@@ -46,7 +46,7 @@ pub struct Draft<S: Store> {
 }
 
 impl<S: Store> Draft<S> {
-    /// Credits for [`Self::write`], with those of the inode.
+    /// Credits for [`Self::write`], with those of the inode and of the block that is given up.
     pub fn credits(vol: &Volume<S>) -> Credits {
         // The block that is shared or made, and the one that is given up; the super block, the first time.
         Inode::WRITE_CREDITS
@@ -173,52 +173,63 @@ impl<S: Store> Draft<S> {
         Ok(true)
     }
 
-    /// Makes the inode have these attributes. The caller writes the inode. Costs [`Self::credits`].
+    /// Makes the inode have these attributes. The caller writes the inode, and then gives up the block that this
+    /// returns ([`release`](super::release)): the inode does not use it any more. Costs [`Self::credits`].
     ///
     /// # Errors
     ///
-    /// `ENOSPC`, `ENOMEM`, `EIO`, `EUCLEAN` reported, those of the journal: nothing has changed where it is `ENOSPC` or
-    /// `ENOMEM`.
-    pub fn write(mut self, vol: &Volume<S>, tx: &mut S::Tx<'_>, inode: &mut Inode) -> Result {
-        if self.block_changed {
-            self.write_block(vol, tx, inode)?;
+    /// `ENOSPC`, `ENOMEM`, `EIO`, `EUCLEAN` reported, those of the journal: nothing has changed but for the latter.
+    pub fn write(
+        mut self,
+        vol: &Volume<S>,
+        tx: &mut S::Tx<'_>,
+        inode: &mut Inode,
+    ) -> Result<Option<AttributeBlock<S>>> {
+        // Before anything changes.
+        let place = InodePlace::of(vol, inode.ino)?;
+        let left = match self.block_changed {
+            true => self.write_block(vol, tx, inode)?,
+            false => None,
+        };
+        if self.own_changed {
+            place.edit(vol, tx, inode.ino, |bytes| {
+                set_attributes(bytes, Area::in_inode(&self.own));
+                Ok(())
+            })?;
         }
-        if !self.own_changed {
-            return Ok(());
-        }
-        InodePlace::of(vol, inode.ino)?.edit(vol, tx, inode.ino, |bytes| {
-            set_attributes(bytes, Area::in_inode(&self.own));
-            Ok(())
-        })
+        Ok(left)
     }
 
-    fn write_block(&mut self, vol: &Volume<S>, tx: &mut S::Tx<'_>, inode: &mut Inode) -> Result {
+    /// Returns the block that the inode does not use any more.
+    fn write_block(
+        &mut self,
+        vol: &Volume<S>,
+        tx: &mut S::Tx<'_>,
+        inode: &mut Inode,
+    ) -> Result<Option<AttributeBlock<S>>> {
         let sectors = vol.layout.block_size().sectors() as i64;
         let area = Area::in_block(&self.block);
         if area.is_empty() {
-            let Some(old) = self.old.take() else {
-                return Ok(());
-            };
-            inode.file_acl = None;
-            inode.map.add_sectors(-sectors);
-            return release(vol, tx, &old);
+            let left = self.old.take();
+            if left.is_some() {
+                inode.file_acl = None;
+                inode.map.add_sectors(-sectors);
+            }
+            return Ok(left);
         }
         let hash = area.hash();
         let mut shared = vol.shared.lock();
         let new = match self.share(vol, tx, &mut shared, hash)? {
             Some(nr) => nr,
-            None if self.replace(vol, tx, &mut shared, hash)? => return Ok(()),
+            None if self.replace(vol, tx, &mut shared, hash)? => return Ok(None),
             None => self.make(vol, tx, &mut shared, hash, inode.ino)?,
         };
-        drop(shared);
         inode.file_acl = Some(new);
-        match self.old.take() {
-            Some(old) => release(vol, tx, &old),
-            None => {
-                inode.map.add_sectors(sectors);
-                Ok(())
-            }
+        let left = self.old.take();
+        if left.is_none() {
+            inode.map.add_sectors(sectors);
         }
+        Ok(left)
     }
 
     /// Uses a block that has the same attributes already, if one is known.

@@ -11,8 +11,8 @@ use iomapfs_core::change::free::free;
 use iomapfs_core::change::xattr::set;
 use iomapfs_core::change::{link, Live};
 use iomapfs_core::disk::xattr::{Name, Prefix};
-use iomapfs_core::disk::Ino;
-use iomapfs_core::host::{new_attrs, Image, Mkfs, Mounted, NewNode, Node};
+use iomapfs_core::disk::{Flaw, Ino, PhysBlock};
+use iomapfs_core::host::{new_attrs, HostStore, Image, Mkfs, Mounted, NewNode, Node};
 use iomapfs_core::inode::How;
 use kernel::error::{code::*, Result};
 use kernel::host::fail_allocation;
@@ -354,6 +354,168 @@ fn nothing_is_left_without_memory() {
     assert_eq!(get(&node, user(b"second")).unwrap(), [2; 300]);
     drop(node);
     checked(mounted, &image, "no memory");
+}
+
+/// The blocks with the bitmaps of blocks.
+fn bitmaps(image: &Image) -> Vec<PhysBlock> {
+    let dump = image.dumpe2fs();
+    let places = dump.split("Block bitmap at ").skip(1);
+    places
+        .map(|rest| rest.split([' ', ',']).next().unwrap().parse().unwrap())
+        .map(PhysBlock::new)
+        .collect()
+}
+
+/// What a power cut would find of an inode now, when all is committed.
+fn all_on_disk(mounted: &Mounted, ino: Ino) -> All {
+    let store = &mounted.vol.store;
+    store.commit().unwrap();
+    let again = Mounted::open(HostStore::new(store.recovered()), false).unwrap();
+    let node = Node::get(&again, ino).unwrap();
+    all(&node)
+}
+
+/// Would catch: an inode that leads to another block of attributes in memory than on the device, or to one that was
+/// revoked, as the old one could not be freed.
+#[test]
+fn what_cannot_be_freed_leaves_the_same_in_memory_and_on_the_device() {
+    for (from, to) in [(2, Some(1)), (2, None), (1, Some(2))] {
+        let image = Mkfs::new(20 << 20, 1024).inode_size(128).make();
+        let mounted = mount(&image);
+        let store = &mounted.vol.store;
+        let (other, node) = (file(&mounted, b"other"), file(&mounted, b"file"));
+        put(&other, user(b"name"), &[1; 300]).unwrap();
+        put(&node, user(b"name"), &[from; 300]).unwrap();
+        store.commit().unwrap();
+        store.checkpoint();
+        store.drop_cache();
+        // What can be shared is in memory.
+        get(&other, user(b"name")).unwrap();
+        let bitmaps = bitmaps(&image);
+        for nr in &bitmaps {
+            store.set_bad_block(*nr, true);
+        }
+        let value = to.map(|to| [to; 300]);
+        let value = value.as_ref().map(|value| &value[..]);
+        let done = set(&*node, user(b"name"), value, How::Any, None);
+        // Where a block is to be made, that is what fails.
+        let expected = if to == Some(2) { Err(EIO) } else { Ok(()) };
+        assert_eq!(done, expected);
+        for nr in &bitmaps {
+            store.set_bad_block(*nr, false);
+        }
+        let now = all(&node);
+        assert_eq!(all_on_disk(&mounted, node.ino()), now, "{from} {to:?}");
+        // A new block there is none, a shared one and none there is.
+        assert_eq!(
+            now.into_values().next(),
+            match to {
+                Some(2) => Some(vec![1; 300]),
+                to => to.map(|to| vec![to; 300]),
+            }
+        );
+    }
+}
+
+/// Would catch: a block that is revoked though an inode on the device still leads to it: the recovery that frees the inode
+/// after all could not read it.
+#[test]
+fn what_cannot_be_freed_is_not_revoked() {
+    let image = Mkfs::new(20 << 20, 1024).inode_size(128).make();
+    let mounted = mount(&image);
+    let store = &mounted.vol.store;
+    let root = Node::get(&mounted, Ino::ROOT).unwrap();
+    let newborn = NewNode::new(&mounted, new_attrs(0o100_644, 1), 5).with_attribute(
+        Prefix::USER,
+        b"n",
+        &[2; 300],
+    );
+    let node = tmpfile(&*root, newborn).unwrap().unlock();
+    store.commit().unwrap();
+    store.checkpoint();
+    store.drop_cache();
+    let bitmaps = bitmaps(&image);
+    for nr in &bitmaps {
+        store.set_bad_block(*nr, true);
+    }
+    assert_eq!(free(&*node, 1), Err(EIO));
+    assert_eq!(store.revoked(), []);
+}
+
+/// Would catch: a block of attributes that nobody has, of an inode that could not be made after all.
+#[test]
+fn what_cannot_be_made_has_no_block() {
+    let image = Mkfs::new(20 << 20, 1024).inode_size(128).make();
+    let mounted = mount(&image);
+    let root = Node::get(&mounted, Ino::ROOT).unwrap();
+    let mut failures = 0;
+    for nth in 0..40u32 {
+        let before = mounted.vol.space.counts();
+        let newborn = NewNode::new(&mounted, new_attrs(0o100_644, 1), 5).with_attribute(
+            Prefix::USER,
+            b"n",
+            &nth.to_le_bytes(),
+        );
+        mounted.vol.store.fail_read(Some(nth));
+        let made = create(
+            &*root,
+            format!("file{nth}").as_bytes(),
+            newborn,
+            What::Plain,
+        );
+        mounted.vol.store.fail_read(None);
+        let error = match made {
+            Ok(node) => {
+                assert!(block_of(&node.unlock()).0.is_some());
+                continue;
+            }
+            Err(error) => error,
+        };
+        assert_eq!(error, EIO);
+        // What gets no name as a directory cannot be read is an orphan.
+        let now = mounted.vol.space.counts();
+        if now.free_inodes == before.free_inodes {
+            assert_eq!(
+                now.free_blocks_on_disk, before.free_blocks_on_disk,
+                "read {nth}"
+            );
+        }
+        failures += 1;
+    }
+    assert!(failures > 3, "{failures}");
+}
+
+/// Would catch: an attribute that is removed, as its user is told, and is still there, as the values of a damaged block
+/// lie over each other and do not fit side by side.
+#[test]
+fn values_that_lie_over_each_other() {
+    let image = Mkfs::new(20 << 20, 1024)
+        .features("^metadata_csum")
+        .inode_size(128)
+        .make();
+    let mounted = mount(&image);
+    let node = file(&mounted, b"file");
+    for name in [b"a", b"b"] {
+        put(&node, user(name), &[3; 400]).unwrap();
+    }
+    let (ino, block) = (node.ino(), block_of(&node).0.unwrap());
+    drop(node);
+    mounted.vol.store.save(image.path()).unwrap();
+    drop(mounted);
+    // Both have 600 bytes.
+    let mut bytes = std::fs::read(image.path()).unwrap();
+    let at = block as usize * 1024 + 32;
+    for entry in [at, at + 20] {
+        bytes[entry + 2..entry + 4].copy_from_slice(&400u16.to_le_bytes());
+        bytes[entry + 8..entry + 12].copy_from_slice(&600u32.to_le_bytes());
+    }
+    std::fs::write(image.path(), bytes).unwrap();
+    let mounted = mount(&image);
+    let node = Node::get(&mounted, ino).unwrap();
+    let removed = set(&*node, user(b"a"), None, How::Any, None);
+    assert_eq!(removed, Err(EUCLEAN));
+    let flaws = mounted.vol.store.take_flaws();
+    assert!(matches!(flaws[..], [Flaw::XattrValue { .. }]), "{flaws:?}");
 }
 
 #[test]

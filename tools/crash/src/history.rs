@@ -8,10 +8,14 @@
 //! Each thread has files and directories of its own, and in what is shared its own names and its own blocks. So all
 //! that is ever known of a file is in the order of one thread.
 
+use anyhow::{ensure, Context, Result};
+use rustix::fs::{lgetxattr, llistxattr};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::Metadata;
+use std::fmt;
+use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 /// The number of an operation of one thread, from 1. It is also the number of the write in the file's content.
 pub type Seq = u32;
@@ -62,7 +66,39 @@ pub enum Kind {
     Symlink(String),
 }
 
-/// What `chmod`, `chown` and `utimensat` set.
+/// The value of an extended attribute.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Value(pub Vec<u8>);
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes ", self.0.len())?;
+        self.0.iter().take(8).try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
+/// Extended attributes, by their names.
+pub type Extended = BTreeMap<String, Value>;
+
+/// More than all names of a node take, and more than any value of a workload.
+const XATTR_ROOM: usize = 4096;
+
+/// The extended attributes of a node, which may be a symbolic link.
+fn extended(path: &Path) -> Result<Extended> {
+    let mut room = [0; XATTR_ROOM];
+    let len = llistxattr(path, &mut room[..]).context("a list of attributes")?;
+    let names = std::str::from_utf8(&room[..len])?.to_owned();
+    let mut all = Extended::new();
+    for name in names.split_terminator('\0') {
+        let len = lgetxattr(path, name, &mut room[..])
+            .with_context(|| format!("the attribute {name}"))?;
+        let twice = all.insert(name.to_owned(), Value(room[..len].to_vec()));
+        ensure!(twice.is_none(), "the attribute {name} is listed twice");
+    }
+    Ok(all)
+}
+
+/// What `chmod`, `chown`, `utimensat` and `setxattr` set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attrs {
     pub mode: u32,
@@ -71,22 +107,27 @@ pub struct Attrs {
     /// When it was last written: seconds and nanoseconds. `None` where nobody has chosen it, or something was written
     /// since: then it is whatever the clock said.
     pub mtime: Option<(i64, i64)>,
+    /// Access control lists among them.
+    pub extended: Extended,
 }
 
 impl Attrs {
     /// As they are.
-    pub fn of(meta: &Metadata) -> Self {
-        Attrs {
+    pub fn of(path: &Path) -> Result<Self> {
+        let meta = fs::symlink_metadata(path)?;
+        Ok(Attrs {
             mode: meta.mode() & 0o7777,
             uid: meta.uid(),
             gid: meta.gid(),
             mtime: Some((meta.mtime(), meta.mtime_nsec())),
-        }
+            extended: extended(path)?,
+        })
     }
 
     /// May they be found where `self` must be?
     pub fn are(&self, found: &Attrs) -> bool {
         let same = (self.mode, self.uid, self.gid) == (found.mode, found.uid, found.gid);
+        let same = same && self.extended == found.extended;
         same && (self.mtime.is_none() || self.mtime == found.mtime)
     }
 }
@@ -150,7 +191,8 @@ pub enum Op {
     Rename { from: Name, to: Name },
     /// `renameat2` with `RENAME_EXCHANGE`.
     Swap { a: Name, b: Name },
-    /// `chmod`, `chown` or `utimensat`; what the attributes are then.
+    /// `chmod`, `chown`, `utimensat`, `setxattr` or `removexattr`; what the attributes are then. A `chmod` of what has an
+    /// access control list is two: the mode, and then the list.
     Set { node: NodeId, attrs: Attrs },
     /// Bytes by [`crate::content::bytes`]. None are those of an atomic write that was refused: only the file's time is
     /// another one.
@@ -178,6 +220,9 @@ pub enum Op {
         donor_offset: u64,
         len: u64,
     },
+    /// Nothing by itself: with any operation that comes later the file's content is there, as it is now or as it was
+    /// made later. It is about to take the name of another file, or was cut off, written anew and closed.
+    Whole { node: NodeId },
     /// `FS_IOC_SETFSLABEL`; the first thread alone does it.
     Label { name: String },
 }
@@ -237,6 +282,7 @@ impl Op {
             | Op::Truncate { .. }
             | Op::Fallocate { .. }
             | Op::Exchange { .. }
+            | Op::Whole { .. }
             | Op::Label { .. } => Vec::new(),
         }
     }

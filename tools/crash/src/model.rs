@@ -28,6 +28,23 @@ struct Thread {
     fed: Seq,
     names: Names,
     files: BTreeMap<NodeId, FileModel>,
+    /// Of which files the content is there, as of an operation, once a later one is.
+    whole: Vec<(Seq, NodeId)>,
+}
+
+impl Thread {
+    /// Is a file with these bytes possible, where names and attributes are those after operation `after` or a later one?
+    fn check_file(&self, node: NodeId, bytes: &[u8], after: Seq) -> Result<()> {
+        let model = self.files.get(&node).context("a file that nobody made")?;
+        let is_there = |(seq, of): &&(Seq, NodeId)| *of == node && *seq < after;
+        let Some((seq, _)) = self.whole.iter().rev().find(is_there) else {
+            return model.check(bytes);
+        };
+        let mut with = model.clone();
+        with.settle(*seq);
+        with.check(bytes)
+            .with_context(|| format!("what replaces something as of operation {seq}"))
+    }
 }
 
 /// All that is promised, and all that was done since.
@@ -51,6 +68,7 @@ impl<'a> Model<'a> {
                     fed: 0,
                     names: Names::new(&[own_dir(t), shared_dir(t)]),
                     files: BTreeMap::from([(striped(t), stripe)]),
+                    whole: Vec::new(),
                 }
             })
             .collect();
@@ -133,6 +151,10 @@ impl<'a> Model<'a> {
                         len: *len,
                     },
                 ),
+                Op::Whole { node } => {
+                    state.whole.push((state.fed, *node));
+                    continue;
+                }
                 _ => continue,
             };
             let file = state.files.get_mut(node).context("a write to no file")?;
@@ -218,16 +240,15 @@ impl<'a> Model<'a> {
                 (own_dir(t), own),
                 (shared_dir(t), shared.split_off(&prefix(t))),
             ];
-            let files = thread
+            let possible = thread
                 .names
                 .check(&roots, (t == 0).then_some(label))
                 .with_context(|| format!("thread {t}"))?;
-            for (node, path) in files {
-                let model = thread.files.get(&node).context("a file that nobody made")?;
+            for (node, path) in &possible.files {
                 let bytes =
-                    fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-                model
-                    .check(&bytes)
+                    fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+                thread
+                    .check_file(*node, &bytes, possible.after)
                     .with_context(|| path.display().to_string())?;
             }
             let model = &thread.files[&striped(t)];
@@ -239,5 +260,74 @@ impl<'a> Model<'a> {
             bail!("a name that nobody made: {name}");
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content;
+    use crate::history::{Attrs, How};
+
+    #[test]
+    fn what_replaces_something_is_whole_once_something_later_is_there() {
+        let dir = own_dir(0);
+        let node = dir + 7;
+        let make = |node: NodeId, name: &str| Op::Make {
+            at: (dir, name.into()),
+            node,
+            kind: Kind::File,
+            ino: node.into(),
+            attrs: Attrs {
+                mode: 0o600,
+                uid: 0,
+                gid: 0,
+                mtime: None,
+                extended: Default::default(),
+            },
+        };
+        let write = |offset| Op::Write {
+            node,
+            offset,
+            len: 4096,
+            how: How::Plain,
+        };
+        let rename = Op::Rename {
+            from: (dir, "new".into()),
+            to: (dir, "old".into()),
+        };
+        let ops = vec![
+            make(node + 1, "old"),
+            make(node, "new"),
+            write(0),
+            write(4096),
+            Op::Whole { node },
+            rename,
+            write(8192),
+        ];
+        let bytes = |seq, offset| content::bytes(node, seq, offset, 4096);
+        let whole = [bytes(3, 0), bytes(4, 4096)].concat();
+        let longer = [whole.clone(), bytes(7, 8192)].concat();
+        let zeros = [bytes(3, 0), vec![0; 4096]].concat();
+        let history = History {
+            threads: vec![ops],
+            marks: BTreeMap::new(),
+        };
+        let mut model = Model::new(&history, 4096);
+        model.feed(0, 7).unwrap();
+        // Before the rename; as of it; after it.
+        for (after, is_there) in [(2, false), (5, false), (6, true), (7, true)] {
+            let check = |bytes: &[u8]| model.threads[0].check_file(node, bytes, after);
+            check(&whole).unwrap();
+            check(&longer).unwrap();
+            for less in [&[][..], &whole[..4096], &zeros] {
+                assert_eq!(
+                    check(less).is_err(),
+                    is_there,
+                    "{} bytes after {after}",
+                    less.len()
+                );
+            }
+        }
     }
 }

@@ -249,6 +249,7 @@ mod tests {
                     uid: 0,
                     gid: 0,
                     mtime: None,
+                    extended: Default::default(),
                 },
             },
             Op::Remove { at },

@@ -335,6 +335,7 @@ impl Sweep {
             budget: (config.size << 20) * 3 / 10 / count as u64,
             fua: stack == Stack::Plain,
             atomic: self.fs == "iomapfs",
+            whole: self.fs == "iomapfs" && !config.options.contains("noauto_da_alloc"),
         };
         let (log, threads) = self.logged(&device, stack, |device| {
             let mounted = Mounted::new(&self.fs, device, &mount, &config.options)?;

@@ -106,7 +106,7 @@ impl Tree {
             Op::Write { node, .. } | Op::Truncate { node, .. } | Op::Fallocate { node, .. } => {
                 return self.written(*node)
             }
-            Op::Exchange { .. } => return false,
+            Op::Exchange { .. } | Op::Whole { .. } => return false,
         }
         true
     }
@@ -207,7 +207,7 @@ impl Found {
             path: path.to_owned(),
             ino: meta.ino(),
             kind,
-            attrs: Attrs::of(&meta),
+            attrs: Attrs::of(path).with_context(|| path.display().to_string())?,
             children,
         })
     }
@@ -235,6 +235,17 @@ pub struct Names {
     base: Tree,
     /// What the thread did since.
     pending: VecDeque<(Seq, Op)>,
+    /// The last operation that is promised.
+    settled: Seq,
+}
+
+/// Names and attributes that are possible.
+#[derive(Debug)]
+pub struct Possible {
+    /// Where each file is.
+    pub files: BTreeMap<NodeId, PathBuf>,
+    /// The operation after which it is so, the earliest that it can be.
+    pub after: Seq,
 }
 
 impl Names {
@@ -254,6 +265,7 @@ impl Names {
 
     /// Everything up to operation `seq` is durable.
     pub fn settle(&mut self, seq: Seq) {
+        self.settled = self.settled.max(seq);
         while self.pending.front().is_some_and(|(s, _)| *s <= seq) {
             if let Some((_, op)) = self.pending.pop_front() {
                 self.base.apply(&op);
@@ -262,12 +274,7 @@ impl Names {
     }
 
     /// Is what was found below the roots possible, together with the name of the volume if this thread gives it?
-    /// Returns where each file is.
-    pub fn check(
-        &self,
-        roots: &[(NodeId, Found)],
-        label: Option<&str>,
-    ) -> Result<BTreeMap<NodeId, PathBuf>> {
+    pub fn check(&self, roots: &[(NodeId, Found)], label: Option<&str>) -> Result<Possible> {
         let mut tree = self.base.clone();
         let mut first = None;
         for op in std::iter::once(None).chain(self.pending.iter().map(Some)) {
@@ -288,7 +295,10 @@ impl Names {
                     .iter()
                     .try_for_each(|(dir, found)| tree.compare(*dir, found, &mut files))
             }) {
-                Ok(()) => return Ok(files),
+                Ok(()) => {
+                    let after = op.map_or(self.settled, |(seq, _)| *seq);
+                    return Ok(Possible { files, after });
+                }
                 Err(why) => {
                     first.get_or_insert(why);
                 }
@@ -308,7 +318,7 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::How;
+    use crate::history::{Extended, How, Value};
 
     fn make(node: NodeId, name: &str) -> Op {
         Op::Make {
@@ -326,6 +336,7 @@ mod tests {
             uid: 0,
             gid: 0,
             mtime: None,
+            extended: Extended::new(),
         }
     }
 
@@ -431,6 +442,10 @@ mod tests {
             },
             Attrs {
                 mtime: Some((-5, 77)),
+                ..old.clone()
+            },
+            Attrs {
+                extended: [("user.a".into(), Value(vec![1]))].into(),
                 ..old.clone()
             },
         ] {

@@ -90,6 +90,9 @@ impl Config {
         if stack == Stack::Plain && rng.bool() {
             options.push("discard");
         }
+        if rng.u8(..4) == 0 {
+            options.push("noauto_da_alloc");
+        }
         let mkfs = [
             "-b",
             &block.to_string(),

@@ -38,6 +38,8 @@ pub struct Shared {
     pub fua: bool,
     /// Are writes atomic that the device cannot do at once?
     pub atomic: bool,
+    /// Is what replaces something there with it, as a whole?
+    pub whole: bool,
 }
 
 impl Shared {
@@ -190,13 +192,15 @@ impl<'a> Worker<'a> {
         } else if is(p.write) {
             self.write_own()
         } else if is(p.truncate) {
-            match self.rng.u8(..5) {
+            match self.rng.u8(..6) {
                 0 | 1 => self.truncate(),
                 2 | 3 => self.fallocate(),
+                4 => self.rewrite(),
                 _ => self.exchange(),
             }
         } else if is(p.names) {
-            match self.rng.u8(..12) {
+            match self.rng.u8(..16) {
+                13.. => self.set_extended(),
                 9.. => self.set_attributes(),
                 0 => self.link(),
                 1..=4 => self.rename(),

@@ -194,6 +194,40 @@ impl Worker<'_> {
         Ok(())
     }
 
+    /// Cuts a file to nothing and writes it anew, without a sync.
+    pub(super) fn rewrite(&mut self) -> Result<()> {
+        let Some((path, node)) = self.any_file() else {
+            return self.make();
+        };
+        if self.live[&node].size == 0 {
+            return self.write_own();
+        }
+        // Of a file that had nothing on the device nothing is lost.
+        self.sync_file(&File::open(&path)?, node)?;
+        let file = OpenOptions::new().write(true).truncate(true).open(&path)?;
+        self.did(Op::Truncate { node, size: 0 });
+        let mut offset = 0;
+        for _ in 0..self.rng.u8(1..4) {
+            let len = self.rng.u64(1..40_000);
+            let seq = self.ops.len() as Seq + 1;
+            file.write_all_at(&content::bytes(node, seq, offset, len as usize), offset)?;
+            self.did(Op::Write {
+                node,
+                offset,
+                len,
+                how: How::Plain,
+            });
+            offset += len;
+        }
+        drop(file);
+        let live = self.live.get_mut(&node).context("a file")?;
+        (live.size, live.unflushed) = (offset, true);
+        if self.shared.whole {
+            self.did(Op::Whole { node });
+        }
+        Ok(())
+    }
+
     pub(super) fn fallocate(&mut self) -> Result<()> {
         let Some((path, node)) = self.any_file() else {
             return self.make();

@@ -4,11 +4,19 @@
 
 use super::{Live, Worker};
 use crate::content;
-use crate::history::{Attrs, How, Kind, Name, NodeId, Op, Promise, Seq};
+use crate::history::{Attrs, Extended, How, Kind, Name, NodeId, Op, Promise, Seq, Value};
 use anyhow::{ensure, Context, Result};
-use rustix::fs::{renameat_with, utimensat, AtFlags, RenameFlags, Timespec, Timestamps, CWD};
+use rustix::fs::{
+    lremovexattr, lsetxattr, renameat_with, utimensat, AtFlags, RenameFlags, Timespec, Timestamps,
+    XattrFlags, CWD,
+};
+use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::os::unix::fs::{chown, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+/// What the names of access control lists begin with.
+const LISTS: &str = "system.posix_acl_";
 
 impl Worker<'_> {
     pub(super) fn make(&mut self) -> Result<()> {
@@ -33,7 +41,6 @@ impl Worker<'_> {
             Kind::Dir => rustix::fs::mkdir(&path, mode.into())?,
             Kind::Symlink(target) => std::os::unix::fs::symlink(target, &path)?,
         }
-        let meta = fs::symlink_metadata(&path)?;
         match kind {
             Kind::File => drop(self.live.insert(
                 node,
@@ -50,10 +57,10 @@ impl Worker<'_> {
             at,
             node,
             kind,
-            ino: meta.ino(),
+            ino: fs::symlink_metadata(&path)?.ino(),
             attrs: Attrs {
                 mtime: None,
-                ..Attrs::of(&meta)
+                ..Attrs::of(&path)?
             },
         });
         self.made.insert(node, self.ops.len() as Seq);
@@ -97,6 +104,9 @@ impl Worker<'_> {
             Some((to, other)) if other != node && self.rng.bool() => {
                 self.keep_open(&to)?;
                 self.lose(other);
+                if self.shared.whole && self.live.contains_key(&node) {
+                    self.did(Op::Whole { node });
+                }
                 to
             }
             _ => self.new_name(),
@@ -233,7 +243,7 @@ impl Worker<'_> {
                 want.mtime = Some(time);
             }
         }
-        let now = Attrs::of(&fs::symlink_metadata(&path)?);
+        let now = Attrs::of(&path)?;
         // A change of owner takes the bits away that let others act as the owner.
         let kept = if want.mode == before.mode && !is_dir {
             0o1777
@@ -253,13 +263,118 @@ impl Worker<'_> {
             mtime: want.mtime.and(now.mtime),
             ..now
         };
+        if attrs.extended != before.extended {
+            let first = Attrs {
+                extended: before.extended,
+                ..attrs.clone()
+            };
+            self.did(Op::Set { node, attrs: first });
+        }
         self.did(Op::Set { node, attrs });
+        self.sync_attributes(&path, node)
+    }
+
+    /// `setxattr` or `removexattr`, and sometimes the promise of it.
+    pub(super) fn set_extended(&mut self) -> Result<()> {
+        let Some((at, node)) = self.any_name(|_| true) else {
+            return self.make();
+        };
+        let path = self.path(&at);
+        let info = self.tree.info.get(&node).context("a node")?;
+        let (before, kind) = (info.attrs.clone(), info.kind.clone());
+        let (name, value) = self.any_extended(node, &kind);
+        let done = if before.extended.contains_key(name) && self.rng.u8(..3) == 0 {
+            lremovexattr(&path, name).map(|()| None)
+        } else {
+            lsetxattr(&path, name, &value, XattrFlags::empty()).map(|()| Some(value))
+        };
+        let now = Attrs::of(&path)?;
+        let mut want = before.extended.clone();
+        match done {
+            // Neither a block nor what one can hold is enough for all of them: nothing has changed.
+            Err(Errno::NOSPC) => {
+                let same = before.are(&now);
+                ensure!(
+                    same,
+                    "{} has {now:?} without room for {name}",
+                    path.display()
+                );
+                return Ok(());
+            }
+            done => match done.with_context(|| format!("{name} of {}", path.display()))? {
+                Some(value) => drop(want.insert(name.to_owned(), Value(value))),
+                None => drop(want.remove(name)),
+            },
+        }
+        // A list that says no more than the mode is none.
+        let is_list = |name: &str| name.starts_with(LISTS);
+        let rest = |all: &Extended| -> Extended {
+            let all = all.iter().filter(|(n, _)| !is_list(name) || *n != name);
+            all.map(|(n, v)| (n.clone(), v.clone())).collect()
+        };
+        ensure!(
+            rest(&now.extended) == rest(&want) && (is_list(name) || now.mode == before.mode),
+            "{} has {now:?} after a change of {name}, and not {want:?}",
+            path.display()
+        );
+        let attrs = Attrs {
+            mtime: before.mtime,
+            ..now
+        };
+        self.did(Op::Set { node, attrs });
+        match kind {
+            Kind::Symlink(_) => Ok(()),
+            _ => self.sync_attributes(&path, node),
+        }
+    }
+
+    /// An attribute that a node may have: some are small enough for the inode, some are the same for several nodes, which
+    /// share a block then, some are lists.
+    fn any_extended(&mut self, node: NodeId, kind: &Kind) -> (&'static str, Vec<u8>) {
+        let seq = self.ops.len() as Seq + 1;
+        let is_link = matches!(kind, Kind::Symlink(_));
+        let own = |len| content::bytes(node, seq, 0, len);
+        match self.rng.u8(..8) {
+            0 if *kind == Kind::Dir => ("system.posix_acl_default", self.any_list()),
+            0 | 1 if !is_link => ("system.posix_acl_access", self.any_list()),
+            2 | 3 if !is_link => ("user.small", own(self.rng.usize(..30))),
+            4 => ("trusted.own", own(self.rng.usize(1..500))),
+            _ => {
+                let which = self.rng.u32(1..4);
+                ("trusted.shared", content::bytes(which, 1, 0, 400))
+            }
+        }
+    }
+
+    /// An access control list, with an entry for a user or without.
+    fn any_list(&mut self) -> Vec<u8> {
+        const NO_ID: u32 = u32::MAX;
+        let long = [
+            (1, NO_ID),
+            (2, 1000),
+            (4, NO_ID),
+            (0x10, NO_ID),
+            (0x20, NO_ID),
+        ];
+        let short = [(1, NO_ID), (4, NO_ID), (0x20, NO_ID)];
+        let tags: &[(u16, u32)] = if self.rng.u8(..4) == 0 { &short } else { &long };
+        let mut list = 2u32.to_le_bytes().to_vec();
+        for (tag, id) in tags {
+            list.extend(tag.to_le_bytes());
+            list.extend(self.rng.u16(..8).to_le_bytes());
+            list.extend(id.to_le_bytes());
+        }
+        list
+    }
+
+    /// Sometimes syncs what has got attributes.
+    fn sync_attributes(&mut self, path: &Path, node: NodeId) -> Result<()> {
         if self.rng.u8(..3) != 0 {
             return Ok(());
         }
         let seq = self.ops.len() as Seq;
-        File::open(&path)?.sync_all()?;
-        if is_dir {
+        File::open(path)?.sync_all()?;
+        if self.dirs.contains_key(&node) {
             return self.promise(Promise::Names { names: seq });
         }
         self.live.get_mut(&node).context("a file")?.unflushed = false;
