@@ -337,6 +337,16 @@ impl RawSuper {
         }
     }
 
+    /// When the first error was found, in seconds of Unix time; 0 for never.
+    pub fn first_error_seconds(&self) -> u64 {
+        u64::from(self.first_error_time.get()) | u64::from(self.first_error_time_hi) << 32
+    }
+
+    /// When the last one was.
+    pub fn last_error_seconds(&self) -> u64 {
+        u64::from(self.last_error_time.get()) | u64::from(self.last_error_time_hi) << 32
+    }
+
     /// Sets the time of the last mount, in seconds of Unix time.
     pub fn set_mtime(&mut self, time: i64) {
         set_time(&mut self.mtime, &mut self.mtime_hi, time);

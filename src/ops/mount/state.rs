@@ -198,6 +198,16 @@ impl Mounted {
         self.overhead
     }
 
+    /// What the device was written since the mount, in KiB.
+    pub(crate) fn written_since_mount(&self) -> u64 {
+        self.written.since_mount(&self.volume.store)
+    }
+
+    /// What it was written since the file system was made, in KiB.
+    pub(crate) fn written_ever(&self) -> u64 {
+        self.written.now(&self.volume.store)
+    }
+
     /// Lets `write` begin or end writing, with what the kernel has to tell the super block: times, errors.
     fn with_news(&self, write: impl FnOnce(&mut dyn FnMut(&mut RawSuper)) -> Result) -> Result {
         let store = &self.volume.store;

@@ -4,6 +4,7 @@
 //!
 //! What a mounted file system is below the VFS is in [`super::state`]; here that meets the VFS.
 
+use super::attributes::{ATTRIBUTES, FEATURES};
 use super::errors;
 use super::figures::FIGURES;
 use super::options::{self, Dax, Options, Switch, PARAMETERS};
@@ -21,6 +22,7 @@ use crate::linux::iomap::ioend::Batch;
 use crate::linux::printk::{self, Level};
 use crate::linux::statfs::{Blocks, StatFs};
 use crate::linux::super_block::{self, Limits, Locked};
+use crate::linux::sysfs::{Attribute, Feature};
 use crate::linux::time::Timestamp;
 use crate::map::evictable_total;
 use crate::names::Params;
@@ -99,6 +101,8 @@ impl FileSystem for Fs {
     const PARAMETERS: &'static [Parameter] = &PARAMETERS;
 
     const FIGURES: &'static [Figure<Self>] = &FIGURES;
+    const ATTRIBUTES: &'static [Attribute<Self>] = &ATTRIBUTES;
+    const FEATURES: &'static [Feature] = &FEATURES;
 
     type Options = Options;
     type SuperData = Super;
