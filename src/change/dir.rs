@@ -109,6 +109,9 @@ impl<S: Store, L: Live<S>> Directory<S> for Dir<'_, S, L> {
         let block = u64::from(self.params.block_size.bytes());
         let size = live.size().checked_add(block).ok_or(EFBIG)?;
         let volume = live.volume();
+        if volume.settings.is_full_directory(live.size()) {
+            return Err(ENOSPC);
+        }
         let mut inode = live.map_lock();
         let run = volume.with_reserves(|share| {
             let goal = live.goal(false);

@@ -73,6 +73,7 @@ pub struct Layout {
     backup_groups: [u32; 2],
     reserved_blocks: u64,
     reserve_owner: ReserveOwner,
+    super_offset: u64,
     hash: HashParams,
     journal_ino: Option<Ino>,
     orphan_file_ino: Option<Ino>,
@@ -248,7 +249,7 @@ impl Layout {
         self.reserved_blocks
     }
 
-    /// Who may use the reserved blocks, as of mount.
+    /// Who may use the reserved blocks, by the super block as of mount.
     pub fn reserve_owner(&self) -> ReserveOwner {
         self.reserve_owner
     }

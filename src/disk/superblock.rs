@@ -38,6 +38,23 @@ const FLAG_UNSIGNED_HASH: u32 = 2;
 /// `s_max_mnt_count` where mke2fs left it open (`EXT4_DFL_MAX_MNT_COUNT`).
 pub const DEFAULT_MAX_MOUNTS: u16 = 20;
 
+/// Bits of `s_default_mount_opts`: the mount options that the volume has by itself. (That of attributes and of access
+/// control lists, 4 and 8, mean nothing any more: everybody has these.)
+#[allow(missing_docs)]
+pub mod default_option {
+    pub const DEBUG: u32 = 1;
+    pub const BSD_GROUPS: u32 = 2;
+    pub const UID16: u32 = 0x10;
+    /// Two bits, which say one of three, or nothing.
+    pub const DATA_MODE: u32 = 0x60;
+    pub const DATA_JOURNAL: u32 = 0x20;
+    pub const DATA_ORDERED: u32 = 0x40;
+    pub const DATA_WRITEBACK: u32 = 0x60;
+    pub const NO_BARRIER: u32 = 0x100;
+    pub const DISCARD: u32 = 0x400;
+    pub const NO_DELALLOC: u32 = 0x800;
+}
+
 /// What to do after an error was found (`s_errors`, mount option `errors=`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorPolicy {
@@ -271,13 +288,24 @@ impl RawSuper {
         }
     }
 
-    /// What to do after an error, where no mount option says.
+    /// What to do after an error, where no mount option says. What is none counts as the careful one, as with ext4.
     pub fn error_policy(&self) -> ErrorPolicy {
         match self.errors.get() {
-            2 => ErrorPolicy::ReadOnly,
+            1 => ErrorPolicy::Continue,
             3 => ErrorPolicy::Panic,
-            _ => ErrorPolicy::Continue,
+            _ => ErrorPolicy::ReadOnly,
         }
+    }
+
+    /// The mount options that the volume has by itself: bits of [`default_option`].
+    pub fn default_options(&self) -> u32 {
+        self.default_mount_opts.get()
+    }
+
+    /// Further ones as a text; `None` where it does not end.
+    pub fn option_text(&self) -> Option<&[u8]> {
+        let end = self.mount_opts.iter().position(|byte| *byte == 0)?;
+        self.mount_opts.get(..end)
     }
 
     /// The seed of the checksums; `None` where metadata has none.
@@ -307,6 +335,16 @@ impl RawSuper {
         if self.features().has_ro_compat(ro_compat::METADATA_CSUM) {
             self.checksum.set(self.computed_checksum());
         }
+    }
+
+    /// When the first error was found, in seconds of Unix time; 0 for never.
+    pub fn first_error_seconds(&self) -> u64 {
+        u64::from(self.first_error_time.get()) | u64::from(self.first_error_time_hi) << 32
+    }
+
+    /// When the last one was.
+    pub fn last_error_seconds(&self) -> u64 {
+        u64::from(self.last_error_time.get()) | u64::from(self.last_error_time_hi) << 32
     }
 
     /// Sets the time of the last mount, in seconds of Unix time.

@@ -51,6 +51,11 @@ use super::{
         self,
         Locked,
         SuperBlock, //
+    },
+    sysfs::{
+        Attribute,
+        Feature,
+        Top, //
     }, //
 };
 use core::{
@@ -113,6 +118,12 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
 
     /// What debugfs has of each mount ([`super::debugfs`]).
     const FIGURES: &'static [Figure<Self>] = &[];
+
+    /// What sysfs has of each mount ([`super::sysfs`]).
+    const ATTRIBUTES: &'static [Attribute<Self>] = &[];
+
+    /// What sysfs says that the filesystem can do.
+    const FEATURES: &'static [Feature] = &[];
 
     /// The mount options as they are collected before a mount or remount.
     type Options: Send;
@@ -245,6 +256,8 @@ pub(super) struct Registration<T: FileSystem> {
     registered: Atomic<bool>,
     /// Where the mounts have theirs.
     folder: Folder,
+    /// The same in sysfs.
+    top: Top,
     #[pin]
     _pin: PhantomPinned,
     _p: core::marker::PhantomData<T>,
@@ -267,6 +280,7 @@ impl<T: FileSystem> Registration<T> {
                 [] => Folder::none(),
                 _ => Folder::at_top(T::NAME),
             },
+            top: Top::new::<T>(),
             fs <- Opaque::ffi_init(|slot: *mut bindings::file_system_type| {
                 // SAFETY: `slot` is valid for writes; all zeros is a valid value of the C structure.
                 unsafe { ptr::write_bytes(slot, 0, 1) };
@@ -309,6 +323,16 @@ impl<T: FileSystem> Registration<T> {
     pub(super) unsafe fn folder_of<'a>(sb: *mut bindings::super_block) -> &'a Folder {
         // SAFETY: By the function's requirements.
         &unsafe { Self::of(sb) }.folder
+    }
+
+    /// The folder in sysfs in which `sb` may have its own.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::folder_of`].
+    pub(super) unsafe fn top_of<'a>(sb: *mut bindings::super_block) -> &'a Top {
+        // SAFETY: By the function's requirements.
+        &unsafe { Self::of(sb) }.top
     }
 
     /// The registration of the type of `sb`.

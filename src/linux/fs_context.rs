@@ -74,6 +74,14 @@ impl Constant {
     }
 }
 
+/// What finds out the value of an option.
+type Kind = unsafe extern "C" fn(
+    *mut bindings::p_log,
+    *const bindings::fs_parameter_spec,
+    *mut bindings::fs_parameter,
+    *mut bindings::fs_parse_result,
+) -> c_int;
+
 /// A mount option: its name, the kind of value, and the number by which the filesystem knows it.
 ///
 /// # Invariants
@@ -113,24 +121,60 @@ impl Parameter {
         Self::with(Some(name), None, number, 0, ptr::null())
     }
 
-    /// An option without a value that has an opposite: the same name after `no`.
-    pub(crate) const fn flag_no(name: &'static CStr, number: u8) -> Self {
-        let flags = bindings::fs_param_neg_with_no;
-        Self::with(Some(name), None, number, flags, ptr::null())
-    }
-
     /// An option with a number.
     pub(crate) const fn u32(name: &'static CStr, number: u8) -> Self {
-        let kind = Some(
-            bindings::fs_param_is_u32
-                as unsafe extern "C" fn(
-                    *mut bindings::p_log,
-                    *const bindings::fs_parameter_spec,
-                    *mut bindings::fs_parameter,
-                    *mut bindings::fs_parse_result,
-                ) -> c_int,
-        );
-        Self::with(Some(name), kind, number, 0, ptr::null())
+        Self::with(
+            Some(name),
+            Some(bindings::fs_param_is_u32 as Kind),
+            number,
+            0,
+            ptr::null(),
+        )
+    }
+
+    /// An option with a user. The number is that of the initial user namespace.
+    pub(crate) const fn uid(name: &'static CStr, number: u8) -> Self {
+        Self::with(
+            Some(name),
+            Some(bindings::fs_param_is_uid as Kind),
+            number,
+            0,
+            ptr::null(),
+        )
+    }
+
+    /// An option with a group. The number is that of the initial user namespace.
+    pub(crate) const fn gid(name: &'static CStr, number: u8) -> Self {
+        Self::with(
+            Some(name),
+            Some(bindings::fs_param_is_gid as Kind),
+            number,
+            0,
+            ptr::null(),
+        )
+    }
+
+    /// An option with a text of which only is told that it is there.
+    pub(crate) const fn string(name: &'static CStr, number: u8) -> Self {
+        Self::with(
+            Some(name),
+            Some(bindings::fs_param_is_string as Kind),
+            number,
+            0,
+            ptr::null(),
+        )
+    }
+
+    /// An option with a text that may be empty, of which only that is told.
+    pub(crate) const fn string_or_nothing(name: &'static CStr, number: u8) -> Self {
+        let flags = bindings::fs_param_can_be_empty;
+        Self::with(
+            Some(name),
+            Some(bindings::fs_param_is_string as Kind),
+            number,
+            flags,
+            ptr::null(),
+        )
     }
 
     /// An option whose value is one of the names in `table`, which [`Constant::END`] must end.
@@ -143,15 +187,7 @@ impl Parameter {
             [.., last] if last.0.name.is_null() => {}
             _ => panic!("a table of constants must end with Constant::END"),
         }
-        let kind = Some(
-            bindings::fs_param_is_enum
-                as unsafe extern "C" fn(
-                    *mut bindings::p_log,
-                    *const bindings::fs_parameter_spec,
-                    *mut bindings::fs_parameter,
-                    *mut bindings::fs_parse_result,
-                ) -> c_int,
-        );
+        let kind = Some(bindings::fs_param_is_enum as Kind);
         Self::with(Some(name), kind, number, 0, table.as_ptr().cast())
     }
 }
@@ -168,10 +204,10 @@ pub(super) const fn check_parameters(list: &[Parameter]) {
 /// The value that an option was given.
 #[derive(Clone, Copy)]
 pub(crate) struct Value {
-    /// The name was given with `no` before it, or the value was empty where that negates.
-    pub(crate) negated: bool,
-    /// The number, or the enumerated value; zero for an option without a value.
+    /// The number, the enumerated value, or the user or group; zero for an option without one.
     pub(crate) number: u32,
+    /// There is nothing behind the equals sign.
+    pub(crate) is_empty: bool,
 }
 
 /// The context of a mount or remount.
@@ -201,6 +237,13 @@ impl FsContext {
     pub(crate) fn changes_read_only(&self) -> bool {
         // SAFETY: Valid by the type's invariants.
         unsafe { (*self.0.get()).sb_flags_mask & bindings::SB_RDONLY as u32 != 0 }
+    }
+
+    /// Whether this is a remount.
+    pub(crate) fn is_remount(&self) -> bool {
+        // SAFETY: Valid by the type's invariants.
+        let purpose = unsafe { (*self.0.get()).purpose() };
+        purpose == bindings::fs_context_purpose_FS_CONTEXT_FOR_RECONFIGURE
     }
 
     /// Whether nobody wants to know that the device has another filesystem.
@@ -236,6 +279,90 @@ impl FsContext {
             self.log(b'e', message);
         }
     }
+}
+
+/// Finds out which option a parameter is, and gives it to the filesystem.
+///
+/// # Errors
+///
+/// `EINVAL` for what is no option or has a wrong value, with a line in the log; those of
+/// [`FileSystem::parse_parameter`].
+///
+/// # Safety
+///
+/// `param` must be a parameter that has a name, and whose value, if it is a text, is a string of its size.
+unsafe fn take_parameter<T: FileSystem>(
+    context: &FsContext,
+    options: &mut T::Options,
+    param: *mut bindings::fs_parameter,
+) -> Result {
+    let mut result = bindings::fs_parse_result::default();
+    // SAFETY: The context is valid by its invariants; the list has its end (see `Registration`); the rest is the
+    // function's requirements.
+    let number = unsafe {
+        bindings::__fs_parse(
+            &raw mut (*context.0.get()).log,
+            T::PARAMETERS.as_ptr().cast(),
+            param,
+            &mut result,
+        )
+    };
+    to_result(number)?;
+    // SAFETY: By the function's requirements.
+    let is_text = unsafe { (*param).type_() } == bindings::fs_value_type_fs_value_is_string;
+    let value = Value {
+        // SAFETY: All variants that we offer are plain numbers; users and groups are structures of one.
+        number: unsafe { *result.__bindgen_anon_1.uint_32.as_ref() },
+        // SAFETY: By the function's requirements.
+        is_empty: is_text && unsafe { (*param).size } == 0,
+    };
+    T::parse_parameter(context, options, number as u8, value)
+}
+
+impl FsContext {
+    /// Takes options from a text, as `mount(8)` has them, with commas in between.
+    ///
+    /// # Errors
+    ///
+    /// As for one that the mount was given, with a line in the log. What came before is taken then.
+    pub(crate) fn parse_text<T: FileSystem>(
+        &self,
+        options: &mut T::Options,
+        text: &[u8],
+    ) -> Result {
+        for option in text.split(|byte| *byte == b',') {
+            let mut parts = option.splitn(2, |byte| *byte == b'=');
+            let Some(name) = parts.next().filter(|name| !name.is_empty()) else {
+                continue;
+            };
+            let value = parts.next();
+            let name = terminated(name)?;
+            let text = value.map(terminated).transpose()?;
+            let mut param = bindings::fs_parameter {
+                key: name.as_ptr().cast(),
+                size: value.map_or(0, <[u8]>::len),
+                ..Default::default()
+            };
+            param.set_type(match text {
+                Some(_) => bindings::fs_value_type_fs_value_is_string,
+                None => bindings::fs_value_type_fs_value_is_flag,
+            });
+            let text = text.as_ref().map_or(ptr::null(), |text| text.as_ptr());
+            param.__bindgen_anon_1.string = text.cast_mut().cast();
+            // SAFETY: Both end with a zero and live until the end of the block. Nobody changes the value: our parameters
+            // are numbers and strings that are only looked at.
+            unsafe { take_parameter::<T>(self, options, &mut param) }?;
+        }
+        Ok(())
+    }
+}
+
+/// Bytes as C has a string.
+fn terminated(bytes: &[u8]) -> Result<KVec<u8>> {
+    let mut string = KVec::with_capacity(bytes.len().saturating_add(1), GFP_KERNEL)?;
+    string.extend_from_slice(bytes, GFP_KERNEL)?;
+    string.push(0, GFP_KERNEL)?;
+    Ok(string)
 }
 
 /// The operations of the contexts of filesystem `T`. `fs_private` is a box of `T::Options`, or null.
@@ -283,29 +410,13 @@ impl<T: FileSystem> Table<T> {
         fc: *mut bindings::fs_context,
         param: *mut bindings::fs_parameter,
     ) -> c_int {
-        let mut result = bindings::fs_parse_result::default();
-        // SAFETY: By the function's requirements; the list has its end (see `Registration`).
-        let number = unsafe {
-            bindings::__fs_parse(
-                &mut (*fc).log,
-                T::PARAMETERS.as_ptr().cast(),
-                param,
-                &mut result,
-            )
-        };
-        let value = Value {
-            negated: result.negated,
-            // SAFETY: All variants are plain numbers, or a `bool` or user id that we do not offer.
-            number: unsafe { *result.__bindgen_anon_1.uint_32.as_ref() },
-        };
         // SAFETY: By the function's requirements: the box of `init_callback`, if nothing has taken it away.
         let options = unsafe { (*fc).fs_private.cast::<T::Options>().as_mut() };
         // SAFETY: By the function's requirements.
         let context = unsafe { FsContext::from_raw(fc) };
         from_result(|| {
-            to_result(number)?;
-            let options = options.ok_or(EINVAL)?;
-            T::parse_parameter(context, options, number as u8, value)?;
+            // SAFETY: By the function's requirements.
+            unsafe { take_parameter::<T>(context, options.ok_or(EINVAL)?, param) }?;
             Ok(0)
         })
     }

@@ -65,6 +65,7 @@ mod memory;
 mod new;
 
 pub(crate) use new::{
+    GroupOf,
     New,
     Ready, //
 };

@@ -62,6 +62,7 @@ pub(crate) mod random;
 pub(crate) mod security;
 pub(crate) mod statfs;
 pub(crate) mod super_block;
+pub(crate) mod sysfs;
 pub(crate) mod task;
 pub(crate) mod time;
 pub(crate) mod tracepoint;

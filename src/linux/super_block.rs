@@ -48,6 +48,7 @@ use super::{
         TIMES_CHANGED, //
     },
     statfs::StatFs,
+    sysfs,
     task,
     time::Timestamp,
     workqueue::{
@@ -318,6 +319,8 @@ struct Mount<T: FileSystem> {
     completions: OwnedQueue,
     /// What debugfs has of it, as long as it has a root.
     folder: Folder,
+    /// The same of sysfs.
+    attributes: sysfs::Folder,
     dax: Option<dax::Device>,
     /// Dropped as the filesystem's part of the super block ends.
     _errors: Link,
@@ -617,6 +620,7 @@ pub(super) unsafe fn fill<T: FileSystem>(
             data,
             completions,
             folder: Folder::none(),
+            attributes: sysfs::Folder::none(),
             dax: new.dax.filter(|_| can_dax),
             _errors: errors,
         };
@@ -644,6 +648,10 @@ pub(super) unsafe fn fill<T: FileSystem>(
             let parent = unsafe { Registration::<T>::folder_of(sb) };
             // SAFETY: `kill_callback` removes the folder before anything of the super block goes.
             unsafe { this.mount().folder.fill(parent, this) };
+            // SAFETY: As above.
+            let top = unsafe { Registration::<T>::top_of(sb) };
+            // SAFETY: As above; a registration is there as long as a super block is.
+            unsafe { this.mount().attributes.fill(top, this) };
             Ok(())
         }
         Err(error) => {
@@ -687,6 +695,7 @@ pub(super) unsafe extern "C" fn kill_callback<T: FileSystem>(sb: *mut bindings::
         // SAFETY: By the function's requirements. As `fill` has given it a root, it has its data.
         let this = unsafe { SuperBlock::<T>::from_raw(sb) };
         this.mount().folder.remove();
+        this.mount().attributes.remove();
     }
     // SAFETY: By the function's requirements: it is on a block device.
     unsafe { bindings::kill_block_super(sb) };

@@ -8,6 +8,7 @@
 //!
 //! None of its own: the layout never changes, the store and the space lock inside.
 
+pub mod settings;
 pub mod shared;
 pub mod super_block;
 
@@ -16,6 +17,7 @@ use crate::disk::Layout;
 use crate::space::{Share, Space};
 use crate::store::Store;
 use kernel::error::{code::*, Result};
+use settings::Settings;
 use shared::SharedBlocks;
 use super_block::SuperBlock;
 
@@ -31,6 +33,8 @@ pub struct Volume<S: Store> {
     pub space: Space<S>,
     /// Blocks of extended attributes that inodes may share.
     pub shared: SharedBlocks,
+    /// What mount options change.
+    pub settings: Settings,
 }
 
 impl<S: Store> Volume<S> {
@@ -43,7 +47,7 @@ impl<S: Store> Volume<S> {
     pub fn with_reserves<R>(&self, mut f: impl FnMut(Share) -> Result<R>) -> Result<R> {
         match f(Share::Common) {
             Err(error)
-                if error == ENOSPC && self.store.may_use_reserve(self.layout.reserve_owner()) =>
+                if error == ENOSPC && self.store.may_use_reserve(self.settings.reserve_owner()) =>
             {
                 f(Share::Reserve)
             }

@@ -31,13 +31,14 @@ pub struct SharedBlocks(Pin<KBox<Mutex<KVVec<Slot>>>>);
 pub struct Locked<'a>(MutexGuard<'a, KVVec<Slot>>);
 
 impl SharedBlocks {
-    /// None yet.
+    /// None yet; or for good, where inodes are not to share.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub fn new() -> Result<Self> {
-        let slots = KVVec::from_elem(None, SLOTS, GFP_KERNEL)?;
+    pub fn new(share: bool) -> Result<Self> {
+        let slots = if share { SLOTS } else { 0 };
+        let slots = KVVec::from_elem(None, slots, GFP_KERNEL)?;
         Ok(Self(KBox::pin_init(
             new_mutex!(slots, "iomapfs_shared_blocks"),
             GFP_KERNEL,

@@ -25,11 +25,12 @@ log_since "Unknown parameter 'frobnicate'"
 mount_fs img errors=remount-ro,commit=17,nobarrier,discard
 for o in rw errors=remount-ro commit=17 nobarrier discard; do shows "$o"; done
 mount -o remount,errors=continue,commit=3,barrier "$MNT"
-for o in errors=continue commit=3; do shows "$o"; done
-hides nobarrier
+shows commit=3
+# As it is what the super block says.
+for o in nobarrier errors=remount-ro errors=continue; do hides "$o"; done
 unmount
 mount_fs img
-for o in nobarrier discard noload; do hides "$o"; done
+for o in nobarrier discard norecovery; do hides "$o"; done
 unmount
 
 # Flushes of the device: with barriers each fsync makes some, without none.

@@ -174,6 +174,7 @@ impl Layout {
             backup_groups: raw.backup_bgs.map(|nr| nr.get()),
             reserved_blocks: raw.reserved_blocks_count().min(groups.blocks_count),
             reserve_owner: raw.reserve_owner(),
+            super_offset: SUPER_OFFSET,
             hash: HashParams {
                 seed: raw.hash_seed.map(|word| word.get()),
                 version: raw.def_hash_version,

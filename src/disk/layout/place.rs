@@ -25,16 +25,28 @@ pub struct InodeSlot {
 impl BlockSize {
     /// The block with the super block, and where in it that begins.
     pub fn super_location(self) -> (PhysBlock, usize) {
-        let block = SUPER_OFFSET.wrapping_shr(self.bits());
-        let offset = SUPER_OFFSET & u64::from(self.bytes()).wrapping_sub(1);
+        self.location(SUPER_OFFSET)
+    }
+
+    /// The block of a byte, and where in it that is.
+    fn location(self, byte: u64) -> (PhysBlock, usize) {
+        let block = byte.wrapping_shr(self.bits());
+        let offset = byte & u64::from(self.bytes()).wrapping_sub(1);
         (PhysBlock::new(block), offset as usize)
     }
 }
 
 impl Layout {
-    /// The block with the super block, and where in it that begins.
+    /// The block with the super block that is used, and where in it that begins.
     pub fn super_location(&self) -> (PhysBlock, usize) {
-        self.block_size.super_location()
+        self.block_size.location(self.super_offset)
+    }
+
+    /// The same with a copy of the super block, which begins so many bytes from the device's begin, and with the group
+    /// descriptors behind it.
+    pub fn with_copy_at(mut self, byte: u64) -> Self {
+        self.super_offset = byte;
+        self
     }
 
     /// Whether the device has the `len` blocks from `start` on, within the groups.
@@ -102,7 +114,10 @@ impl Layout {
         }
         // Blocks of 1 KiB in clusters: the groups begin with block 0 and the super block is the next one.
         let before = match group.get() {
-            0 => (self.super_location().0.get() as u32).saturating_sub(self.first_data_block),
+            0 => {
+                let (block, _) = self.block_size.super_location();
+                (block.get() as u32).saturating_sub(self.first_data_block)
+            }
             _ => 0,
         };
         self.gdt_blocks

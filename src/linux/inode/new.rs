@@ -10,7 +10,7 @@
 //!
 //! ```ignore
 //! let new = INode::<MyFs>::new(dir.super_block())?;
-//! new.set_owner(idmap, dir, mode)?;
+//! new.set_owner(idmap, dir, mode, GroupOf::Task)?;
 //! let now = new.set_times_now();
 //! let ready = new.init(Body::Plain, MyData::new(now))?;
 //! ```
@@ -62,6 +62,15 @@ pub(crate) struct New<'a, T: FileSystem>(NonNull<bindings::inode>, PhantomData<&
 // SAFETY: An inode is not bound to a task.
 unsafe impl<T: FileSystem> Send for New<'_, T> {}
 
+/// Whose group a new inode gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GroupOf {
+    /// That of the task, or that of the directory if it has the set-group-ID bit.
+    Task,
+    /// That of the directory, always.
+    Directory,
+}
+
 impl<'a, T: FileSystem> New<'a, T> {
     /// # Safety
     ///
@@ -99,15 +108,30 @@ impl<'a, T: FileSystem> New<'a, T> {
         to_result(unsafe { bindings::insert_inode_locked(self.as_raw()) })
     }
 
-    /// Sets owner, group and mode from the task that creates the inode in `dir`.
+    /// Sets owner, group and mode from the task that creates the inode in `dir`; the group from `dir` where `group` says
+    /// so. A directory with the set-group-ID bit gives its group, too, and the bit to directories.
     ///
     /// # Errors
     ///
     /// `EINVAL` where the inode has another file type already.
-    pub(crate) fn set_owner(&self, idmap: &Idmap, dir: &INode<T>, mode: u16) -> Result {
+    pub(crate) fn set_owner(
+        &self,
+        idmap: &Idmap,
+        dir: &INode<T>,
+        mode: u16,
+        group: GroupOf,
+    ) -> Result {
         self.check_type(mode)?;
         // SAFETY: Valid by the type's invariants. INVARIANT: The type is new, or stays.
         unsafe { bindings::inode_init_owner(idmap.as_raw(), self.as_raw(), dir.as_raw(), mode) };
+        if group == GroupOf::Directory {
+            // SAFETY: Valid by the type's invariants. As for the function above, a change meanwhile may be seen or not.
+            let gid = unsafe { (*dir.as_raw()).i_gid };
+            // SAFETY: Valid by the type's invariants, and not known to everybody yet.
+            unsafe { (*self.as_raw()).i_gid = gid };
+            // SAFETY: As above. INVARIANT: The type is new, or stays.
+            unsafe { (*self.as_raw()).i_mode = mode };
+        }
         Ok(())
     }
 

@@ -114,6 +114,13 @@ pub(crate) fn complete_writes(node: &Node, batch: &mut Batch<'_>) {
             trace::file::completed(node, &range, Err(error), false);
         });
     }
+    if node.super_block().data().stops_for_data() {
+        batch.each_failed(|range, error| {
+            if range.writer == Writer::Cache {
+                store.stop_for_data(error);
+            }
+        });
+    }
     // As few transactions as possible.
     let mut handle = None;
     // Nobody would write it again: for want of memory it would be lost. It is not waited for within a transaction,
@@ -169,7 +176,8 @@ impl Writeback for PageCache {
     }
 
     fn is_due(node: &Node, range: &Range) -> bool {
-        is_due(node, &collected(range))
+        // Errors are to be seen wherever they are found.
+        is_due(node, &collected(range)) || node.super_block().data().stops_for_data()
     }
 
     #[inline(always)]

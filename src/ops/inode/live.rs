@@ -215,7 +215,7 @@ impl<'a, 't> NewNode<'a, 't> {
         name: Option<&'t EntryName>,
     ) -> Result<Self> {
         let new = Node::new(dir.super_block())?;
-        new.set_owner(idmap, dir, mode)?;
+        new.set_owner(idmap, dir, mode, dir.super_block().data().group_of_new())?;
         let acls = new.inherit_acls(dir)?;
         new.set_links(links);
         let file_type = FileType::from_mode(new.mode()).ok_or(EINVAL)?;

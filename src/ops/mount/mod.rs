@@ -12,11 +12,13 @@
 //! | [`superblock`] | what is written to the super block, and when |
 //! | [`mount_point`] | where it is mounted, for the super block |
 //! | [`errors`] | what happens when an error is found |
+//! | [`attributes`] | what sysfs has of a mount |
 //! | [`figures`] | what debugfs has of a mount |
 //! | [`fsmap`] | what the blocks of the device are for |
 //! | [`trim`] | the device is told of free blocks |
 //! | [`background`] | what runs beside the callers |
 
+mod attributes;
 pub(crate) mod background;
 pub(crate) mod client;
 pub(crate) mod errors;

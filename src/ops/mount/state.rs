@@ -17,12 +17,12 @@
 use super::background::Background;
 use super::errors::Errors;
 use super::journal::load;
-use super::options::Options;
+use super::options::{Number, Options, Switch, PRIMARY};
 use super::store::{Client, JournalStore};
 use super::superblock::{self, Written};
 use crate::change::mount::{self, plan, Plan, Wish};
 use crate::change::sync::{self, Committed};
-use crate::disk::superblock::{RawSuper, STATE_ERROR, STATE_VALID, SUPER_MAGIC, SUPER_OFFSET};
+use crate::disk::superblock::{RawSuper, STATE_ERROR, STATE_VALID, SUPER_MAGIC};
 use crate::disk::{Flaw, Layout};
 use crate::inode::JournalMap;
 use crate::linux::buffer::BufferCache;
@@ -31,6 +31,7 @@ use crate::linux::jbd2::{Erase, Journal};
 use crate::linux::printk::{self, Level};
 use crate::ops::Orphans;
 use crate::store::{About, Store, Tid};
+use crate::volume::settings::Settings;
 use crate::volume::shared::SharedBlocks;
 use crate::volume::super_block::SuperBlock;
 use crate::volume::Volume;
@@ -52,16 +53,22 @@ pub(crate) struct Mounted {
     overhead: u64,
 }
 
-/// Reads the super block of a device, with whatever block size it is set to. Only the magic number was checked; `None`
-/// where it is another one.
+/// Where a copy of the super block begins, by the option `sb=`, in bytes.
+fn copy_offset(options: &Options) -> u64 {
+    u64::from(options.number(Number::Copy)).saturating_mul(1024)
+}
+
+/// Reads the super block of a device, or the copy that the options name, with whatever block size it is set to. Only the
+/// magic number was checked; `None` where it is another one.
 ///
 /// # Errors
 ///
 /// `EIO`, `ENOMEM`.
-pub(crate) fn probe(cache: &BufferCache) -> Result<Option<KBox<RawSuper>>> {
+pub(crate) fn probe(cache: &BufferCache, options: &Options) -> Result<Option<KBox<RawSuper>>> {
     let size = u64::from(cache.block_size().max(1));
-    let raw = cache.read(SUPER_OFFSET / size)?.with(|bytes| {
-        let offset = (SUPER_OFFSET % size) as usize;
+    let at = copy_offset(options);
+    let raw = cache.read(at / size)?.with(|bytes| {
+        let offset = (at % size) as usize;
         RawSuper::from_block(bytes, offset).cloned()
     });
 
@@ -86,8 +93,7 @@ impl Mounted {
         raw: &RawSuper,
         options: &Options,
     ) -> Result<Self> {
-        let policy = options.errors.unwrap_or_else(|| raw.error_policy());
-        let errors = Errors::new(name, policy, reporter)?;
+        let errors = Errors::new(name, options.error_policy(), reporter)?;
 
         // Blocks that an earlier mount has checked may have been changed through the device's file since.
         cache.device().write_back().inspect_err(|error| {
@@ -99,11 +105,18 @@ impl Mounted {
         })?;
         cache.device().invalidate();
 
-        let layout = check(&errors, &cache, raw, options.read_only)?;
+        if options.number(Number::Copy) != PRIMARY && !options.read_only {
+            errors.log(
+                Level::Error,
+                fmt!("with a copy of the super block (sb=) it can only be read: mount with -o ro, or use e2fsck -b"),
+            );
+            return Err(EROFS);
+        }
+        let layout = check(&errors, &cache, raw, options)?;
         let store = JournalStore::bare(cache, errors, Background::new(name)?);
         let wish = Wish {
             read_only: options.read_only,
-            noload: options.noload,
+            noload: options.is_without_journal(),
             device_read_only: store.cache().device().is_read_only(),
         };
         let plan = plan(&layout, raw, wish).map_err(|(error, why)| {
@@ -120,7 +133,7 @@ impl Mounted {
         let super_block = SuperBlock::read(&store, &layout)?;
         let now = super_block.copy(&store)?;
         let block_size = layout.block_size();
-        let layout = check(store.errors(), store.cache(), &now, options.read_only)?;
+        let layout = check(store.errors(), store.cache(), &now, options)?;
         if layout.block_size() != block_size {
             let (size, expected) = (layout.block_size().bytes(), block_size.bytes());
             return Err(store.flawed(About::NONE, Flaw::SuperBlockSize { size, expected }));
@@ -152,13 +165,15 @@ impl Mounted {
         let written = Written::new(&store, raw);
         let journal = store.journal().map(|journal| journal.client().map());
         let space = mount::load_space(&store, &layout, journal)?;
+        let settings = Settings::new(&layout);
         let volume = Arc::new(
             Volume {
                 super_block,
                 store,
                 layout,
                 space,
-                shared: SharedBlocks::new()?,
+                shared: SharedBlocks::new(!options.has(Switch::NoSharing))?,
+                settings,
             },
             GFP_KERNEL,
         )?;
@@ -166,20 +181,31 @@ impl Mounted {
         let orphans = Orphans::load(&volume)?;
         let overhead = mount::overhead(&volume, journal_blocks(&volume));
 
-        volume.store.background().set_discard(options.discard);
         volume.store.background().link(&volume);
         // From here on dropping the value takes the link away.
-        Ok(Self {
+        let this = Self {
             volume,
             orphans,
             written,
             overhead,
-        })
+        };
+        this.set_options(options);
+        Ok(this)
     }
 
     /// Blocks of the file system's own, the journal's included: `statfs` does not count them.
     pub(crate) fn overhead(&self) -> u64 {
         self.overhead
+    }
+
+    /// What the device was written since the mount, in KiB.
+    pub(crate) fn written_since_mount(&self) -> u64 {
+        self.written.since_mount(&self.volume.store)
+    }
+
+    /// What it was written since the file system was made, in KiB.
+    pub(crate) fn written_ever(&self) -> u64 {
+        self.written.now(&self.volume.store)
     }
 
     /// Lets `write` begin or end writing, with what the kernel has to tell the super block: times, errors.
@@ -304,14 +330,15 @@ impl Mounted {
     /// Takes over the options that a remount may change, apart from `ro` and `rw`.
     pub(crate) fn set_options(&self, options: &Options) {
         let store = &self.volume.store;
+        let settings = &self.volume.settings;
 
-        if let Some(policy) = options.errors {
-            store.errors().set_policy(policy);
-        }
+        store.errors().set_policy(options.error_policy());
+        settings.set_reserve_owner(options.reserve_owner());
+        settings.set_max_dir_kib(options.number(Number::MaxDirSize));
         if let Some(journal) = store.journal() {
             journal.set_parameters(&options.journal());
         }
-        store.background().set_discard(options.discard);
+        store.background().set_discard(options.has(Switch::Discard));
     }
 
     /// The journal, if there is anything that it could make durable.
@@ -505,9 +532,15 @@ fn journal_blocks(volume: &Volume<JournalStore>) -> u64 {
 }
 
 /// Checks the super block against the device. Reports why it will not do.
-fn check(errors: &Errors, cache: &BufferCache, raw: &RawSuper, read_only: bool) -> Result<Layout> {
-    Layout::new(raw, cache.blocks(), read_only).map_err(|refusal| {
+fn check(
+    errors: &Errors,
+    cache: &BufferCache,
+    raw: &RawSuper,
+    options: &Options,
+) -> Result<Layout> {
+    let layout = Layout::new(raw, cache.blocks(), options.read_only).map_err(|refusal| {
         errors.log(Level::Error, fmt!("{refusal}"));
         refusal.error()
-    })
+    })?;
+    Ok(layout.with_copy_at(copy_offset(options)))
 }

@@ -247,6 +247,25 @@ impl JournalStore {
         }
     }
 
+    /// Stops all changes, as the administrator wants it, whatever is to be done when an error is found. It is recorded as
+    /// an error.
+    pub(crate) fn abort(&self) {
+        if !self.errors.is_stopped() {
+            self.note(
+                ESHUTDOWN,
+                About::NONE,
+                fmt!("abort: by a remount"),
+                Lines::All,
+            );
+            self.stop(EIO, fmt!("abort: by a remount"));
+        }
+    }
+
+    /// Stops all changes, as data of a file could not be written back (`data_err=abort`).
+    pub(crate) fn stop_for_data(&self, error: Error) {
+        self.stop(error, fmt!("data could not be written"));
+    }
+
     /// Logs that a block could not be written past the journal.
     fn log_unwritten<F: Format>(&self, nr: PhysBlock, error: Error) {
         let (block, kind, error) = (nr.get(), F::KIND.name(), error.to_errno());

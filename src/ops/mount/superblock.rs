@@ -35,12 +35,16 @@ impl Written {
         }
     }
 
-    /// The amount of now, in KiB.
-    fn now(&self, store: &JournalStore) -> u64 {
+    /// What was written since the mount, in KiB.
+    pub(crate) fn since_mount(&self, store: &JournalStore) -> u64 {
         let sectors = store.cache().device().sectors_written();
 
-        self.kbytes
-            .saturating_add(sectors.saturating_sub(self.sectors) / 2)
+        sectors.saturating_sub(self.sectors) / 2
+    }
+
+    /// The amount of now, in KiB.
+    pub(crate) fn now(&self, store: &JournalStore) -> u64 {
+        self.kbytes.saturating_add(self.since_mount(store))
     }
 }
 

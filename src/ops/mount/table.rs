@@ -4,9 +4,10 @@
 //!
 //! What a mounted file system is below the VFS is in [`super::state`]; here that meets the VFS.
 
+use super::attributes::{ATTRIBUTES, FEATURES};
 use super::errors;
 use super::figures::FIGURES;
-use super::options::{self, Dax, Options, PARAMETERS};
+use super::options::{self, Dax, Options, Switch, PARAMETERS};
 use super::state::{self, Mounted};
 use crate::change::{label, recover, Live};
 use crate::disk::inode::DiskTime;
@@ -16,11 +17,12 @@ use crate::linux::buffer::BufferCache;
 use crate::linux::debugfs::Figure;
 use crate::linux::fs::{FileSystem, Flags, Wait};
 use crate::linux::fs_context::{FsContext, Parameter, Value};
-use crate::linux::inode::InodeRef;
+use crate::linux::inode::{GroupOf, InodeRef};
 use crate::linux::iomap::ioend::Batch;
 use crate::linux::printk::{self, Level};
 use crate::linux::statfs::{Blocks, StatFs};
 use crate::linux::super_block::{self, Limits, Locked};
+use crate::linux::sysfs::{Attribute, Feature};
 use crate::linux::time::Timestamp;
 use crate::map::evictable_total;
 use crate::names::Params;
@@ -34,7 +36,7 @@ use kernel::fmt;
 use kernel::prelude::*;
 use kernel::seq_file::SeqFile;
 use kernel::seq_print;
-use kernel::sync::atomic::Atomic;
+use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::{new_mutex, Mutex};
 
 /// What a super block has of us.
@@ -45,6 +47,8 @@ pub(crate) struct Super {
     pub(crate) params: Params,
     /// How it is mounted.
     options: Pin<KBox<Mutex<Options>>>,
+    /// Those of them that are on or off and are on, for who does not wait: a bit for each.
+    switches: Atomic<u32>,
     /// Which files have no page cache. That option does not change.
     dax: Dax,
     /// Whether the super block was told where it is mounted.
@@ -59,14 +63,31 @@ impl Super {
         self.dax
     }
 
-    /// `auto_da_alloc`.
-    pub(crate) fn writes_replacements_first(&self) -> bool {
-        self.options.lock().auto_da_alloc
+    fn has(&self, switch: Switch) -> bool {
+        Options::is_among(self.switches.load(Relaxed), switch)
     }
 
-    /// `user_xattr`.
+    /// `auto_da_alloc`
+    pub(crate) fn writes_replacements_first(&self) -> bool {
+        !self.has(Switch::NoAutoDaAlloc)
+    }
+
+    /// `user_xattr`
     pub(crate) fn has_user_attributes(&self) -> bool {
-        self.options.lock().user_xattr
+        self.has(Switch::UserAttributes)
+    }
+
+    /// `data_err=abort`
+    pub(crate) fn stops_for_data(&self) -> bool {
+        self.has(Switch::DataErrorsStop)
+    }
+
+    /// `grpid`
+    pub(crate) fn group_of_new(&self) -> GroupOf {
+        match self.has(Switch::GroupOfDirectory) {
+            true => GroupOf::Directory,
+            false => GroupOf::Task,
+        }
     }
 }
 
@@ -80,6 +101,8 @@ impl FileSystem for Fs {
     const PARAMETERS: &'static [Parameter] = &PARAMETERS;
 
     const FIGURES: &'static [Figure<Self>] = &FIGURES;
+    const ATTRIBUTES: &'static [Attribute<Self>] = &ATTRIBUTES;
+    const FEATURES: &'static [Feature] = &FEATURES;
 
     type Options = Options;
     type SuperData = Super;
@@ -116,7 +139,7 @@ impl FileSystem for Fs {
                 printk::log(Level::Error, &prefix, fmt!("{why}\n"));
             }
         };
-        let raw = state::probe(&cache).inspect_err(|error| {
+        let raw = state::probe(&cache, &options).inspect_err(|error| {
             let error = error.to_errno();
             refuse(fmt!("the super block could not be read: error {error}"));
         })?;
@@ -139,6 +162,7 @@ impl FileSystem for Fs {
                     size.bytes()
                 ));
             })?;
+        options.complete(context, &raw)?;
         if options.dax == Dax::Always && !sb.can_dax() {
             refuse(fmt!(
                 "dax: the device is no memory that files can use, or blocks are not as large as pages"
@@ -148,21 +172,25 @@ impl FileSystem for Fs {
         let mounted = Mounted::open(cache, sb.id(), sb.reporter().clone(), &raw, &options)?;
         let volume = &mounted.volume;
         let layout = &volume.layout;
+        options.note_groups(layout.groups());
+        tell_options(&mounted, None, &options);
         sb.set_uuid(layout.uuid());
         sb.set_name_by_device();
         sb.set_inode_versions();
         sb.set_cgroup_writeback();
         sb.set_hierarchical_storage();
         sb.set_handles();
-        sb.set_extended_attributes(options.acl);
+        sb.set_extended_attributes(options.has(Switch::Acls));
         sb.set_limits(&limits(layout));
         let params = Params::new(layout);
         let dax = options.dax;
+        let switches = Atomic::new(options.switches());
         let options = KBox::pin_init(new_mutex!(options, "iomapfs_options"), GFP_KERNEL)?;
         Ok(Super {
             mounted,
             params,
             options,
+            switches,
             dax,
             mount_point_noted: Atomic::new(false),
             retries: Atomic::new(0),
@@ -207,14 +235,7 @@ impl FileSystem for Fs {
             context.error(fmt!("the file system was shut down"));
             return Err(EROFS);
         }
-        if options.noload != old.noload {
-            context.error(fmt!("noload cannot be changed by a remount"));
-            return Err(EINVAL);
-        }
-        if options.dax != old.dax {
-            context.error(fmt!("dax cannot be changed by a remount"));
-            return Err(EINVAL);
-        }
+        options.check_remount(context, &old)?;
         if options.read_only {
             let written = sb.write_out();
             // After an error has stopped writing, that is all that can be had.
@@ -231,9 +252,14 @@ impl FileSystem for Fs {
                 let _ = data.mounted.make_read_only();
             })?;
         }
-        sb.set_acls(options.acl);
+        sb.set_acls(options.has(Switch::Acls));
         data.mounted.set_options(&options);
+        tell_options(&data.mounted, Some(&old), &options);
+        data.switches.store(options.switches(), Relaxed);
         *data.options.lock() = options;
+        if options.has(Switch::Abort) {
+            data.mounted.volume.store.abort();
+        }
         Ok(())
     }
 
@@ -301,7 +327,10 @@ impl FileSystem for Fs {
             size: layout.block_size().bytes(),
             total: layout
                 .blocks_count()
-                .saturating_sub(sb.data().mounted.overhead()),
+                .saturating_sub(match sb.data().has(Switch::MinixDf) {
+                    true => 0,
+                    false => sb.data().mounted.overhead(),
+                }),
             free,
             available: free.saturating_sub(volume.space.set_aside()),
         });
@@ -320,6 +349,7 @@ impl FileSystem for Fs {
         } else if errors.is_stopped() {
             seq_print!(to, ",emergency_ro");
         }
+        options.show_last(to);
     }
 
     fn times_changed(inode: &Node) {
@@ -340,6 +370,25 @@ impl FileSystem for Fs {
 
     fn evict_inode(inode: &Node) {
         evict::evict(inode);
+    }
+}
+
+/// Tells the log which options change nothing, and with `debug` what kind of volume it is.
+fn tell_options(mounted: &Mounted, before: Option<&Options>, options: &Options) {
+    let (store, layout) = (&mounted.volume.store, &mounted.volume.layout);
+    options.explain(before, |line| store.log(Level::Info, line));
+    if options.has(Switch::Debug) && !before.is_some_and(|before| before.has(Switch::Debug)) {
+        store.log(
+            Level::Info,
+            fmt!(
+                "{} blocks of {} bytes, {} groups of {} blocks and {} inodes",
+                layout.blocks_count(),
+                layout.block_size().bytes(),
+                layout.groups(),
+                layout.blocks_per_group(),
+                layout.inodes_per_group(),
+            ),
+        );
     }
 }
 

@@ -9,6 +9,7 @@ use crate::disk::{Ino, Layout};
 use crate::inode::{JournalMap, Orphans};
 use crate::names::Params;
 use crate::store::Tid;
+use crate::volume::settings::Settings;
 use crate::volume::shared::SharedBlocks;
 use crate::volume::super_block::SuperBlock;
 use crate::volume::Volume;
@@ -84,11 +85,12 @@ pub fn load(
     let space =
         mount::load_space(&store, &layout, journal).map_err(|error| Refused::by(&store, error))?;
     Ok(Volume {
+        settings: Settings::new(&layout),
         super_block,
         store,
         layout,
         space,
-        shared: SharedBlocks::new().map_err(|error| Refused::new(error, "no memory"))?,
+        shared: SharedBlocks::new(true).map_err(|error| Refused::new(error, "no memory"))?,
     })
 }
 
