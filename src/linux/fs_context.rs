@@ -349,8 +349,8 @@ impl FsContext {
             });
             let text = text.as_ref().map_or(ptr::null(), |text| text.as_ptr());
             param.__bindgen_anon_1.string = text.cast_mut().cast();
-            // SAFETY: Both end with a zero and live until the end of the block. Nobody changes the value: our parameters
-            // are numbers and strings that are only looked at.
+            // SAFETY: Both end with a zero and live until the end of the block. Nobody changes the value: our
+            // parameters are numbers and strings that are only looked at.
             unsafe { take_parameter::<T>(self, options, &mut param) }?;
         }
         Ok(())

@@ -187,8 +187,8 @@ impl Folder {
         };
         // SAFETY: A new object, which stays in its place.
         unsafe { bindings::init_completion(&raw mut (*object).released) };
-        // SAFETY: The object is new and all zero, and stays until `release` was called. The name is copied; the rest are
-        // the function's requirements.
+        // SAFETY: The object is new and all zero, and stays until `release` was called. The name is copied; the rest
+        // are the function's requirements.
         let added = unsafe {
             bindings::kobject_init_and_add(
                 &raw mut (*object).raw,
@@ -376,8 +376,8 @@ impl<T: FileSystem> Table<T> {
     ///
     /// # Safety
     ///
-    /// For sysfs (`sysfs_kf_seq_show()`), with a file of [`Folder::fill`] that is not removed before this returns, and a
-    /// page.
+    /// For sysfs (`sysfs_kf_seq_show()`), with a file of [`Folder::fill`] that is not removed before this returns,
+    /// and a page.
     unsafe extern "C" fn show(
         object: *mut bindings::kobject,
         attribute: *mut bindings::attribute,
@@ -396,8 +396,8 @@ impl<T: FileSystem> Table<T> {
     ///
     /// # Safety
     ///
-    /// For sysfs (`sysfs_kf_write()`), with a file of [`Folder::fill`] that is not removed before this returns, and so many
-    /// bytes.
+    /// For sysfs (`sysfs_kf_write()`), with a file of [`Folder::fill`] that is not removed before this returns, and
+    /// so many bytes.
     unsafe extern "C" fn store(
         object: *mut bindings::kobject,
         attribute: *mut bindings::attribute,

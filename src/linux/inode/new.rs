@@ -108,8 +108,8 @@ impl<'a, T: FileSystem> New<'a, T> {
         to_result(unsafe { bindings::insert_inode_locked(self.as_raw()) })
     }
 
-    /// Sets owner, group and mode from the task that creates the inode in `dir`; the group from `dir` where `group` says
-    /// so. A directory with the set-group-ID bit gives its group, too, and the bit to directories.
+    /// Sets owner, group and mode from the task that creates the inode in `dir`; the group from `dir` where `group`
+    /// says so. A directory with the set-group-ID bit gives its group, too, and the bit to directories.
     ///
     /// # Errors
     ///

@@ -6,7 +6,7 @@
 //! | file | what it has |
 //! |---|---|
 //! | `delayed_allocation_blocks` | blocks that are reserved for data in the page cache, and for tree nodes |
-//! | `session_write_kbytes`, `lifetime_write_kbytes` | what the device was written since the mount, and since the volume was made |
+//! | `session_write_kbytes`, `lifetime_write_kbytes` | what the device was written since the mount, and ever |
 //! | `reserved_clusters` | what is kept back from everybody for what must not fail |
 //! | `errors_count`, `first_error_...`, `last_error_...` | the errors as the super block has them |
 //! | `trigger_fs_error` | a text that is written to it is an error of the file system |

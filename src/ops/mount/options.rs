@@ -2,8 +2,8 @@
 
 //! The mount options: those of ext4, all of them, so that a line of `fstab` that is for ext4 is good for this, too.
 //!
-//! An option does what it says; or it is taken, and the log is told why it changes nothing here ([`WORDS`]); or it is refused
-//! by name. What it takes: a number, an entry of [`PARAMETERS`], and
+//! An option does what it says; or it is taken, and the log is told why it changes nothing here ([`WORDS`]); or it is
+//! refused by name. What it takes: a number, an entry of [`PARAMETERS`], and
 //!
 //! * for one that is on or off: a [`Switch`] and a line in [`SWITCHES`], by which it is shown;
 //! * for one with a number: a [`Number`] and a line in [`NUMBERS`];
@@ -503,7 +503,8 @@ impl Options {
         self.data.or(self.default_data).unwrap_or(Data::Ordered)
     }
 
-    /// Gives `tell` a line on each option that was given since `before` and does nothing here, or not what it does on ext4.
+    /// Gives `tell` a line on each option that was given since `before` and does nothing here, or not what it does on
+    /// ext4.
     pub(crate) fn explain(&self, before: Option<&Self>, mut tell: impl FnMut(fmt::Arguments<'_>)) {
         let new = self.said & !before.map_or(0, |before| before.said);
         for (option, name, why) in WORDS {

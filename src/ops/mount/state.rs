@@ -58,8 +58,8 @@ fn copy_offset(options: &Options) -> u64 {
     u64::from(options.number(Number::Copy)).saturating_mul(1024)
 }
 
-/// Reads the super block of a device, or the copy that the options name, with whatever block size it is set to. Only the
-/// magic number was checked; `None` where it is another one.
+/// Reads the super block of a device, or the copy that the options name, with whatever block size it is set to. Only
+/// the magic number was checked; `None` where it is another one.
 ///
 /// # Errors
 ///

@@ -247,8 +247,8 @@ impl JournalStore {
         }
     }
 
-    /// Stops all changes, as the administrator wants it, whatever is to be done when an error is found. It is recorded as
-    /// an error.
+    /// Stops all changes, as the administrator wants it, whatever is to be done when an error is found. It is
+    /// recorded as an error.
     pub(crate) fn abort(&self) {
         if !self.errors.is_stopped() {
             self.note(

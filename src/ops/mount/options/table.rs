@@ -251,7 +251,8 @@ pub(crate) static PARAMETERS: [Parameter; 87] = [
     Parameter::END,
 ];
 
-/// What there is to say of options that are taken and do nothing, or not what they do on ext4: the number, the name, and why.
+/// What there is to say of options that are taken and do nothing, or not what they do on ext4: the number, the name,
+/// and why.
 pub(super) const WORDS: &[(u8, &str, &str)] = &[
     (on(NoUid32), "nouid32", "owners have 32 bits all the same"),
     (
@@ -383,8 +384,8 @@ pub(super) const WORDS: &[(u8, &str, &str)] = &[
     ),
 ];
 
-/// Options that are on or off, and what `/proc/mounts` shows of them if they are not as the volume has them: nothing, or a
-/// name. In the order of ext4.
+/// Options that are on or off, and what `/proc/mounts` shows of them if they are not as the volume has them: nothing,
+/// or a name. In the order of ext4.
 pub(super) const SWITCHES: &[(Switch, &str, &str)] = &[
     (MinixDf, "minixdf", "bsddf"),
     (GroupOfDirectory, "grpid", "nogrpid"),
