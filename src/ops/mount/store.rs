@@ -251,13 +251,14 @@ impl JournalStore {
     /// recorded as an error.
     pub(crate) fn abort(&self) {
         if !self.errors.is_stopped() {
+            self.stop(EIO, fmt!("abort: by a remount"));
+            // After that, as what is recorded in the journal before would be lost with it.
             self.note(
                 ESHUTDOWN,
                 About::NONE,
                 fmt!("abort: by a remount"),
                 Lines::All,
             );
-            self.stop(EIO, fmt!("abort: by a remount"));
         }
     }
 
