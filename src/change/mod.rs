@@ -2,8 +2,8 @@
 
 //! What is done to a file system: each operation is one transaction, or several that a crash may come between.
 //!
-//! Tests: `tools/core/tests/change_{names,access,atomic,dax,sync,mount,trim,ioctl,xattr}.rs`, `tools/sim` (the power cut
-//! anywhere), `qemu/test/t/{crash,fault-}*.sh`.
+//! Tests: `tools/core/tests/change_{names,access,atomic,dax,sync,mount,trim,ioctl,xattr}.rs`, `tools/sim` (the power
+//! cut anywhere), `qemu/test/t/{crash,fault-}*.sh`.
 //!
 //! | file | what is in it |
 //! |---|---|

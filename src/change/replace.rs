@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Files that stand in for others, of programs that do not call `fsync`: a file gets the name of another one, or what it
-//! had was cut off and it is written anew.
+//! Files that stand in for others, of programs that do not call `fsync`: a file gets the name of another one, or what
+//! it had was cut off and it is written anew.
 //!
 //! # Crash safety
 //!

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Extended attributes are set and removed, each in a transaction of its own. Those that an inode is born with come with
-//! it ([`create`](fn@super::create::create)).
+//! Extended attributes are set and removed, each in a transaction of its own. Those that an inode is born with come
+//! with it ([`create`](fn@super::create::create)).
 //!
 //! # Locks
 //!

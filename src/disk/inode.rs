@@ -208,8 +208,8 @@ pub fn attributes_room(layout: &Layout, extra_isize: u16) -> usize {
     }
 }
 
-/// Replaces the extended attributes in an inode by `area`, which is as long as [`attributes_room`] says; [`seal`] is for
-/// the caller. `bytes` are the whole inode.
+/// Replaces the extended attributes in an inode by `area`, which is as long as [`attributes_room`] says; [`seal`] is
+/// for the caller. `bytes` are the whole inode.
 pub fn set_attributes(bytes: &mut [u8], area: Area<'_>) {
     let room = area.bytes().len().saturating_add(MAGIC_SIZE);
     let at = bytes.len().saturating_sub(room);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Extended attributes (Documentation/filesystems/ext4/attributes.rst): those of an inode and of a block (`area.rs`), and
-//! the header and checksum of the block that holds what does not fit into the inode.
+//! Extended attributes (Documentation/filesystems/ext4/attributes.rst): those of an inode and of a block (`area.rs`),
+//! and the header and checksum of the block that holds what does not fit into the inode.
 
 mod area;
 

@@ -4,7 +4,8 @@
 //! the inodes that a recovery has to look after (`orphan.rs`); the journal's blocks, before anything can be trusted
 //! (`journal.rs`); extended attributes (`xattr.rs`).
 //!
-//! Tests: `tools/core/tests/{inode,orphans,orphan_xattr,change_xattr}.rs`, `qemu/test/t/{orphans,xattr-blocks,file-flags}.sh`.
+//! Tests: `tools/core/tests/{inode,orphans,orphan_xattr,change_xattr}.rs`,
+//! `qemu/test/t/{orphans,xattr-blocks,file-flags}.sh`.
 //!
 //! The VFS inode is the authority for mode, owner, links, times, device number and the size in memory; they
 //! come and go as [`Attrs`]. What the VFS does not know is in [`Inode`].

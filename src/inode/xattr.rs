@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Extended attributes: where those of an inode are, how they are read, and how their block is given up. How they change
-//! is in `xattr/draft.rs`.
+//! Extended attributes: where those of an inode are, how they are read, and how their block is given up. How they
+//! change is in `xattr/draft.rs`.
 //!
 //! Some are in the inode itself, behind its fields, and those that did not fit there in one block. Inodes with equal
 //! attributes in their blocks share one, which counts them (Documentation/filesystems/ext4/attributes.rst).

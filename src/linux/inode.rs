@@ -374,8 +374,8 @@ impl Common {
         unsafe { bindings::set_nlink(self.as_raw(), links) };
     }
 
-    /// Sets the permissions; the type of file stays. Who works them out from the old ones keeps others from doing so, by
-    /// `i_rwsem`.
+    /// Sets the permissions; the type of file stays. Who works them out from the old ones keeps others from doing so,
+    /// by `i_rwsem`.
     pub(crate) fn set_permissions(&self, mode: u16) {
         let file_type = bindings::S_IFMT as u16;
         let mode = self.mode() & file_type | mode & !file_type;

@@ -4,8 +4,8 @@
 //!
 //! C header: [`include/linux/xattr.h`](srctree/include/linux/xattr.h)
 //!
-//! A filesystem implements [`ExtendedAttributes`] and calls [`super_block::New::set_extended_attributes`]. Access control
-//! lists are attributes, too, but have a form and operations of their own: [`super::acl`].
+//! A filesystem implements [`ExtendedAttributes`] and calls [`super_block::New::set_extended_attributes`]. Access
+//! control lists are attributes, too, but have a form and operations of their own: [`super::acl`].
 //!
 //! # Locks
 //!
@@ -256,8 +256,8 @@ impl<T: ExtendedAttributes> Handlers<T> {
     ///
     /// # Safety
     ///
-    /// For the VFS (`__vfs_setxattr()`, `__vfs_removexattr()`), with one of our handlers, an inode of `T` that is ready,
-    /// whose `i_rwsem` is held exclusively, a string, and a value of `size` bytes that does not change, or null.
+    /// For the VFS (`__vfs_setxattr()`, `__vfs_removexattr()`), with one of our handlers, an inode of `T` that is
+    /// ready, whose `i_rwsem` is held exclusively, a string, and a value of `size` bytes that does not change, or null.
     unsafe extern "C" fn set(
         handler: *const bindings::xattr_handler,
         _idmap: *mut bindings::mnt_idmap,

@@ -67,11 +67,11 @@ pub struct NameTarget {
     pub file_type: Option<FileType>,
 }
 
-/// Credits for [`insert`] into an index of at most `levels` levels, where `append` covers one [`Directory::append`]; the
-/// directory's inode comes on top.
+/// Credits for [`insert`] into an index of at most `levels` levels, where `append` covers one [`Directory::append`];
+/// the directory's inode comes on top.
 ///
-/// The most is a leaf divided below nodes that are divided: two blocks each, the root, and a block appended for each but
-/// that.
+/// The most is a leaf divided below nodes that are divided: two blocks each, the root, and a block appended for each
+/// but that.
 pub const fn insert_credits(append: Credits, levels: usize) -> Credits {
     let levels = levels as u32;
     append

@@ -2,9 +2,9 @@
 
 //! Blocks of extended attributes that further inodes may share: where there was one with a certain hash, seen last.
 //!
-//! Only a hint: whoever takes it compares the block with what it is to have. It leads to a block of attributes that is in
-//! use, though: the lock is held by who looks for one, until the block counts the new user; and by who gives a block up,
-//! from the moment that it counts none until nothing leads to it. Blocks that nobody has made or changed since the
+//! Only a hint: whoever takes it compares the block with what it is to have. It leads to a block of attributes that is
+//! in use, though: the lock is held by who looks for one, until the block counts the new user; and by who gives a block
+//! up, from the moment that it counts none until nothing leads to it. Blocks that nobody has made or changed since the
 //! mount are not found.
 //!
 //! # Locks

@@ -282,8 +282,8 @@ log_since 'options in the super block cannot be parsed'
 tune2fs -o ^bsdgroups,journal_data img >tune
 printf '%s\n' '' data=ordered >tries
 printf '%s\t%s\t%s\n' nothing EINVAL "data does not go through the journal" >differences
-say ext4 >ext4
-say iomapfs >iomapfs
-has_line '^nothing: EINVAL$' <iomapfs || fail "data=journal by the super block: $(cat iomapfs)"
-[ "$(tail -n 1 ext4)" = "$(tail -n 1 iomapfs)" ] || fail "data=ordered: $(tail -n 1 iomapfs), ext4 $(tail -n 1 ext4)"
+say ext4 >said.ext4
+say iomapfs >said.iomapfs
+has_line '^nothing: EINVAL$' <said.iomapfs || fail "data=journal by the super block: $(cat said.iomapfs)"
+[ "$(tail -n 1 said.ext4)" = "$(tail -n 1 said.iomapfs)" ] || fail "data=ordered: $(tail -n 1 said.iomapfs), ext4 $(tail -n 1 said.ext4)"
 losetup -d "$dev"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Extended attributes as they are side by side in an inode or in a block
-//! (Documentation/filesystems/ext4/attributes.rst): entries with their names from the beginning on, a word of zeros, and
-//! the values from the end on.
+//! (Documentation/filesystems/ext4/attributes.rst): entries with their names from the beginning on, a word of zeros,
+//! and the values from the end on.
 //!
 //! An [`Area`] was checked ([`Area::check`]) when its inode or block came into memory. What is wrong all the same, as
 //! somebody has changed it since, ends the walk along the entries.

@@ -417,8 +417,8 @@ fn what_cannot_be_freed_leaves_the_same_in_memory_and_on_the_device() {
     }
 }
 
-/// Would catch: a block that is revoked though an inode on the device still leads to it: the recovery that frees the inode
-/// after all could not read it.
+/// Would catch: a block that is revoked though an inode on the device still leads to it: the recovery that frees the
+/// inode after all could not read it.
 #[test]
 fn what_cannot_be_freed_is_not_revoked() {
     let image = Mkfs::new(20 << 20, 1024).inode_size(128).make();

@@ -393,7 +393,6 @@ fn unsupported_features_are_refused_by_name() {
         (0x100, "mmp"),
         (0x400, "ea_inode"),
         (0x1000, "dirdata"),
-        (0x4000, "large_dir"),
         (0x8000, "inline_data"),
         (0x10000, "encrypt"),
         (0x20000, "casefold"),
@@ -438,7 +437,6 @@ fn real_unsupported_images() {
         ("inline_data", "inline_data"),
         ("mmp", "mmp"),
         ("ea_inode", "ea_inode"),
-        ("large_dir", "large_dir"),
         ("encrypt", "encrypt"),
     ] {
         let image = Mkfs::new(20 << 20, 1024).features(features).make();

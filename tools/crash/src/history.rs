@@ -191,8 +191,8 @@ pub enum Op {
     Rename { from: Name, to: Name },
     /// `renameat2` with `RENAME_EXCHANGE`.
     Swap { a: Name, b: Name },
-    /// `chmod`, `chown`, `utimensat`, `setxattr` or `removexattr`; what the attributes are then. A `chmod` of what has an
-    /// access control list is two: the mode, and then the list.
+    /// `chmod`, `chown`, `utimensat`, `setxattr` or `removexattr`; what the attributes are then. A `chmod` of what has
+    /// an access control list is two: the mode, and then the list.
     Set { node: NodeId, attrs: Attrs },
     /// Bytes by [`crate::content::bytes`]. None are those of an atomic write that was refused: only the file's time is
     /// another one.

@@ -33,7 +33,8 @@ struct Thread {
 }
 
 impl Thread {
-    /// Is a file with these bytes possible, where names and attributes are those after operation `after` or a later one?
+    /// Is a file with these bytes possible, where names and attributes are those after operation `after` or a later
+    /// one?
     fn check_file(&self, node: NodeId, bytes: &[u8], after: Seq) -> Result<()> {
         let model = self.files.get(&node).context("a file that nobody made")?;
         let is_there = |(seq, of): &&(Seq, NodeId)| *of == node && *seq < after;

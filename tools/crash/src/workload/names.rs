@@ -328,8 +328,8 @@ impl Worker<'_> {
         }
     }
 
-    /// An attribute that a node may have: some are small enough for the inode, some are the same for several nodes, which
-    /// share a block then, some are lists.
+    /// An attribute that a node may have: some are small enough for the inode, some are the same for several nodes,
+    /// which share a block then, some are lists.
     fn any_extended(&mut self, node: NodeId, kind: &Kind) -> (&'static str, Vec<u8>) {
         let seq = self.ops.len() as Seq + 1;
         let is_link = matches!(kind, Kind::Symlink(_));
