@@ -176,6 +176,25 @@ impl Worker<'_> {
         Ok(())
     }
 
+    /// Writes to a file that is open, through the page cache.
+    pub(super) fn write_open(
+        &mut self,
+        file: &File,
+        node: NodeId,
+        offset: u64,
+        len: u64,
+    ) -> Result<()> {
+        let seq = self.ops.len() as Seq + 1;
+        file.write_all_at(&content::bytes(node, seq, offset, len as usize), offset)?;
+        self.did(Op::Write {
+            node,
+            offset,
+            len,
+            how: How::Plain,
+        });
+        Ok(())
+    }
+
     pub(super) fn truncate(&mut self) -> Result<()> {
         let Some((path, node)) = self.any_file() else {
             return self.make();
@@ -209,14 +228,7 @@ impl Worker<'_> {
         let mut offset = 0;
         for _ in 0..self.rng.u8(1..4) {
             let len = self.rng.u64(1..40_000);
-            let seq = self.ops.len() as Seq + 1;
-            file.write_all_at(&content::bytes(node, seq, offset, len as usize), offset)?;
-            self.did(Op::Write {
-                node,
-                offset,
-                len,
-                how: How::Plain,
-            });
+            self.write_open(&file, node, offset, len)?;
             offset += len;
         }
         drop(file);

@@ -4,7 +4,7 @@
 
 use super::{Live, Worker};
 use crate::content;
-use crate::history::{Attrs, Extended, How, Kind, Name, NodeId, Op, Promise, Seq, Value};
+use crate::history::{Attrs, Extended, Kind, Name, NodeId, Op, Promise, Seq, Value};
 use anyhow::{ensure, Context, Result};
 use rustix::fs::{
     lremovexattr, lsetxattr, renameat_with, utimensat, AtFlags, RenameFlags, Timespec, Timestamps,
@@ -12,7 +12,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::os::unix::fs::{chown, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{chown, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// What the names of access control lists begin with.
@@ -171,15 +171,9 @@ impl Worker<'_> {
         }
         // The removal of its name may not be durable yet when this is.
         if let Some((file, node)) = self.held.last() {
-            let (node, len, offset) = (*node, 10_000, self.rng.u64(..60_000));
-            let seq = self.ops.len() as Seq + 1;
-            file.write_all_at(&content::bytes(node, seq, offset, len as usize), offset)?;
-            self.did(Op::Write {
-                node,
-                offset,
-                len,
-                how: How::Plain,
-            });
+            let (file, node) = (file.try_clone()?, *node);
+            let offset = self.rng.u64(..60_000);
+            self.write_open(&file, node, offset, 10_000)?;
         }
         Ok(())
     }
