@@ -39,7 +39,7 @@ use crate::map::{Mapping, State};
 use crate::store::{Rule, Store, Transaction};
 use crate::volume::Volume;
 use core::ops::Range;
-use kernel::error::Result;
+use kernel::error::{code::*, Result};
 
 /// The longest atomic write, in bytes: as large as pages of databases are. One transaction takes the place of however
 /// many extents, also with a journal of 1 MiB, unless they lie in a hundred groups or more.
@@ -92,6 +92,9 @@ pub fn aside<S: Store, L: Live<S>>(
         return target::direct(live, inode, (at, len), end);
     }
     let goal = live.goal(false);
+    if target::promise_hole(live, inode, at, len)? < inode.map.find(volume, at, len)?.len {
+        return Err(EDQUOT);
+    }
     volume.with_reserves(|share| inode.map.choose_aside(volume, at, len, goal, share))
 }
 

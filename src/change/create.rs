@@ -60,6 +60,7 @@ const INHERITED: InodeFlags = InodeFlags::SYNC
     .with(InodeFlags::NODUMP)
     .with(InodeFlags::NOATIME)
     .with(InodeFlags::DIRSYNC)
+    .with(InodeFlags::PROJINHERIT)
     .with(InodeFlags::DAX);
 
 /// Those of them that anything but regular files and directories can have.
@@ -69,7 +70,9 @@ const INHERITED_BY_OTHERS: InodeFlags = InodeFlags::NODUMP.with(InodeFlags::NOAT
 fn inherited(dir: InodeFlags, file_type: FileType) -> InodeFlags {
     let mask = match file_type {
         FileType::Directory => INHERITED,
-        FileType::Regular => INHERITED.without(InodeFlags::DIRSYNC),
+        FileType::Regular => INHERITED
+            .without(InodeFlags::DIRSYNC)
+            .without(InodeFlags::PROJINHERIT),
         _ => INHERITED_BY_OTHERS,
     };
     InodeFlags::from_bits(dir.bits() & mask.bits())
@@ -80,8 +83,8 @@ fn inherited(dir: InodeFlags, file_type: FileType) -> InodeFlags {
 ///
 /// # Errors
 ///
-/// `ENOSPC` where there is no free inode or block; `EMLINK` for one directory too many; `EUCLEAN`, reported; `EIO`,
-/// `ENOMEM`.
+/// `ENOSPC` where there is no free inode or block; `EDQUOT`; `EMLINK` for one directory too many; `EUCLEAN`, reported;
+/// `EIO`, `ENOMEM`.
 pub fn create<S, L, N>(dir: &L, name: &[u8], newborn: N, what: What<'_>) -> Result<N::Ready>
 where
     S: Store,
@@ -169,14 +172,17 @@ where
         .and_then(|mut inode| {
             let labelled = label(volume, tx, &mut inode, &newborn);
             let attributes = inode.file_acl;
-            let finished = labelled.and_then(|()| newborn.finish(inode));
+            let finished = labelled.and_then(|()| newborn.finish(tx, inode));
             finished.inspect_err(|_| {
                 // What this fails with is reported.
                 let _ = attributes.map(|nr| release_attribute_block(volume, tx, nr));
             })
         })
         // Nobody has to look at its map before the first write.
-        .inspect(|node| node.note_clean_end(true))
+        .inspect(|node| {
+            node.note_clean_end(true);
+            node.account(tx, node.map_lock().map.sectors());
+        })
         .inspect_err(|_| {
             // What this fails with is reported; the error that led here tells more.
             let _ = wipe(volume, tx, ino)
@@ -243,6 +249,7 @@ fn add_content<S: Store, L: Live<S>>(
 fn write_target<S: Store, L: Live<S>>(node: &L, tx: &mut S::Tx<'_>, target: &[u8]) -> Result {
     let volume = node.volume();
     let mut inode = node.map_lock();
+    node.promise(1)?;
     let run = volume.with_reserves(|share| {
         let goal = node.goal(false);
         inode

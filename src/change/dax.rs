@@ -26,6 +26,7 @@
 
 use super::live::Live;
 use super::publish::{publish_alone, WrittenData};
+use super::target::promise_hole;
 use crate::disk::LogicalBlock;
 use crate::map::{Mapping, State};
 use crate::space::Run;
@@ -119,6 +120,7 @@ fn choose<S: Store, L: Live<S>>(
     }
     let len = found.len.min(MOST_ZEROED);
     let goal = live.goal(found.end().first_byte(volume.layout.block_size()) >= live.size());
+    let len = promise_hole(live, &mut inode, at, len)?;
     let chosen = volume.with_reserves(|share| inode.map.choose(volume, at, len, goal, share))?;
     prepare(chosen).inspect_err(|_| inode.map.cancel(volume, at, chosen.end()))?;
     Ok((chosen, found.state))

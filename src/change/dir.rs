@@ -113,6 +113,7 @@ impl<S: Store, L: Live<S>> Directory<S> for Dir<'_, S, L> {
             return Err(ENOSPC);
         }
         let mut inode = live.map_lock();
+        live.promise(1)?;
         let run = volume.with_reserves(|share| {
             let goal = live.goal(false);
             inode.map.allocate(volume, tx, at, 1, goal, share)

@@ -137,6 +137,12 @@ fn fill<S: Store, L: Live<S>>(live: &L, blocks: &Blocks, zeroes: bool) -> Result
     if is_full {
         return Ok(());
     }
+    // Whoever counts is asked for all, too. Others may come before the last of it is counted.
+    let inode = live.map_lock();
+    if holes != 0 && live.promise(holes)? < holes {
+        return Err(EDQUOT);
+    }
+    drop(inode);
     let mut promise = Promise::new(volume, holes)?;
     let share = promise.share;
     let mut at = blocks.start;

@@ -29,6 +29,7 @@ pub fn free<S: Store, L: Live<S>>(live: &L, now: u32) -> Result {
             inode.release_attributes(volume, &mut tx)?;
         }
         write(live, &inode, &mut tx, InodePart::Data)?;
+        live.account_gone(&mut tx);
     }
     unmark_orphan(live, &mut tx)?;
     set_dtime(volume, &mut tx, ino, now)?;

@@ -15,11 +15,12 @@ use kernel::error::{code::*, Result};
 ///
 /// # Errors
 ///
-/// `EMLINK`; `ENOSPC` where there is no block for the name; `EUCLEAN`, reported; `EIO`, `ENOMEM`.
+/// `EMLINK`; `EXDEV` into a directory of another project; `ENOSPC` where there is no block for the name; `EUCLEAN`, reported; `EIO`, `ENOMEM`.
 pub fn link<S: Store, L: Live<S>>(node: &L, dir: &L, name: &[u8]) -> Result {
     if node.links() >= LINK_MAX {
         return Err(EMLINK);
     }
+    dir.check_project(node)?;
     let _pinned = (pin(dir)?, pin(node)?);
     let mut tx = dir.volume().store.begin(reservation::link(dir))?;
     let inserted = insert(dir, &mut tx, name, node);

@@ -16,7 +16,7 @@ use crate::store::{Store, Tid};
 use crate::volume::Volume;
 use core::ops::{Deref, DerefMut};
 use kernel::alloc::KVec;
-use kernel::error::Result;
+use kernel::error::{code::*, Result};
 
 /// What of an inode a transaction changes, for who makes the inode durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,8 +119,25 @@ pub trait Live<S: Store> {
         end <= self.size().min(self.disk_size_hint())
     }
 
-    /// What the file occupies has changed, in units of 512 bytes: for `stat`.
-    fn set_sectors(&self, sectors: u64);
+    /// By transaction `tx` the inode occupies so much, in units of 512 bytes: `stat` tells that from now on, and whoever
+    /// counts what its owners have counts it in this transaction. What was promised is used up by that. Called with the
+    /// map lock held.
+    fn account(&self, tx: &mut S::Tx<'_>, sectors: u64);
+
+    /// The inode goes, and counts for its owners no more.
+    fn account_gone(&self, _tx: &mut S::Tx<'_>) {}
+
+    /// Asks whoever counts what the inode's owners have for up to `blocks` more, with the map lock held. So many as are
+    /// returned, one at least, may become outstanding in the map, or be counted by [`Self::account`]. What does neither
+    /// until the map lock is given up is promised no more.
+    ///
+    /// # Errors
+    ///
+    /// `EDQUOT`; those of reading what is counted.
+    #[inline(always)]
+    fn promise(&self, blocks: u32) -> Result<u32> {
+        Ok(blocks)
+    }
 
     /// The change counter.
     fn version(&self) -> u64;
@@ -163,6 +180,23 @@ pub trait Live<S: Store> {
     /// Blocks `from..to` of the file, which are unwritten and on the device from `phys` on, are zero there. For those
     /// who watch.
     fn zeroed(&self, _from: LogicalBlock, _to: LogicalBlock, _phys: PhysBlock) {}
+
+    /// Whether `node` may get a name in this directory: what is in one that gives its project to what is made in it
+    /// counts for that project.
+    ///
+    /// # Errors
+    ///
+    /// `EXDEV` where it counts for another one, so that it has to be copied.
+    fn check_project(&self, node: &Self) -> Result
+    where
+        Self: Sized,
+    {
+        let gives = self.flags().has(InodeFlags::PROJINHERIT);
+        match gives && self.attrs().project != node.attrs().project {
+            true => Err(EXDEV),
+            false => Ok(()),
+        }
+    }
 
     /// Whether it is a directory.
     fn is_dir(&self) -> bool {
@@ -207,10 +241,11 @@ pub trait Newborn<S: Store>: Sized {
     /// `ENOMEM`; what somebody says who has to label it.
     fn attributes(&self) -> Result<KVec<NewAttribute>>;
 
-    /// It is on its way to the disk as `inode`.
+    /// It is on its way to the disk as `inode`, by transaction `tx`, in which whoever counts what its owners have counts
+    /// one inode more.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`.
-    fn finish(self, inode: Inode) -> Result<Self::Ready>;
+    /// `EDQUOT`, `ENOMEM`; nothing is counted then.
+    fn finish(self, tx: &mut S::Tx<'_>, inode: Inode) -> Result<Self::Ready>;
 }

@@ -19,6 +19,7 @@
 //! | [`xattr`] | extended attributes |
 //! | [`generation`] | what tells an inode apart from others with its number |
 //! | [`label`] | the name of the volume |
+//! | [`quota`] | the files that say what users, groups and projects have |
 //! | [`sync`] | what makes a change durable |
 //! | [`target`] | the blocks that data goes to |
 //! | [`dax`] | blocks that are written to as memory |
@@ -62,6 +63,7 @@ pub mod link;
 pub mod live;
 pub mod mount;
 pub mod publish;
+pub mod quota;
 pub mod recover;
 pub mod rename;
 pub mod replace;
@@ -99,7 +101,7 @@ pub fn write<S: Store, L: Live<S>>(
 /// [`write`](fn@write), of an inode that was told of the transaction.
 fn write_noted<S: Store, L: Live<S>>(live: &L, inode: &Inode, tx: &mut S::Tx<'_>) -> Result {
     live.note_new_times(false);
-    live.set_sectors(inode.map.sectors());
+    live.account(tx, inode.map.sectors());
     inode.write(live.volume(), tx, &live.attrs())
 }
 

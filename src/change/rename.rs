@@ -56,7 +56,7 @@ impl<'a, L> Names<'a, L> {
 ///
 /// # Errors
 ///
-/// `ENOTEMPTY`; `EMLINK` for one directory too many; `ENOSPC` where there is no block for the name or the whiteout;
+/// `ENOTEMPTY`; `EXDEV` into a directory of another project; `EMLINK` for one directory too many; `ENOSPC` where there is no block for the name or the whiteout;
 /// `ENOENT` where `old` was looked up and leads to nothing; `EUCLEAN`, reported, where a directory is not as it was
 /// looked up, or has another flaw; `EIO`, `ENOMEM`.
 pub fn rename<S, L, N>(
@@ -71,6 +71,7 @@ where
 {
     let names = Names::new(old, new);
     let node = old.inode.ok_or(ENOENT)?;
+    new.dir.check_project(node)?;
     if let Some(victim) = new.inode.filter(|victim| victim.is_dir()) {
         if !names::is_empty(&Dir::new(victim))? {
             return Err(ENOTEMPTY);
@@ -220,13 +221,15 @@ fn leave_name<S: Store, L: Live<S>>(
 ///
 /// # Errors
 ///
-/// `ENOENT` where one of the names was looked up and leads to nothing; `EMLINK` for one directory too many; `EUCLEAN`,
+/// `ENOENT` where one of the names was looked up and leads to nothing; `EXDEV` into a directory of another project; `EMLINK` for one directory too many; `EUCLEAN`,
 /// reported, where a directory is not as it was looked up, or has another flaw; `EIO`, `ENOMEM`.
 pub fn exchange<S: Store, L: Live<S>>(one: Side<'_, L>, other: Side<'_, L>) -> Result {
     let names = Names::new(one, other);
     let (Some(old), Some(new)) = (one.inode, other.inode) else {
         return Err(ENOENT);
     };
+    other.dir.check_project(old)?;
+    one.dir.check_project(new)?;
     // A directory for something else: one of the two directories has one more then.
     if names.crosses && old.is_dir() != new.is_dir() {
         check_dir_links(if old.is_dir() { other.dir } else { one.dir })?;

@@ -39,8 +39,12 @@ pub fn reserve<S: Store, L: Live<S>>(
     let volume = live.volume();
     if !wait {
         // What is in memory, it finds without reading.
-        inode.map.lookup_cached(at, len).ok_or(EAGAIN)?;
+        let found = inode.map.lookup_cached(at, len).ok_or(EAGAIN)?;
+        if volume.layout.has_quota() && found.state == State::Hole {
+            return Err(EAGAIN);
+        }
     }
+    let len = promise_hole(live, inode, at, len)?;
     let reserved = volume.with_reserves(|share| inode.map.reserve(volume, at, len, share));
     let reserved = reserved.map_err(|error| no_space(error, wait))?;
     if reserved.mapping.state != State::Unwritten {
@@ -53,6 +57,24 @@ pub fn reserve<S: Store, L: Live<S>>(
         mapping: mapping.map_err(|error| no_space(error, wait))?,
         new: false,
     })
+}
+
+/// Where there is a hole at `at`: how many of its blocks the owner may have, up to `len`. Elsewhere `len`.
+#[inline(always)]
+pub(super) fn promise_hole<S: Store, L: Live<S>>(
+    live: &L,
+    inode: &mut Inode,
+    at: LogicalBlock,
+    len: u32,
+) -> Result<u32> {
+    let volume = live.volume();
+    if !volume.layout.has_quota() {
+        return Ok(len);
+    }
+    match inode.map.find(volume, at, len)? {
+        found if found.state == State::Hole => live.promise(found.len),
+        _ => Ok(len),
+    }
 }
 
 /// What somebody is told for `error`, who waits or not: there may be ways to make space, all of which wait.
@@ -102,6 +124,7 @@ pub fn direct<S: Store, L: Live<S>>(
 ) -> Result<Mapping> {
     let volume = live.volume();
     let goal = live.goal(end >= live.size());
+    let len = promise_hole(live, inode, at, len)?;
     volume.with_reserves(|share| inode.map.choose(volume, at, len, goal, share))
 }
 
@@ -119,6 +142,12 @@ pub fn direct_now<S: Store, L: Live<S>>(
 ) -> Result<Mapping> {
     let volume = live.volume();
     let goal = live.goal(end >= live.size());
+    // To ask whether the owner may have blocks may mean to wait.
+    let counts = volume.layout.has_quota();
+    let is_hole = |found: Mapping| found.state == State::Hole;
+    if counts && inode.map.lookup_cached(at, len).is_none_or(is_hole) {
+        return Err(EAGAIN);
+    }
     let chosen = inode.map.choose_now(volume, at, len, goal, Share::Common);
     match chosen.map_err(|error| no_space(error, false))? {
         run if run.len < len => Err(EAGAIN),

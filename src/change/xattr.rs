@@ -39,6 +39,9 @@ pub fn set<S: Store, L: Live<S>>(
     }
     let mut left = None;
     if changed {
+        if draft.needs_block(&inode) {
+            live.promise(1)?;
+        }
         note_feature(volume, &mut tx)?;
         left = draft.write(volume, &mut tx, &mut inode)?;
     }

@@ -37,6 +37,8 @@ pub mod ro_compat {
     pub const DIR_NLINK: u32 = 0x20;
     /// Inodes have a larger body.
     pub const EXTRA_ISIZE: u32 = 0x40;
+    /// What users and groups have is counted, in files of the file system's own.
+    pub const QUOTA: u32 = 0x100;
     /// Blocks are allocated in clusters.
     pub const BIGALLOC: u32 = 0x200;
     /// All metadata has checksums.
@@ -55,7 +57,9 @@ pub mod ro_compat {
         | GDT_CSUM
         | DIR_NLINK
         | EXTRA_ISIZE
+        | QUOTA
         | METADATA_CSUM
+        | PROJECT
         | ORPHAN_PRESENT;
 }
 
@@ -110,7 +114,7 @@ const RO_COMPAT_NAMES: &[(u32, &str)] = &[
     (ro_compat::DIR_NLINK, "dir_nlink"),
     (ro_compat::EXTRA_ISIZE, "extra_isize"),
     (0x80, "snapshot"),
-    (0x100, "quota"),
+    (ro_compat::QUOTA, "quota"),
     (ro_compat::BIGALLOC, "bigalloc"),
     (ro_compat::METADATA_CSUM, "metadata_csum"),
     (0x800, "replica"),

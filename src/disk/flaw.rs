@@ -160,6 +160,8 @@ flaws! {
     SymlinkTarget { size: u64 } = "i_size of the symbolic link is {size}, but its target does not end there";
     SymlinkNoBlock = "the symbolic link has no block with its target";
 
+    QuotaFile = "it is the quota file of nobody, as the super block has it";
+
     OrphanMagic { magic: u32 } = "ob_magic is {magic:#x}, not 0xb10ca04";
     OrphanFileSize { blocks: u64 } = "the orphan file has {blocks} blocks, too many";
     OrphanFileHole { block: u32 } = "block {block} of the orphan file is not mapped";

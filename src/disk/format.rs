@@ -30,6 +30,8 @@ pub enum BlockKind {
     Symlink,
     /// A block of the orphan file.
     Orphan,
+    /// A block of a quota file.
+    Quota,
     /// A block that is read before it can be checked.
     Unchecked,
 }
@@ -49,6 +51,7 @@ impl BlockKind {
             Self::Xattr => "extended attributes",
             Self::Symlink => "symbolic link",
             Self::Orphan => "orphan file",
+            Self::Quota => "quota file",
             Self::Unchecked => "on the way to the journal",
         }
     }

@@ -4,7 +4,7 @@
 //!
 //! [`DiskInode::decode`] checks what can be checked without knowing the file system around it, and gives plain
 //! values; [`DiskInode::encode`] puts values back and leaves alone what it does not know: in-inode extended
-//! attributes, the deletion time, the project.
+//! attributes, the deletion time.
 //!
 //! An inode has 128 bytes, then `i_extra_isize` bytes of further fields of which not all may be there, then
 //! extended attributes up to the inode size of the file system.
@@ -99,6 +99,8 @@ pub struct DiskInode {
     pub file_acl: Option<PhysBlock>,
     /// Bytes of the inode after the first 128 that have fields.
     pub extra_isize: u16,
+    /// The project that it counts for; 0 where the volume has none, or the inode no room for it.
+    pub project: u32,
     /// Last access.
     pub atime: DiskTime,
     /// Last change of the inode.
@@ -226,17 +228,9 @@ pub fn set_attributes(bytes: &mut [u8], area: Area<'_>) {
     copy(entries, area.bytes());
 }
 
-/// The project that the inode counts for; 0 where the volume has none, or the inode no room for it. `bytes` are the
-/// whole inode.
-pub fn project(layout: &Layout, bytes: &[u8]) -> u32 {
-    let found = || {
-        let (_, rest) = split(bytes)?;
-        extra32(rest, get16(rest, extra::EXTRA_ISIZE)?, extra::PROJECT)
-    };
-    match layout.has_project() {
-        true => found().unwrap_or(0),
-        false => 0,
-    }
+/// Whether an inode with such an `i_extra_isize` has room for its project.
+pub fn has_project(layout: &Layout, extra_isize: u16) -> bool {
+    layout.has_project() && usize::from(extra_isize) >= extra::PROJECT + size_of::<u32>()
 }
 
 /// Sets `i_dtime`; [`seal`] is for the caller. `bytes` are the whole inode.
@@ -294,6 +288,7 @@ impl DiskInode {
         let crtime = extra32(rest, extra_isize, extra::CRTIME)
             .map(|base| DiskTime::decode(base, extra32(rest, extra_isize, extra::CRTIME_EXTRA)));
         let version_hi = extra32(rest, extra_isize, extra::VERSION_HI).unwrap_or(0);
+        let project = extra32(rest, extra_isize, extra::PROJECT).filter(|_| layout.has_project());
         Ok(Self {
             mode,
             uid: u32::from(raw.uid_lo.get()) | u32::from(raw.uid_hi.get()) << 16,
@@ -306,6 +301,7 @@ impl DiskInode {
             generation: raw.generation.get(),
             file_acl: (file_acl != 0).then(|| PhysBlock::new(file_acl)),
             extra_isize,
+            project: project.unwrap_or(0),
             atime: time(raw.atime, extra::ATIME),
             ctime: time(raw.ctime, extra::CTIME),
             mtime: time(raw.mtime, extra::MTIME),
@@ -372,6 +368,9 @@ impl DiskInode {
         // Not every inode has these.
         let _ = set_extra32(rest, size, extra::CRTIME, sec);
         let _ = set_extra32(rest, size, extra::VERSION_HI, (self.version >> 32) as u32);
+        if layout.has_project() {
+            let _ = set_extra32(rest, size, extra::PROJECT, self.project);
+        }
         seal(layout, ino, bytes);
         Ok(())
     }

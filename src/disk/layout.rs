@@ -77,6 +77,7 @@ pub struct Layout {
     hash: HashParams,
     journal_ino: Option<Ino>,
     orphan_file_ino: Option<Ino>,
+    quota_inodes: [u32; 3],
     creator_is_linux: bool,
 }
 
@@ -139,6 +140,16 @@ impl Layout {
     /// Whether inodes count for projects.
     pub fn has_project(&self) -> bool {
         self.features.has_ro_compat(ro_compat::PROJECT)
+    }
+
+    /// Whether what users and groups have is counted.
+    pub fn has_quota(&self) -> bool {
+        self.features.has_ro_compat(ro_compat::QUOTA)
+    }
+
+    /// The inode with the quota file of users, of groups and of projects; 0 where there is none.
+    pub fn quota_inodes(&self) -> [u32; 3] {
+        self.quota_inodes
     }
 
     /// The block size.

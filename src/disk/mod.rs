@@ -23,6 +23,7 @@ pub mod inode;
 pub mod layout;
 pub mod orphan;
 pub mod superblock;
+pub mod quota;
 pub mod symlink;
 mod types;
 pub mod xattr;

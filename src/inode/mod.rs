@@ -73,6 +73,8 @@ pub struct Attrs {
     pub crtime: DiskTime,
     /// Change counter.
     pub version: u64,
+    /// The project that it counts for; 0 where the volume has none.
+    pub project: u32,
 }
 
 impl Attrs {
@@ -208,6 +210,7 @@ impl Inode {
             mtime: attrs.mtime,
             crtime: attrs.crtime,
             version: attrs.version,
+            project: attrs.project,
         };
         if self.disk_size > SMALL_FILE_MAX && !vol.layout.has_large_file() {
             vol.change_super(tx, |raw| raw.set_large_file())?;

@@ -7,7 +7,7 @@
 
 use super::place::InodePlace;
 use super::{Attrs, Inode};
-use crate::disk::inode::{attributes, decode_rdev, project, DiskInode, InodeFlags, I_BLOCK_SIZE};
+use crate::disk::inode::{attributes, decode_rdev, DiskInode, InodeFlags, I_BLOCK_SIZE};
 use crate::disk::xattr::Area;
 use crate::disk::{CsumSeed, FileType, Flaw, Ino};
 use crate::map::{FileMap, Snapshot};
@@ -47,7 +47,6 @@ enum IBlock {
 pub struct Checked {
     ino: Ino,
     raw: DiskInode,
-    project: u32,
     file_type: FileType,
     seed: Option<CsumSeed>,
     block: IBlock,
@@ -109,14 +108,14 @@ impl Checked {
         if purpose != Purpose::System && !vol.layout.is_user_ino(ino) {
             return Err(bad(Flaw::InodeNumber));
         }
-        let (raw, project, has_own_acl) = InodePlace::of(vol, ino)?
+        let (raw, has_own_acl) = InodePlace::of(vol, ino)?
             .with(vol, |bytes| {
                 let raw = DiskInode::decode(&vol.layout, ino, bytes)?;
                 let own = attributes(bytes);
                 own.map_or(Ok(()), Area::check)?;
                 let is_acl = |own: Area<'_>| own.entries().any(|entry| entry.name.prefix.is_acl());
                 let has_own_acl = own.is_some_and(is_acl);
-                Ok((raw, project(&vol.layout, bytes), has_own_acl))
+                Ok((raw, has_own_acl))
             })
             .map_err(bad)?;
         known(raw.generation);
@@ -151,7 +150,6 @@ impl Checked {
         Ok(Self {
             ino,
             raw,
-            project,
             file_type,
             seed,
             block,
@@ -202,11 +200,6 @@ impl Checked {
         }
     }
 
-    /// The project that it counts for; 0 where the volume has none.
-    pub fn project(&self) -> u32 {
-        self.project
-    }
-
     /// The target of a short symbolic link.
     pub fn fast_target(&self) -> Option<&[u8]> {
         let len = usize::try_from(self.raw.size).ok()?;
@@ -233,6 +226,7 @@ impl Checked {
             ctime: raw.ctime,
             crtime: raw.crtime,
             version: raw.version,
+            project: raw.project,
         }
     }
 

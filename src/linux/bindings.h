@@ -33,6 +33,7 @@
 #include <linux/namei.h>
 #include <linux/pagemap.h>
 #include <linux/posix_acl.h>
+#include <linux/quotaops.h>
 #include <linux/sched/mm.h>
 #include <linux/security.h>
 #include <linux/seq_file.h>
@@ -91,6 +92,11 @@ const unsigned int RUST_CONST_HELPER_EXT4_IOC_PRECACHE_EXTENTS = EXT4_IOC_PRECAC
 const unsigned int RUST_CONST_HELPER_EXT4_IOC_CHECKPOINT = EXT4_IOC_CHECKPOINT;
 const unsigned int RUST_CONST_HELPER_EXT4_IOC_GETFSUUID = EXT4_IOC_GETFSUUID;
 const unsigned int RUST_CONST_HELPER_EXT4_IOC_SETFSUUID = EXT4_IOC_SETFSUUID;
+const unsigned int RUST_CONST_HELPER_DQUOT_USAGE_ENABLED = DQUOT_USAGE_ENABLED;
+const unsigned int RUST_CONST_HELPER_DQUOT_LIMITS_ENABLED = DQUOT_LIMITS_ENABLED;
+const unsigned int RUST_CONST_HELPER_DQUOT_SUSPENDED = DQUOT_SUSPENDED;
+const unsigned int RUST_CONST_HELPER_DQUOT_QUOTA_SYS_FILE = DQUOT_QUOTA_SYS_FILE;
+const unsigned int RUST_CONST_HELPER_DQUOT_NOLIST_DIRTY = DQUOT_NOLIST_DIRTY;
 const int RUST_CONST_HELPER_IOCB_APPEND = IOCB_APPEND;
 const int RUST_CONST_HELPER_IOCB_ATOMIC = IOCB_ATOMIC;
 const int RUST_CONST_HELPER_IOCB_DIRECT = IOCB_DIRECT;

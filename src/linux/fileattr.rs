@@ -50,9 +50,17 @@ impl FileAttr {
         self.0.flags
     }
 
-    /// Whether what is wanted cannot be said in flags: an extent size, a project.
+    /// The project that is wanted; the one that there is where the caller has said nothing of it.
+    pub(crate) fn project(&self) -> u32 {
+        self.0.fsx_projid
+    }
+
+    /// Whether what is wanted cannot be said in flags and a project, as an extent size.
     pub(crate) fn has_more(&self) -> bool {
-        // SAFETY: The structure is valid, and not changed.
-        unsafe { bindings::fileattr_has_fsx(&self.0) }
+        let common = bindings::FS_XFLAG_COMMON;
+        self.0.fsx_valid()
+            && (self.0.fsx_xflags & !common != 0
+                || self.0.fsx_extsize != 0
+                || self.0.fsx_cowextsize != 0)
     }
 }

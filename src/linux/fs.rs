@@ -46,6 +46,7 @@ use super::{
         InodeRef, //
     },
     iomap::ioend::Batch,
+    quota::Change,
     statfs::StatFs,
     super_block::{
         self,
@@ -159,7 +160,7 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     /// Gives the root directory, once [`SuperBlock::data`] is set.
     ///
     /// If it fails, [`Self::put_super`] is called.
-    fn root<'a>(sb: &'a SuperBlock<Self>, context: &FsContext) -> Result<InodeRef<'a, Self>>;
+    fn root<'a>(sb: &Locked<'a, Self>, context: &FsContext) -> Result<InodeRef<'a, Self>>;
 
     /// Changes the options of a mounted super block.
     fn reconfigure(sb: &Locked<'_, Self>, context: &FsContext, options: Self::Options) -> Result;
@@ -186,8 +187,8 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     /// has stopped all changes. Then no file is opened for writing, nor mapped by who has it open so.
     fn check_going_on(inode: &INode<Self>) -> Result;
 
-    /// Fills in the numbers of `statfs(2)`.
-    fn statfs(sb: &SuperBlock<Self>, to: &mut StatFs) -> Result;
+    /// Fills in the numbers of `statfs(2)`, which was asked for `inode`.
+    fn statfs(sb: &SuperBlock<Self>, inode: &INode<Self>, to: &mut StatFs) -> Result;
 
     /// Writes the options that differ from the defaults, each as `,name` or `,name=value`.
     fn show_options(sb: &SuperBlock<Self>, to: &SeqFile);
@@ -216,6 +217,24 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     /// of the mount that makes progress under memory pressure, or by the task that wrote. Folios are unlocked and
     /// requests completed after it: no journal handle may be held when this returns.
     fn complete_writes(inode: &INode<Self>, batch: &mut Batch<'_>);
+
+    /// Runs `f`, which does `change` to a quota file ([`super::quota`]), in the transaction that is lent, or one of its
+    /// own that has room for that. [`Self::quota_write`] is called in it.
+    ///
+    /// # Errors
+    ///
+    /// Those of `f`; of beginning the transaction, without a call of `f`.
+    fn quota_change(
+        sb: &SuperBlock<Self>,
+        change: Change,
+        f: &mut dyn FnMut() -> Result,
+    ) -> Result;
+
+    /// Reads bytes of a quota file from `pos` on, as many as there are. What has no block is zero, and `to` is already.
+    fn quota_read(file: &INode<Self>, pos: u64, to: &mut [u8]) -> Result<usize>;
+
+    /// Writes bytes of a quota file at `pos`, in the transaction that [`Self::quota_change`] has lent.
+    fn quota_write(file: &INode<Self>, pos: u64, from: &[u8]) -> Result;
 
     /// The inode leaves memory; its page cache is empty already, and what gets there in this call is dropped. If it has
     /// no links, it is freed here.

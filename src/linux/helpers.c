@@ -25,6 +25,7 @@
 #include <linux/pagemap.h>
 #include <linux/part_stat.h>
 #include <linux/posix_acl.h>
+#include <linux/quotaops.h>
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -404,6 +405,30 @@ bool iomapfs_helper_current_is_freezing(void)
 
 /* linux/fs.h */
 
+bool iomapfs_helper_i_gid_needs_update(struct mnt_idmap *idmap, const struct iattr *attr,
+				       const struct inode *inode)
+{
+	return i_gid_needs_update(idmap, attr, inode);
+}
+
+bool iomapfs_helper_i_uid_needs_update(struct mnt_idmap *idmap, const struct iattr *attr,
+				       const struct inode *inode)
+{
+	return i_uid_needs_update(idmap, attr, inode);
+}
+
+kgid_t iomapfs_helper_iattr_gid(struct mnt_idmap *idmap, const struct iattr *attr,
+				const struct inode *inode)
+{
+	return from_vfsgid(idmap, i_user_ns(inode), attr->ia_vfsgid);
+}
+
+kuid_t iomapfs_helper_iattr_uid(struct mnt_idmap *idmap, const struct iattr *attr,
+				const struct inode *inode)
+{
+	return from_vfsuid(idmap, i_user_ns(inode), attr->ia_vfsuid);
+}
+
 struct inode *iomapfs_helper_alloc_inode_sb(struct super_block *sb,
 					    struct kmem_cache *cache)
 {
@@ -742,6 +767,23 @@ void iomapfs_helper_cache_no_acl(struct inode *inode)
 void iomapfs_helper_posix_acl_release(struct posix_acl *acl)
 {
 	posix_acl_release(acl);
+}
+
+/* linux/quotaops.h */
+
+unsigned int iomapfs_helper_sb_any_quota_loaded(struct super_block *sb)
+{
+	return sb_any_quota_loaded(sb);
+}
+
+unsigned int iomapfs_helper_sb_any_quota_suspended(struct super_block *sb)
+{
+	return sb_any_quota_suspended(sb);
+}
+
+bool iomapfs_helper_sb_has_quota_limits_enabled(struct super_block *sb, int type)
+{
+	return sb_has_quota_limits_enabled(sb, type);
 }
 
 /* linux/sched.h, linux/sched/signal.h */

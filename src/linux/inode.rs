@@ -35,6 +35,7 @@ use super::{
     bindings,
     fs::FileSystem,
     iomap::ioend,
+    quota::Head,
     super_block::SuperBlock,
     time::Timestamp, //
 };
@@ -142,12 +143,12 @@ pub(super) const TIMES_CHANGED: c_int = bindings::I_DIRTY_DATASYNC;
 ///
 /// # Invariants
 ///
-/// `inode` is one of a super block of `T`, and `writes` is initialised. Where a reference to an
+/// `head` has one of a super block of `T`, and `writes` is initialised. Where a reference to an
 /// `INode` is given to safe code, `has_data` is set and `data` initialised, until the inode is destroyed.
 #[repr(C)]
 pub(crate) struct INode<T: FileSystem> {
-    /// First, so that the two have the same address.
-    inode: Common,
+    /// First, so that it has the same address as the VFS's inode.
+    head: Head,
     has_data: Atomic<bool>,
     /// Writes that have ended. It lives as long as the inode, which those that are not finished keep alive.
     writes: ioend::Queue<T>,
@@ -210,7 +211,7 @@ impl<T: FileSystem> Deref for INode<T> {
     type Target = Common;
 
     fn deref(&self) -> &Common {
-        &self.inode
+        &self.head.inode
     }
 }
 
@@ -227,7 +228,7 @@ impl<T: FileSystem> INode<T> {
     ///
     /// The type's invariants must hold for `inode`, for the lifetime of the reference.
     pub(super) unsafe fn from_raw<'a>(inode: *mut bindings::inode) -> &'a Self {
-        // SAFETY: `inode` is the first field of `Self`; the rest is the function's requirements.
+        // SAFETY: The inode is at the beginning of `Self`; the rest is the function's requirements.
         unsafe { &*inode.cast() }
     }
 
@@ -472,6 +473,12 @@ impl Common {
     pub(crate) fn set_generation(&self, generation: u32) {
         // SAFETY: Valid by the type's invariants; a word is written at once.
         unsafe { ptr::write_volatile(&raw mut (*self.as_raw()).i_generation, generation) };
+    }
+
+    /// Sets one of the flags that are not among [`flags`].
+    pub(super) fn set_flag(&self, flag: u32) {
+        // SAFETY: Valid by the type's invariants; changed atomically.
+        unsafe { bindings::inode_set_flags(self.as_raw(), flag, flag) };
     }
 
     fn has_flag(&self, flag: u32) -> bool {

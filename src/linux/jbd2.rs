@@ -74,15 +74,21 @@ use kernel::{
         Result, //
     },
     ffi,
-    sync::atomic::{
-        Acquire,
-        Atomic, //
+    new_spinlock,
+    prelude::*,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic, //
+        },
+        SpinLock, //
     }, //
 };
 
 mod handle;
 
 pub(crate) use handle::Handle;
+use handle::LentHandles;
 
 /// Who uses a journal: what happens when a transaction has committed.
 pub(crate) trait Client: Send + Sync + 'static {
@@ -167,6 +173,8 @@ struct Inner<C> {
     client: C,
     /// It knows where the journal's blocks are.
     cache: BufferCache,
+    /// Handles that their owners have lent to those that they call.
+    lent: Pin<KBox<SpinLock<LentHandles>>>,
 }
 
 // SAFETY: jbd2 locks what it changes; `Client` is `Send` and `Sync`.
@@ -246,7 +254,15 @@ impl<C: Client> Unloaded<C> {
         cache.detach()?;
         // INVARIANT: No buffer of these blocks is out.
         cache.set_journal(blocks);
-        let inner = KBox::new(Inner { client, cache }, GFP_KERNEL)?;
+        let lent = KBox::pin_init(new_spinlock!(LentHandles::new(), "lent_handles"), GFP_KERNEL)?;
+        let inner = KBox::new(
+            Inner {
+                client,
+                cache,
+                lent,
+            },
+            GFP_KERNEL,
+        )?;
         let device = inner.cache.device().as_raw();
         // SAFETY: The device is open, and stays so as the cache is kept with the journal.
         let raw = from_err_ptr(unsafe {
@@ -330,6 +346,11 @@ impl<C: Client> Journal<C> {
     /// Its client.
     pub(crate) fn client(&self) -> &C {
         &self.0.inner.client
+    }
+
+    /// Handles that are lent.
+    fn lent(&self) -> &SpinLock<LentHandles> {
+        &self.0.inner.lent
     }
 
     /// The cache of the device. It does not have the journal's own blocks.

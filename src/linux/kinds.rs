@@ -93,12 +93,21 @@ impl<'a, T: Kinds> New<'a, T> {
     /// # Errors
     ///
     /// `EINVAL` where the mode has no type, or none that goes with `body`, or no file of the mount can be without a
-    /// page cache; `ENOMEM`; those of `data`.
+    /// page cache; `ENOMEM`; those of `data`. The inode comes back then.
     pub(crate) fn init(
         self,
         body: Body<'_>,
         data: impl PinInit<T::INodeData, Error>,
-    ) -> Result<Ready<'a, T>> {
+    ) -> Result<Ready<'a, T>, (Error, Self)> {
+        match self.fill(body, data) {
+            // SAFETY: It has its operations and its data.
+            Ok(()) => Ok(unsafe { self.finish() }),
+            Err(error) => Err((error, self)),
+        }
+    }
+
+    /// The part of [`Self::init`] that can fail.
+    fn fill(&self, body: Body<'_>, data: impl PinInit<T::INodeData, Error>) -> Result {
         let kind = Kind::from_mode(self.mode()).ok_or(EINVAL)?;
         let inode = self.as_raw();
         match (kind, body) {
@@ -169,8 +178,8 @@ impl<'a, T: Kinds> New<'a, T> {
             }
             _ => return Err(EINVAL),
         }
-        // SAFETY: The operations are those of the inode's type.
-        unsafe { self.finish(data) }
+        // SAFETY: Called once: the value goes then, unless this fails.
+        unsafe { self.set_data(data) }
     }
 }
 

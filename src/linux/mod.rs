@@ -58,6 +58,7 @@ pub(crate) mod lock;
 pub(crate) mod memalloc;
 pub(crate) mod mmap;
 pub(crate) mod printk;
+pub(crate) mod quota;
 pub(crate) mod random;
 pub(crate) mod security;
 pub(crate) mod statfs;

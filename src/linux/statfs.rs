@@ -61,6 +61,26 @@ impl StatFs {
         self.0.f_bavail = blocks.available;
     }
 
+    /// A limit of `limit` bytes, of which `used` are used, is less than what was set: that is all there is. None if 0.
+    pub(crate) fn limit_blocks(&mut self, limit: u64, used: u64) {
+        let size = u64::try_from(self.0.f_bsize).unwrap_or(1).max(1);
+        let limit = limit / size;
+        if limit != 0 {
+            let free = limit.saturating_sub(used / size);
+            self.0.f_blocks = self.0.f_blocks.min(limit);
+            self.0.f_bfree = self.0.f_bfree.min(free);
+            self.0.f_bavail = self.0.f_bavail.min(free);
+        }
+    }
+
+    /// The same of inodes.
+    pub(crate) fn limit_inodes(&mut self, limit: u64, used: u64) {
+        if limit != 0 {
+            self.0.f_files = self.0.f_files.min(limit);
+            self.0.f_ffree = self.0.f_ffree.min(limit.saturating_sub(used));
+        }
+    }
+
     /// Sets how many inodes there are and how many of them are free.
     pub(crate) fn set_inodes(&mut self, total: u64, free: u64) {
         self.0.f_files = total;

@@ -47,6 +47,7 @@ use super::{
         INode,
         TIMES_CHANGED, //
     },
+    quota,
     statfs::StatFs,
     sysfs,
     task,
@@ -279,6 +280,11 @@ impl<'a, T: FileSystem> Locked<'a, T> {
         // INVARIANT: By the function's requirements.
         // SAFETY: By the function's requirements.
         Self(unsafe { SuperBlock::from_raw(sb) }, NotThreadSafe)
+    }
+
+    /// The super block.
+    pub(crate) fn get(&self) -> &'a SuperBlock<T> {
+        self.0
     }
 
     /// Whether access control lists decide who may do what, from now on.
@@ -520,6 +526,12 @@ impl<T: FileSystem> New<'_, T> {
         unsafe { (*self.sb).s_uuid_len = uuid.len() as u8 };
     }
 
+    /// Quota can be on: what users, groups and projects have is counted.
+    pub(crate) fn set_quota(&self) {
+        // SAFETY: By the type's invariants it is being filled.
+        unsafe { quota::Table::<T>::set(self.sb) };
+    }
+
     /// The name of the device is what tells the filesystem apart from others of its type (`FS_IOC_GETFSSYSFSPATH`).
     pub(crate) fn set_name_by_device(&self) {
         let name = self.id().to_bytes();
@@ -634,9 +646,10 @@ pub(super) unsafe fn fill<T: FileSystem>(
     // SAFETY: Nobody else uses it yet.
     unsafe { (*sb).s_fs_info = mount.into_foreign().cast() };
 
-    // SAFETY: The data is there now.
-    let this = unsafe { SuperBlock::<T>::from_raw(sb) };
-    let root = T::root(this, context).and_then(|inode| {
+    // SAFETY: The data is there now. Who mounts holds `s_umount`.
+    let locked = unsafe { Locked::<T>::from_raw(sb) };
+    let this = locked.get();
+    let root = T::root(&locked, context).and_then(|inode| {
         // SAFETY: The inode is valid; its reference goes to the dentry, or is dropped by the call.
         NonNull::new(unsafe { bindings::d_make_root(inode.into_raw()) }).ok_or(ENOMEM)
     });
@@ -666,10 +679,13 @@ pub(super) unsafe fn fill<T: FileSystem>(
 ///
 /// # Safety
 ///
-/// `sb` must be a super block of `T` that has its data; called once, when nobody but the caller uses it.
+/// `sb` must be a super block of `T` that has its data; called once, when nobody but the caller uses it, with `s_umount`
+/// held exclusively.
 unsafe fn finish<T: FileSystem>(sb: *mut bindings::super_block) {
     // SAFETY: By the function's requirements.
     let this = unsafe { SuperBlock::<T>::from_raw(sb) };
+    // SAFETY: By the function's requirements; who mounts or unmounts holds `s_umount`.
+    unsafe { quota::disable(sb) };
     // Only a reference that was leaked is left of one: the inode would be used without its super block, and without the
     // module in the end.
     task::wait_until_unused("an inode", || InodeList::lock(this).next().is_none());
@@ -719,6 +735,9 @@ impl<T: FileSystem> Table<T> {
         shutdown: Some(Self::shutdown),
         statfs: Some(Self::statfs),
         show_options: Some(Self::show_options),
+        quota_read: Some(quota::Table::<T>::read),
+        quota_write: Some(quota::Table::<T>::write),
+        get_dquots: Some(quota::dquots_callback),
         nr_cached_objects: Some(Self::nr_cached_objects),
         free_cached_objects: Some(Self::free_cached_objects),
         ..pin_init::zeroed()
@@ -835,18 +854,20 @@ impl<T: FileSystem> Table<T> {
     ///
     /// # Safety
     ///
-    /// For the VFS (`statfs_by_dentry()`), with a dentry of a mounted super block, and a structure that is the caller's
-    /// alone, cleared.
+    /// For the VFS (`statfs_by_dentry()`), with a dentry of a mounted super block that has an inode, and a structure
+    /// that is the caller's alone, cleared.
     unsafe extern "C" fn statfs(
         dentry: *mut bindings::dentry,
         to: *mut kernel::bindings::kstatfs,
     ) -> c_int {
         // SAFETY: By the function's requirements.
         let sb = unsafe { SuperBlock::from_raw((*dentry).d_sb) };
+        // SAFETY: By the function's requirements: a dentry that is in use has an inode, which is ready.
+        let inode = unsafe { INode::from_raw((*dentry).d_inode) };
         // SAFETY: By the function's requirements.
         let to = unsafe { StatFs::from_raw(to.cast()) };
         from_result(|| {
-            T::statfs(sb, to)?;
+            T::statfs(sb, inode, to)?;
             Ok(0)
         })
     }

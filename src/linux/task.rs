@@ -85,6 +85,12 @@ fn current() -> *mut bindings::task_struct {
     unsafe { bindings::get_current() }
 }
 
+/// A number that the task has alone while it lives.
+#[inline]
+pub(super) fn address() -> usize {
+    current() as usize
+}
+
 /// Sets what other code of this task finds as its transaction, whatever filesystem it is of (`journal_info`).
 ///
 /// # Safety

@@ -23,6 +23,7 @@ impl InodeFlags {
     pub const EA_INODE: Self = Self(0x20_0000);
     pub const DAX: Self = Self(0x200_0000);
     pub const INLINE_DATA: Self = Self(0x1000_0000);
+    pub const PROJINHERIT: Self = Self(0x2000_0000);
     pub const CASEFOLD: Self = Self(0x4000_0000);
 }
 

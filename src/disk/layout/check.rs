@@ -182,6 +182,14 @@ impl Layout {
             },
             journal_ino,
             orphan_file_ino,
+            quota_inodes: match raw.features().has_ro_compat(ro_compat::QUOTA) {
+                true => [
+                    raw.usr_quota_inum.get(),
+                    raw.grp_quota_inum.get(),
+                    raw.prj_quota_inum.get(),
+                ],
+                false => [0; 3],
+            },
             creator_is_linux: raw.creator_os.get() == OS_LINUX,
         })
     }

@@ -167,10 +167,12 @@ impl Layout {
         Ino::new(nr).filter(|_| nr <= self.inodes_count)
     }
 
-    /// Whether an inode is one that users can reach: the root, or past the reserved ones and not the orphan file.
+    /// Whether an inode is one that users can reach: the root, or past the reserved ones and neither the orphan file nor
+    /// a quota file.
     pub fn is_user_ino(&self, ino: Ino) -> bool {
         let reachable = self.first_ino..=self.inodes_count;
-        ino == Ino::ROOT || (reachable.contains(&ino.get()) && Some(ino) != self.orphan_file_ino)
+        let own = Some(ino) == self.orphan_file_ino || self.quota_inodes.contains(&ino.get());
+        ino == Ino::ROOT || (reachable.contains(&ino.get()) && !own)
     }
 
     /// Blocks of the file system's own that are there from the beginning, which `statfs` does not count

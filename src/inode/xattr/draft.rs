@@ -200,6 +200,11 @@ impl<S: Store> Draft<S> {
         Ok(left)
     }
 
+    /// Whether [`Self::write`] gives a block to `inode`, which has none.
+    pub fn needs_block(&self, inode: &Inode) -> bool {
+        inode.file_acl.is_none() && !Area::in_block(&self.block).is_empty()
+    }
+
     /// Returns the block that the inode does not use any more.
     fn write_block(
         &mut self,

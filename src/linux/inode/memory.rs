@@ -16,7 +16,8 @@ use super::super::{
         FileSystem,
         Registration, //
     },
-    iomap::ioend::Queue, //
+    iomap::ioend::Queue,
+    quota::Counted, //
 };
 use super::{
     Common,
@@ -83,6 +84,8 @@ impl<T: FileSystem> INode<T> {
         // The VFS leaves the last one's.
         // SAFETY: A new object of the cache: ours alone.
         unsafe { (*this.cast::<bindings::inode>()).i_mode = 0 };
+        // SAFETY: As above.
+        unsafe { ptr::addr_of_mut!((*this).head.counted).write(Counted::new()) };
         // SAFETY: As above.
         unsafe { ptr::addr_of_mut!((*this).has_data).write(Atomic::new(false)) };
         // SAFETY: As above, and inodes do not move.
@@ -161,5 +164,7 @@ impl<T: FileSystem> INode<T> {
         }
         // SAFETY: The last that is done with the inode before it is destroyed; its pages are gone.
         unsafe { bindings::clear_inode(inode) };
+        // SAFETY: As above.
+        unsafe { bindings::dquot_drop(inode) };
     }
 }

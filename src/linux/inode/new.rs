@@ -174,25 +174,33 @@ impl<'a, T: FileSystem> New<'a, T> {
     ///
     /// # Safety
     ///
-    /// The inode must have the operations of its type of file, for inodes of `T`.
-    pub(in crate::linux) unsafe fn finish(
-        self,
+    /// It must not have been set.
+    pub(in crate::linux) unsafe fn set_data(
+        &self,
         data: impl PinInit<T::INodeData, Error>,
-    ) -> Result<Ready<'a, T>> {
+    ) -> Result {
         let this = self.0.cast::<INode<T>>();
         // SAFETY: Nobody else uses the field before `has_data` is set, and it does not move, as inodes do
         // not. If the initialiser fails the field stays uninitialised and `has_data` unset.
         unsafe {
             compat::raw_try_init((*this.as_ptr()).data.get().cast::<T::INodeData>(), data)?;
         }
+        Ok(())
+    }
+
+    /// It can be used.
+    ///
+    /// # Safety
+    ///
+    /// The inode must have the operations of its type of file, for inodes of `T`, and its data ([`Self::set_data`]).
+    pub(in crate::linux) unsafe fn finish(self) -> Ready<'a, T> {
+        let this = self.0.cast::<INode<T>>();
         // Who finds it set, as `SuperBlock::for_each_inode_data` may, finds the data.
         // SAFETY: Initialised when the inode was allocated, and atomic.
         unsafe { (*this.as_ptr()).has_data.store(true, Release) };
         let this = ManuallyDrop::new(self);
         // SAFETY: The invariants of `INode` hold now, and the reference passes on. INVARIANT: As ours.
-        Ok(Ready(ManuallyDrop::new(unsafe {
-            InodeRef::from_raw(this.0)
-        })))
+        Ready(ManuallyDrop::new(unsafe { InodeRef::from_raw(this.0) }))
     }
 }
 

@@ -22,7 +22,10 @@
 use super::super::{
     bindings,
     buffer::BufferHead,
-    task::set_journal_info, //
+    task::{
+        self,
+        set_journal_info, //
+    }, //
 };
 use super::{
     Client,
@@ -40,6 +43,7 @@ use kernel::{
         Result, //
     },
     ffi,
+    sync::SpinLock,
     types::NotThreadSafe, //
 };
 
@@ -52,7 +56,59 @@ use kernel::{
 pub(crate) struct Handle<'a, C: Client> {
     raw: NonNull<bindings::handle_t>,
     journal: &'a Journal<C>,
+    /// Whether it is another value's, which has lent it.
+    borrowed: bool,
     _task: NotThreadSafe,
+}
+
+/// Handles that are lent ([`Handle::lend`]): those who call back find theirs here, by the task.
+///
+/// # Invariants
+///
+/// Each entry of the list is on the stack of a task that is in [`Handle::lend`] and takes it away before it returns.
+pub(super) struct LentHandles(*const Lent);
+
+// SAFETY: The entries are read under the lock only, and stay while they are in the list.
+unsafe impl Send for LentHandles {}
+
+/// An entry of [`LentHandles`].
+struct Lent {
+    task: usize,
+    handle: NonNull<bindings::handle_t>,
+    next: *const Lent,
+}
+
+impl LentHandles {
+    /// None.
+    pub(super) const fn new() -> Self {
+        Self(ptr::null())
+    }
+
+    /// What this task has lent last.
+    fn of_current(&self) -> Option<NonNull<bindings::handle_t>> {
+        let (task, mut at) = (task::address(), self.0);
+        // SAFETY: In the list, by the type's invariants.
+        while let Some(lent) = unsafe { at.as_ref() } {
+            if lent.task == task {
+                return Some(lent.handle);
+            }
+            at = lent.next;
+        }
+        None
+    }
+
+    /// Takes an entry away, which is in the list.
+    fn remove(&mut self, lent: *const Lent) {
+        let mut at: *mut *const Lent = &raw mut self.0;
+        // SAFETY: `at` is the list's head or the link of an entry, which stay while the lock is held. The list is ours
+        // to change, as the reference to it is.
+        while unsafe { *at } != lent {
+            // SAFETY: As above: `*at` is an entry, as `lent` comes later.
+            at = unsafe { &raw mut (*(*at).cast_mut()).next };
+        }
+        // SAFETY: As above; `lent` is valid.
+        unsafe { *at = (*lent).next };
+    }
 }
 
 impl<'a, C: Client> Handle<'a, C> {
@@ -70,8 +126,40 @@ impl<'a, C: Client> Handle<'a, C> {
         Self {
             raw,
             journal,
+            borrowed: false,
             _task: NotThreadSafe,
         }
+    }
+
+    /// Runs `f`, which may call what calls back in this task: [`Journal::with_lent`] gives those this handle.
+    pub(crate) fn lend<R>(&mut self, f: impl FnOnce() -> R) -> R {
+        /// Ends it, whatever `f` does.
+        struct End<'a>(&'a SpinLock<LentHandles>, Lent);
+
+        impl Drop for End<'_> {
+            fn drop(&mut self) {
+                self.0.lock().remove(&raw const self.1);
+            }
+        }
+
+        let handles = self.journal.lent();
+        let end = End(
+            handles,
+            Lent {
+                task: task::address(),
+                handle: self.raw,
+                next: ptr::null(),
+            },
+        );
+        {
+            let mut list = handles.lock();
+            let entry = (&raw const end.1).cast_mut();
+            // INVARIANT: It is on the stack, and stays there, as nobody moves `end`, until it is dropped.
+            // SAFETY: Nobody else has it yet.
+            unsafe { (*entry).next = list.0 };
+            list.0 = entry;
+        }
+        f()
     }
 
     /// Calls a function of jbd2's that wants the handle to be the one in `journal_info`, and may take it out.
@@ -245,6 +333,10 @@ impl<'a, C: Client> Handle<'a, C> {
     /// the old one's other handles: nothing may be held that one of them might wait for.
     pub(crate) fn restart(&mut self, credits: u32, revokes: u32) -> Result {
         self.check()?;
+        if self.borrowed {
+            // Who has lent it counts on what was changed before.
+            return Err(ENOSPC);
+        }
         let (credits, revokes) = self.journal.amounts(credits, revokes).ok_or(ENOSPC)?;
         let restart = |handle| {
             // SAFETY: The handle is valid, has a transaction, and is in `journal_info`.
@@ -255,8 +347,31 @@ impl<'a, C: Client> Handle<'a, C> {
     }
 }
 
+impl<C: Client> Journal<C> {
+    /// Whether this task has lent a handle ([`Handle::lend`]), and so is being called back.
+    pub(crate) fn has_lent(&self) -> bool {
+        self.lent().lock().of_current().is_some()
+    }
+
+    /// Gives `f` the handle that this task has lent, if it has. It goes on afterwards, and cannot be restarted.
+    pub(crate) fn with_lent<R>(&self, f: impl for<'a> FnOnce(Handle<'a, C>) -> R) -> Option<R> {
+        let raw = self.lent().lock().of_current()?;
+        // INVARIANT: It is one of this journal, as it was lent here, by this task. It is lent until we return, and `f`
+        // can keep nothing of the value.
+        Some(f(Handle {
+            raw,
+            journal: self,
+            borrowed: true,
+            _task: NotThreadSafe,
+        }))
+    }
+}
+
 impl<C: Client> Drop for Handle<'_, C> {
     fn drop(&mut self) {
+        if self.borrowed {
+            return;
+        }
         // An error means that the journal was aborted, which the next handle will find.
         let stop = |handle| {
             // SAFETY: The handle is valid, was started by this task, is in `journal_info`, and is not used any more.

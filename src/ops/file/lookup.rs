@@ -8,6 +8,7 @@
 //! hold a folio lock.
 
 use crate::change::access::{seen, Seen, View};
+use crate::change::Live;
 use crate::disk::LogicalBlock;
 use crate::linux::iomap::{Extent, Map, MapFlags};
 use crate::map::Mapping;
@@ -106,8 +107,7 @@ fn map_of(volume: &Volume, mapping: &Mapping, seen: Seen, flags: MapFlags) -> Re
 
 /// Runs `f` with the map lock.
 pub(crate) fn with_core<R>(node: &Node, f: impl FnOnce(&Volume, &mut Core) -> R) -> R {
-    let data = node.data();
-    f(data.volume(), &mut data.map_lock())
+    f(node.data().volume(), &mut node.map_lock())
 }
 
 /// Runs `f` with the map lock.

@@ -4,11 +4,12 @@
 
 use super::convert::{from_disk, vfs_flags};
 use crate::change::{self, atomic, reservation, InodePart, Live};
-use crate::disk::inode::InodeFlags;
+use crate::disk::inode::{has_project, InodeFlags};
 use crate::disk::FileType;
 use crate::linux::attr::{attributes, Attr, Idmap, Stat, Wanted};
 use crate::linux::fileattr::FileAttr;
 use crate::linux::inode_ops::Attributes;
+use crate::linux::quota::Transfer;
 use crate::ops::file::resize;
 use crate::ops::{durable, Fs, Node};
 use crate::store::Store;
@@ -35,8 +36,13 @@ impl Attributes for Fs {
     }
 
     fn get_flags(node: &Node, to: &mut FileAttr) -> Result {
-        to.fill(node.data().flags().bits() & VISIBLE_FLAGS);
-        to.set_project(node.data().project);
+        let hidden = match node.is_regular() {
+            // It may be set, and means nothing.
+            true => InodeFlags::PROJINHERIT.bits(),
+            false => 0,
+        };
+        to.fill(node.data().flags().bits() & VISIBLE_FLAGS & !hidden);
+        to.set_project(node.project());
         Ok(())
     }
 
@@ -63,9 +69,14 @@ fn set_attributes(idmap: &Idmap, node: &Node, attr: &mut Attr<'_, Fs>) -> Result
         attr.touch();
         resize::set_size(attr.lock(), size)?;
     }
+    let mut transfer = Transfer::to_owner(node, idmap, attr)?;
+    let mut tx = node.volume().store.begin(reservation::ATTRIBUTES)?;
+    tx.lend(|| transfer.carry_out())?;
     attr.apply(idmap);
     node.raise_version();
-    change::write_attributes(node)?;
+    change::write_now(node, &mut tx, InodePart::Attributes)?;
+    drop(tx);
+    drop(transfer);
     attr.apply_to_acl(idmap)?;
     durable::attributes(node)
 }
@@ -108,6 +119,7 @@ fn changeable_flags(file_type: FileType) -> InodeFlags {
         FileType::Directory => data
             .with(InodeFlags::DAX)
             .with(InodeFlags::DIRSYNC)
+            .with(InodeFlags::PROJINHERIT)
             .with(InodeFlags::TOPDIR),
         _ => any,
     }
@@ -117,7 +129,8 @@ fn changeable_flags(file_type: FileType) -> InodeFlags {
 ///
 /// # Errors
 ///
-/// `EOPNOTSUPP` for a flag that this kind of file does not have or that cannot be changed.
+/// `EOPNOTSUPP` for a flag that this kind of file does not have or that cannot be changed, and for a project where the
+/// volume has none, or the inode no room for one; `EDQUOT` where the project may not have so much.
 fn set_flags(node: &Node, wanted: &FileAttr) -> Result {
     let data = node.data();
     let mask = changeable_flags(node.file_type()).bits();
@@ -130,14 +143,26 @@ fn set_flags(node: &Node, wanted: &FileAttr) -> Result {
         node.dio_wait();
         node.write_and_wait(0, u64::MAX)?;
     }
+    let project = wanted.project();
+    let moves = project != node.project();
+    let layout = &data.volume().layout;
+    if moves && !has_project(layout, data.map_lock().extra_isize) {
+        return Err(EOPNOTSUPP);
+    }
+    let mut transfer = Transfer::to_project(node, project)?;
     let mut tx = data.volume().store.begin(reservation::ATTRIBUTES)?;
-    let mut core = data.map_lock();
+    if moves {
+        tx.lend(|| transfer.carry_out())?;
+        node.set_project(project);
+    }
+    let mut core = node.map_lock();
     core.flags = InodeFlags::from_bits((core.flags.bits() & !mask) | (wanted.flags() & mask));
     node.set_flags(vfs_flags(core.flags));
     node.changed();
     change::write(node, &core, &mut tx, InodePart::Data)?;
     drop(core);
     drop(tx);
+    drop(transfer);
     let goes_by_flag = node.super_block().data().dax().goes_by_flag();
     if changed & InodeFlags::DAX.bits() != 0 && node.is_regular() && goes_by_flag {
         // It is heeded when the inode comes into memory.

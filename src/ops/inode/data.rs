@@ -16,7 +16,7 @@ use crate::disk::{CsumSeed, FileType, Group, Ino};
 use crate::inode::{self, Checked};
 use crate::linux::memalloc::NofsScope;
 use crate::map::Snapshot;
-use crate::ops::Volume;
+use crate::ops::{Node, Volume};
 use crate::store::Store;
 use core::ops::{Deref, DerefMut};
 use kernel::prelude::*;
@@ -43,8 +43,6 @@ pub(crate) struct Data {
     pub(super) file_type: FileType,
     /// When the file was created.
     pub(super) created: DiskTime,
-    /// The project that it counts for: volumes that have some are mounted read-only.
-    pub(super) project: u32,
     /// The inode's checksum seed.
     pub(super) seed: Option<CsumSeed>,
     /// The group that the inode is in.
@@ -78,13 +76,14 @@ struct Origin {
     flags: InodeFlags,
     snapshot: Arc<Snapshot>,
     created: DiskTime,
-    project: u32,
 }
 
 /// The map lock while it is held, and what it guards. What can be read without it follows when it is given up.
 pub(crate) struct MapLock<'a> {
     core: MutexGuard<'a, Core>,
     data: &'a Data,
+    /// The inode, where what its owners have is counted.
+    counted: Option<&'a Node>,
     // Who reclaims memory may need the lock, to write back the pages of this very file.
     _nofs: NofsScope,
 }
@@ -108,6 +107,12 @@ impl Drop for MapLock<'_> {
         // Whoever sees the size of a file must see which transaction makes it durable, which was noted before.
         self.data.disk_size.store(self.core.disk_size, Release);
         self.data.flags.store(self.core.flags.bits(), Relaxed);
+        if let Some(node) = self.counted {
+            // What was promised and is not needed.
+            let size = self.data.volume.layout.block_size().bytes();
+            let outstanding = u64::from(self.core.map.outstanding());
+            node.shrink_reserved_quota(outstanding.saturating_mul(size.into()));
+        }
     }
 }
 
@@ -127,7 +132,6 @@ impl Data {
             flags: core.flags,
             snapshot: core.map.snapshot().clone(),
             created,
-            project: 0,
         };
         Self::with(volume, origin, core)
     }
@@ -147,7 +151,6 @@ impl Data {
             flags: checked.flags(),
             snapshot: snapshot.clone(),
             created,
-            project: checked.project(),
         };
         let in_volume = volume.clone();
         let plain = checked.plain()?;
@@ -176,7 +179,6 @@ impl Data {
             ino: origin.ino,
             file_type: origin.file_type,
             created: origin.created,
-            project: origin.project,
             sync_tid: Atomic::new(tid),
             data_tid: Atomic::new(tid),
             known: Atomic::new(0),
@@ -208,12 +210,18 @@ impl Data {
         self.volume.clone()
     }
 
-    /// Takes the map lock.
+    /// Takes the map lock, to look. [`Live::map_lock`](crate::change::Live::map_lock) is to change something.
     pub(crate) fn map_lock(&self) -> MapLock<'_> {
+        self.map_lock_for(None)
+    }
+
+    /// Takes the map lock. `counted` is the inode, for those who may change what it has.
+    pub(super) fn map_lock_for<'a>(&'a self, counted: Option<&'a Node>) -> MapLock<'a> {
         let nofs = NofsScope::enter();
         MapLock {
             core: self.core.lock(),
             data: self,
+            counted: counted.filter(|_| self.volume.layout.has_quota()),
             _nofs: nofs,
         }
     }
@@ -224,6 +232,7 @@ impl Data {
         Some(MapLock {
             core: self.core.try_lock()?,
             data: self,
+            counted: None,
             _nofs: nofs,
         })
     }

@@ -9,7 +9,7 @@ use super::{xattr, Data};
 use crate::change::live::Shown;
 use crate::change::{InodePart, Live, Newborn};
 use crate::disk::inode::{DiskTime, InodeFlags};
-use crate::disk::{CsumSeed, FileType, Group, Ino};
+use crate::disk::{BlockSize, CsumSeed, FileType, Group, Ino};
 use crate::inode::{Attrs, NewAttribute};
 use crate::linux::acl::Inherited;
 use crate::linux::attr::Idmap;
@@ -19,6 +19,7 @@ use crate::linux::random;
 use crate::map::Snapshot;
 use crate::names::{Known, Params};
 use crate::ops::trace;
+use crate::ops::mount::Tx;
 use crate::ops::{Core, Fs, JournalStore, Node, Orphans, Volume};
 use crate::store::Tid;
 use kernel::prelude::*;
@@ -40,7 +41,7 @@ impl Live<JournalStore> for Node {
     }
 
     fn map_lock(&self) -> MapLock<'_> {
-        self.data().map_lock()
+        self.data().map_lock_for(Some(self))
     }
 
     fn snapshot(&self) -> &Snapshot {
@@ -79,6 +80,7 @@ impl Live<JournalStore> for Node {
             ctime: to_disk(self.time(Time::Change)),
             crtime: self.data().created,
             version: self.version(),
+            project: Common::project(self),
         }
     }
 
@@ -107,8 +109,26 @@ impl Live<JournalStore> for Node {
         self.data().disk_size.load(Acquire)
     }
 
-    fn set_sectors(&self, sectors: u64) {
-        self.set_blocks(sectors);
+    fn account(&self, tx: &mut Tx<'_>, sectors: u64) {
+        match self.data().volume().layout.has_quota() {
+            true => tx.lend(|| self.set_counted_blocks(sectors)),
+            false => self.set_blocks(sectors),
+        }
+    }
+
+    fn account_gone(&self, tx: &mut Tx<'_>) {
+        if self.data().volume().layout.has_quota() {
+            tx.lend(|| self.uncount_inode());
+        }
+    }
+
+    #[inline]
+    fn promise(&self, blocks: u32) -> Result<u32> {
+        let layout = &self.data().volume().layout;
+        match layout.has_quota() {
+            true => promise(self, blocks, layout.block_size()),
+            false => Ok(blocks),
+        }
     }
 
     fn version(&self) -> u64 {
@@ -185,6 +205,18 @@ impl Live<JournalStore> for Node {
     }
 }
 
+/// [`Live::promise`], as many as the limits allow: a write of a part is a write.
+#[cold]
+fn promise(node: &Node, mut blocks: u32, size: BlockSize) -> Result<u32> {
+    loop {
+        let bytes = u64::from(blocks).saturating_mul(size.bytes().into());
+        match node.reserve_quota(bytes) {
+            Err(error) if error == EDQUOT && blocks > 1 => blocks /= 2,
+            other => return other.map(|()| blocks),
+        }
+    }
+}
+
 /// An inode that is being made in a directory. See [`Newborn`].
 pub(crate) struct NewNode<'a, 't> {
     new: New<'a, Fs>,
@@ -223,6 +255,11 @@ impl<'a, 't> NewNode<'a, 't> {
         let generation = random::number();
         new.set_generation(generation);
         new.set_version(1);
+        if dir.flags().has(InodeFlags::PROJINHERIT) {
+            new.set_project(Common::project(dir));
+        }
+        // Not in the transaction, as a record may have to be made first.
+        new.initialize_quota()?;
         Ok(Self {
             new,
             dir,
@@ -253,6 +290,7 @@ impl<'a> Newborn<JournalStore> for NewNode<'a, '_> {
             ctime: self.created,
             crtime: self.created,
             version: 1,
+            project: self.new.project(),
         }
     }
 
@@ -273,14 +311,19 @@ impl<'a> Newborn<JournalStore> for NewNode<'a, '_> {
         Ok(attributes)
     }
 
-    fn finish(self, inode: Core) -> Result<Ready<'a, Fs>> {
+    fn finish(self, tx: &mut Tx<'_>, inode: Core) -> Result<Ready<'a, Fs>> {
         let new = self.new;
+        tx.lend(|| new.count_inode())?;
         new.set_flags(vfs_flags(inode.flags));
         new.set_size(inode.disk_size);
         let target = inode.fast_target().and(Some(self.target));
         let dax = uses_memory(self.dir.super_block(), inode.flags);
         let body = body(self.file_type, target, self.device, dax);
         let volume = self.dir.data().volume_arc();
-        new.init(body, Data::new(volume, inode, self.file_type, self.created))
+        let data = Data::new(volume, inode, self.file_type, self.created);
+        new.init(body, data).map_err(|(error, new)| {
+            tx.lend(|| new.uncount_inode());
+            error
+        })
     }
 }

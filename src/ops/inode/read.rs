@@ -34,6 +34,14 @@ pub(crate) fn get_orphan(sb: &SuperBlock, ino: Ino) -> Result<InodeRef<'_, Fs>> 
     })
 }
 
+/// Finds an inode of the file system's own.
+pub(crate) fn get_system(sb: &SuperBlock, ino: Ino) -> Result<InodeRef<'_, Fs>> {
+    let volume = &sb.data().mounted.volume;
+    Node::find(sb, ino.get(), |new| {
+        set_up(sb, new, &Checked::read_system(volume, ino)?)
+    })
+}
+
 /// Gives an inode that was read what it needs.
 fn set_up<'a>(sb: &SuperBlock, new: New<'a, Fs>, checked: &Checked) -> Result<Ready<'a, Fs>> {
     let attrs = checked.attrs();
@@ -50,6 +58,7 @@ fn set_up<'a>(sb: &SuperBlock, new: New<'a, Fs>, checked: &Checked) -> Result<Re
     new.set_time(Time::Change, from_disk(attrs.ctime));
     new.set_generation(checked.generation());
     new.set_version(attrs.version);
+    new.set_project(attrs.project);
     new.set_flags(vfs_flags(checked.flags()));
     let body = body(
         checked.file_type(),
@@ -59,6 +68,7 @@ fn set_up<'a>(sb: &SuperBlock, new: New<'a, Fs>, checked: &Checked) -> Result<Re
     );
     let volume = sb.data().mounted.volume.clone();
     new.init(body, Data::of_checked(volume, checked, attrs.crtime)?)
+        .map_err(|(error, _)| error)
 }
 
 /// Whether a file with these flags has no page cache, as the device is memory.

@@ -15,6 +15,7 @@
 //! | [`attributes`] | what sysfs has of a mount |
 //! | [`figures`] | what debugfs has of a mount |
 //! | [`fsmap`] | what the blocks of the device are for |
+//! | [`quota`] | what users, groups and projects have is counted |
 //! | [`trim`] | the device is told of free blocks |
 //! | [`background`] | what runs beside the callers |
 
@@ -27,6 +28,7 @@ pub(crate) mod fsmap;
 pub(crate) mod journal;
 pub(crate) mod mount_point;
 pub(crate) mod options;
+pub(crate) mod quota;
 pub(crate) mod state;
 pub(crate) mod store;
 pub(crate) mod superblock;
@@ -34,4 +36,4 @@ pub(crate) mod table;
 pub(crate) mod trim;
 
 pub(crate) use options::Dax;
-pub(crate) use store::{JournalStore, Orphans, Volume};
+pub(crate) use store::{JournalStore, Orphans, Tx, Volume};

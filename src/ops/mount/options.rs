@@ -13,11 +13,13 @@
 
 mod table;
 
+use crate::disk::features::ro_compat;
 use crate::disk::layout::ReserveOwner;
 use crate::disk::superblock::{default_option, ErrorPolicy, RawSuper};
 use crate::linux::dax;
 use crate::linux::fs_context::{FsContext, Value};
 use crate::linux::jbd2::Parameters;
+use crate::linux::quota::Kind;
 use crate::ops::Fs;
 use kernel::fmt;
 use kernel::prelude::*;
@@ -76,6 +78,9 @@ pub(crate) struct Options {
     default_reserve: ReserveOwner,
     extra_isize: Option<u32>,
     quota_format: Option<u32>,
+    /// Whether what owners have is counted, and whether projects are among them.
+    counts: bool,
+    has_projects: bool,
     /// `dax`, `dax=`.
     pub(crate) dax: Dax,
     /// The numbers of all options that were given, for [`WORDS`]: a bit for each.
@@ -121,6 +126,8 @@ impl Default for Options {
             default_reserve: ReserveOwner { uid: 0, gid: 0 },
             extra_isize: None,
             quota_format: None,
+            counts: false,
+            has_projects: false,
             dax: Dax::Unset,
             said: 0,
             has_bad_text: false,
@@ -197,25 +204,21 @@ pub(crate) fn parse(
             };
         }
         DATA_ERR => options.set(on(DataErrorsStop), value.number != 0),
-        QUOTA => {
-            return refuse(
-                context,
-                fmt!("quota is not supported: nobody would be held to a limit"),
-            );
+        USER_QUOTA => {
+            options.set(on(Quota), true);
+            options.set(on(UserQuota), true);
         }
-        PROJECT_QUOTA => {
-            return refuse(
-                context,
-                fmt!("prjquota: quota is not supported: no project would be held to a limit"),
-            );
+        NO_QUOTA => {
+            for limits in [Quota, UserQuota, GroupQuota, ProjectQuota] {
+                options.set(on(limits), false);
+            }
         }
-        NO_QUOTA => {}
         QUOTA_FILE if value.is_empty => {}
         QUOTA_FILE => {
             return refuse(
                 context,
                 fmt!(
-                    "usrjquota, grpjquota: quota is not supported: nobody would be held to a limit"
+                    "usrjquota, grpjquota: quota files that users see are not supported: use tune2fs -O quota"
                 ),
             );
         }
@@ -399,6 +402,9 @@ impl Options {
         self.give_default(Number::ReserveGroup, owner.gid);
         let stripe = stripe(self.number(Number::Stripe), raw);
         self.give(Number::Stripe, stripe);
+        let features = raw.features();
+        self.counts = features.has_ro_compat(ro_compat::QUOTA);
+        self.has_projects = features.has_ro_compat(ro_compat::PROJECT);
         let room = u32::from(raw.inode_size.get()).saturating_sub(128);
         if let Some(size) = self.extra_isize.filter(|size| *size > room) {
             return refuse(
@@ -472,7 +478,28 @@ impl Options {
                 fmt!("journal_async_commit does not go with data=ordered"),
             );
         }
+        if (self.has(UserQuota) || self.has(GroupQuota)) && !self.counts {
+            return refuse(
+                context,
+                fmt!("usrquota, grpquota: nothing is counted, so nobody would be held to a limit: use tune2fs -O quota"),
+            );
+        }
+        if self.has(ProjectQuota) && !(self.counts && self.has_projects) {
+            return refuse(
+                context,
+                fmt!("prjquota: the volume has no projects that are counted: use tune2fs -O quota,project"),
+            );
+        }
         Ok(())
+    }
+
+    /// Whether owners of this kind are held to their limits.
+    pub(crate) fn has_limits(&self, kind: Kind) -> bool {
+        self.has(match kind {
+            Kind::User => UserQuota,
+            Kind::Group => GroupQuota,
+            Kind::Project => ProjectQuota,
+        })
     }
 
     /// What a remount from `old` must not change, and what it leaves as it was.
@@ -491,6 +518,12 @@ impl Options {
         }
         if self.dax != old.dax {
             return refuse(context, fmt!("dax cannot be changed by a remount"));
+        }
+        if Kind::ALL
+            .into_iter()
+            .any(|kind| old.has_limits(kind) && !self.has_limits(kind))
+        {
+            return refuse(context, fmt!("noquota cannot be set by a remount"));
         }
         if old.has(DelayedAllocation) && !self.has(DelayedAllocation) {
             return refuse(context, fmt!("nodelalloc cannot be set by a remount"));

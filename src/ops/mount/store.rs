@@ -62,7 +62,15 @@ pub(crate) struct JournalStore {
     frozen: Atomic<bool>,
     /// Whether checked blocks are tagged.
     tagging: bool,
+    /// Blocks of quota files that each handle may change, beside its own.
+    for_quota: Atomic<u32>,
 }
+
+/// A transaction changes what this many inodes have, at most: a directory grows, an inode is made, one loses its last
+/// name; or one gets other owners.
+const COUNTED_INODES: u32 = 4;
+/// Each has an owner of each kind, whose record is in a block.
+const QUOTA_BLOCKS: u32 = COUNTED_INODES * 3;
 
 /// Where the blocks come from.
 enum Blocks {
@@ -89,6 +97,15 @@ impl RawBlock for Buffer {
 /// A live handle.
 pub(crate) struct Tx<'a> {
     handle: Handle<'a, Client>,
+    /// [`JournalStore::for_quota`] as it was then.
+    for_quota: u32,
+}
+
+impl Tx<'_> {
+    /// Runs `f`, in which [`JournalStore::with_lent`] is this.
+    pub(crate) fn lend<R>(&mut self, f: impl FnOnce() -> R) -> R {
+        self.handle.lend(f)
+    }
 }
 
 impl JournalStore {
@@ -105,6 +122,7 @@ impl JournalStore {
             writable: Atomic::new(false),
             frozen: Atomic::new(false),
             tagging: false,
+            for_quota: Atomic::new(0),
         }
     }
 
@@ -169,6 +187,24 @@ impl JournalStore {
     /// A freeze begins or ends.
     pub(crate) fn set_frozen(&self, frozen: bool) {
         self.frozen.store(frozen, Relaxed);
+    }
+
+    /// What owners have is counted from now on, or not any more.
+    pub(crate) fn set_counting(&self, counting: bool) {
+        let blocks = if counting { QUOTA_BLOCKS } else { 0 };
+        self.for_quota.store(blocks, Relaxed);
+    }
+
+    /// Whether this task has lent a handle ([`Tx::lend`]).
+    pub(crate) fn has_lent(&self) -> bool {
+        self.journal().is_some_and(|journal| journal.has_lent())
+    }
+
+    /// Gives `f` the handle that this task has lent, if it has.
+    pub(crate) fn with_lent<R>(&self, f: impl for<'a> FnOnce(Tx<'a>) -> R) -> Option<R> {
+        let for_quota = self.for_quota.load(Relaxed);
+        self.journal()?
+            .with_lent(|handle| f(Tx { handle, for_quota }))
     }
 
     /// Whether the mount is frozen.
@@ -391,12 +427,14 @@ impl Store for JournalStore {
     fn begin(&self, credits: Credits) -> Result<Tx<'_>> {
         self.check_writable()?;
         let journal = self.journal().ok_or(EROFS)?;
+        let for_quota = self.for_quota.load(Relaxed);
+        let blocks = credits.blocks.saturating_add(for_quota);
         let handle = journal
-            .start(credits.blocks, credits.revokes)
+            .start(blocks, credits.revokes)
             // It was aborted meanwhile.
             .map_err(|error| self.check_writable().err().unwrap_or(error))?;
 
-        Ok(Tx { handle })
+        Ok(Tx { handle, for_quota })
     }
 
     fn wait_for_memory(&self) {
@@ -556,6 +594,7 @@ impl Transaction<JournalStore> for Tx<'_> {
 
     fn ensure(&mut self, credits: Credits) -> Result<bool> {
         let Credits { blocks, revokes } = credits;
+        let blocks = blocks.saturating_add(self.for_quota);
         let more = blocks.saturating_sub(self.handle.credits());
         let more_revokes = revokes.saturating_sub(self.handle.revoke_credits());
 

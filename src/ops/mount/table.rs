@@ -7,10 +7,11 @@
 use super::attributes::{ATTRIBUTES, FEATURES};
 use super::errors;
 use super::figures::FIGURES;
+use super::quota;
 use super::options::{self, Dax, Options, Switch, PARAMETERS};
 use super::state::{self, Mounted};
-use crate::change::{label, recover, Live};
-use crate::disk::inode::DiskTime;
+use crate::change::{self, label, recover, Live};
+use crate::disk::inode::{DiskTime, InodeFlags};
 use crate::disk::superblock::SUPER_MAGIC;
 use crate::disk::{Flaw, Ino, Layout};
 use crate::linux::buffer::BufferCache;
@@ -20,6 +21,7 @@ use crate::linux::fs_context::{FsContext, Parameter, Value};
 use crate::linux::inode::{GroupOf, InodeRef};
 use crate::linux::iomap::ioend::Batch;
 use crate::linux::printk::{self, Level};
+use crate::linux::quota::Change;
 use crate::linux::statfs::{Blocks, StatFs};
 use crate::linux::super_block::{self, Limits, Locked};
 use crate::linux::sysfs::{Attribute, Feature};
@@ -180,6 +182,9 @@ impl FileSystem for Fs {
         sb.set_cgroup_writeback();
         sb.set_hierarchical_storage();
         sb.set_handles();
+        if layout.has_quota() {
+            sb.set_quota();
+        }
         sb.set_extended_attributes(options.has(Switch::Acls));
         sb.set_limits(&limits(layout));
         let params = Params::new(layout);
@@ -197,7 +202,8 @@ impl FileSystem for Fs {
         })
     }
 
-    fn root<'a>(sb: &'a SuperBlock, _context: &FsContext) -> Result<InodeRef<'a, Fs>> {
+    fn root<'a>(locked: &Locked<'a, Self>, _context: &FsContext) -> Result<InodeRef<'a, Fs>> {
+        let sb = locked.get();
         let data = sb.data();
         let store = &data.mounted.volume.store;
         let root = read::get(sb, Ino::ROOT).map_err(|error| match error {
@@ -216,7 +222,10 @@ impl FileSystem for Fs {
         if !root.is_directory() || root.size() == 0 {
             return Err(store.flawed(Ino::ROOT, Flaw::RootType));
         }
-        if !data.options.lock().read_only {
+        let options = *data.options.lock();
+        if !options.read_only {
+            // What an orphan has is counted when it goes.
+            quota::begin(locked, &options)?;
             finish_orphans(sb)?;
         }
         Ok(root)
@@ -244,13 +253,22 @@ impl FileSystem for Fs {
             }
         }
         if options.read_only {
-            data.mounted.make_read_only()?;
+            quota::end(sb)?;
+            data.mounted.make_read_only().inspect_err(|_| {
+                // What fails here is reported.
+                let _ = quota::begin(sb, &options);
+            })?;
         } else if sb.is_read_only() {
             data.mounted.make_writable()?;
-            finish_orphans(sb).inspect_err(|_| {
-                // To the VFS it still is. What fails here is reported, and left for a replay.
-                let _ = data.mounted.make_read_only();
-            })?;
+            quota::begin(sb, &options)
+                .and_then(|()| finish_orphans(sb))
+                .inspect_err(|_| {
+                    // To the VFS it still is. What fails here is reported, and left for a replay.
+                    let _ = quota::end(sb);
+                    let _ = data.mounted.make_read_only();
+                })?;
+        } else {
+            quota::begin(sb, &options)?;
         }
         sb.set_acls(options.has(Switch::Acls));
         data.mounted.set_options(&options);
@@ -316,7 +334,7 @@ impl FileSystem for Fs {
         inode.data().volume().store.errors().check()
     }
 
-    fn statfs(sb: &SuperBlock, to: &mut StatFs) -> Result {
+    fn statfs(sb: &SuperBlock, node: &Node, to: &mut StatFs) -> Result {
         let volume = &sb.data().mounted.volume;
         let layout = &volume.layout;
         volume.refresh_reserve();
@@ -336,7 +354,10 @@ impl FileSystem for Fs {
         });
         to.set_inodes(layout.inodes_count().into(), counts.free_inodes);
         to.set_id(&label::uuid(volume)?);
-        Ok(())
+        match node.flags().has(InodeFlags::PROJINHERIT) {
+            true => sb.limit_to_project(node.project(), to),
+            false => Ok(()),
+        }
     }
 
     fn show_options(sb: &SuperBlock, to: &SeqFile) {
@@ -366,6 +387,18 @@ impl FileSystem for Fs {
 
     fn complete_writes(inode: &Node, batch: &mut Batch<'_>) {
         complete::complete_writes(inode, batch);
+    }
+
+    fn quota_change(sb: &SuperBlock, what: Change, f: &mut dyn FnMut() -> Result) -> Result {
+        quota::change(sb, what, f)
+    }
+
+    fn quota_read(file: &Node, pos: u64, to: &mut [u8]) -> Result<usize> {
+        change::quota::read(file, pos, to)
+    }
+
+    fn quota_write(file: &Node, pos: u64, from: &[u8]) -> Result {
+        quota::write(file, pos, from)
     }
 
     fn evict_inode(inode: &Node) {

@@ -184,7 +184,7 @@ impl Op {
                     let range = (spot(random, large), 1 + spot(random, 9));
                     Self::fallocate(random, file, range)
                 }
-                17 => match random.chance(1, 4) {
+                17 => match random.chance(1, 2) {
                     true => Self::Sectors {
                         file,
                         which,

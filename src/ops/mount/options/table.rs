@@ -34,6 +34,14 @@ pub(crate) enum Switch {
     NoUid32,
     /// The log is told of the volume.
     Debug,
+    /// Users are held to their limits: the older name.
+    Quota,
+    /// Users are held to their limits.
+    UserQuota,
+    /// Groups are.
+    GroupQuota,
+    /// Projects are.
+    ProjectQuota,
     /// Inodes do not share blocks of attributes.
     NoSharing,
     NoPrefetch,
@@ -95,8 +103,7 @@ pub(super) const DAX: u8 = 84;
 pub(super) const DAX_IS: u8 = 85;
 pub(super) const DATA: u8 = 86;
 pub(super) const DATA_ERR: u8 = 87;
-pub(super) const QUOTA: u8 = 88;
-pub(super) const PROJECT_QUOTA: u8 = 89;
+pub(super) const USER_QUOTA: u8 = 88;
 pub(super) const NO_QUOTA: u8 = 90;
 pub(super) const QUOTA_FILE: u8 = 91;
 pub(super) const QUOTA_FORMAT: u8 = 92;
@@ -194,10 +201,10 @@ pub(crate) static PARAMETERS: [Parameter; 87] = [
     Parameter::string_or_nothing(c"usrjquota", QUOTA_FILE),
     Parameter::string_or_nothing(c"grpjquota", QUOTA_FILE),
     Parameter::one_of(c"jqfmt", QUOTA_FORMAT, &QUOTA_FORMATS),
-    Parameter::flag(c"quota", QUOTA),
-    Parameter::flag(c"usrquota", QUOTA),
-    Parameter::flag(c"grpquota", QUOTA),
-    Parameter::flag(c"prjquota", PROJECT_QUOTA),
+    Parameter::flag(c"quota", USER_QUOTA),
+    Parameter::flag(c"usrquota", USER_QUOTA),
+    Parameter::flag(c"grpquota", on(GroupQuota)),
+    Parameter::flag(c"prjquota", on(ProjectQuota)),
     Parameter::flag(c"noquota", NO_QUOTA),
     Parameter::flag(c"barrier", on(Barrier)),
     Parameter::flag(c"nobarrier", off(Barrier)),
@@ -366,7 +373,11 @@ pub(super) const WORDS: &[(u8, &str, &str)] = &[
         "data=writeback",
         "data is always written before the metadata that leads to it",
     ),
-    (QUOTA_FORMAT, "jqfmt=", "there is no quota"),
+    (
+        QUOTA_FORMAT,
+        "jqfmt=",
+        "quota files that users see are not supported, those of the feature quota have one format",
+    ),
     (
         JOURNAL_IO_PRIORITY,
         "journal_ioprio=",
@@ -404,6 +415,10 @@ pub(super) const SWITCHES: &[(Switch, &str, &str)] = &[
     (Acls, "acl", "noacl"),
     (NoUid32, "nouid32", ""),
     (Debug, "debug", ""),
+    (Quota, "quota", ""),
+    (UserQuota, "usrquota", ""),
+    (GroupQuota, "grpquota", ""),
+    (ProjectQuota, "prjquota", ""),
     (NoSharing, "nombcache", ""),
     (NoPrefetch, "no_prefetch_block_bitmaps", ""),
     (Abort, "abort", ""),

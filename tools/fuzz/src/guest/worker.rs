@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// What a mount may say.
-const MOUNT_ERRORS: [Errno; 8] = [
+const MOUNT_ERRORS: [Errno; 9] = [
     Errno::UCLEAN,
     Errno::INVAL,
     Errno::IO,
@@ -31,6 +31,8 @@ const MOUNT_ERRORS: [Errno; 8] = [
     Errno::NOSPC,
     // jbd2 has no buffer for a block that the journal names and the device does not have.
     Errno::NOMEM,
+    // The options that the super block keeps have no end.
+    Errno::TOOBIG,
 ];
 
 /// Where the super block has its incompatible features, in bytes from the beginning of the image.
