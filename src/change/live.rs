@@ -133,7 +133,7 @@ pub trait Live<S: Store> {
     ///
     /// # Errors
     ///
-    /// `EDQUOT`; those of reading what is counted.
+    /// `EDQUOT`
     #[inline(always)]
     fn promise(&self, blocks: u32) -> Result<u32> {
         Ok(blocks)

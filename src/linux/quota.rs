@@ -20,7 +20,9 @@
 //!
 //! ```ignore
 //! node.initialize_quota()?;
+//! let map = node.map_lock();
 //! node.reserve_quota(bytes)?;
+//! drop(map);
 //! let mut handle = journal.start(credits, 0)?;
 //! handle.lend(|| node.set_counted_blocks(sectors));
 //! ```
@@ -176,16 +178,15 @@ impl Common {
         }
     }
 
-    /// Reserves `bytes` for data that has no blocks yet.
+    /// Reserves `bytes` for data that has no blocks yet. Of an owner whose dquot is not there, the limits do not count.
     ///
     /// # Errors
     ///
-    /// `EDQUOT` where a limit does not allow that; those of [`Self::initialize_quota`].
+    /// `EDQUOT` where a limit does not allow that.
     pub(crate) fn reserve_quota(&self, bytes: u64) -> Result {
         if !self.is_counted() {
             return Ok(());
         }
-        self.initialize_quota()?;
         let flags = bindings::DQUOT_SPACE_WARN | bindings::DQUOT_SPACE_RESERVE;
         let bytes = i64::try_from(bytes).map_err(|_| EDQUOT)?;
         // SAFETY: Valid by the type's invariants, and of a super block with the tables that the callee uses, as quota

@@ -21,7 +21,7 @@ use crate::store::Store;
 use core::ops::{Deref, DerefMut};
 use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed, Release};
-use kernel::sync::{new_mutex, Arc, Mutex, MutexGuard};
+use kernel::sync::{static_lock_class, Arc, Mutex, MutexGuard};
 use pin_init::init_scope;
 
 /// An inode as the core has it; the map lock guards it.
@@ -165,6 +165,8 @@ impl Data {
     ) -> impl PinInit<Self, Error> {
         // What was changed before is durable, or in a transaction not later than the latest one.
         let tid = volume.store.latest_tid();
+        // Its map lock is taken within those of others.
+        let is_quota_file = volume.layout.quota_inodes().contains(&origin.ino.get());
         try_pin_init!(Self {
             snapshot: origin.snapshot,
             disk_size: Atomic::new(origin.size),
@@ -174,7 +176,10 @@ impl Data {
                 Some(slot) => slot.group,
                 None => return Err(volume.store.bug(origin.ino, "an inode has no group")),
             },
-            core <- new_mutex!(core, "iomapfs_map"),
+            core <- match is_quota_file {
+                true => Mutex::new(core, c"iomapfs_quota_map", static_lock_class!()),
+                false => Mutex::new(core, c"iomapfs_map", static_lock_class!()),
+            },
             volume,
             ino: origin.ino,
             file_type: origin.file_type,

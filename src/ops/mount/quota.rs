@@ -78,6 +78,19 @@ pub(super) fn end(sb: &Locked<'_, Fs>) -> Result {
     }
 }
 
+/// What inodes have more from now on may be promised: their owners' records are in memory. No transaction may be open,
+/// nor a map lock be held.
+///
+/// # Errors
+///
+/// Those of reading the records, and of making one.
+pub(crate) fn prepare(node: &Node) -> Result {
+    match node.data().volume().layout.has_quota() {
+        true => node.initialize_quota(),
+        false => Ok(()),
+    }
+}
+
 /// See [`FileSystem::quota_change`](crate::linux::fs::FileSystem::quota_change).
 pub(super) fn change(sb: &SuperBlock, what: Change, f: &mut dyn FnMut() -> Result) -> Result {
     let volume = &sb.data().mounted.volume;
@@ -100,8 +113,10 @@ pub(super) fn change(sb: &SuperBlock, what: Change, f: &mut dyn FnMut() -> Resul
 pub(super) fn write(file: &Node, pos: u64, from: &[u8]) -> Result {
     let store = &file.volume().store;
     let done = store.with_lent(|mut tx| quota::write_bytes(file, &mut tx, pos, from));
-    let done = done.unwrap_or(Err(EROFS));
-    done.map_err(|error| {
+    done.unwrap_or(Err(EROFS)).map_err(|error| {
+        if error == ENOSPC {
+            return error;
+        }
         let what = fmt!("a record of what an owner has could not be written");
         store.fail(error, file.ino(), what)
     })

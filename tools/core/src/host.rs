@@ -36,5 +36,6 @@ pub fn new_attrs(mode: u16, nlink: u32) -> Attrs {
         ctime: now,
         crtime: now,
         version: 1,
+        project: 0,
     }
 }

@@ -4,7 +4,7 @@
 //! `e2fsck` read, and no bytes make it panic.
 
 use iomapfs_core::disk::inode::{
-    decode_rdev, encode_rdev, project, DiskInode, DiskTime, InodeFlags, InodeTableFormat,
+    decode_rdev, encode_rdev, DiskInode, DiskTime, InodeFlags, InodeTableFormat,
     I_BLOCK_SIZE,
 };
 use iomapfs_core::disk::{FileType, Flaw, Ino, Layout, PhysBlock};
@@ -278,12 +278,14 @@ fn written_inodes_are_read_by_others() {
                 DiskTime::default()
             },
             version: if large { 0x1234_5678_9abc_def0 } else { 9 },
+            project: 0,
             generation: 0xdead_beef,
             ..m.read(file)
         };
         let pipe_now = DiskInode {
             uid: 65536,
             version: 1,
+            project: 0,
             ..m.read(pipe)
         };
         m.write(file, &file_now);
@@ -340,6 +342,7 @@ fn short_bodies() {
             ctime: now,
             crtime: now,
             version: u64::MAX,
+            project: 0,
             ..m.read(file)
         };
         // Fields that are not there must not be written, and are left over from before here.
@@ -539,7 +542,8 @@ fn projects() {
         let m = Mounted::new(image);
         let ino = named(&m.image, "file");
         m.read(ino);
-        project(&m.layout, &m.bytes(ino))
+        let bytes = m.bytes(ino);
+        DiskInode::decode(&m.layout, ino, &bytes).unwrap().project
     };
     for (extra_isize, told) in [(32, 0x1234_5678), (36, 0x1234_5678), (28, 0), (0, 0)] {
         let project = with(mkfs.clone().features("project"), 0x1234_5678, extra_isize);

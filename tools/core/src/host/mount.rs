@@ -14,7 +14,7 @@ use crate::volume::shared::SharedBlocks;
 use crate::volume::super_block::SuperBlock;
 use crate::volume::Volume;
 use kernel::error::{code::*, Error, Result};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
@@ -68,6 +68,9 @@ pub struct Mounted {
     pub(super) live: RefCell<BTreeMap<u32, Weak<Node>>>,
     pub(super) dropped: RefCell<Vec<Rc<Node>>>,
     pub(super) shown: RefCell<Vec<ShownChange>>,
+    pub(super) counted: Cell<(i64, i64)>,
+    /// How many blocks, or whether any inode, may be had at a time; any number where it is `None`.
+    pub quota: Cell<Option<u32>>,
 }
 
 /// The volume on a store of which nothing is in memory. The journal, if it is used, is empty.
@@ -144,6 +147,8 @@ impl Mounted {
             live: RefCell::default(),
             dropped: RefCell::default(),
             shown: RefCell::default(),
+            counted: Cell::default(),
+            quota: Cell::default(),
         });
         if !read_only {
             mount::begin_writing(&this.vol, |_| ())
@@ -184,6 +189,16 @@ impl Mounted {
     /// The inodes without links that were given up since this was asked last, to be freed.
     pub fn take_dropped(&self) -> Vec<Rc<Node>> {
         self.dropped.take()
+    }
+
+    /// What all inodes have more than at the mount: sectors, and how many inodes.
+    pub fn counted(&self) -> (i64, i64) {
+        self.counted.get()
+    }
+
+    pub(super) fn count(&self, sectors: i64, inodes: i64) {
+        let (had, were) = self.counted.get();
+        self.counted.set((had + sectors, were + inodes));
     }
 
     /// What was shown since this was asked last, in order.

@@ -5,7 +5,7 @@
 //! A [`Node`] is looked at and changed as the VFS does it with its inode. It panics where the map lock is taken while
 //! it is held.
 
-use super::{HostStore, Mounted, ShownChange};
+use super::{HostStore, Mounted, ShownChange, Tx};
 use crate::change::live::{InodePart, Live, Newborn, Shown};
 use crate::disk::inode::{DiskTime, InodeFlags};
 use crate::disk::xattr::Prefix;
@@ -39,6 +39,8 @@ pub struct Node {
     data_tid: Cell<Tid>,
     clean_end: Cell<bool>,
     new_times: Cell<bool>,
+    /// What of it is counted, in units of 512 bytes.
+    counted: Cell<u64>,
 }
 
 impl Node {
@@ -69,10 +71,11 @@ impl Node {
             return Ok(node);
         }
         let (inode, attrs) = read(&mounted.vol, ino)?;
-        Ok(Self::new(mounted, inode, attrs))
+        let counted = inode.map.sectors();
+        Ok(Self::new(mounted, inode, attrs, counted))
     }
 
-    fn new(mounted: &Rc<Mounted>, inode: Inode, attrs: Attrs) -> Rc<Self> {
+    fn new(mounted: &Rc<Mounted>, inode: Inode, attrs: Attrs, counted: u64) -> Rc<Self> {
         let tid = mounted.vol.store.running();
         let slot = mounted.vol.layout.inode_slot(inode.ino);
         let node = Rc::new(Self {
@@ -91,6 +94,7 @@ impl Node {
             data_tid: Cell::new(tid),
             clean_end: Cell::new(false),
             new_times: Cell::new(false),
+            counted: Cell::new(counted),
         });
         let weak = Rc::downgrade(&node);
         mounted.live.borrow_mut().insert(node.ino.get(), weak);
@@ -216,7 +220,22 @@ impl Live<HostStore> for Node {
         self.disk_size.get()
     }
 
-    fn set_sectors(&self, _sectors: u64) {}
+    fn account(&self, _tx: &mut Tx<'_>, sectors: u64) {
+        let more = sectors as i64 - self.counted.replace(sectors) as i64;
+        self.mounted.count(more, 0);
+    }
+
+    fn account_gone(&self, _tx: &mut Tx<'_>) {
+        self.mounted.count(0, -1);
+    }
+
+    fn promise(&self, blocks: u32) -> Result<u32> {
+        match self.mounted.quota.get() {
+            None => Ok(blocks),
+            Some(0) => Err(EDQUOT),
+            Some(left) => Ok(blocks.min(left)),
+        }
+    }
 
     fn version(&self) -> u64 {
         self.attrs.get().version
@@ -359,8 +378,12 @@ impl Newborn<HostStore> for NewNode {
         Ok(all)
     }
 
-    fn finish(self, inode: Inode) -> Result<Ready> {
-        let node = Node::new(&self.mounted, inode, self.attrs);
+    fn finish(self, _tx: &mut Tx<'_>, inode: Inode) -> Result<Ready> {
+        if self.mounted.quota.get() == Some(0) {
+            return Err(EDQUOT);
+        }
+        self.mounted.count(0, 1);
+        let node = Node::new(&self.mounted, inode, self.attrs, 0);
         Ok(Ready(Some(node)))
     }
 }
