@@ -15,7 +15,8 @@ use kernel::error::{code::*, Result};
 ///
 /// # Errors
 ///
-/// `EMLINK`; `EXDEV` into a directory of another project; `ENOSPC` where there is no block for the name; `EUCLEAN`, reported; `EIO`, `ENOMEM`.
+/// `EMLINK`; `EXDEV` into a directory of another project; `ENOSPC` where there is no block for the name; `EUCLEAN`,
+/// reported; `EIO`, `ENOMEM`.
 pub fn link<S: Store, L: Live<S>>(node: &L, dir: &L, name: &[u8]) -> Result {
     if node.links() >= LINK_MAX {
         return Err(EMLINK);

@@ -119,9 +119,9 @@ pub trait Live<S: Store> {
         end <= self.size().min(self.disk_size_hint())
     }
 
-    /// By transaction `tx` the inode occupies so much, in units of 512 bytes: `stat` tells that from now on, and whoever
-    /// counts what its owners have counts it in this transaction. What was promised is used up by that. Called with the
-    /// map lock held.
+    /// By transaction `tx` the inode occupies so much, in units of 512 bytes: `stat` tells that from now on, and
+    /// whoever counts what its owners have counts it in this transaction. What was promised is used up by that. Called
+    /// with the map lock held.
     fn account(&self, tx: &mut S::Tx<'_>, sectors: u64);
 
     /// The inode goes, and counts for its owners no more.
@@ -241,8 +241,8 @@ pub trait Newborn<S: Store>: Sized {
     /// `ENOMEM`; what somebody says who has to label it.
     fn attributes(&self) -> Result<KVec<NewAttribute>>;
 
-    /// It is on its way to the disk as `inode`, by transaction `tx`, in which whoever counts what its owners have counts
-    /// one inode more.
+    /// It is on its way to the disk as `inode`, by transaction `tx`, in which whoever counts what its owners have
+    /// counts one inode more.
     ///
     /// # Errors
     ///

@@ -14,6 +14,7 @@
 
 use super::live::{InodePart, Live};
 use super::{reservation, write};
+use crate::disk::bytes::copy;
 use crate::disk::quota::QuotaFormat;
 use crate::disk::{LogicalBlock, PhysBlock};
 use crate::inode::Inode;
@@ -26,8 +27,8 @@ use kernel::error::{code::*, Result};
 
 /// The most blocks that are added to a file for one record: those that lead to it, and its own (`QTREE_INIT_ALLOC`).
 const ADDED: u32 = 4;
-/// The most that are changed beside (`QTREE_INIT_REWRITE`, `QTREE_DEL_REWRITE`), with the one that has the counts of the
-/// file.
+/// The most that are changed beside (`QTREE_INIT_REWRITE`, `QTREE_DEL_REWRITE`), with the one that has the counts of
+/// the file.
 const CHANGED: u32 = 7;
 
 /// Credits for a record that is new, or goes.
@@ -45,7 +46,7 @@ fn part<S: Store>(
     let size = volume.layout.block_size();
     let at = LogicalBlock::holding(size, pos).ok_or(EFBIG)?;
     let bytes = size.bytes() as usize;
-    let from = (pos % u64::from(size.bytes())) as usize;
+    let from = pos as usize & bytes.wrapping_sub(1);
     Ok((at, from..from.saturating_add(len).min(bytes)))
 }
 
@@ -77,7 +78,7 @@ pub fn read<S: Store, L: Live<S>>(live: &L, mut pos: u64, to: &mut [u8]) -> Resu
         if let Some(block) = block(volume, &mut live.map_lock(), at)? {
             block.with(|from| {
                 if let Some(from) = from.get(bytes.clone()) {
-                    now.copy_from_slice(from);
+                    copy(now, from);
                 }
             });
         }
@@ -109,7 +110,7 @@ pub fn write_bytes<S: Store, L: Live<S>>(
         rest = later;
         let put = |to: &mut [u8]| {
             if let Some(to) = to.get_mut(bytes) {
-                to.copy_from_slice(now);
+                copy(to, now);
             }
         };
         match block(volume, &mut inode, at)? {
@@ -117,9 +118,7 @@ pub fn write_bytes<S: Store, L: Live<S>>(
             None => {
                 let goal = live.goal(false);
                 // What counts must not fail for want of space as long as there is some.
-                let run = inode
-                    .map
-                    .allocate(volume, tx, at, 1, goal, Share::All)?;
+                let run = inode.map.allocate(volume, tx, at, 1, goal, Share::All)?;
                 tx.create(run.start, QuotaFormat, put)?;
                 write(live, &inode, tx, InodePart::Data)?;
             }

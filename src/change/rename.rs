@@ -56,9 +56,9 @@ impl<'a, L> Names<'a, L> {
 ///
 /// # Errors
 ///
-/// `ENOTEMPTY`; `EXDEV` into a directory of another project; `EMLINK` for one directory too many; `ENOSPC` where there is no block for the name or the whiteout;
-/// `ENOENT` where `old` was looked up and leads to nothing; `EUCLEAN`, reported, where a directory is not as it was
-/// looked up, or has another flaw; `EIO`, `ENOMEM`.
+/// `ENOTEMPTY`; `EXDEV` into a directory of another project; `EMLINK` for one directory too many; `ENOSPC` where there
+/// is no block for the name or the whiteout; `ENOENT` where `old` was looked up and leads to nothing; `EUCLEAN`,
+/// reported, where a directory is not as it was looked up, or has another flaw; `EIO`, `ENOMEM`.
 pub fn rename<S, L, N>(
     old: Side<'_, L>,
     new: Side<'_, L>,
@@ -221,8 +221,9 @@ fn leave_name<S: Store, L: Live<S>>(
 ///
 /// # Errors
 ///
-/// `ENOENT` where one of the names was looked up and leads to nothing; `EXDEV` into a directory of another project; `EMLINK` for one directory too many; `EUCLEAN`,
-/// reported, where a directory is not as it was looked up, or has another flaw; `EIO`, `ENOMEM`.
+/// `ENOENT` where one of the names was looked up and leads to nothing; `EXDEV` into a directory of another project;
+/// `EMLINK` for one directory too many; `EUCLEAN`, reported, where a directory is not as it was looked up, or has
+/// another flaw; `EIO`, `ENOMEM`.
 pub fn exchange<S: Store, L: Live<S>>(one: Side<'_, L>, other: Side<'_, L>) -> Result {
     let names = Names::new(one, other);
     let (Some(old), Some(new)) = (one.inode, other.inode) else {

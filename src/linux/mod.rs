@@ -31,6 +31,9 @@ mod bindings {
     include!(env!("IOMAPFS_BINDINGS_HELPERS"));
 }
 
+#[cfg(not(CONFIG_QUOTA))]
+compile_error!("the kernel must have CONFIG_QUOTA");
+
 pub(crate) mod acl;
 pub(crate) mod address_space;
 pub(crate) mod attr;

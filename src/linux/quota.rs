@@ -2,10 +2,10 @@
 
 //! Quota: how much space and how many inodes a user, a group or a project has, and may have.
 //!
-//! The kernel keeps a record for each of them, a *dquot*, and decides what is allowed. The filesystem has the files that
-//! the records are stored in, hidden inodes, and brings each change of a record into the transaction that it belongs to
-//! ([`FileSystem::quota_change`]). An inode has a reference on the dquots of its owners, and counts what it has reserved
-//! for data that has no blocks yet.
+//! The kernel keeps a record for each of them, a *dquot*, and decides what is allowed. The filesystem has the files
+//! that the records are stored in, hidden inodes, and brings each change of a record into the transaction that it
+//! belongs to ([`FileSystem::quota_change`]). An inode has a reference on the dquots of its owners, and counts what it
+//! has reserved for data that has no blocks yet.
 //!
 //! C headers: [`include/linux/quotaops.h`](srctree/include/linux/quotaops.h),
 //! [`include/linux/quota.h`](srctree/include/linux/quota.h)
@@ -213,8 +213,8 @@ impl Common {
     }
 
     /// The inode takes so much space now, in units of 512 bytes. What it takes more than before comes from what is
-    /// reserved, and then whatever the limits say. A transaction must be lent, which the records go to: they are written
-    /// by [`FileSystem::quota_change`].
+    /// reserved, and then whatever the limits say. A transaction must be lent, which the records go to: they are
+    /// written by [`FileSystem::quota_change`].
     pub(crate) fn set_counted_blocks(&self, sectors: u64) {
         if !self.is_counted() {
             self.set_blocks(sectors);
@@ -420,7 +420,7 @@ impl<T: FileSystem> Locked<'_, T> {
     ///
     /// # Errors
     ///
-    /// `EINVAL` where it is no such file; `EROFS` on a read-only mount; those of [`FileSystem::quota_read`].
+    /// `EINVAL` where it is no such file; those of [`FileSystem::quota_read`].
     pub(crate) fn enable_quota(&self, kind: Kind, inode: &INode<T>, limits: bool) -> Result {
         let sb = self.as_raw();
         let hidden = bindings::DQUOT_QUOTA_SYS_FILE | bindings::DQUOT_NOLIST_DIRTY;
@@ -428,15 +428,20 @@ impl<T: FileSystem> Locked<'_, T> {
         unsafe { (*sb).s_dquot.flags |= hidden };
         inode.set_flag(bindings::S_NOQUOTA);
         let flags = USAGE | if limits { LIMITS } else { 0 };
+        // A remount may be on its way to make the mount writable, which the VFS finds when it is over. It lets nobody
+        // write before.
+        let was_read_only = self.set_read_only(false);
         // SAFETY: An inode of the super block, whose `s_umount` is held.
-        to_result(unsafe {
+        let result = to_result(unsafe {
             bindings::dquot_load_quota_inode(
                 inode.as_raw(),
                 kind.number(),
                 bindings::QFMT_VFS_V1 as c_int,
                 flags,
             )
-        })
+        });
+        self.set_read_only(was_read_only);
+        result
     }
 
     /// From now on the limits of owners of this kind count, if what they have does.
@@ -471,13 +476,17 @@ impl<T: FileSystem> Locked<'_, T> {
 
     /// Stops to count, as the mount becomes read-only.
     pub(crate) fn suspend_quota(&self) -> Result {
+        // SAFETY: Valid by the type's invariants.
+        if !unsafe { is_active(self.as_raw()) } {
+            return Ok(());
+        }
         // SAFETY: Valid by the type's invariants; its `s_umount` is held.
         to_result(unsafe {
             bindings::dquot_disable(self.as_raw(), -1, bindings::DQUOT_SUSPENDED)
         })
     }
 
-    /// Goes on to count.
+    /// Goes on to count, if that was stopped.
     pub(crate) fn resume_quota(&self) -> Result {
         // SAFETY: Valid by the type's invariants; its `s_umount` is held.
         to_result(unsafe { bindings::dquot_resume(self.as_raw(), -1) })

@@ -302,6 +302,21 @@ impl<'a, T: FileSystem> Locked<'a, T> {
         unsafe { flags.write_volatile(new) };
     }
 
+    /// Whether the VFS takes it for read-only, from now on; what it was.
+    pub(super) fn set_read_only(&self, read_only: bool) -> bool {
+        // SAFETY: Valid by the invariants of the super block.
+        let flags = unsafe { &raw mut (*self.as_raw()).s_flags };
+        // SAFETY: As above; who changes flags holds its `s_umount`.
+        let old = unsafe { flags.read_volatile() };
+        let new = match read_only {
+            true => old | bindings::SB_RDONLY,
+            false => old & !bindings::SB_RDONLY,
+        };
+        // SAFETY: As above.
+        unsafe { flags.write_volatile(new) };
+        old & bindings::SB_RDONLY != 0
+    }
+
     /// Writes out and waits for all that is dirty, as `sync(2)` does.
     pub(crate) fn write_out(&self) -> Result {
         // SAFETY: Valid by the invariants of the super block, whose `s_umount` is held by those of the type.
@@ -679,8 +694,8 @@ pub(super) unsafe fn fill<T: FileSystem>(
 ///
 /// # Safety
 ///
-/// `sb` must be a super block of `T` that has its data; called once, when nobody but the caller uses it, with `s_umount`
-/// held exclusively.
+/// `sb` must be a super block of `T` that has its data; called once, when nobody but the caller uses it, with
+/// `s_umount` held exclusively.
 unsafe fn finish<T: FileSystem>(sb: *mut bindings::super_block) {
     // SAFETY: By the function's requirements.
     let this = unsafe { SuperBlock::<T>::from_raw(sb) };

@@ -13,7 +13,7 @@ noacl	OK noacl	ext4 has forgotten this one
 nouser_xattr	OK nouser_xattr	ext4 has forgotten this one
 data=journal	EINVAL	data does not go through the journal: taking it would be a lie
 data=journal,nodelalloc	EINVAL	as before
-quota	EINVAL	there is no quota: nobody would be held to a limit
+quota	EINVAL	the volume does not count: nobody would be held to a limit
 usrquota	EINVAL	as before
 grpquota	EINVAL	as before
 usrquota,grpquota	EINVAL	as before
@@ -286,4 +286,36 @@ say ext4 >said.ext4
 say iomapfs >said.iomapfs
 has_line '^nothing: EINVAL$' <said.iomapfs || fail "data=journal by the super block: $(cat said.iomapfs)"
 [ "$(tail -n 1 said.ext4)" = "$(tail -n 1 said.iomapfs)" ] || fail "data=ordered: $(tail -n 1 said.iomapfs), ext4 $(tail -n 1 said.ext4)"
+losetup -d "$dev"
+# Volumes that count.
+mkimg -s 48M -O quota,project -E quotatype=usrquota:grpquota:prjquota img
+no_fsck img
+dev=$(losetup -f --show img)
+cat >tries <<'T'
+
+quota
+noquota
+usrquota
+grpquota
+prjquota
+usrquota,grpquota,prjquota
+usrquota,noquota
+jqfmt=vfsv1
+usrjquota=aquota.user,jqfmt=vfsv0
+usrquota ; noquota
+usrquota ; grpquota
+; usrquota
+ro ; rw
+ro,usrquota ; rw
+usrquota ; ro
+T
+: >differences
+compare counts
+losetup -d "$dev"
+mkimg -s 48M -O quota img
+no_fsck img
+dev=$(losetup -f --show img)
+printf '%s\n' prjquota grpquota >tries
+: >differences
+compare no-projects
 losetup -d "$dev"

@@ -167,8 +167,8 @@ impl Layout {
         Ino::new(nr).filter(|_| nr <= self.inodes_count)
     }
 
-    /// Whether an inode is one that users can reach: the root, or past the reserved ones and neither the orphan file nor
-    /// a quota file.
+    /// Whether an inode is one that users can reach: the root, or past the reserved ones and neither the orphan file
+    /// nor a quota file.
     pub fn is_user_ino(&self, ino: Ino) -> bool {
         let reachable = self.first_ino..=self.inodes_count;
         let own = Some(ino) == self.orphan_file_ino || self.quota_inodes.contains(&ino.get());

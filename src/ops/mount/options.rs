@@ -78,6 +78,8 @@ pub(crate) struct Options {
     default_reserve: ReserveOwner,
     extra_isize: Option<u32>,
     quota_format: Option<u32>,
+    /// Whether quota files were named that users see.
+    quota_files: bool,
     /// Whether what owners have is counted, and whether projects are among them.
     counts: bool,
     has_projects: bool,
@@ -126,6 +128,7 @@ impl Default for Options {
             default_reserve: ReserveOwner { uid: 0, gid: 0 },
             extra_isize: None,
             quota_format: None,
+            quota_files: false,
             counts: false,
             has_projects: false,
             dax: Dax::Unset,
@@ -213,15 +216,7 @@ pub(crate) fn parse(
                 options.set(on(limits), false);
             }
         }
-        QUOTA_FILE if value.is_empty => {}
-        QUOTA_FILE => {
-            return refuse(
-                context,
-                fmt!(
-                    "usrjquota, grpjquota: quota files that users see are not supported: use tune2fs -O quota"
-                ),
-            );
-        }
+        QUOTA_FILE => options.quota_files |= !value.is_empty,
         QUOTA_FORMAT => options.quota_format = Some(value.number),
         JOURNAL_DEVICE => {
             return refuse(
@@ -478,10 +473,22 @@ impl Options {
                 fmt!("journal_async_commit does not go with data=ordered"),
             );
         }
+        if self.quota_files && !self.counts {
+            return refuse(
+                context,
+                fmt!(
+                    "usrjquota, grpjquota: quota files that users see are not supported: \
+                    use tune2fs -O quota"
+                ),
+            );
+        }
         if (self.has(UserQuota) || self.has(GroupQuota)) && !self.counts {
             return refuse(
                 context,
-                fmt!("usrquota, grpquota: nothing is counted, so nobody would be held to a limit: use tune2fs -O quota"),
+                fmt!(
+                    "usrquota, grpquota: the volume does not count, so nobody would be held to a limit: \
+                    use tune2fs -O quota"
+                ),
             );
         }
         if self.has(ProjectQuota) && !(self.counts && self.has_projects) {
@@ -615,7 +622,8 @@ impl Options {
 
     /// Writes those that are shown behind what an error or a shutdown adds.
     pub(crate) fn show_last(&self, to: &SeqFile) {
-        match self.quota_format {
+        // A volume that counts has quota files of its own, of the format that there is.
+        match self.quota_format.filter(|_| !self.counts) {
             Some(QUOTA_OLD) => seq_print!(to, ",jqfmt=vfsold"),
             Some(QUOTA_V0) => seq_print!(to, ",jqfmt=vfsv0"),
             Some(QUOTA_V1) => seq_print!(to, ",jqfmt=vfsv1"),

@@ -2,8 +2,8 @@
 
 //! What users, groups and projects have is counted, where the volume has the feature `quota`.
 //!
-//! The kernel counts ([`crate::linux::quota`]), in hidden files of the volume (`change/quota.rs`). Each inode has what it
-//! occupies counted as it is written (`change/live.rs` `account`), and asks before it takes more (`promise`).
+//! The kernel counts ([`crate::linux::quota`]), in hidden files of the volume (`change/quota.rs`). Each inode has what
+//! it occupies counted as it is written (`change/live.rs` `account`), and asks before it takes more (`promise`).
 //!
 //! Tests: `qemu/test/t/quota*.sh`.
 
@@ -43,7 +43,9 @@ pub(super) fn begin(sb: &Locked<'_, Fs>, options: &Options) -> Result {
         })
     };
     done.and_then(|()| {
-        let mut limited = Kind::ALL.into_iter().filter(|kind| options.has_limits(*kind));
+        let mut limited = Kind::ALL
+            .into_iter()
+            .filter(|kind| options.has_limits(*kind));
         limited.try_for_each(|kind| sb.enforce_quota(kind))
     })
     .map_err(|error| {

@@ -7,8 +7,8 @@
 use super::attributes::{ATTRIBUTES, FEATURES};
 use super::errors;
 use super::figures::FIGURES;
-use super::quota;
 use super::options::{self, Dax, Options, Switch, PARAMETERS};
+use super::quota;
 use super::state::{self, Mounted};
 use crate::change::{self, label, recover, Live};
 use crate::disk::inode::{DiskTime, InodeFlags};

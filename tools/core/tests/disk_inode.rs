@@ -4,8 +4,7 @@
 //! `e2fsck` read, and no bytes make it panic.
 
 use iomapfs_core::disk::inode::{
-    decode_rdev, encode_rdev, DiskInode, DiskTime, InodeFlags, InodeTableFormat,
-    I_BLOCK_SIZE,
+    decode_rdev, encode_rdev, DiskInode, DiskTime, InodeFlags, InodeTableFormat, I_BLOCK_SIZE,
 };
 use iomapfs_core::disk::{FileType, Flaw, Ino, Layout, PhysBlock};
 use iomapfs_core::host::{HostStore, Image, Mkfs};

@@ -77,8 +77,14 @@ impl Config {
         pick("metadata_csum", 4);
         pick("dir_index", 4);
         pick("flex_bg", 4);
-        let group = [block * 8, block, block / 2][rng.usize(..3)].max(1024);
         let inode = ["128", "256", "256"][rng.usize(..3)];
+        // What the owners have must be counted right after any cut: e2fsck sees to that.
+        let counts = rng.bool();
+        features.push(if counts { "quota" } else { "^quota" }.to_owned());
+        if counts && inode != "128" {
+            features.push("project".to_owned());
+        }
+        let group = [block * 8, block, block / 2][rng.usize(..3)].max(1024);
         let mut options = Vec::new();
         match stack {
             // No commit that nobody has asked for: it would flush while another does.
