@@ -127,18 +127,20 @@ impl<'a, T: FileSystem> Attr<'a, T> {
 
     /// The user and the group that it is to belong to from now on, as numbers of the initial user namespace; `None`
     /// where that does not change.
-    pub(super) fn new_owner(&self, idmap: &Idmap) -> (Option<u32>, Option<u32>) {
+    pub(crate) fn new_owner(&self, idmap: &Idmap) -> (Option<u32>, Option<u32>) {
         let (attr, inode) = (self.attr, self.inode());
         // SAFETY: Valid by the types' invariants.
-        let user = unsafe { bindings::i_uid_needs_update(idmap.as_raw(), attr, inode) }.then(|| {
-            // SAFETY: As above; set, as it changes.
-            unsafe { bindings::iattr_uid(idmap.as_raw(), attr, inode) }.val
-        });
+        let user =
+            unsafe { bindings::i_uid_needs_update(idmap.as_raw(), attr, inode) }.then(|| {
+                // SAFETY: As above; set, as it changes.
+                unsafe { bindings::iattr_uid(idmap.as_raw(), attr, inode) }.val
+            });
         // SAFETY: As above.
-        let group = unsafe { bindings::i_gid_needs_update(idmap.as_raw(), attr, inode) }.then(|| {
-            // SAFETY: As above; set, as it changes.
-            unsafe { bindings::iattr_gid(idmap.as_raw(), attr, inode) }.val
-        });
+        let group =
+            unsafe { bindings::i_gid_needs_update(idmap.as_raw(), attr, inode) }.then(|| {
+                // SAFETY: As above; set, as it changes.
+                unsafe { bindings::iattr_gid(idmap.as_raw(), attr, inode) }.val
+            });
         (user, group)
     }
 

@@ -224,11 +224,8 @@ pub(crate) trait FileSystem: Sized + Send + Sync + 'static {
     /// # Errors
     ///
     /// Those of `f`; of beginning the transaction, without a call of `f`.
-    fn quota_change(
-        sb: &SuperBlock<Self>,
-        change: Change,
-        f: &mut dyn FnMut() -> Result,
-    ) -> Result;
+    fn quota_change(sb: &SuperBlock<Self>, change: Change, f: &mut dyn FnMut() -> Result)
+        -> Result;
 
     /// Reads bytes of a quota file from `pos` on, as many as there are. What has no block is zero, and `to` is already.
     fn quota_read(file: &INode<Self>, pos: u64, to: &mut [u8]) -> Result<usize>;

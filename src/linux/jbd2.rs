@@ -254,7 +254,10 @@ impl<C: Client> Unloaded<C> {
         cache.detach()?;
         // INVARIANT: No buffer of these blocks is out.
         cache.set_journal(blocks);
-        let lent = KBox::pin_init(new_spinlock!(LentHandles::new(), "lent_handles"), GFP_KERNEL)?;
+        let lent = KBox::pin_init(
+            new_spinlock!(LentHandles::new(), "lent_handles"),
+            GFP_KERNEL,
+        )?;
         let inner = KBox::new(
             Inner {
                 client,

@@ -28,10 +28,6 @@
 //! ```
 
 use super::{
-    attr::{
-        Attr,
-        Idmap, //
-    },
     bindings,
     fs::FileSystem,
     inode::{
@@ -244,9 +240,7 @@ impl Common {
         if more > claimed {
             let flags = bindings::DQUOT_SPACE_WARN | bindings::DQUOT_SPACE_NOFAIL;
             // SAFETY: As for `reserve_quota`.
-            unsafe {
-                bindings::__dquot_alloc_space(self.as_raw(), more - claimed, flags as c_int)
-            };
+            unsafe { bindings::__dquot_alloc_space(self.as_raw(), more - claimed, flags as c_int) };
         }
     }
 
@@ -282,7 +276,9 @@ impl Common {
     /// Sets it. What the inode has must not be counted yet, or be moved ([`Transfer`]).
     pub(crate) fn set_project(&self, project: u32) {
         // SAFETY: As above.
-        unsafe { counted(self.as_raw()) }.project.store(project, Relaxed);
+        unsafe { counted(self.as_raw()) }
+            .project
+            .store(project, Relaxed);
     }
 }
 
@@ -339,20 +335,19 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// Makes ready for a change of owner or group, if there is one. No transaction may be open.
+    /// Makes ready for another user or group, numbers of the initial user namespace. No transaction may be open.
     ///
     /// # Errors
     ///
     /// Those of [`Common::initialize_quota`].
     pub(crate) fn to_owner<T: FileSystem>(
         inode: &'a INode<T>,
-        idmap: &Idmap,
-        attr: &Attr<'_, T>,
+        user: Option<u32>,
+        group: Option<u32>,
     ) -> Result<Self> {
         let mut this = Self::none(inode);
         if inode.is_counted() {
             inode.initialize_quota()?;
-            let (user, group) = attr.new_owner(idmap);
             if let Some(user) = user {
                 this.get(Kind::User, user)?;
             }
@@ -481,9 +476,7 @@ impl<T: FileSystem> Locked<'_, T> {
             return Ok(());
         }
         // SAFETY: Valid by the type's invariants; its `s_umount` is held.
-        to_result(unsafe {
-            bindings::dquot_disable(self.as_raw(), -1, bindings::DQUOT_SUSPENDED)
-        })
+        to_result(unsafe { bindings::dquot_disable(self.as_raw(), -1, bindings::DQUOT_SUSPENDED) })
     }
 
     /// Goes on to count, if that was stopped.
@@ -661,9 +654,7 @@ impl<T: FileSystem> Table<T> {
     /// For the quota code, with a super block of `T` on which quota is on, or being turned off.
     unsafe extern "C" fn write_info(sb: *mut bindings::super_block, kind: c_int) -> c_int {
         // SAFETY: By the function's requirements.
-        unsafe {
-            Self::change(sb, Change::Info, || bindings::dquot_commit_info(sb, kind))
-        }
+        unsafe { Self::change(sb, Change::Info, || bindings::dquot_commit_info(sb, kind)) }
     }
 
     /// `get_projid`.

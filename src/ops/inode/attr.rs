@@ -69,7 +69,8 @@ fn set_attributes(idmap: &Idmap, node: &Node, attr: &mut Attr<'_, Fs>) -> Result
         attr.touch();
         resize::set_size(attr.lock(), size)?;
     }
-    let mut transfer = Transfer::to_owner(node, idmap, attr)?;
+    let (user, group) = attr.new_owner(idmap);
+    let mut transfer = Transfer::to_owner(node, user, group)?;
     let mut tx = node.volume().store.begin(reservation::ATTRIBUTES)?;
     tx.lend(|| transfer.carry_out())?;
     attr.apply(idmap);
