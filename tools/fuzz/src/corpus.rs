@@ -90,6 +90,7 @@ fn kinds() -> Vec<Kind> {
                 .features("^extra_isize,^metadata_csum")
                 .inode_size(128),
         ),
+        kind("1k-quota", groups(mkfs(1024)).features("quota,project")),
         kind("2k-large-inodes", mkfs(2048).inode_size(1024)),
         kind(
             "1k-no-htree",

@@ -217,6 +217,24 @@ const DIR_NODE: Table = &[
 
 const DIR_ENTRY: Table = &[(0, 4, "dx_entry.hash"), (4, 4, "dx_entry.block")];
 
+// The first block: what is said of all records. In the others, references of the tree, or the head of a block of records
+// and the first of them.
+const QUOTA: Table = &[
+    (0x0, 4, "word[0]"),
+    (0x4, 4, "word[1]"),
+    (0x8, 4, "dqi_bgrace"),
+    (0xc, 4, "dqi_igrace"),
+    (0x10, 4, "dqi_flags"),
+    (0x14, 4, "dqi_blocks"),
+    (0x18, 4, "dqi_free_blk"),
+    (0x1c, 4, "dqi_free_entry"),
+    (0x10, 4, "dqb_id"),
+    (0x18, 8, "dqb_ihardlimit"),
+    (0x28, 8, "dqb_curinodes"),
+    (0x30, 8, "dqb_bhardlimit"),
+    (0x40, 8, "dqb_curspace"),
+];
+
 const XATTR: Table = &[
     (0x0, 4, "h_magic"),
     (0x4, 4, "h_refcount"),
@@ -295,6 +313,7 @@ pub fn fields(edit: &Edit<'_>, place: &Place) -> Vec<Field> {
         }
         Kind::Xattr => fields.add(XATTR, 0),
         Kind::Symlink => fields.entries(&[(0, 1, "target")], 0, 16, 1),
+        Kind::Quota => fields.add(QUOTA, 0),
         Kind::Orphan => {
             fields.entries(&[(0, 4, "slot")], 0, 8, 4);
             fields.add(

@@ -12,13 +12,14 @@ use crate::survey::{Kind, Place, Survey};
 use arbitrary::{Result, Unstructured};
 
 /// How often a kind is chosen. A mount that fails at once finds little, so what it reads first is rare.
-const WEIGHTS: [(Kind, u32); 16] = [
+const WEIGHTS: [(Kind, u32); 17] = [
     (Kind::Super, 8),
     (Kind::GroupDesc, 8),
     (Kind::BlockBitmap, 6),
     (Kind::InodeBitmap, 6),
     (Kind::Inode, 30),
     (Kind::ExtentNode, 16),
+    (Kind::Quota, 4),
     (Kind::DirLeaf, 16),
     (Kind::DirRoot, 10),
     (Kind::DirNode, 8),

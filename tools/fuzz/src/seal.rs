@@ -94,7 +94,7 @@ pub fn seal(survey: &Survey<'_>, edit: &mut Edit<'_>, place: &Place, counts: boo
             OrphanFormat { seed }.seal(nr, &mut bytes);
             bytes[end..end + 4].copy_from_slice(&magic);
         }
-        Kind::Symlink => {}
+        Kind::Symlink | Kind::Quota => {}
         Kind::JournalSuper
         | Kind::JournalDescriptor
         | Kind::JournalRevoke

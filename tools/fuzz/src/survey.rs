@@ -30,6 +30,7 @@ pub enum Kind {
     Xattr,
     Symlink,
     Orphan,
+    Quota,
     JournalSuper,
     JournalDescriptor,
     JournalRevoke,
@@ -201,6 +202,7 @@ impl<'i> Survey<'i> {
                 Some(FileType::Directory) => Kind::DirLeaf,
                 Some(FileType::Symlink) => Kind::Symlink,
                 _ if Some(ino) == self.layout.orphan_file_ino() => Kind::Orphan,
+                _ if self.layout.quota_inodes().contains(&ino.get()) => Kind::Quota,
                 _ => continue,
             };
             self.add_block(kind, *block, ino.get(), 0);
