@@ -71,6 +71,8 @@ pub mod incompat {
     pub const SIXTY_FOUR_BIT: u32 = 0x80;
     /// The metadata of several groups lies together.
     pub const FLEX_BG: u32 = 0x200;
+    /// Values of extended attributes may be in inodes of their own.
+    pub const EA_INODE: u32 = 0x400;
     /// The checksum seed is in the super block.
     pub const CSUM_SEED: u32 = 0x2000;
     /// Directories may be larger than 4 GiB, and their hash trees have a level more.
@@ -78,7 +80,7 @@ pub mod incompat {
 
     /// What can be read.
     pub const SUPPORTED: u32 =
-        FILETYPE | RECOVER | EXTENTS | SIXTY_FOUR_BIT | FLEX_BG | CSUM_SEED | LARGE_DIR;
+        FILETYPE | RECOVER | EXTENTS | SIXTY_FOUR_BIT | FLEX_BG | EA_INODE | CSUM_SEED | LARGE_DIR;
 }
 
 /// Names as `mke2fs -O` and `dumpe2fs` have them.
@@ -92,7 +94,7 @@ const INCOMPAT_NAMES: &[(u32, &str)] = &[
     (incompat::SIXTY_FOUR_BIT, "64bit"),
     (0x100, "mmp"),
     (incompat::FLEX_BG, "flex_bg"),
-    (0x400, "ea_inode"),
+    (incompat::EA_INODE, "ea_inode"),
     (0x1000, "dirdata"),
     (incompat::CSUM_SEED, "metadata_csum_seed"),
     (incompat::LARGE_DIR, "large_dir"),

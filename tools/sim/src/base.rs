@@ -55,13 +55,12 @@ fn share_attributes(image: &Image, size: usize, file: &str, other: &str) -> Resu
     ]);
     let failed = |error: Error| anyhow!("attributes in block {block}: {error:?}");
     let layout = image.layout(false).map_err(|what| anyhow!("{what:?}"))?;
-    let seed = layout.csum_seed();
     let store = HostStore::open(image.path(), size as u32)?;
     let nr = PhysBlock::new(block);
     let mut bytes = store.read_data(nr).to_vec();
     let (header, _) = XattrHeader::split_mut(&mut bytes).context("no header")?;
     header.refcount.set(2);
-    XattrFormat { seed }.seal(nr, &mut bytes);
+    XattrFormat::new(&layout).seal(nr, &mut bytes);
     store.write_data(nr, &bytes);
     store.save(image.path()).map_err(failed)?;
     Ok(said)
