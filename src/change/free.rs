@@ -25,7 +25,7 @@ pub fn free<S: Store, L: Live<S>>(live: &L, now: u32) -> Result {
     volume.store.insist(|| free_blocks(live))?;
     let ino = live.ino();
     let mut tx = loop {
-        release_values(live, now)?;
+        volume.store.insist(|| release_values(live, now))?;
         let mut tx = volume.store.begin(reservation::free(volume))?;
         let mut inode = live.map_lock();
         let mut counts = ValueCounts::lock(volume, live.orphans(), &[], 0);

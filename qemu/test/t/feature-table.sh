@@ -41,6 +41,7 @@ cut -d ' ' -f 3- .rows | LC_ALL=C sort | diff - <(
 		dir_index
 		orphan_file
 		ext_attr
+		ea_inode
 		stable_inodes
 		has_journal
 		fast_commit
@@ -56,7 +57,6 @@ cut -d ' ' -f 3- .rows | LC_ALL=C sort | diff - <(
 		casefold
 		meta_bg
 		mmp
-		ea_inode
 		large_dir
 		each other feature that forbids a mount (incompat)
 	END

@@ -77,6 +77,7 @@ impl Config {
         pick("metadata_csum", 4);
         pick("dir_index", 4);
         pick("flex_bg", 4);
+        pick("ea_inode", 2);
         let group = [block * 8, block, block / 2][rng.usize(..3)].max(1024);
         let inode = ["128", "256", "256"][rng.usize(..3)];
         let mut options = Vec::new();

@@ -153,6 +153,11 @@ impl Base {
                 small(1024).arg("-g").arg("1280").features("^flex_bg"),
             ),
             ("small inodes", small(1024).inode_size(128)),
+            ("values", small(1024).features("ea_inode")),
+            (
+                "values, small inodes",
+                groups().inode_size(128).features("ea_inode,orphan_file"),
+            ),
             ("no htree", small(1024).features("^dir_index")),
             ("full", small(1024).arg("-m").arg("0")),
             ("full, groups", groups().arg("-m").arg("0")),

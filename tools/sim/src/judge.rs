@@ -152,7 +152,7 @@ pub fn mended(image: &Image, orphans: usize) -> Result<Mended, String> {
     let out = image.e2fsck(&["-f", "-y", "-E", "fixes_only"]);
     let said = String::from_utf8_lossy(&out.stdout);
     let name = format!("{}: ", image.path().display());
-    let (mut seen, mut in_truncate) = (0, false);
+    let (mut seen, mut in_truncate, mut freed) = (0, false, false);
     let mut cut_off = Vec::new();
     for line in said.lines() {
         // It calls the image by the name of the volume, where that has one.
@@ -172,6 +172,12 @@ pub fn mended(image: &Image, orphans: usize) -> Result<Mended, String> {
         {
             return Ok(Mended::OwnFault);
         }
+        // It frees an orphan, and the inodes with values of its attributes count it still (release_orphan_inode()).
+        if freed && line.starts_with("Extended attribute inode ") && line.contains(" ref count is ")
+        {
+            return Ok(Mended::OwnFault);
+        }
+        freed |= line.starts_with(FREED);
         let truncated = line.strip_prefix(CUT_OFF);
         in_truncate = truncated.is_some();
         cut_off.extend(truncated.and_then(|rest| rest.split(' ').next()));
