@@ -7,10 +7,8 @@ use super::live::{InodePart, Live};
 use super::{reservation, resize, unmark_orphan, value, write};
 use crate::disk::inode::InodeFlags;
 use crate::disk::{FileType, LogicalBlock};
-use crate::inode::{release_attributes, set_dtime, Draft, Inode, ValueCounts};
-use crate::map::Progress;
-use crate::store::{Credits, Rule, Store, Transaction};
-use crate::volume::Volume;
+use crate::inode::{release_attributes, set_dtime, Draft, ValueCounts};
+use crate::store::{Rule, Store};
 use kernel::error::Result;
 
 /// Frees an inode without links, which nobody uses and whose page cache is empty. `now` is the time of its deletion, in
@@ -46,8 +44,8 @@ pub fn free<S: Store, L: Live<S>>(live: &L, now: u32) -> Result {
         .free_inode(&volume.store, &mut tx, ino, live.is_dir())
 }
 
-/// Gives up the values of attributes that are in inodes of their own, one at a time, as far as no other inode shares the
-/// entries that lead to them.
+/// Gives up the values of attributes that are in inodes of their own, one at a time, as far as no other inode shares
+/// the entries that lead to them.
 fn release_values<S: Store, L: Live<S>>(live: &L, now: u32) -> Result {
     let volume = live.volume();
     if volume.layout.value_seed().is_none() || volume.store.breaks(Rule::Attributes) {
@@ -95,51 +93,11 @@ fn free_metadata_blocks<S: Store, L: Live<S>>(live: &L) -> Result {
         let (granted, credits) = reservation::cut_metadata(volume, live.snapshot().depth());
         let tx = volume.store.ready(&mut handle, credits)?;
         let mut inode = live.map_lock();
-        let progress = cut_metadata(volume, tx, &mut inode, before, granted);
+        let progress = resize::cut_metadata(volume, tx, &mut inode, before, granted);
         write(live, &inode, tx, InodePart::Data)?;
         match progress? {
             Some(next) => before = next,
             None => return Ok(()),
         }
     }
-}
-
-/// One step of that, of blocks before `before`: then come those before what it returns, if there are any. They are
-/// metadata: replaying the journal must not write them again. Which they are the tree says: ext4 makes the size 0 before
-/// it frees the first one. The caller writes the inode, after an error, too.
-pub(super) fn cut_metadata<S: Store>(
-    volume: &Volume<S>,
-    tx: &mut S::Tx<'_>,
-    inode: &mut Inode,
-    before: LogicalBlock,
-    granted: Credits,
-) -> Result<Option<LogicalBlock>> {
-    const STEP: usize = reservation::METADATA_STEP as usize;
-
-    let to = inode.map.end_before(volume, before)?;
-    let to = to.map_or(0, LogicalBlock::get);
-    let from = to.saturating_sub(reservation::METADATA_STEP);
-    let mut held = [None; STEP];
-    for (phys, at) in held.iter_mut().zip(from..to) {
-        *phys = inode.map.lookup(volume, LogicalBlock::new(at), 1)?.phys;
-    }
-    let from_block = LogicalBlock::new(from);
-    let progress = inode
-        .map
-        .remove(volume, tx, from_block, LogicalBlock::LIMIT, granted);
-    // After an error too, a part may have been done. What is left for the next round must not be revoked yet: the
-    // journal takes it for an error to do so twice.
-    for (nr, at) in held.into_iter().zip(from..to) {
-        let Some(nr) = nr else { continue };
-        let there = inode.map.lookup(volume, LogicalBlock::new(at), 1);
-        let gone = !there.is_ok_and(|found| found.phys == Some(nr));
-        if gone && !volume.store.breaks(Rule::Forget) {
-            Transaction::forget(tx, nr)?;
-        }
-    }
-    Ok(match progress? {
-        Progress::Done if from == 0 => None,
-        Progress::Done => Some(from_block),
-        Progress::Again(done) => Some(done.min(LogicalBlock::new(to))),
-    })
 }

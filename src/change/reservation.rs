@@ -12,7 +12,7 @@
 //! | the same, with a whiteout | and what [`tmpfile`] changes |
 //! | [`EXCHANGE`] | two names, two `..`, four inodes |
 //! | [`ATTRIBUTES`] | an inode |
-//! | [`attribute`](fn@attribute) | an inode; its block of extended attributes is made, shared or given up; inodes with values count more or less |
+//! | [`attribute`](fn@attribute) | an inode; its block of attributes is made, shared or given up; counts of values |
 //! | [`value`](fn@value), [`fill_value`] | a new inode, which becomes an orphan; blocks of it |
 //! | [`publish`](fn@publish) | a run of data in the extent tree; an inode |
 //! | [`cut`] | an extent of data less in the extent tree; an inode, which becomes an orphan or is none any more |
@@ -29,7 +29,6 @@
 //! credits ([`Transaction::ensure`](crate::store::Transaction::ensure)).
 
 use super::live::Live;
-use super::value;
 use crate::inode::{Draft, Inode, ValueCounts, ORPHAN_CREDITS};
 use crate::map::FileMap;
 use crate::names;
@@ -51,7 +50,7 @@ pub fn value<S: Store>(volume: &Volume<S>) -> Credits {
 
 /// One step of giving it the value.
 pub fn fill_value<S: Store>(volume: &Volume<S>, depth: u16) -> Credits {
-    append(volume, depth) + Credits::blocks(value::STEP) + Inode::WRITE_CREDITS
+    append(volume, depth) + Credits::blocks(VALUE_STEP) + Inode::WRITE_CREDITS
 }
 
 /// An orphan less.
@@ -62,6 +61,9 @@ pub const SUPER: Credits = Credits::blocks(1);
 
 /// The most blocks of a directory that are freed, and revoked, in one transaction.
 pub(super) const METADATA_STEP: u32 = 64;
+
+/// The most blocks of a value that are written in one transaction.
+pub(super) const VALUE_STEP: u32 = 16;
 
 /// A block that is added to a file whose tree has `depth` levels.
 fn append<S: Store>(volume: &Volume<S>, depth: u16) -> Credits {

@@ -4,16 +4,15 @@
 //!
 //! # Crash safety
 //!
-//! Such an inode is made before the change that leads to it, in as many transactions as it takes, and is an orphan until
-//! then. When nothing leads to it any more it is an orphan again, and freed in transactions of its own.
+//! Such an inode is made before the change that leads to it, in as many transactions as it takes, and is an orphan
+//! until then. When nothing leads to it any more it is an orphan again, and freed in transactions of its own.
 //!
 //! # Locks
 //!
 //! No map lock is held. Nobody else knows the inode.
 
-use super::free::cut_metadata;
 use super::live::Live;
-use super::reservation;
+use super::{reservation, resize};
 use crate::disk::bytes::copy;
 use crate::disk::inode::{DiskTime, InodeFlags};
 use crate::disk::xattr::{Name, ValueFormat, ValueRef};
@@ -29,14 +28,11 @@ use core::marker::PhantomData;
 use kernel::error::Result;
 use kernel::prelude::*;
 
-/// The most blocks of a value that are written in one transaction.
-pub(super) const STEP: u32 = 16;
-
 /// Mode of such an inode: a regular file of its owner's.
 const MODE: u16 = 0o100_600;
 
-/// An inode with a value that an attribute is to have. If it was made, and no entry leads to it when this is dropped, it
-/// is freed: no map lock is held then, and no handle.
+/// An inode with a value that an attribute is to have. If it was made, and no entry leads to it when this is dropped,
+/// it is freed: no map lock is held then, and no handle.
 pub(super) struct Stored<'v, S: Store, L: Live<S>> {
     live: &'v L,
     value: &'v [u8],
@@ -194,7 +190,7 @@ fn fill<S: Store>(volume: &Volume<S>, inode: &mut Inode, attrs: &Attrs, value: &
     while at.get() < blocks {
         let credits = reservation::fill_value(volume, inode.map.depth());
         let tx = volume.store.ready(&mut handle, credits)?;
-        let len = blocks.saturating_sub(at.get()).min(STEP);
+        let len = blocks.saturating_sub(at.get()).min(reservation::VALUE_STEP);
         let run = volume.with_reserves(|share| {
             let goal = Goal::in_group(slot.group);
             inode.map.allocate(volume, tx, at, len, goal, share)
@@ -248,7 +244,7 @@ fn free<S: Store>(volume: &Volume<S>, orphans: &Orphans<S>, ino: Ino, now: u32) 
     while !inode.map.is_empty() {
         let (granted, credits) = reservation::cut_metadata(volume, inode.map.depth());
         let tx = volume.store.ready(&mut handle, credits)?;
-        let progress = cut_metadata(volume, tx, &mut inode, before, granted);
+        let progress = resize::cut_metadata(volume, tx, &mut inode, before, granted);
         inode.write(volume, tx, &attrs)?;
         match progress? {
             Some(next) => before = next,

@@ -60,7 +60,7 @@ fn write_draft<S: Store, L: Live<S>>(
     let mut tx = volume.store.begin(reservation::attribute(volume, values))?;
     let _pinned = pin(live)?;
     let mut inode = live.map_lock();
-    let made = stored.map_or(&[][..], Stored::made);
+    let made = stored.map(Stored::made).unwrap_or_default();
     let mut counts = ValueCounts::lock(volume, live.orphans(), made, values);
     if stored.is_some_and(|stored| !stored.is_right(&mut counts)) {
         return Ok(None);

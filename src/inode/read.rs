@@ -424,8 +424,8 @@ fn check<S: Store>(
     Ok(())
 }
 
-/// Whether a symbolic link has its target in the inode: it has no blocks but one of extended attributes. Where values of
-/// attributes count as blocks, too, its size says it.
+/// Whether a symbolic link has its target in the inode: it has no blocks but one of extended attributes. Where values
+/// of attributes count as blocks, too, its size says it.
 fn is_fast_symlink<S: Store>(vol: &Volume<S>, raw: &DiskInode) -> bool {
     if vol.layout.value_seed().is_some() {
         return (1..=Inode::MAX_FAST_TARGET as u64).contains(&raw.size);

@@ -268,8 +268,8 @@ pub fn release_new<S: Store>(
     Ok(())
 }
 
-/// `owner` does not use a block of attributes any more, which is freed if it was the last. `false` where the block leads
-/// to more values than the credits of `counts` are for: nothing has changed then.
+/// `owner` does not use a block of attributes any more, which is freed if it was the last. `false` where the block
+/// leads to more values than the credits of `counts` are for: nothing has changed then.
 ///
 /// # Errors
 ///

@@ -412,7 +412,7 @@ impl Writer<'_> {
         let next = self.at.checked_add(entry_size(name.rest))?;
         let (value, inode, size) = match value {
             Value::Here(value) => (value, 0, u32::try_from(value.len()).ok()?),
-            Value::Elsewhere(value) => (&[][..], value.ino.get(), value.size),
+            Value::Elsewhere(value) => (Default::default(), value.ino.get(), value.size),
         };
         let start = self.values.checked_sub(padded(value.len()))?;
         if next.checked_add(END_SIZE)? > start {

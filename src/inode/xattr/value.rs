@@ -7,10 +7,11 @@
 //! entries lead to it. Entries of a block that several inodes share count once. It has one link as long as there is an
 //! entry, and else it has none and is an orphan. While an entry leads to it its data stays what it is.
 //!
-//! An inode counts the blocks of the values that its entries lead to as its own (`i_blocks`), whoever else leads to them.
+//! An inode counts the blocks of the values that its entries lead to as its own (`i_blocks`), whoever else leads to
+//! them.
 //!
-//! Old Lustre kernels have left another form: an inode that is one entry's, says whose (in the modification time and the
-//! generation), and has no hash. What it holds counts for nobody.
+//! Old Lustre kernels have left another form: an inode that is one entry's, says whose (in the modification time and
+//! the generation), and has no hash. What it holds counts for nobody.
 //!
 //! # Locks
 //!
@@ -29,6 +30,9 @@ use crate::store::{Credits, Rule, Store};
 use crate::volume::shared::Locked;
 use crate::volume::Volume;
 use kernel::error::Result;
+
+/// More entries than a block or an inode has.
+const MOST_ENTRIES: usize = 65536;
 
 /// The most entries that can be counted and one more added.
 const MOST_USERS: u64 = u64::MAX - 1;
@@ -373,7 +377,8 @@ impl<'a, S: Store> ValueCounts<'a, S> {
         nth: impl Fn(usize) -> Option<ValueRef>,
         owner: Owner,
     ) -> Result {
-        for (done, value) in (0..).map_while(&nth).enumerate() {
+        for done in 0..MOST_ENTRIES {
+            let Some(value) = nth(done) else { break };
             if let Err(error) = self.up(tx, value) {
                 self.down_all(tx, |n| nth(n).filter(|_| n < done), owner);
                 return Err(error);
@@ -389,7 +394,7 @@ impl<'a, S: Store> ValueCounts<'a, S> {
         nth: impl Fn(usize) -> Option<ValueRef>,
         owner: Owner,
     ) {
-        for value in (0..).map_while(nth) {
+        for value in (0..MOST_ENTRIES).map_while(nth) {
             let _ = self.vol.store.insist(|| self.down(tx, value, owner));
         }
     }

@@ -73,7 +73,10 @@ fn theirs(mkfs: &Mkfs, value: &[u8]) -> (Image, u32) {
     let image = mkfs.make();
     image.debugfs(&[
         "write /dev/null file".into(),
-        format!("ea_set file user.big {}", str::from_utf8(value).unwrap()),
+        format!(
+            "ea_set file user.big {}",
+            std::str::from_utf8(value).unwrap()
+        ),
     ]);
     let listed = image.debugfs(&["inode_dump -x file"]);
     let (_, ino) = listed
@@ -93,7 +96,7 @@ fn mkfs() -> Mkfs {
 /// How many inodes and blocks are free.
 fn free_counts(mounted: &Mounted) -> (u64, u64) {
     let counts = mounted.vol.space.counts();
-    (counts.free_inodes.into(), counts.free_blocks_on_disk)
+    (counts.free_inodes, counts.free_blocks_on_disk)
 }
 
 #[test]
@@ -182,7 +185,8 @@ fn equal_values_share_an_inode() {
     checked(mounted, &image, "all are gone");
 }
 
-/// Would catch: an inode with a value that counts inodes in place of blocks, or is given up with a block that others use.
+/// Would catch: an inode with a value that counts inodes in place of blocks, or is given up with a block that others
+/// use.
 #[test]
 fn shared_blocks_count_once() {
     for inode_size in [128, 256] {
