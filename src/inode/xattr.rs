@@ -283,7 +283,7 @@ pub fn release<S: Store>(
 ) -> Result<bool> {
     let nr: PhysBlock = block.nr();
     let mut shared = vol.shared.lock();
-    let values = block.with(|bytes| Area::in_block(bytes).elsewhere().count());
+    let values = block.with(|bytes| Area::in_block(bytes).count_elsewhere());
     if block.with(users) == 1 && !counts.pay_for(values) {
         return Ok(false);
     }

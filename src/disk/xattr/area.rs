@@ -263,6 +263,11 @@ impl<'a> Area<'a> {
         })
     }
 
+    /// How many there are of [`Self::elsewhere`].
+    pub fn count_elsewhere(self) -> usize {
+        self.elsewhere().fold(0, |count, _| count.saturating_add(1))
+    }
+
     /// Whether there are none.
     pub fn is_empty(self) -> bool {
         self.entries().next().is_none()

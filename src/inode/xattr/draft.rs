@@ -106,9 +106,9 @@ impl<S: Store> Draft<S> {
     /// costs [`ValueCounts::CREDITS`] more.
     pub fn values(&self) -> u32 {
         let old =
-            |old: &AttributeBlock<S>| old.with(|bytes| Area::in_block(bytes).elsewhere().count());
+            |old: &AttributeBlock<S>| old.with(|bytes| Area::in_block(bytes).count_elsewhere());
         let in_old = self.old.as_ref().map_or(0, old);
-        let in_block = self.block_area().map_or(0, |area| area.elsewhere().count());
+        let in_block = self.block_area().map_or(0, |area| area.count_elsewhere());
         let all = [in_old, in_block, self.came.len(), self.gone.len()];
         let count = all.into_iter().fold(0, usize::saturating_add);
         u32::try_from(count).unwrap_or(u32::MAX)

@@ -116,6 +116,12 @@ impl Config {
         }
     }
 
+    /// Whether values of attributes may be in inodes of their own.
+    pub fn has_values(&self) -> bool {
+        let has = |list: &String| list.split(',').any(|name| name == "ea_inode");
+        self.mkfs.iter().any(has)
+    }
+
     /// Makes the image.
     pub fn make(&self, image: &Path) -> Result<()> {
         // What mkfs does not write either, none of which may ever be seen in a file.

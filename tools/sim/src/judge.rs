@@ -140,6 +140,14 @@ pub enum Mended {
     OwnFault,
 }
 
+/// Whether inode `ino` holds the value of an attribute.
+fn holds_value(image: &Image, ino: &str) -> bool {
+    let text = image.debugfs(&[format!("stat <{ino}>")]);
+    let flags = text.split("Flags: 0x").nth(1);
+    let flags = flags.and_then(|rest| rest.split_whitespace().next());
+    flags.is_some_and(|flags| u32::from_str_radix(flags, 16).is_ok_and(|f| f & 0x20_0000 != 0))
+}
+
 /// Has e2fsck mend the image that a power cut left, with its journal and so many orphans. Every line that it says is
 /// looked at: `-p` would mend bitmaps and counts of groups without a word. It deals with orphans before it looks at
 /// bitmaps, so these must be right with orphans too.
@@ -173,8 +181,10 @@ pub fn mended(image: &Image, orphans: usize) -> Result<Mended, String> {
             return Ok(Mended::OwnFault);
         }
         // It frees an orphan, and the inodes with values of its attributes count it still (release_orphan_inode()).
-        if freed && line.starts_with("Extended attribute inode ") && line.contains(" ref count is ")
-        {
+        let is_counted =
+            line.starts_with("Extended attribute inode ") && line.contains(" ref count is ");
+        let lost = line.strip_prefix("Unattached inode ");
+        if freed && (is_counted || lost.is_some_and(|ino| holds_value(image, ino))) {
             return Ok(Mended::OwnFault);
         }
         freed |= line.starts_with(FREED);
