@@ -466,3 +466,53 @@ fn old_form() {
     drop(node);
     checked(mounted, &image, "old");
 }
+
+/// Would catch: a value that takes the room that is kept for names of values elsewhere, or one that is put elsewhere
+/// though there is room.
+#[test]
+fn room_is_kept_for_names() {
+    let image = mkfs().inode_size(128).make();
+    let mounted = mount(&image);
+    for (len, inodes) in [(892, 0), (896, 0), (897, 1), (968, 1), (969, 1)] {
+        let node = file_of(&mounted, format!("file{len}").as_bytes());
+        let before = free_counts(&mounted);
+        put(&node, b"n", &value(5, len)).unwrap();
+        assert_eq!(free_counts(&mounted).0, before.0 - inodes, "{len}");
+        assert_eq!(get(&node, b"n").unwrap(), value(5, len));
+    }
+    checked(mounted, &image, "room");
+}
+
+/// Would catch: an inode with a value that counts an entry of a block which was not made after all.
+#[test]
+fn all_are_counted_or_none() {
+    let image = Mkfs::new(20 << 20, 1024)
+        .features("ea_inode,^metadata_csum")
+        .inode_size(128)
+        .make();
+    let mounted = mount(&image);
+    let nodes: Vec<_> = (0..2u8).map(|n| file_of(&mounted, &[b'a' + n])).collect();
+    for node in &nodes {
+        put(node, b"first", &value(1, 3000)).unwrap();
+        put(node, b"last", &value(2, 3000)).unwrap();
+    }
+    // The entry with the longer name is the last.
+    let (first, last) = (15, 14);
+    drop(nodes);
+    checked(mounted, &image, "two share a block");
+    let links = |ino| field(&image, &format!("<{ino}>"), "Links: ");
+    let version = |ino: u32| {
+        let text = image.debugfs(&[format!("stat <{ino}>")]);
+        text.contains("Version: 0x00000001")
+    };
+    assert!(links(first) == 1 && links(last) == 1 && version(first) && version(last));
+    image.debugfs(&[format!("sif <{last}> links_count 3")]);
+    let mounted = mount(&image);
+    let node = named(&mounted, &image, "b").unwrap();
+    assert_eq!(put(&node, b"more", b"small"), Err(EUCLEAN));
+    assert_eq!(get(&node, b"more"), Err(ENODATA));
+    drop(node);
+    mounted.vol.store.save(image.path()).unwrap();
+    drop(mounted);
+    assert!(version(first) && version(last));
+}

@@ -7,7 +7,7 @@ use crate::mount::Shared;
 use crate::sim::Sim;
 use iomapfs_core::change::create;
 use iomapfs_core::change::rename::{self, Side};
-use iomapfs_core::change::{generation, link, replace, xattr, Live};
+use iomapfs_core::change::{generation, link, replace, xattr, InodePart, Live};
 use iomapfs_core::disk::xattr::{Name, Prefix};
 use iomapfs_core::host::{new_attrs, NewNode};
 use iomapfs_core::inode::How;
@@ -70,6 +70,7 @@ impl Sim {
         let node = self.node(ino);
         let (prefix, rest) = NAMES[usize::from(name) % NAMES.len()];
         let name = Name { prefix, rest };
+        let key = (prefix.0, rest.to_vec());
         // All of them fit into a block, or are in inodes of their own.
         let longest = self.block_size as usize / 5;
         let values = self.has_values();
@@ -80,18 +81,21 @@ impl Sim {
         let value = len.map(|len| vec![1 + len as u8 % 2; bytes(len)]);
         let done = self.with_retry(|sim| {
             let done = xattr::set(&*node, name, value.as_deref(), How::Any, None);
+            if done.is_ok() {
+                let tid = node.noted_transaction(InodePart::Attributes);
+                let mut all = sim.world.inode(ino).attributes.clone();
+                match value.clone() {
+                    Some(value) => all.insert(key.clone(), value),
+                    None => all.remove(&key),
+                };
+                sim.world.attributes_changed(tid, ino, all);
+            }
             sim.world.catch_up(&sim.mount);
             done
         });
         if let Err(error) = done {
-            return self.no_space(error, 1 + self.value_blocks(), values);
+            self.no_space(error, 1 + self.value_blocks(), values);
         }
-        let attributes = &mut self.world.inode(ino).attributes;
-        let key = (prefix.0, rest.to_vec());
-        match value {
-            Some(value) => attributes.insert(key, value),
-            None => attributes.remove(&key),
-        };
     }
 
     /// Does something with names, twice if there was no space. What was made and did not get a name is freed after each
