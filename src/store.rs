@@ -123,6 +123,10 @@ pub enum Rule {
     AttributesCounted,
     /// A block of attributes that others have, too, is left to them by the one whose attributes change.
     AttributesApart,
+    /// An inode with the value of an attribute is an orphan until an attribute leads to it.
+    ValueOrphan,
+    /// An inode with a value counts each entry that leads to it.
+    ValuesCounted,
     /// Blocks that data was written to become written.
     Conversion,
     /// When data is written to a part of an unwritten extent, only that becomes written.

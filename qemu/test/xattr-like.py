@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 #
-# xattr-like.py FOLDER SEED COUNT: sets, replaces, removes, reads and lists extended attributes of files of all types in FOLDER, with and
+# xattr-like.py FOLDER SEED COUNT [SIZE...]: sets, replaces, removes, reads and lists extended attributes of files of all types in FOLDER, with and
 # without room for them, as root and as another user, and prints what each comes to: a line for each, to be compared with what
-# another file system prints.
+# another file system prints. COUNT operations are chosen, with values of the SIZEs, too.
 
 import ctypes
 import hashlib
@@ -62,7 +62,8 @@ for path in every:
     print(f"user lists {path}", as_user(lambda: os.listxattr(path, follow_symlinks=False)))
 
 # How much fits, and how it is read. A name of 64 KiB and more the VFS refuses.
-for size in [0, 1, 3, 4, 5, 40, 56, 57, 100, 200, 500, block // 2, block - 100, block - 64, block - 60, block - 56, block - 55, block, 65536, 65537]:
+for size in [0, 1, 3, 4, 5, 40, 56, 57, 100, 200, 500, block // 2, block - 100, block - 64, block - 60, block - 56, block - 55, block, block + 1,
+             2 * block, 9999, 65535, 65536, 65537, 4]:
     value = bytes([size % 251 + 1]) * size
     say(f"size {size}", lambda: os.setxattr("other", "user.v", value))
     print(said(lambda: listed("other")), os.stat("other").st_blocks)
@@ -84,7 +85,7 @@ for step in range(int(sys.argv[3])):
     prefix = chance.choice(prefixes if path in ("file", "other", "folder") else prefixes[1:])
     name = prefix + chance.choice("abc") * chance.choice([1, 1, 2, 7, 60])
     how = chance.choice([0, 0, 0, os.XATTR_CREATE, os.XATTR_REPLACE])
-    size = chance.choice([0, 1, 4, 17, 30, 44, 80, 200, block // 3, block // 2, block - 90, block])
+    size = chance.choice([0, 1, 4, 17, 30, 44, 80, 200, block // 3, block // 2, block - 90, block] + [int(size) for size in sys.argv[4:]])
     value = bytes([chance.choice([1, 2])]) * size
     if chance.randrange(4) == 0:
         call, what = (lambda: os.removexattr(path, name, follow_symlinks=False)), "remove"

@@ -8,15 +8,17 @@
 use super::dir::{add_dir_link, check_dir_links, Dir};
 use super::link::insert;
 use super::live::{InodePart, Live, Newborn};
+use super::value::{self, Stored};
 use super::xattr::note_feature;
 use super::{mark_orphan, pin, reservation, write, write_now};
 use crate::disk::inode::InodeFlags;
 use crate::disk::symlink::TargetFormat;
 use crate::disk::{FileType, Flaw, LogicalBlock};
-use crate::inode::{release_attribute_block, wipe, Content, Draft, How, Inode};
+use crate::inode::{
+    release_new_attributes, wipe, Changed, Content, Draft, How, Inode, ValueCounts,
+};
 use crate::names;
 use crate::store::{Rule, Store, Transaction};
-use crate::volume::Volume;
 use kernel::error::{code::*, Result};
 use kernel::prelude::*;
 
@@ -97,8 +99,10 @@ where
         check_dir_links(dir)?;
     }
     let _pinned = pin(dir)?;
+    let lists = newborn.lists()?;
+    let stored = value::store(dir, &lists)?;
     let mut tx = volume.store.begin(reservation::create(dir))?;
-    let node = make(dir, &mut tx, newborn, what)?;
+    let node = make(dir, &mut tx, newborn, what, &stored)?;
     let named =
         add_content(&*node, dir, &mut tx, what).and_then(|()| insert(dir, &mut tx, name, &*node));
     if named.is_ok() && is_dir {
@@ -129,9 +133,11 @@ where
     N: Newborn<S, Live = L>,
 {
     let volume = dir.volume();
+    let lists = newborn.lists()?;
+    let stored = value::store(dir, &lists)?;
     let mut tx = volume.store.begin(reservation::tmpfile(volume))?;
     // It is born with a link, as an inode without one cannot be told from a free one.
-    let node = make(dir, &mut tx, newborn, What::Plain)?;
+    let node = make(dir, &mut tx, newborn, What::Plain, &stored)?;
     node.set_links(0);
     let done = mark_orphan(&*node, &mut tx)
         .and_then(|_| write_now(&*node, &mut tx, InodePart::Attributes));
@@ -140,12 +146,13 @@ where
 }
 
 /// Makes an inode in `dir`, without a name yet. On an error nothing is left. With what it returns, and an error
-/// afterwards, the caller does [`give_up`].
+/// afterwards, the caller does [`give_up`]. `stored` are values of attributes that it is born with.
 pub(super) fn make<S, L, N>(
     dir: &L,
     tx: &mut S::Tx<'_>,
     newborn: N,
     what: What<'_>,
+    stored: &[Stored<'_, S, L>],
 ) -> Result<N::Ready>
 where
     S: Store,
@@ -170,12 +177,14 @@ where
     // On an error the newborn has gone before somebody else gets its number, who must not meet it.
     Inode::create(volume, tx, ino, &attrs, flags, generation, content)
         .and_then(|mut inode| {
-            let labelled = label(volume, tx, &mut inode, &newborn);
-            let attributes = inode.file_acl;
+            let labelled = label(dir, tx, &mut inode, &newborn, stored);
+            let (owner, attributes) = (inode.owner(), inode.file_acl);
             let finished = labelled.and_then(|()| newborn.finish(tx, inode));
             finished.inspect_err(|_| {
+                let budget = stored.len() as u32;
+                let mut counts = ValueCounts::lock(volume, dir.orphans(), &[], budget);
                 // What this fails with is reported.
-                let _ = attributes.map(|nr| release_attribute_block(volume, tx, nr));
+                let _ = release_new_attributes(volume, tx, attributes, owner, &mut counts);
             })
         })
         // Nobody has to look at its map before the first write.
@@ -191,22 +200,39 @@ where
 }
 
 /// Gives a new inode the attributes that it is born with.
-fn label<S: Store, N: Newborn<S>>(
-    volume: &Volume<S>,
+fn label<S: Store, L: Live<S>, N: Newborn<S>>(
+    dir: &L,
     tx: &mut S::Tx<'_>,
     inode: &mut Inode,
     newborn: &N,
+    stored: &[Stored<'_, S, L>],
 ) -> Result {
+    let volume = dir.volume();
     let attributes = newborn.attributes()?;
     if attributes.is_empty() {
         return Ok(());
     }
+    let mut made = KVec::new();
+    for value in stored {
+        made.extend_from_slice(value.made(), GFP_KERNEL)?;
+    }
+    let mut counts = ValueCounts::lock(volume, dir.orphans(), &made, 0);
     let mut draft = Draft::of(volume, inode)?;
     for new in &attributes {
-        draft.set(volume, new.name(), Some(&new.value), How::Create)?;
+        let (name, value) = (new.name(), &*new.value);
+        if draft.set(volume, name, Some(value), How::Create)? == Changed::NotYet {
+            // One that has gone since it was found is as rare as no space, and tried again like that.
+            let found = stored.iter().find(|stored| stored.is_of(value));
+            let found = found.filter(|stored| stored.is_right(&mut counts));
+            draft.set_elsewhere(volume, name, found.ok_or(ENOSPC)?.entry(name))?;
+        }
     }
     note_feature(volume, tx)?;
-    draft.write(volume, tx, inode)?;
+    draft.write(volume, tx, inode, &mut counts)?;
+    for value in stored {
+        value.note(&mut counts);
+    }
+    drop(counts);
     inode.write(volume, tx, &newborn.attrs())
 }
 

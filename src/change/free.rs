@@ -4,11 +4,11 @@
 //! an orphan, so that a recovery would do the rest.
 
 use super::live::{InodePart, Live};
-use super::{reservation, resize, unmark_orphan, write};
+use super::{reservation, resize, unmark_orphan, value, write};
+use crate::disk::inode::InodeFlags;
 use crate::disk::{FileType, LogicalBlock};
-use crate::inode::set_dtime;
-use crate::map::Progress;
-use crate::store::{Rule, Store, Transaction};
+use crate::inode::{release_attributes, set_dtime, Draft, ValueCounts};
+use crate::store::{Rule, Store};
 use kernel::error::Result;
 
 /// Frees an inode without links, which nobody uses and whose page cache is empty. `now` is the time of its deletion, in
@@ -22,15 +22,22 @@ pub fn free<S: Store, L: Live<S>>(live: &L, now: u32) -> Result {
     // Nobody is there to try again: it would be an orphan until the next mount.
     volume.store.insist(|| free_blocks(live))?;
     let ino = live.ino();
-    let mut tx = volume.store.begin(reservation::free(volume))?;
-    {
+    let mut tx = loop {
+        volume.store.insist(|| release_values(live, now))?;
+        let mut tx = volume.store.begin(reservation::free(volume))?;
         let mut inode = live.map_lock();
-        if !volume.store.breaks(Rule::Attributes) {
-            inode.release_attributes(volume, &mut tx)?;
+        let mut counts = ValueCounts::lock(volume, live.orphans(), &[], 0);
+        // Not if somebody has given up the same block meanwhile, and this inode is the last.
+        let done = volume.store.breaks(Rule::Attributes)
+            || inode.release_attributes(volume, &mut tx, &mut counts)?;
+        drop(counts);
+        if done {
+            write(live, &inode, &mut tx, InodePart::Data)?;
+            live.account_gone(&mut tx);
+            drop(inode);
+            break tx;
         }
-        write(live, &inode, &mut tx, InodePart::Data)?;
-        live.account_gone(&mut tx);
-    }
+    };
     unmark_orphan(live, &mut tx)?;
     set_dtime(volume, &mut tx, ino, now)?;
     volume
@@ -38,23 +45,48 @@ pub fn free<S: Store, L: Live<S>>(live: &L, now: u32) -> Result {
         .free_inode(&volume.store, &mut tx, ino, live.is_dir())
 }
 
+/// Gives up the values of attributes that are in inodes of their own, one at a time, as far as no other inode shares
+/// the entries that lead to them.
+fn release_values<S: Store, L: Live<S>>(live: &L, now: u32) -> Result {
+    let volume = live.volume();
+    if volume.layout.value_seed().is_none() || volume.store.breaks(Rule::Attributes) {
+        return Ok(());
+    }
+    loop {
+        let mut draft = Draft::of(volume, &live.map_lock())?;
+        if !draft.take_one(volume)? {
+            return Ok(());
+        }
+        let values = draft.values();
+        let mut tx = volume.store.begin(reservation::attribute(volume, values))?;
+        let mut inode = live.map_lock();
+        let mut counts = ValueCounts::lock(volume, live.orphans(), &[], values);
+        let left = draft.write(volume, &mut tx, &mut inode, &mut counts)?;
+        write(live, &inode, &mut tx, InodePart::Attributes)?;
+        if let Some(block) = left {
+            release_attributes(volume, &mut tx, &block, inode.owner(), &mut counts)?;
+        }
+        let unused = counts.into_unused();
+        drop(inode);
+        drop(tx);
+        value::free_all(live, unused, now);
+    }
+}
+
 /// Frees all blocks but that of attributes. May be called again after an error: what is done stays done.
 fn free_blocks<S: Store, L: Live<S>>(live: &L) -> Result {
     if live.map_lock().map.is_empty() {
         // No transaction is needed for that.
         Ok(())
-    } else if live.file_type() == FileType::Regular {
+    } else if live.file_type() == FileType::Regular && !live.flags().has(InodeFlags::EA_INODE) {
         resize::cut(live, 0)
     } else {
         free_metadata_blocks(live)
     }
 }
 
-/// Frees the blocks of a directory or a long symbolic link. They are metadata: replaying the journal must not write
-/// them again. Which they are the tree says: ext4 makes the size 0 before it frees the first one.
+/// Frees the blocks of a directory, a long symbolic link or the value of an attribute.
 fn free_metadata_blocks<S: Store, L: Live<S>>(live: &L) -> Result {
-    const STEP: usize = reservation::METADATA_STEP as usize;
-
     let volume = live.volume();
     let mut before = LogicalBlock::LIMIT;
     let mut handle = None;
@@ -62,32 +94,11 @@ fn free_metadata_blocks<S: Store, L: Live<S>>(live: &L) -> Result {
         let (granted, credits) = reservation::cut_metadata(volume, live.snapshot().depth());
         let tx = volume.store.ready(&mut handle, credits)?;
         let mut inode = live.map_lock();
-        let to = inode.map.end_before(volume, before)?;
-        let to = to.map_or(0, LogicalBlock::get);
-        let from = to.saturating_sub(reservation::METADATA_STEP);
-        let mut held = [None; STEP];
-        for (phys, at) in held.iter_mut().zip(from..to) {
-            *phys = inode.map.lookup(volume, LogicalBlock::new(at), 1)?.phys;
-        }
-        let from_block = LogicalBlock::new(from);
-        let progress = inode
-            .map
-            .remove(volume, tx, from_block, LogicalBlock::LIMIT, granted);
-        // After an error too, a part may have been done. What is left for the next round must not be revoked yet: the
-        // journal takes it for an error to do so twice.
-        for (nr, at) in held.into_iter().zip(from..to) {
-            let Some(nr) = nr else { continue };
-            let there = inode.map.lookup(volume, LogicalBlock::new(at), 1);
-            let gone = !there.is_ok_and(|found| found.phys == Some(nr));
-            if gone && !volume.store.breaks(Rule::Forget) {
-                Transaction::forget(tx, nr)?;
-            }
-        }
+        let progress = resize::cut_metadata(volume, tx, &mut inode, before, granted);
         write(live, &inode, tx, InodePart::Data)?;
-        before = match progress? {
-            Progress::Done if from == 0 => return Ok(()),
-            Progress::Done => from_block,
-            Progress::Again(done) => done.min(LogicalBlock::new(to)),
-        };
+        match progress? {
+            Some(next) => before = next,
+            None => return Ok(()),
+        }
     }
 }

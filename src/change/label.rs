@@ -57,7 +57,8 @@ pub fn uuid<S: Store>(volume: &Volume<S>) -> Result<[u8; 16]> {
 pub fn can_change_uuid<S: Store>(volume: &Volume<S>) -> bool {
     let features = volume.layout.features();
     let sums = features.has_ro_compat(ro_compat::METADATA_CSUM)
-        || features.has_ro_compat(ro_compat::GDT_CSUM);
+        || features.has_ro_compat(ro_compat::GDT_CSUM)
+        || volume.layout.value_seed().is_some();
     !features.has_compat(compat::STABLE_INODES)
         && (!sums || features.has_incompat(incompat::CSUM_SEED))
 }

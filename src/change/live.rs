@@ -234,6 +234,13 @@ pub trait Newborn<S: Store>: Sized {
     /// `EBUSY` where there is an inode with this number in memory already.
     fn insert(&self, ino: Ino) -> Result;
 
+    /// Those of the extended attributes that it is born with which are known before it has its number.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    fn lists(&self) -> Result<KVec<NewAttribute>>;
+
     /// The extended attributes that it is born with. It has its number.
     ///
     /// # Errors

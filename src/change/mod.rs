@@ -17,6 +17,7 @@
 //! | [`resize`] | the size changes, blocks are cut off |
 //! | [`fallocate`] | blocks without data, holes, and what moves in a file |
 //! | [`xattr`] | extended attributes |
+//! | `value` | inodes with values of attributes |
 //! | [`generation`] | what tells an inode apart from others with its number |
 //! | [`label`] | the name of the volume |
 //! | [`quota`] | the files that say what users, groups and projects have |
@@ -72,6 +73,7 @@ pub mod resize;
 pub mod sync;
 pub mod target;
 pub mod trim;
+mod value;
 pub mod xattr;
 
 pub use dir::Dir;

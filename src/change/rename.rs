@@ -10,7 +10,7 @@ use super::create::{give_up, make, What};
 use super::dir::{add_dir_link, check_dir_links, drop_dir_link, Dir};
 use super::link::{insert, lost_name};
 use super::live::{InodePart, Live, Newborn};
-use super::{half_done, mark_dying, pin, reservation, unmark_again, write_now};
+use super::{half_done, mark_dying, pin, reservation, unmark_again, value, write_now};
 use crate::names;
 use crate::store::{Rule, Store};
 use kernel::error::{code::*, Result};
@@ -79,10 +79,12 @@ where
     } else if node.is_dir() && names.crosses && new.inode.is_none() {
         check_dir_links(new.dir)?;
     }
+    let lists = whiteout.as_ref().map(N::lists).transpose()?;
+    let stored = value::store(old.dir, lists.as_deref().unwrap_or_default())?;
     let credits = reservation::rename(new.dir, whiteout.is_some());
     let mut tx = old.dir.volume().store.begin(credits)?;
     let left = whiteout
-        .map(|newborn| make(old.dir, &mut tx, newborn, What::Special))
+        .map(|newborn| make(old.dir, &mut tx, newborn, What::Special, &stored))
         .transpose()?;
     let done = change_names(&names, node, left.as_deref(), &mut tx);
     if let (Err(_), Some(left)) = (&done, &left) {

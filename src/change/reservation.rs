@@ -12,7 +12,8 @@
 //! | the same, with a whiteout | and what [`tmpfile`] changes |
 //! | [`EXCHANGE`] | two names, two `..`, four inodes |
 //! | [`ATTRIBUTES`] | an inode |
-//! | [`attribute`](fn@attribute) | an inode; its block of extended attributes is made, shared or given up |
+//! | [`attribute`](fn@attribute) | an inode; its block of attributes is made, shared or given up; counts of values |
+//! | [`value`](fn@value), [`fill_value`] | a new inode, which becomes an orphan; blocks of it |
 //! | [`publish`](fn@publish) | a run of data in the extent tree; an inode |
 //! | [`cut`] | an extent of data less in the extent tree; an inode, which becomes an orphan or is none any more |
 //! | [`fallocate`](fn@fallocate) | an extent in the extent tree; an inode; an orphan less |
@@ -28,7 +29,7 @@
 //! credits ([`Transaction::ensure`](crate::store::Transaction::ensure)).
 
 use super::live::Live;
-use crate::inode::{Draft, Inode, ORPHAN_CREDITS};
+use crate::inode::{Draft, Inode, ValueCounts, ORPHAN_CREDITS};
 use crate::map::FileMap;
 use crate::names;
 use crate::store::{Credits, Store};
@@ -37,9 +38,19 @@ use crate::volume::Volume;
 /// An inode is written.
 pub const ATTRIBUTES: Credits = Inode::WRITE_CREDITS;
 
-/// An extended attribute is set or removed.
-pub fn attribute<S: Store>(volume: &Volume<S>) -> Credits {
-    Draft::credits(volume)
+/// An extended attribute is set or removed, and so many inodes with values count entries more or less.
+pub fn attribute<S: Store>(volume: &Volume<S>, values: u32) -> Credits {
+    Draft::credits(volume) + ValueCounts::<S>::CREDITS * values
+}
+
+/// A new inode for the value of an attribute.
+pub fn value<S: Store>(volume: &Volume<S>) -> Credits {
+    volume.space.credits_alloc_inode() + Inode::WRITE_CREDITS + ORPHAN_CREDITS
+}
+
+/// One step of giving it the value.
+pub fn fill_value<S: Store>(volume: &Volume<S>, depth: u16) -> Credits {
+    append(volume, depth) + Credits::blocks(VALUE_STEP) + Inode::WRITE_CREDITS
 }
 
 /// An orphan less.
@@ -51,6 +62,9 @@ pub const SUPER: Credits = Credits::blocks(1);
 /// The most blocks of a directory that are freed, and revoked, in one transaction.
 pub(super) const METADATA_STEP: u32 = 64;
 
+/// The most blocks of a value that are written in one transaction.
+pub(super) const VALUE_STEP: u32 = 16;
+
 /// A block that is added to a file whose tree has `depth` levels.
 fn append<S: Store>(volume: &Volume<S>, depth: u16) -> Credits {
     FileMap::publish_credits(volume, depth)
@@ -58,7 +72,12 @@ fn append<S: Store>(volume: &Volume<S>, depth: u16) -> Credits {
 
 /// A new inode without a name; a long symbolic link has a block, and so have the attributes that it is born with.
 fn make<S: Store>(volume: &Volume<S>) -> Credits {
-    volume.space.credits_alloc_inode() + Draft::credits(volume) + append(volume, 0)
+    let values = match volume.layout.value_seed() {
+        // Two lists.
+        Some(_) => ValueCounts::<S>::CREDITS * 2,
+        None => Credits::NONE,
+    };
+    volume.space.credits_alloc_inode() + Draft::credits(volume) + values + append(volume, 0)
 }
 
 /// A name that is inserted in `dir`, with the inode of `dir`.

@@ -12,8 +12,9 @@
 use super::live::{InodePart, Live, Shown};
 use super::{mark_orphan, reservation, unmark_orphan, write};
 use crate::disk::{FileType, LogicalBlock};
+use crate::inode::Inode;
 use crate::map::{Mapping, Progress, State};
-use crate::store::{Rule, Store, Transaction};
+use crate::store::{Credits, Rule, Store, Transaction};
 use crate::volume::Volume;
 use core::ops::Range;
 use kernel::error::Result;
@@ -326,4 +327,49 @@ pub fn cut<S: Store, L: Live<S>>(live: &L, size: u64) -> Result {
             }
         }
     }
+}
+
+/// Frees blocks of a directory, a long symbolic link or the value of an attribute, in one step, of those before
+/// `before`: then come those before what it returns, if there are any. They are metadata: replaying the journal must
+/// not write them again. Which they are the tree says: ext4 makes the size 0 before it frees the first one. The caller
+/// writes the inode, after an error, too.
+///
+/// # Errors
+///
+/// Those of [`FileMap::remove`](crate::map::FileMap::remove). What was done stays done.
+pub(super) fn cut_metadata<S: Store>(
+    volume: &Volume<S>,
+    tx: &mut S::Tx<'_>,
+    inode: &mut Inode,
+    before: LogicalBlock,
+    granted: Credits,
+) -> Result<Option<LogicalBlock>> {
+    const STEP: usize = reservation::METADATA_STEP as usize;
+
+    let to = inode.map.end_before(volume, before)?;
+    let to = to.map_or(0, LogicalBlock::get);
+    let from = to.saturating_sub(reservation::METADATA_STEP);
+    let mut held = [None; STEP];
+    for (phys, at) in held.iter_mut().zip(from..to) {
+        *phys = inode.map.lookup(volume, LogicalBlock::new(at), 1)?.phys;
+    }
+    let from_block = LogicalBlock::new(from);
+    let progress = inode
+        .map
+        .remove(volume, tx, from_block, LogicalBlock::LIMIT, granted);
+    // After an error too, a part may have been done. What is left for the next round must not be revoked yet: the
+    // journal takes it for an error to do so twice.
+    for (nr, at) in held.into_iter().zip(from..to) {
+        let Some(nr) = nr else { continue };
+        let there = inode.map.lookup(volume, LogicalBlock::new(at), 1);
+        let gone = !there.is_ok_and(|found| found.phys == Some(nr));
+        if gone && !volume.store.breaks(Rule::Forget) {
+            Transaction::forget(tx, nr)?;
+        }
+    }
+    Ok(match progress? {
+        Progress::Done if from == 0 => None,
+        Progress::Done => Some(from_block),
+        Progress::Again(done) => Some(done.min(LogicalBlock::new(to))),
+    })
 }

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Extended attributes are set and removed, each in a transaction of its own. Those that an inode is born with come
-//! with it ([`create`](fn@super::create::create)).
+//! with it ([`create`](fn@super::create::create)). A value that is to be in an inode of its own is there before.
 //!
 //! # Locks
 //!
 //! The caller holds `i_rwsem` exclusively. The map lock is taken inside the handle, and guards the attributes.
 
 use super::live::{InodePart, Live};
+use super::value::{self, Stored};
 use super::{pin, reservation, write};
 use crate::disk::xattr::Name;
-use crate::inode::{release_attributes, Draft, How};
+use crate::inode::{release_attributes, Changed, Draft, How, Unused, ValueCounts};
 use crate::store::{Rule, Store};
 use crate::volume::Volume;
 use kernel::error::Result;
@@ -28,22 +29,52 @@ pub fn set<S: Store, L: Live<S>>(
     how: How,
     mode: Option<u16>,
 ) -> Result {
+    loop {
+        let mut draft = Draft::of(live.volume(), &live.map_lock())?;
+        let stored = match (draft.set(live.volume(), name, value, how)?, value) {
+            (Changed::Nothing, _) if mode.is_none() => return Ok(()),
+            (Changed::NotYet, Some(value)) => {
+                let stored = Stored::new(live, value)?;
+                draft.set_elsewhere(live.volume(), name, stored.entry(name))?;
+                Some(stored)
+            }
+            _ => None,
+        };
+        if let Some(unused) = write_draft(live, draft, stored.as_ref(), mode)? {
+            value::free_all(live, unused, live.attrs().ctime.sec as u32);
+            return Ok(());
+        }
+    }
+}
+
+/// Writes what is to be there, and returns which inodes with values nothing leads to any more. `None` where nothing has
+/// changed, as `stored` has gone since it was found.
+fn write_draft<S: Store, L: Live<S>>(
+    live: &L,
+    draft: Draft<S>,
+    stored: Option<&Stored<'_, S, L>>,
+    mode: Option<u16>,
+) -> Result<Option<Unused>> {
     let volume = live.volume();
-    let mut tx = volume.store.begin(reservation::attribute(volume))?;
+    let values = draft.values();
+    let mut tx = volume.store.begin(reservation::attribute(volume, values))?;
     let _pinned = pin(live)?;
     let mut inode = live.map_lock();
-    let mut draft = Draft::of(volume, &inode)?;
-    let changed = draft.set(volume, name, value, how)?;
-    if !changed && mode.is_none() {
-        return Ok(());
+    let made = stored.map(Stored::made).unwrap_or_default();
+    let mut counts = ValueCounts::lock(volume, live.orphans(), made, values);
+    if stored.is_some_and(|stored| !stored.is_right(&mut counts)) {
+        return Ok(None);
     }
     let mut left = None;
-    if changed {
+    if draft.is_changed() {
         if draft.needs_block(&inode) {
             live.promise(1)?;
         }
         note_feature(volume, &mut tx)?;
-        left = draft.write(volume, &mut tx, &mut inode)?;
+        left = draft.write(volume, &mut tx, &mut inode, &mut counts)?;
+    }
+    if let Some(stored) = stored {
+        stored.note(&mut counts);
     }
     if let Some(mode) = mode {
         live.set_mode(mode);
@@ -53,8 +84,9 @@ pub fn set<S: Store, L: Live<S>>(
         write(live, &inode, &mut tx, InodePart::Attributes)?;
     }
     // What this fails with is reported: the block is nobody's then, but the attribute is set.
-    let _ = left.map(|block| release_attributes(volume, &mut tx, &block));
-    Ok(())
+    let _ =
+        left.map(|block| release_attributes(volume, &mut tx, &block, inode.owner(), &mut counts));
+    Ok(Some(counts.into_unused()))
 }
 
 /// The super block says that there are attributes.

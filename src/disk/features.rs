@@ -75,6 +75,8 @@ pub mod incompat {
     pub const SIXTY_FOUR_BIT: u32 = 0x80;
     /// The metadata of several groups lies together.
     pub const FLEX_BG: u32 = 0x200;
+    /// Values of extended attributes may be in inodes of their own.
+    pub const EA_INODE: u32 = 0x400;
     /// The checksum seed is in the super block.
     pub const CSUM_SEED: u32 = 0x2000;
     /// Directories may be larger than 4 GiB, and their hash trees have a level more.
@@ -82,7 +84,7 @@ pub mod incompat {
 
     /// What can be read.
     pub const SUPPORTED: u32 =
-        FILETYPE | RECOVER | EXTENTS | SIXTY_FOUR_BIT | FLEX_BG | CSUM_SEED | LARGE_DIR;
+        FILETYPE | RECOVER | EXTENTS | SIXTY_FOUR_BIT | FLEX_BG | EA_INODE | CSUM_SEED | LARGE_DIR;
 }
 
 /// Names as `mke2fs -O` and `dumpe2fs` have them.
@@ -96,7 +98,7 @@ const INCOMPAT_NAMES: &[(u32, &str)] = &[
     (incompat::SIXTY_FOUR_BIT, "64bit"),
     (0x100, "mmp"),
     (incompat::FLEX_BG, "flex_bg"),
-    (0x400, "ea_inode"),
+    (incompat::EA_INODE, "ea_inode"),
     (0x1000, "dirdata"),
     (incompat::CSUM_SEED, "metadata_csum_seed"),
     (incompat::LARGE_DIR, "large_dir"),
@@ -202,7 +204,11 @@ impl Features {
 
     /// The features for which the file system cannot be mounted for writing.
     pub fn unsupported_for_writing(&self) -> Option<FeatureSet> {
-        let bits = self.ro_compat & !ro_compat::SUPPORTED;
+        let mut bits = self.ro_compat & !ro_compat::SUPPORTED;
+        // ext4 counts an entry of a value in an inode as an inode of the owner.
+        if self.has_incompat(incompat::EA_INODE) && self.has_ro_compat(ro_compat::QUOTA) {
+            bits |= ro_compat::QUOTA;
+        }
         (bits != 0).then(|| FeatureSet::ro_compat(bits))
     }
 }

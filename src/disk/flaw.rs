@@ -155,6 +155,19 @@ flaws! {
         "e_value_inum is {ino}, but the file system does not have the feature ea_inode";
     XattrValue { at: u32, size: u32 } =
         "the value of {size} bytes at byte {at} lies outside, or over the entries";
+    XattrSize { size: u32, ino: u32 } = "e_value_size is {size} and e_value_inum {ino}, which no value can have";
+    ValueSelf = "the value of an attribute is said to be in the inode itself";
+    ValueFlag = "the value of an attribute is said to be in the inode, which does not have the flag EA_INODE";
+    ValueXattr = "the inode holds the value of an attribute, and has attributes itself";
+    ValueUsers { links: u32, users: u64 } =
+        "the inode holds the value of an attribute, but has {links} links and counts {users} uses";
+    ValueSize { size: u64, expected: u32 } =
+        "i_size is {size}, but the attribute whose value the inode holds says {expected}";
+    ValueHole { block: u32 } = "block {block} of the value of an attribute is not mapped";
+    ValueHash { hash: u32, expected: u32 } =
+        "the value of the attribute has the hash {hash:#x}, but the inode that holds it says {expected:#x}";
+    ValueEntryHash { hash: u32, expected: u32 } =
+        "e_hash of the attribute whose value the inode holds is {hash:#x}, not {expected:#x}";
 
     SymlinkFlags = "the symbolic link has the flag IMMUTABLE or APPEND";
     SymlinkTarget { size: u64 } = "i_size of the symbolic link is {size}, but its target does not end there";

@@ -26,6 +26,8 @@ pub enum BlockKind {
     DirIndex,
     /// A block of extended attributes.
     Xattr,
+    /// The value of an extended attribute.
+    XattrValue,
     /// The target of a long symbolic link.
     Symlink,
     /// A block of the orphan file.
@@ -49,6 +51,7 @@ impl BlockKind {
             Self::DirLeaf => "directory leaf",
             Self::DirIndex => "directory index",
             Self::Xattr => "extended attributes",
+            Self::XattrValue => "value of an extended attribute",
             Self::Symlink => "symbolic link",
             Self::Orphan => "orphan file",
             Self::Quota => "quota file",

@@ -241,6 +241,25 @@ pub fn set_dtime(bytes: &mut [u8], value: u32) {
 }
 
 impl DiskInode {
+    /// How many entries lead to an inode with the value of an attribute, as its change time and its change counter say.
+    pub fn joined_users(ctime: DiskTime, version: u64) -> u64 {
+        u64::from(ctime.sec as u32) << 32 | u64::from(version as u32)
+    }
+
+    /// [`Self::joined_users`], of this one.
+    pub fn users(&self) -> u64 {
+        Self::joined_users(self.ctime, self.version)
+    }
+
+    /// Sets that number.
+    pub fn set_users(&mut self, users: u64) {
+        self.ctime = DiskTime {
+            sec: i64::from((users >> 32) as u32 as i32),
+            nsec: 0,
+        };
+        self.version = u64::from(users as u32);
+    }
+
     /// Takes an inode apart. `bytes` are the whole inode, of the size that `layout` says.
     ///
     /// # Errors

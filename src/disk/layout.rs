@@ -53,6 +53,7 @@ pub struct Layout {
     features: Features,
     uuid: [u8; 16],
     csum_seed: Option<CsumSeed>,
+    value_seed: Option<CsumSeed>,
     block_size: BlockSize,
     blocks_count: u64,
     first_data_block: u32,
@@ -95,6 +96,11 @@ impl Layout {
     /// The seed of the checksums; `None` where metadata has none.
     pub fn csum_seed(&self) -> Option<CsumSeed> {
         self.csum_seed
+    }
+
+    /// The seed of the hashes of attributes' values that are in inodes of their own; `None` where there are none.
+    pub fn value_seed(&self) -> Option<CsumSeed> {
+        self.value_seed
     }
 
     /// Whether group descriptors have the CRC-16 of the feature `gdt_csum` (`uninit_bg`).

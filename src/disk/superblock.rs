@@ -310,12 +310,20 @@ impl RawSuper {
 
     /// The seed of the checksums; `None` where metadata has none.
     pub fn csum_seed(&self) -> Option<CsumSeed> {
-        if !self.features().has_ro_compat(ro_compat::METADATA_CSUM) {
-            None
-        } else if self.features().has_incompat(incompat::CSUM_SEED) {
-            Some(CsumSeed::new(self.checksum_seed.get()))
-        } else {
-            Some(CsumSeed::from_uuid(&self.uuid))
+        let has_sums = self.features().has_ro_compat(ro_compat::METADATA_CSUM);
+        has_sums.then(|| self.seed())
+    }
+
+    /// The seed of the hashes of values that are in inodes of their own; `None` where there are none.
+    pub fn value_seed(&self) -> Option<CsumSeed> {
+        let has_values = self.features().has_incompat(incompat::EA_INODE);
+        has_values.then(|| self.seed())
+    }
+
+    fn seed(&self) -> CsumSeed {
+        match self.features().has_incompat(incompat::CSUM_SEED) {
+            true => CsumSeed::new(self.checksum_seed.get()),
+            false => CsumSeed::from_uuid(&self.uuid),
         }
     }
 

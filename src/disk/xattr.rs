@@ -5,9 +5,9 @@
 
 mod area;
 
-pub use area::{Area, Name, Prefix, NAME_MAX, VALUE_MAX};
+pub use area::{Area, Name, Prefix, Value, ValueRef, NAME_MAX, VALUE_MAX};
 
-use super::{CsumSeed, Flaw, PhysBlock};
+use super::{CsumSeed, Flaw, Layout, PhysBlock};
 use crate::disk::{BlockKind, Format};
 use core::mem::{offset_of, size_of};
 use zerocopy::byteorder::little_endian::U32;
@@ -56,9 +56,19 @@ impl XattrHeader {
 pub struct XattrFormat {
     /// The seed of the file system (not of an inode: the block can be shared); `None` where metadata has no checksums.
     pub seed: Option<CsumSeed>,
+    /// Whether values may be in inodes of their own.
+    pub values: bool,
 }
 
 impl XattrFormat {
+    /// That of a file system.
+    pub fn new(layout: &Layout) -> Self {
+        Self {
+            seed: layout.csum_seed(),
+            values: layout.value_seed().is_some(),
+        }
+    }
+
     fn checksum(&self, nr: PhysBlock, bytes: &[u8]) -> Option<u32> {
         const AT: usize = offset_of!(XattrHeader, checksum);
         let sum = self
@@ -90,7 +100,7 @@ impl Format for XattrFormat {
         }
         match self.checksum(nr, bytes) {
             Some(sum) if sum != header.checksum.get() => Err(Flaw::Checksum),
-            _ => Area::in_block(bytes).check(),
+            _ => Area::in_block(bytes).check(self.values),
         }
     }
 
@@ -104,4 +114,18 @@ impl Format for XattrFormat {
             header.checksum.set(sum);
         }
     }
+}
+
+/// A block of a value that is in an inode of its own. It has no checksum: the inode has the hash of the whole value.
+#[derive(Clone, Copy)]
+pub struct ValueFormat;
+
+impl Format for ValueFormat {
+    const KIND: BlockKind = BlockKind::XattrValue;
+
+    fn verify(&self, _nr: PhysBlock, _bytes: &[u8]) -> Result<(), Flaw> {
+        Ok(())
+    }
+
+    fn seal(&self, _nr: PhysBlock, _bytes: &mut [u8]) {}
 }

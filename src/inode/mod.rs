@@ -33,8 +33,8 @@ pub use orphan::{Orphans, ORPHAN_CREDITS};
 pub use place::{dtime, pin, set_dtime, wipe};
 pub use read::Checked;
 pub use xattr::{
-    release as release_attributes, release_block as release_attribute_block, Draft, How,
-    NewAttribute,
+    needs_inode, release as release_attributes, release_new as release_new_attributes, value_hash,
+    Changed, Draft, How, NewAttribute, Unused, ValueCounts,
 };
 
 use crate::disk::bytes::copy;

@@ -20,7 +20,6 @@ use kernel::sync::Arc;
 /// Flags that say that an inode is of a form which comes with a feature that is not supported. The feature was found
 /// off at mount, so the flag is a corruption.
 const FOREIGN: InodeFlags = InodeFlags::ENCRYPT
-    .with(InodeFlags::EA_INODE)
     .with(InodeFlags::INLINE_DATA)
     .with(InodeFlags::CASEFOLD);
 
@@ -30,6 +29,7 @@ enum Purpose {
     User,
     System,
     Orphan,
+    Value,
 }
 
 /// What `i_block` holds.
@@ -58,7 +58,7 @@ impl Checked {
     ///
     /// # Errors
     ///
-    /// * `ESTALE`: it has no links; the caller knows whether that is a corruption.
+    /// * `ESTALE`: it has no links, or holds the value of an attribute; the caller knows whether that is a corruption.
     /// * `EUCLEAN`, reported: it is none that users can reach, or it is corrupt.
     /// * `EOPNOTSUPP`: its form is valid and not supported (block map without extents, verity).
     /// * `EIO`, `ENOMEM`.
@@ -98,6 +98,15 @@ impl Checked {
         Self::read_for(vol, ino, Purpose::Orphan, |_| {})
     }
 
+    /// Reads an inode that holds the value of an extended attribute, as an entry of another inode says.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Checked::read`], but `EUCLEAN` for one without links.
+    pub fn read_value<S: Store>(vol: &Volume<S>, ino: Ino) -> Result<Self> {
+        Self::read_for(vol, ino, Purpose::Value, |_| {})
+    }
+
     fn read_for<S: Store>(
         vol: &Volume<S>,
         ino: Ino,
@@ -108,21 +117,28 @@ impl Checked {
         if purpose != Purpose::System && !vol.layout.is_user_ino(ino) {
             return Err(bad(Flaw::InodeNumber));
         }
-        let (raw, has_own_acl) = InodePlace::of(vol, ino)?
+        let values = vol.layout.value_seed().is_some();
+        let (raw, has_own) = InodePlace::of(vol, ino)?
             .with(vol, |bytes| {
                 let raw = DiskInode::decode(&vol.layout, ino, bytes)?;
                 let own = attributes(bytes);
-                own.map_or(Ok(()), Area::check)?;
+                own.map_or(Ok(()), |own| own.check(values))?;
                 let is_acl = |own: Area<'_>| own.entries().any(|entry| entry.name.prefix.is_acl());
-                let has_own_acl = own.is_some_and(is_acl);
-                Ok((raw, has_own_acl))
+                Ok((raw, own.map(is_acl)))
             })
             .map_err(bad)?;
         known(raw.generation);
+        let is_value = values && raw.flags.has(InodeFlags::EA_INODE);
+        if purpose == Purpose::Value {
+            check_value(vol, ino, &raw, has_own.is_some())?;
+        } else if is_value && (purpose != Purpose::Orphan || raw.links != 0) {
+            // What a handle has may be one by now.
+            return Err(ESTALE);
+        }
         if raw.links == 0 {
             match purpose {
                 Purpose::System => return Err(bad(Flaw::InodeUnused)),
-                Purpose::Orphan if raw.mode != 0 => {}
+                Purpose::Orphan | Purpose::Value if raw.mode != 0 => {}
                 _ => return Err(ESTALE),
             }
         }
@@ -153,7 +169,7 @@ impl Checked {
             file_type,
             seed,
             block,
-            may_have_acl: has_own_acl || raw.file_acl.is_some(),
+            may_have_acl: has_own == Some(true) || raw.file_acl.is_some(),
         })
     }
 
@@ -305,10 +321,33 @@ impl Inode {
         Self::made_of(vol, &Checked::read_orphan(vol, ino)?)
     }
 
+    /// [`Checked::read_value`], with memory for what it gives.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn read_value<S: Store>(vol: &Volume<S>, ino: Ino) -> Result<(Self, Attrs)> {
+        Self::made_of(vol, &Checked::read_value(vol, ino)?)
+    }
+
     fn made_of<S: Store>(vol: &Volume<S>, checked: &Checked) -> Result<(Self, Attrs)> {
         let inode = checked.inode(vol, Snapshot::new()?, checked.plain()?);
         Ok((inode, checked.attrs()))
     }
+}
+
+/// Whether the inode may hold the value of an attribute that somebody has.
+fn check_value<S: Store>(vol: &Volume<S>, ino: Ino, raw: &DiskInode, has_own: bool) -> Result {
+    let flaw = if !raw.flags.has(InodeFlags::EA_INODE) {
+        Flaw::ValueFlag
+    } else if FileType::from_mode(raw.mode) != Some(FileType::Regular) {
+        Flaw::InodeMode { mode: raw.mode }
+    } else if has_own || raw.file_acl.is_some() {
+        Flaw::ValueXattr
+    } else {
+        return Ok(());
+    };
+    Err(vol.store.flawed(ino, flaw))
 }
 
 /// What can be checked without the map.
@@ -322,7 +361,11 @@ fn check<S: Store>(
     let layout = &vol.layout;
     let bad = |flaw| Err(vol.store.flawed(ino, flaw));
     let size = raw.size;
-    if raw.flags.has_any(FOREIGN) {
+    let foreign = match layout.value_seed() {
+        Some(_) => FOREIGN,
+        None => FOREIGN.with(InodeFlags::EA_INODE),
+    };
+    if raw.flags.has_any(foreign) {
         let flags = raw.flags.bits();
         return bad(Flaw::InodeFlags { flags });
     }
@@ -375,8 +418,12 @@ fn check<S: Store>(
     Ok(())
 }
 
-/// Whether a symbolic link has its target in the inode: it has no blocks but one of extended attributes.
+/// Whether a symbolic link has its target in the inode: it has no blocks but one of extended attributes. Where values
+/// of attributes count as blocks, too, its size says it.
 fn is_fast_symlink<S: Store>(vol: &Volume<S>, raw: &DiskInode) -> bool {
+    if vol.layout.value_seed().is_some() {
+        return (1..=Inode::MAX_FAST_TARGET as u64).contains(&raw.size);
+    }
     let attributes = match raw.file_acl {
         Some(_) => vol.layout.block_size().sectors(),
         None => 0,

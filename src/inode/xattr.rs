@@ -12,19 +12,21 @@
 //! blocks](crate::volume::shared) is taken inside.
 
 mod draft;
+mod value;
 
-pub use draft::{Draft, How};
+pub use draft::{needs_inode, Changed, Draft, How};
+pub use value::{value_hash, Owner, Unused, ValueCounts};
 
 use super::place::InodePlace;
 use super::Inode;
 use crate::disk::bytes::copy;
 use crate::disk::inode;
-use crate::disk::xattr::{Area, Name, Prefix, XattrFormat, XattrHeader};
+use crate::disk::xattr::{Area, Name, Prefix, Value, XattrFormat, XattrHeader};
 use crate::disk::{Flaw, PhysBlock};
 use crate::space::Run;
 use crate::store::{About, Block, Credits, Store, Transaction};
 use crate::volume::Volume;
-use kernel::alloc::KVec;
+use kernel::alloc::{flags::GFP_KERNEL, KVec};
 use kernel::error::{code::*, Result};
 
 /// Where an inode has extended attributes.
@@ -49,6 +51,21 @@ pub struct NewAttribute {
 }
 
 impl NewAttribute {
+    /// One of this name, without a value.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    fn named(name: Name<'_>) -> Result<Self> {
+        let mut rest = KVec::new();
+        rest.extend_from_slice(name.rest, GFP_KERNEL)?;
+        Ok(Self {
+            prefix: name.prefix,
+            rest,
+            value: KVec::new(),
+        })
+    }
+
     /// Its name.
     pub fn name(&self) -> Name<'_> {
         Name {
@@ -107,9 +124,8 @@ impl Inode {
 
     /// The block with attributes, if there is one.
     fn attribute_block<S: Store>(&self, vol: &Volume<S>) -> Result<Option<AttributeBlock<S>>> {
-        let seed = vol.layout.csum_seed();
         self.file_acl
-            .map(|nr| vol.store.read(nr, XattrFormat { seed }))
+            .map(|nr| vol.store.read(nr, XattrFormat::new(&vol.layout)))
             .transpose()
     }
 
@@ -137,28 +153,42 @@ impl Inode {
         name: Name<'_>,
         to: &mut [u8],
     ) -> Result<usize> {
+        let mut elsewhere = None;
         let mut read = |area: Area<'_>| {
             let value = area.value(&area.find(name)?)?;
+            let len = match value {
+                Value::Here(value) => value.len(),
+                Value::Elsewhere(value) => value.size as usize,
+            };
             if to.is_empty() {
-                return Some(Ok(value.len()));
+                return Some(Ok(len));
             }
-            Some(match to.get_mut(..value.len()) {
-                Some(to) => {
+            Some(match (to.get_mut(..len), value) {
+                (None, _) => Err(ERANGE),
+                (Some(to), Value::Here(value)) => {
                     copy(to, value);
-                    Ok(value.len())
+                    Ok(len)
                 }
-                None => Err(ERANGE),
+                (Some(_), Value::Elsewhere(value)) => {
+                    elsewhere = Some(value);
+                    Ok(len)
+                }
             })
         };
-        if let Some(found) = self.with_own(vol, &mut read)?.flatten() {
-            return found;
-        }
-        let Some(block) = self.attribute_block(vol)? else {
-            return Err(ENODATA);
+        let found = match self.with_own(vol, &mut read)?.flatten() {
+            Some(found) => found,
+            None => match self.attribute_block(vol)? {
+                Some(block) => block
+                    .with(|bytes| read(Area::in_block(bytes)))
+                    .unwrap_or(Err(ENODATA)),
+                None => Err(ENODATA),
+            },
         };
-        block
-            .with(|bytes| read(Area::in_block(bytes)))
-            .unwrap_or(Err(ENODATA))
+        let (len, value) = (found?, elsewhere);
+        if let (Some(value), Some(to)) = (value, to.get_mut(..len)) {
+            self.read_elsewhere(vol, name, value, to)?;
+        }
+        Ok(len)
     }
 
     /// Tells `each` the names of all attributes: first of those in the inode. It is called under the byte lock of a
@@ -185,41 +215,78 @@ impl Inode {
     pub const RELEASE_CREDITS: Credits = Credits::new(1, 1);
 
     /// The inode does not use its attribute block any more, which is freed if it was the last. The caller writes the
-    /// inode. Costs [`Inode::RELEASE_CREDITS`] and the credits for a freed block.
+    /// inode. Costs [`Inode::RELEASE_CREDITS`] and the credits for a freed block; as [`release`].
     ///
     /// # Errors
     ///
     /// `EUCLEAN` where the block is bad, or counts no users; `EIO`, `ENOMEM`; those of the journal.
-    pub fn release_attributes<S: Store>(&mut self, vol: &Volume<S>, tx: &mut S::Tx<'_>) -> Result {
-        let Some(nr) = self.file_acl.take() else {
-            return Ok(());
+    pub fn release_attributes<S: Store>(
+        &mut self,
+        vol: &Volume<S>,
+        tx: &mut S::Tx<'_>,
+        counts: &mut ValueCounts<'_, S>,
+    ) -> Result<bool> {
+        let Some(block) = self.attribute_block(vol)? else {
+            return Ok(true);
         };
-        self.map
-            .add_sectors(-(vol.layout.block_size().sectors() as i64));
-        release_block(vol, tx, nr)
+        let sectors = vol.layout.block_size().sectors() as i64;
+        let nr = self.file_acl.take();
+        self.map.add_sectors(-sectors);
+        let done = release(vol, tx, &block, self.owner(), counts)?;
+        if !done {
+            self.file_acl = nr;
+            self.map.add_sectors(sectors);
+        }
+        Ok(done)
     }
 }
 
-/// An inode does not use block `nr` of attributes any more, which is freed if it was the last. Costs
-/// [`Inode::RELEASE_CREDITS`] and the credits for a freed block.
+/// Inode `owner`, which is new and goes again, gives up its attributes, with those of block `nr`. As [`release`].
 ///
 /// # Errors
 ///
 /// Those of [`Inode::release_attributes`].
-pub fn release_block<S: Store>(vol: &Volume<S>, tx: &mut S::Tx<'_>, nr: PhysBlock) -> Result {
-    let seed = vol.layout.csum_seed();
-    let block = vol.store.read(nr, XattrFormat { seed })?;
-    release(vol, tx, &block)
+pub fn release_new<S: Store>(
+    vol: &Volume<S>,
+    tx: &mut S::Tx<'_>,
+    nr: Option<PhysBlock>,
+    owner: Owner,
+    counts: &mut ValueCounts<'_, S>,
+) -> Result {
+    let place = InodePlace::of(vol, owner.0)?;
+    let own = |n| {
+        let found = place.with(vol, |bytes| {
+            Ok(inode::attributes(bytes).and_then(|own| own.elsewhere().nth(n)))
+        });
+        found.ok().flatten()
+    };
+    counts.down_all(tx, own, owner);
+    if let Some(nr) = nr {
+        let block = vol.store.read(nr, XattrFormat::new(&vol.layout))?;
+        release(vol, tx, &block, owner, counts)?;
+    }
+    Ok(())
 }
 
-/// As [`release_block`], with `block` at hand.
+/// `owner` does not use a block of attributes any more, which is freed if it was the last. `false` where the block
+/// leads to more values than the credits of `counts` are for: nothing has changed then.
 ///
 /// # Errors
 ///
 /// Those of [`Inode::release_attributes`], but `ENOMEM`.
-pub fn release<S: Store>(vol: &Volume<S>, tx: &mut S::Tx<'_>, block: &AttributeBlock<S>) -> Result {
+pub fn release<S: Store>(
+    vol: &Volume<S>,
+    tx: &mut S::Tx<'_>,
+    block: &AttributeBlock<S>,
+    owner: Owner,
+    counts: &mut ValueCounts<'_, S>,
+) -> Result<bool> {
     let nr: PhysBlock = block.nr();
     let mut shared = vol.shared.lock();
+    let values = block.with(|bytes| Area::in_block(bytes).count_elsewhere());
+    if block.with(users) == 1 && !counts.pay_for(values) {
+        return Ok(false);
+    }
     // Others change the count as well, in handles of their own: it is looked at and changed under one lock.
     let rest = tx.edit(block, |bytes| {
         match (users(bytes), XattrHeader::split_mut(bytes)) {
@@ -232,12 +299,15 @@ pub fn release<S: Store>(vol: &Volume<S>, tx: &mut S::Tx<'_>, block: &AttributeB
         }
     })?;
     match rest {
-        XattrRest::Shared => Ok(()),
+        XattrRest::Shared => Ok(true),
         XattrRest::Unused => {
             shared.forget(block.with(noted_hash), nr);
             // Where it cannot be freed, it must not be revoked: on the device the inode may lead to it still.
             vol.space.free(&vol.store, tx, Run { start: nr, len: 1 })?;
-            tx.forget(nr)
+            let value = |n| block.with(|bytes| Area::in_block(bytes).elsewhere().nth(n));
+            counts.down_all(tx, value, owner);
+            tx.forget(nr)?;
+            Ok(true)
         }
         XattrRest::Bad(count) => {
             let about = About::block(nr, block.format());

@@ -18,7 +18,7 @@ use crate::space::{Share, Space};
 use crate::store::Store;
 use kernel::error::{code::*, Result};
 use settings::Settings;
-use shared::SharedBlocks;
+use shared::{SharedBlocks, SharedValues};
 use super_block::SuperBlock;
 
 /// See the top of the file.
@@ -33,6 +33,8 @@ pub struct Volume<S: Store> {
     pub space: Space<S>,
     /// Blocks of extended attributes that inodes may share.
     pub shared: SharedBlocks,
+    /// Inodes with values that attributes may share.
+    pub values: SharedValues,
     /// What mount options change.
     pub settings: Settings,
 }

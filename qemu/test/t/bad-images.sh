@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: a damaged structure that is believed, gives no errno or no line in the log, or takes the guest with it
-# blocks: 1024 4096
+# blocks: one
 # seconds: 420
 
 only_iomapfs

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: a call that is the VFS's own work for the most part (limits of size, set-user-id bits, flags of a write, events and counts,
+# blocks: one
 # FIBMAP, MAP_SYNC, statx, splice, advice) and that comes to something else than on ext4; a version (i_version) that does not rise
 
 only_iomapfs

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: a file, link, name or attribute lost when a tree of ordinary files is copied in
+# blocks: one
 
 # Two folders of the kernel's documentation; all of it when N= says anything.
 [ -d "${DOCS:-}" ] || skip "there is no Documentation of the kernel"

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: a power cut, after any flush or between two, that loses or mixes up what a parallel workload was promised, shows bytes
+# blocks: one
 # of another time or file, or leaves a volume that cannot be recovered
 # seconds: 500
 # parallel: up to four threads, and fio

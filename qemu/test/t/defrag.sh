@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: blocks that two files exchange by which data is lost, or which comes to something else than on ext4; e4defrag that fails
+# blocks: one
 # parallel: others read, store and write meanwhile
 
 only_iomapfs

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: bad sectors under data or metadata that give wrong bytes, success, another errno than EIO, or a lost neighbour
-# blocks: 1024 4096
+# blocks: one
 
 only_iomapfs
 expect_errors

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: freed blocks that discard does not tell the device, data in use that it does, a discard before the commit
+# blocks: one
 
 only_iomapfs
 

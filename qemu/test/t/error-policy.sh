@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: an error that is not logged, not recorded in the super block, or not followed by what errors= says; a call that comes to
+# blocks: one
 # something else than on ext4 after it
 
 only_iomapfs

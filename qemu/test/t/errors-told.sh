@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: an error of the file system that who listens for errors (fanotify) is not told of, twice, or of another file, as by ext4
+# blocks: one
 
 only_iomapfs
 expect_errors

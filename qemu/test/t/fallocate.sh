@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: a mode of fallocate after which a file has other bytes, another size, other blocks or another errno than on ext4
+# blocks: one
 
 # N random sequences; 20,000 by hand.
 : "${N:=300}"

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: an error of data that the wrong one is told of, or twice, or nobody; bytes of somebody else where a write failed
+# blocks: one
 
 only_iomapfs
 . "$TOP/qemu/test/faults.sh"

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: metadata of some kind that cannot be read or written, or is read with a wrong byte, and the wrong errno, no policy, or damage
+# blocks: one
 #
 # Each kind of block in turn: the reads fail, the reads have one byte changed, the writes fail. N is how many bytes of each kind
 # are changed, one at a time (1); SEED says which. With one of the two block sizes the reads of a kind of block are tried, with the

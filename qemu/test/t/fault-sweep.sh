@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: a device that begins to fail anywhere in a workload, and costs what was synced, an errno, or a clean recovery
+# blocks: one
 # seconds: 300
 #
 # N is the number of cases, SEED the seed of the first one, which a failure tells: with N=1 it is repeated.

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: blocks that a truncate could not free, behind the end of the file, and whose old bytes show when it grows again
+# blocks: one
 
 only_iomapfs
 . "$TOP/qemu/test/faults.sh"

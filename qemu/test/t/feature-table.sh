@@ -41,6 +41,7 @@ cut -d ' ' -f 3- .rows | LC_ALL=C sort | diff - <(
 		dir_index
 		orphan_file
 		ext_attr
+		ea_inode
 		stable_inodes
 		has_journal
 		fast_commit
@@ -49,6 +50,7 @@ cut -d ' ' -f 3- .rows | LC_ALL=C sort | diff - <(
 		bigalloc
 		quota
 		project
+		quota together with ea_inode
 		verity
 		each other feature that ext4 may read without knowing it (ro_compat)
 		inline_data
@@ -56,7 +58,6 @@ cut -d ' ' -f 3- .rows | LC_ALL=C sort | diff - <(
 		casefold
 		meta_bg
 		mmp
-		ea_inode
 		large_dir
 		each other feature that forbids a mount (incompat)
 	END
@@ -71,6 +72,7 @@ image() {
 	sparse_super2) with=^sparse_super,sparse_super2,^resize_inode ;;
 	uninit_bg) with=^metadata_csum,uninit_bg ;;
 	project) with=quota,project ;;
+	'quota together with ea_inode') with=quota,ea_inode named=quota ;;
 	meta_bg) with=meta_bg,^resize_inode ;;
 	'no journal') with=^has_journal ;;
 	'or one on another device')

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: a feature of the format that mke2fs can set or leave out, and that we or ext4 then read otherwise
+# blocks: one
 # seconds: 480
 #
 # Each kind of image is tried with one of the two block sizes, and the next SEED tries it with the other.

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: asynchronous, parallel or mixed I/O whose data is not what was written, at once or after a remount
+# blocks: one
 # parallel: asynchronous requests, several jobs
 
 mkimg -s 256M img

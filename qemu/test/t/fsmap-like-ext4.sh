@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: what the blocks of the device are for told otherwise than ext4 does of the same image, by whatever keys; or not of each block
+# blocks: one
 
 only_iomapfs
 

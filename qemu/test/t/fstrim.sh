@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: fstrim that leaves out what is free, discards what is in use or written, or does not answer as ext4
-# blocks: 1024 4096
+# blocks: one
 # parallel: free blocks are trimmed while files are written, removed and moved
 
 held() { # KiB of memory that an image takes: the loop device makes holes of what is discarded

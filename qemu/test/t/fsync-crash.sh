@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: a file, name or size that is not in the journal or in its place although fsync, O_DSYNC or syncfs has returned;
+# blocks: one
 # bytes from before a truncate that come back; an image that recovery cannot mend. (Not: a flush that is missing.)
 
 mkimg img

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: a buffered write that is accepted and lost at writeback for lack of space, or bytes that are wrong on a full disk
+# blocks: one
 
 mkimg -s 12M -N 256 -m 0 -J size=4 img
 mount_fs img

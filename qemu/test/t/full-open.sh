@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: ENOSPC while blocks are free that were chosen ahead for a file, or such blocks kept where nobody writes
+# blocks: one
 
 mkimg -s 24M -N 2048 -m 0 img
 mount_fs img

@@ -154,6 +154,7 @@ impl Layout {
             features: raw.features(),
             uuid: raw.uuid,
             csum_seed: raw.csum_seed(),
+            value_seed: raw.value_seed(),
             block_size,
             blocks_count: groups.blocks_count,
             first_data_block: groups.first_data_block,

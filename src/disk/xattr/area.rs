@@ -9,7 +9,7 @@
 
 use super::HEADER_SIZE;
 use crate::disk::bytes::copy;
-use crate::disk::Flaw;
+use crate::disk::{Flaw, Ino};
 use core::cmp::Ordering;
 use core::mem::size_of;
 use zerocopy::byteorder::little_endian::{U16, U32};
@@ -18,6 +18,9 @@ use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// The most bytes of a value (`XATTR_SIZE_MAX`).
 pub const VALUE_MAX: usize = 65536;
+
+/// The most bytes of a value that the format allows, in an inode of its own.
+const VALUE_LIMIT: u32 = 1 << 24;
 
 /// The most bytes of a name, without what stands for its prefix.
 pub const NAME_MAX: usize = 255;
@@ -102,6 +105,67 @@ pub struct Entry<'a> {
     inode: u32,
     /// The hash of name and value; 0 in an inode.
     hash: u32,
+}
+
+/// The value of an attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// Beside the entry.
+    Here(&'a [u8]),
+    /// In an inode of its own.
+    Elsewhere(ValueRef),
+}
+
+/// What an entry says of a value that is in an inode of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ValueRef {
+    /// The inode.
+    pub ino: Ino,
+    /// Bytes of the value, not none.
+    pub size: u32,
+    /// The hash of the name and of the value's hash.
+    pub hash: u32,
+}
+
+impl ValueRef {
+    /// The value of `name` is in inode `ino`, has `size` bytes, and `hash`.
+    pub fn new(name: Name<'_>, ino: Ino, size: u32, hash: u32) -> Self {
+        Self {
+            ino,
+            size,
+            hash: entry_hash(name, &hash.to_le_bytes()),
+        }
+    }
+
+    /// Whether this may be what the entry of `name` says of a value with `hash`. Old kernels took the bytes of names
+    /// for signed numbers.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong.
+    pub fn check(&self, name: Name<'_>, hash: u32) -> Result<(), Flaw> {
+        let word = hash.to_le_bytes();
+        let expected = entry_hash(name, &word);
+        let signed = with_value(name_hash(name, |byte| byte as i8 as u32), &word);
+        match self.hash == expected || self.hash == signed {
+            true => Ok(()),
+            false => Err(Flaw::ValueEntryHash {
+                hash: self.hash,
+                expected,
+            }),
+        }
+    }
+}
+
+impl Entry<'_> {
+    /// Its value, if that is in an inode of its own.
+    fn elsewhere(&self) -> Option<ValueRef> {
+        Some(ValueRef {
+            ino: Ino::new(self.inode)?,
+            size: self.size,
+            hash: self.hash,
+        })
+    }
 }
 
 /// Up to the next multiple of 4. What is behind the largest number does not fit anywhere.
@@ -199,17 +263,23 @@ impl<'a> Area<'a> {
         })
     }
 
+    /// How many there are of [`Self::elsewhere`].
+    pub fn count_elsewhere(self) -> usize {
+        self.elsewhere().fold(0, |count, _| count.saturating_add(1))
+    }
+
     /// Whether there are none.
     pub fn is_empty(self) -> bool {
         self.entries().next().is_none()
     }
 
     /// Whether all entries lie within the area, with their values behind them, and there is room for all side by side.
+    /// `values`: whether values may be in inodes of their own.
     ///
     /// # Errors
     ///
     /// What is wrong.
-    pub fn check(self) -> Result<(), Flaw> {
+    pub fn check(self, values: bool) -> Result<(), Flaw> {
         let mut end = self.first;
         loop {
             match self.step(end) {
@@ -225,8 +295,13 @@ impl<'a> Area<'a> {
         let mut left = self.bytes.len().saturating_sub(end);
         for entry in self.entries() {
             let (at, size) = (u32::from(entry.offset), entry.size);
-            if entry.inode != 0 {
-                return Err(Flaw::XattrInode { ino: entry.inode });
+            match entry.inode {
+                0 => {}
+                ino if !values => return Err(Flaw::XattrInode { ino }),
+                ino if !(1..=VALUE_LIMIT).contains(&size) => {
+                    return Err(Flaw::XattrSize { size, ino });
+                }
+                _ => continue,
             }
             let len = padded(size as usize);
             let room = self.bytes.len().checked_sub(entry.offset.into());
@@ -246,12 +321,21 @@ impl<'a> Area<'a> {
     }
 
     /// The value of one of its attributes.
-    pub fn value(self, entry: &Entry<'_>) -> Option<&'a [u8]> {
+    pub fn value(self, entry: &Entry<'_>) -> Option<Value<'a>> {
+        if let Some(value) = entry.elsewhere() {
+            return Some(Value::Elsewhere(value));
+        }
         if entry.size == 0 {
-            return Some(&[]);
+            return Some(Value::Here(&[]));
         }
         let at = usize::from(entry.offset);
-        self.bytes.get(at..at.checked_add(entry.size as usize)?)
+        let value = self.bytes.get(at..at.checked_add(entry.size as usize)?)?;
+        Some(Value::Here(value))
+    }
+
+    /// The values that are in inodes of their own.
+    pub fn elsewhere(self) -> impl Iterator<Item = ValueRef> + use<'a> {
+        self.entries().filter_map(|entry| entry.elsewhere())
     }
 
     /// `h_hash` of a block with these attributes: 0 where it must not be shared.
@@ -282,41 +366,39 @@ impl<'a> Area<'a> {
     /// Writes these attributes to `to`, but for `name`, which gets `value` or goes. `to` is as long as the area, and
     /// zero where entries may be.
     ///
-    /// Returns whether there was room. Where not, `to` has something of all that.
-    pub fn write_with(self, to: &mut [u8], name: Name<'_>, value: Option<&[u8]>) -> bool {
+    /// Returns where the values begin; `None` where there was no room: `to` has something of all that then.
+    pub fn write_with(
+        self,
+        to: &mut [u8],
+        name: Name<'_>,
+        value: Option<Value<'_>>,
+    ) -> Option<usize> {
         let mut values = to.len();
         let mut writer = Writer {
             at: self.first,
             bytes: to,
             values: &mut values,
         };
-        let hash = |value| {
-            if self.in_block {
-                entry_hash(name, value)
-            } else {
-                0
-            }
+        let hash = |value| match value {
+            Value::Elsewhere(value) => value.hash,
+            Value::Here(value) if self.in_block => entry_hash(name, value),
+            Value::Here(_) => 0,
         };
         let mut new = value;
         for entry in self.entries() {
             let comes_here = entry.name == name || self.in_block && entry.name > name;
             if let Some(value) = new.take_if(|_| comes_here) {
-                if writer.put(name, value, hash(value)).is_none() {
-                    return false;
-                }
+                writer.put(name, value, hash(value))?;
             }
             if entry.name == name {
                 continue;
             }
-            let old = self.value(&entry);
-            if old
-                .and_then(|old| writer.put(entry.name, old, entry.hash))
-                .is_none()
-            {
-                return false;
-            }
+            writer.put(entry.name, self.value(&entry)?, entry.hash)?;
         }
-        new.is_none_or(|value| writer.put(name, value, hash(value)).is_some())
+        if let Some(value) = new {
+            writer.put(name, value, hash(value))?;
+        }
+        Some(values)
     }
 }
 
@@ -331,8 +413,12 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     /// Adds an attribute. `None` where there is no room for it.
-    fn put(&mut self, name: Name<'_>, value: &[u8], hash: u32) -> Option<()> {
+    fn put(&mut self, name: Name<'_>, value: Value<'_>, hash: u32) -> Option<()> {
         let next = self.at.checked_add(entry_size(name.rest))?;
+        let (value, inode, size) = match value {
+            Value::Here(value) => (value, 0, u32::try_from(value.len()).ok()?),
+            Value::Elsewhere(value) => (Default::default(), value.ino.get(), value.size),
+        };
         let start = self.values.checked_sub(padded(value.len()))?;
         if next.checked_add(END_SIZE)? > start {
             return None;
@@ -342,8 +428,8 @@ impl Writer<'_> {
             name_len: u8::try_from(name.rest.len()).ok()?,
             prefix: name.prefix.0,
             value_offset: U16::new(u16::try_from(offset).ok()?),
-            value_inode: U32::new(0),
-            value_size: U32::new(u32::try_from(value.len()).ok()?),
+            value_inode: U32::new(inode),
+            value_size: U32::new(size),
             hash: U32::new(hash),
         };
         let entry = self.bytes.get_mut(self.at..next)?;
@@ -358,10 +444,17 @@ impl Writer<'_> {
 
 /// `e_hash` of an entry of a block.
 fn entry_hash(name: Name<'_>, value: &[u8]) -> u32 {
-    let of_name = name
-        .rest
-        .iter()
-        .fold(0u32, |hash, byte| hash.rotate_left(5) ^ u32::from(*byte));
+    with_value(name_hash(name, u32::from), value)
+}
+
+/// The hash of a name, whose bytes stand for the numbers that `number` says.
+fn name_hash(name: Name<'_>, number: impl Fn(u8) -> u32) -> u32 {
+    let bytes = name.rest.iter();
+    bytes.fold(0u32, |hash, byte| hash.rotate_left(5) ^ number(*byte))
+}
+
+/// The hash of a name and what follows.
+fn with_value(of_name: u32, value: &[u8]) -> u32 {
     value.chunks(4).fold(of_name, |hash, part| {
         let mut word = [0; 4];
         copy(&mut word, part);

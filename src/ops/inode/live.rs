@@ -302,8 +302,12 @@ impl<'a> Newborn<JournalStore> for NewNode<'a, '_> {
         self.new.insert(ino.get())
     }
 
+    fn lists(&self) -> Result<KVec<NewAttribute>> {
+        xattr::inherited(&self.acls)
+    }
+
     fn attributes(&self) -> Result<KVec<NewAttribute>> {
-        let mut attributes = xattr::inherited(&self.acls)?;
+        let mut attributes = self.lists()?;
         self.new
             .security_labels(self.dir, self.name, |name, value| {
                 Ok(attributes.push(xattr::label(name, value)?, GFP_KERNEL)?)

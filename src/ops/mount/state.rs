@@ -32,7 +32,7 @@ use crate::linux::printk::{self, Level};
 use crate::ops::Orphans;
 use crate::store::{About, Store, Tid};
 use crate::volume::settings::Settings;
-use crate::volume::shared::SharedBlocks;
+use crate::volume::shared::{SharedBlocks, SharedValues};
 use crate::volume::super_block::SuperBlock;
 use crate::volume::Volume;
 use kernel::alloc::KBox;
@@ -166,13 +166,15 @@ impl Mounted {
         let journal = store.journal().map(|journal| journal.client().map());
         let space = mount::load_space(&store, &layout, journal)?;
         let settings = Settings::new(&layout);
+        let share = !options.has(Switch::NoSharing);
         let volume = Arc::new(
             Volume {
                 super_block,
                 store,
+                shared: SharedBlocks::new(share)?,
+                values: SharedValues::new(share && layout.value_seed().is_some())?,
                 layout,
                 space,
-                shared: SharedBlocks::new(!options.has(Switch::NoSharing))?,
                 settings,
             },
             GFP_KERNEL,

@@ -88,9 +88,7 @@ fn attribute_blocks() {
         let (_, acl) = text.split_once("File ACL: ").unwrap();
         let nr = PhysBlock::new(acl.split_whitespace().next().unwrap().parse().unwrap());
         let layout = image.layout(false).unwrap();
-        let format = XattrFormat {
-            seed: layout.csum_seed(),
-        };
+        let format = XattrFormat::new(&layout);
         let store = HostStore::open(image.path(), 4096).unwrap();
         let block = store.read(nr, format).unwrap();
         let refcount = |b: &[u8]| XattrHeader::split(b).unwrap().0.refcount.get();

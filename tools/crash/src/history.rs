@@ -81,7 +81,7 @@ impl fmt::Debug for Value {
 pub type Extended = BTreeMap<String, Value>;
 
 /// More than all names of a node take, and more than any value of a workload.
-const XATTR_ROOM: usize = 4096;
+const XATTR_ROOM: usize = 16384;
 
 /// The extended attributes of a node, which may be a symbolic link.
 fn extended(path: &Path) -> Result<Extended> {

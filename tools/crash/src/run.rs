@@ -112,11 +112,12 @@ fn join_all<T>(running: Vec<ScopedJoinHandle<'_, Result<T>>>) -> Result<Vec<T>> 
     running.into_iter().map(join).collect()
 }
 
-/// Who recovers.
-fn any_recovery(rng: &mut Rng) -> Recovery {
+/// Who recovers. e2fsck 1.47 frees an orphan and leaves the inodes with values of its attributes as they are, and says
+/// that they are nobody's.
+fn any_recovery(rng: &mut Rng, config: &Config) -> Recovery {
     match rng.u8(..16) {
         0 | 1 => Recovery::Ext4,
-        2 => Recovery::Fsck,
+        2 if !config.has_values() => Recovery::Fsck,
         _ => Recovery::Own,
     }
 }
@@ -171,7 +172,10 @@ impl Sweep {
         if self.round > 0 && (round + 1) % WHOLE_EVERY != 0 {
             all = choose(all, self.round.min(left), &mut rng);
         }
-        let how: Vec<_> = all.iter().map(|_| any_recovery(&mut rng)).collect();
+        let how: Vec<_> = all
+            .iter()
+            .map(|_| any_recovery(&mut rng, &config))
+            .collect();
         let before = began.elapsed();
         let (checked, failed) = self.cut(&config, &recorded, &all, &how, round, &device)?;
         for i in &checked {
@@ -206,7 +210,10 @@ impl Sweep {
         let all = all_points(&recorded.log.entries, 2, &mut rng);
         let count = all.len();
         let all = choose(all, RECOVERY_CUTS, &mut rng);
-        let how: Vec<_> = all.iter().map(|_| any_recovery(&mut rng)).collect();
+        let how: Vec<_> = all
+            .iter()
+            .map(|_| any_recovery(&mut rng, &config))
+            .collect();
         let (again, failed) = self.cut(&config, &recorded, &all, &how, round, &image)?;
         for i in &again {
             *total.points.entry(how[*i]).or_default() += 1;

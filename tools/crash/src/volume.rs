@@ -77,9 +77,12 @@ impl Config {
         pick("metadata_csum", 4);
         pick("dir_index", 4);
         pick("flex_bg", 4);
+        let values = rng.bool();
+        features.push(if values { "ea_inode" } else { "^ea_inode" }.to_owned());
         let inode = ["128", "256", "256"][rng.usize(..3)];
         // What the owners have must be counted right after any cut: e2fsck sees to that.
-        let counts = rng.bool();
+        // Not on volumes with values in inodes, which are read only then.
+        let counts = !values && rng.bool();
         features.push(if counts { "quota" } else { "^quota" }.to_owned());
         if counts && inode != "128" {
             features.push("project".to_owned());
@@ -119,6 +122,12 @@ impl Config {
             mkfs: mkfs.map(str::to_owned).into(),
             options: options.join(","),
         }
+    }
+
+    /// Whether values of attributes may be in inodes of their own.
+    pub fn has_values(&self) -> bool {
+        let has = |list: &String| list.split(',').any(|name| name == "ea_inode");
+        self.mkfs.iter().any(has)
     }
 
     /// Makes the image.

@@ -91,6 +91,11 @@ fn kinds() -> Vec<Kind> {
                 .inode_size(128),
         ),
         kind("1k-quota", groups(mkfs(1024)).features("quota,project")),
+        kind("1k-values", groups(mkfs(1024)).features("ea_inode")),
+        kind(
+            "4k-values-no-sums",
+            mkfs(4096).features("ea_inode,orphan_file,^metadata_csum"),
+        ),
         kind("2k-large-inodes", mkfs(2048).inode_size(1024)),
         kind(
             "1k-no-htree",
@@ -167,6 +172,9 @@ fn build(kind: &Kind) -> Result<FsImage> {
     let files = Files::new(image.path())?;
     let block_size = 1024 << image.read_super().log_block_size.get();
     image.debugfs(&tree(&files, kind.names, block_size));
+    if image.dumpe2fs().contains(" ea_inode") {
+        image.debugfs(&values());
+    }
     // Makes trees of hashes of the directories that are large.
     let out = Command::new("e2fsck")
         .args(["-f", "-y", "-D"])
@@ -290,6 +298,18 @@ fn tree(files: &Files, (names, length): (u32, usize), block_size: usize) -> Vec<
     commands.push("cd /".to_string());
     commands.push(format!("sif large/target links_count {}", names + 1));
     commands
+}
+
+/// Commands for `debugfs` that give files values in inodes of their own.
+fn values() -> Vec<String> {
+    let value = |byte: &str, len| byte.repeat(len);
+    vec![
+        format!("ea_set short user.elsewhere {}", value("e", 5000)),
+        format!("ea_set a/text user.elsewhere {}", value("f", 7000)),
+        format!("ea_set a/text user.second {}", value("g", 4500)),
+        format!("ea_set a/b trusted.elsewhere {}", value("h", 4200)),
+        format!("ea_set fast trusted.elsewhere {}", value("i", 4200)),
+    ]
 }
 
 fn inode_of(image: &FsImage, path: &str) -> Result<u32> {

@@ -81,10 +81,7 @@ pub fn seal(survey: &Survey<'_>, edit: &mut Edit<'_>, place: &Place, counts: boo
         Kind::Xattr => {
             // Sealing sets the magic number and the count of blocks, which may be what was changed.
             let head = [bytes[..4].to_vec(), bytes[8..12].to_vec()];
-            let format = XattrFormat {
-                seed: layout.csum_seed(),
-            };
-            format.seal(nr, &mut bytes);
+            XattrFormat::new(layout).seal(nr, &mut bytes);
             bytes[..4].copy_from_slice(&head[0]);
             bytes[8..12].copy_from_slice(&head[1]);
         }

@@ -55,13 +55,12 @@ fn share_attributes(image: &Image, size: usize, file: &str, other: &str) -> Resu
     ]);
     let failed = |error: Error| anyhow!("attributes in block {block}: {error:?}");
     let layout = image.layout(false).map_err(|what| anyhow!("{what:?}"))?;
-    let seed = layout.csum_seed();
     let store = HostStore::open(image.path(), size as u32)?;
     let nr = PhysBlock::new(block);
     let mut bytes = store.read_data(nr).to_vec();
     let (header, _) = XattrHeader::split_mut(&mut bytes).context("no header")?;
     header.refcount.set(2);
-    XattrFormat { seed }.seal(nr, &mut bytes);
+    XattrFormat::new(&layout).seal(nr, &mut bytes);
     store.write_data(nr, &bytes);
     store.save(image.path()).map_err(failed)?;
     Ok(said)
@@ -154,6 +153,11 @@ impl Base {
                 small(1024).arg("-g").arg("1280").features("^flex_bg"),
             ),
             ("small inodes", small(1024).inode_size(128)),
+            ("values", small(1024).features("ea_inode")),
+            (
+                "values, small inodes",
+                groups().inode_size(128).features("ea_inode,orphan_file"),
+            ),
             ("no htree", small(1024).features("^dir_index")),
             ("full", small(1024).arg("-m").arg("0")),
             ("full, groups", groups().arg("-m").arg("0")),

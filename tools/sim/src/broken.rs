@@ -54,6 +54,10 @@ pub enum Rule {
     NoAttributesCounted,
     /// Attributes that others share are changed in place.
     NoAttributesApart,
+    /// An inode with the value of an attribute is no orphan before the attribute is there.
+    NoValueOrphan,
+    /// An inode with a value does not count who comes to share it.
+    NoValuesCounted,
     /// A read is told that an unwritten block has data: it reads what the device has there.
     UnwrittenShown,
     /// When data is written to a part of an unwritten extent, all of it becomes written.
@@ -140,6 +144,8 @@ impl Broken {
             Rule::NoAttributesWritten => store::Rule::AttributesWritten,
             Rule::NoAttributesCounted => store::Rule::AttributesCounted,
             Rule::NoAttributesApart => store::Rule::AttributesApart,
+            Rule::NoValueOrphan => store::Rule::ValueOrphan,
+            Rule::NoValuesCounted => store::Rule::ValuesCounted,
             Rule::NoConversion => store::Rule::Conversion,
             Rule::ConvertsMore => store::Rule::ConversionOfPart,
             Rule::NoSizeWithData => store::Rule::SizeWithData,

@@ -140,6 +140,14 @@ pub enum Mended {
     OwnFault,
 }
 
+/// Whether inode `ino` holds the value of an attribute.
+fn holds_value(image: &Image, ino: &str) -> bool {
+    let text = image.debugfs(&[format!("stat <{ino}>")]);
+    let flags = text.split("Flags: 0x").nth(1);
+    let flags = flags.and_then(|rest| rest.split_whitespace().next());
+    flags.is_some_and(|flags| u32::from_str_radix(flags, 16).is_ok_and(|f| f & 0x20_0000 != 0))
+}
+
 /// Has e2fsck mend the image that a power cut left, with its journal and so many orphans. Every line that it says is
 /// looked at: `-p` would mend bitmaps and counts of groups without a word. It deals with orphans before it looks at
 /// bitmaps, so these must be right with orphans too.
@@ -152,7 +160,7 @@ pub fn mended(image: &Image, orphans: usize) -> Result<Mended, String> {
     let out = image.e2fsck(&["-f", "-y", "-E", "fixes_only"]);
     let said = String::from_utf8_lossy(&out.stdout);
     let name = format!("{}: ", image.path().display());
-    let (mut seen, mut in_truncate) = (0, false);
+    let (mut seen, mut in_truncate, mut freed) = (0, false, false);
     let mut cut_off = Vec::new();
     for line in said.lines() {
         // It calls the image by the name of the volume, where that has one.
@@ -172,6 +180,14 @@ pub fn mended(image: &Image, orphans: usize) -> Result<Mended, String> {
         {
             return Ok(Mended::OwnFault);
         }
+        // It frees an orphan, and the inodes with values of its attributes count it still (release_orphan_inode()).
+        let is_counted =
+            line.starts_with("Extended attribute inode ") && line.contains(" ref count is ");
+        let lost = line.strip_prefix("Unattached inode ");
+        if freed && (is_counted || lost.is_some_and(|ino| holds_value(image, ino))) {
+            return Ok(Mended::OwnFault);
+        }
+        freed |= line.starts_with(FREED);
         let truncated = line.strip_prefix(CUT_OFF);
         in_truncate = truncated.is_some();
         cut_off.extend(truncated.and_then(|rest| rest.split(' ').next()));

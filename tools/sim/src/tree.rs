@@ -7,7 +7,7 @@ use crate::mount::Shared;
 use crate::sim::Sim;
 use iomapfs_core::change::create;
 use iomapfs_core::change::rename::{self, Side};
-use iomapfs_core::change::{generation, link, replace, xattr, Live};
+use iomapfs_core::change::{generation, link, replace, xattr, InodePart, Live};
 use iomapfs_core::disk::xattr::{Name, Prefix};
 use iomapfs_core::host::{new_attrs, NewNode};
 use iomapfs_core::inode::How;
@@ -29,14 +29,17 @@ pub enum What<'a> {
 }
 
 /// The extended attributes that an inode of this generation is born with. Some are equal to those of others.
-fn born_with(generation: u32) -> Attributes {
+fn born_with(generation: u32, values: bool) -> Attributes {
     let mut all = Attributes::new();
     let value = |len: usize| vec![1 + (generation >> 8) as u8 % 2; len];
     if generation % 3 == 0 {
         all.insert((Prefix::SECURITY.0, b"label".into()), value(12));
     }
     if generation % 5 == 0 {
-        all.insert((Prefix::ACL_ACCESS.0, vec![]), value(157));
+        all.insert(
+            (Prefix::ACL_ACCESS.0, vec![]),
+            value(if values { 3000 } else { 157 }),
+        );
     }
     all
 }
@@ -49,28 +52,50 @@ const NAMES: [(Prefix, &[u8]); 3] = [
 ];
 
 impl Sim {
+    /// Whether values of attributes can be in inodes of their own.
+    fn has_values(&self) -> bool {
+        self.mount.vol.layout.value_seed().is_some()
+    }
+
+    /// Blocks that a value may need.
+    fn value_blocks(&self) -> u64 {
+        match self.has_values() {
+            true => 7,
+            false => 0,
+        }
+    }
+
     /// `setxattr`, `removexattr`: attribute number `name`, with a value of so many bytes or none.
     pub fn set_attribute(&mut self, ino: u32, name: u16, len: Option<u16>) {
         let node = self.node(ino);
         let (prefix, rest) = NAMES[usize::from(name) % NAMES.len()];
         let name = Name { prefix, rest };
-        // All of them fit into a block.
+        let key = (prefix.0, rest.to_vec());
+        // All of them fit into a block, or are in inodes of their own.
         let longest = self.block_size as usize / 5;
-        let value = len.map(|len| vec![1 + len as u8 % 2; usize::from(len) % longest]);
+        let values = self.has_values();
+        let bytes = |len: u16| match usize::from(len) {
+            len if values && len >= 60 => 40 * len,
+            len => len % longest,
+        };
+        let value = len.map(|len| vec![1 + len as u8 % 2; bytes(len)]);
         let done = self.with_retry(|sim| {
             let done = xattr::set(&*node, name, value.as_deref(), How::Any, None);
+            if done.is_ok() {
+                let tid = node.noted_transaction(InodePart::Attributes);
+                let mut all = sim.world.inode(ino).attributes.clone();
+                match value.clone() {
+                    Some(value) => all.insert(key.clone(), value),
+                    None => all.remove(&key),
+                };
+                sim.world.attributes_changed(tid, ino, all);
+            }
             sim.world.catch_up(&sim.mount);
             done
         });
         if let Err(error) = done {
-            return self.no_space(error, 1, false);
+            self.no_space(error, 1 + self.value_blocks(), values);
         }
-        let attributes = &mut self.world.inode(ino).attributes;
-        let key = (prefix.0, rest.to_vec());
-        match value {
-            Some(value) => attributes.insert(key, value),
-            None => attributes.remove(&key),
-        };
     }
 
     /// Does something with names, twice if there was no space. What was made and did not get a name is freed after each
@@ -98,7 +123,9 @@ impl Sim {
         let add = |newborn: NewNode, ((prefix, rest), value): (&(u8, Vec<u8>), &Vec<u8>)| {
             newborn.with_attribute(Prefix(*prefix), rest, value)
         };
-        born_with(generation).iter().fold(newborn, add)
+        born_with(generation, self.has_values())
+            .iter()
+            .fold(newborn, add)
     }
 
     /// Makes something with a name.
@@ -114,7 +141,9 @@ impl Sim {
             };
             create::create(&*parent, name, newborn, what)
         });
-        if let Ok(node) = made.inspect_err(|error| self.no_space(*error, 2, true)) {
+        if let Ok(node) =
+            made.inspect_err(|error| self.no_space(*error, 2 + self.value_blocks(), true))
+        {
             self.adopt_new(dir, Some(name), node.unlock(), what);
         }
     }
@@ -125,7 +154,9 @@ impl Sim {
         let generation = self.next_generation();
         let made =
             self.attempt(|sim| create::tmpfile(&*parent, sim.newborn(What::File, generation)));
-        if let Ok(node) = made.inspect_err(|error| self.no_space(*error, 1, true)) {
+        if let Ok(node) =
+            made.inspect_err(|error| self.no_space(*error, 1 + self.value_blocks(), true))
+        {
             let node = node.unlock();
             let ino = node.ino().get();
             self.adopt_new(dir, None, node, What::File);
@@ -146,7 +177,7 @@ impl Sim {
         let inode = model::Inode {
             kind,
             generation,
-            attributes: born_with(generation),
+            attributes: born_with(generation, self.has_values()),
             links,
             size: target.len() as u64,
             blocks: BTreeMap::new(),
@@ -270,7 +301,7 @@ impl Sim {
                 let full = victim.is_some_and(|ino| !self.world.model[&ino].names.is_empty());
                 return assert!(full, "rename: what it goes over is empty");
             }
-            Err(error) => return self.no_space(error, 1, whiteout.is_some()),
+            Err(error) => return self.no_space(error, 1 + self.value_blocks(), whiteout.is_some()),
         };
         let over = victim.map(|ino| &self.world.model[&ino]);
         assert!(

@@ -6,7 +6,7 @@ use crate::base::garbage;
 use crate::broken::{Broken, Rule};
 use crate::device::{Bytes, Trace};
 use crate::journal::Journal;
-use crate::model::{self, Content, History, Inode, Label, State, Version};
+use crate::model::{self, Attributes, Content, History, Inode, Label, State, Version};
 use crate::mount::Mount;
 use iomapfs_core::change::live::Shown;
 use iomapfs_core::disk::PhysBlock;
@@ -37,6 +37,8 @@ pub struct World {
     /// What was written to blocks that became unwritten: what is written there next may be found by a recovery that
     /// does not know of that, as if it were written over the old data.
     former: BTreeMap<(u32, u32), Content>,
+    /// Attributes that a transaction gave an inode: see [`Self::attributes_changed`].
+    attributes: Option<(Tid, u32, Attributes)>,
     /// Size of a block.
     block_size: u64,
     /// The transaction of the store that is being written.
@@ -69,6 +71,7 @@ impl World {
             aside: BTreeSet::new(),
             dirty: BTreeSet::new(),
             former: BTreeMap::new(),
+            attributes: None,
             block_size: mount.vol.layout.block_size().bytes().into(),
             writing: None,
             committed: mount.vol.store.running().wrapping_sub(1),
@@ -246,6 +249,7 @@ impl World {
         let mut changes = VecDeque::from(mount.take_shown());
         while self.running != mount.vol.store.running() {
             let tid = self.running;
+            self.set_attributes(|of| of == tid);
             while changes.front().is_some_and(|shown| shown.tid == tid) {
                 let shown = changes.pop_front().expect("it was looked at");
                 self.show(mount, &shown);
@@ -255,12 +259,25 @@ impl World {
             self.take_closed(mount, tid);
             self.running = tid.wrapping_add(1);
         }
+        self.set_attributes(|_| true);
         for shown in changes {
             assert_eq!(
                 shown.tid, self.running,
                 "shown in a transaction that is none"
             );
             self.show(mount, &shown);
+        }
+    }
+
+    /// Transaction `tid` gives an inode these attributes; the next [`Self::catch_up`] takes that over. Others may have
+    /// come since, in which an inode with a value was freed.
+    pub fn attributes_changed(&mut self, tid: Tid, ino: u32, attributes: Attributes) {
+        self.attributes = Some((tid, ino, attributes));
+    }
+
+    fn set_attributes(&mut self, is_due: impl Fn(Tid) -> bool) {
+        if let Some((_, ino, attributes)) = self.attributes.take_if(|(tid, ..)| is_due(*tid)) {
+            self.inode(ino).attributes = attributes;
         }
     }
 

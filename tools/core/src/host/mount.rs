@@ -10,7 +10,7 @@ use crate::inode::{JournalMap, Orphans};
 use crate::names::Params;
 use crate::store::Tid;
 use crate::volume::settings::Settings;
-use crate::volume::shared::SharedBlocks;
+use crate::volume::shared::{SharedBlocks, SharedValues};
 use crate::volume::super_block::SuperBlock;
 use crate::volume::Volume;
 use kernel::error::{code::*, Error, Result};
@@ -94,6 +94,7 @@ pub fn load(
         layout,
         space,
         shared: SharedBlocks::new(true).map_err(|error| Refused::new(error, "no memory"))?,
+        values: SharedValues::new(true).map_err(|error| Refused::new(error, "no memory"))?,
     })
 }
 

@@ -360,6 +360,10 @@ impl Newborn<HostStore> for NewNode {
         }
     }
 
+    fn lists(&self) -> Result<KVec<NewAttribute>> {
+        self.attributes()
+    }
+
     fn attributes(&self) -> Result<KVec<NewAttribute>> {
         let copy = |from: &[u8]| -> Result<KVec<u8>> {
             let mut to = KVec::new();

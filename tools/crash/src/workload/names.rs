@@ -323,12 +323,17 @@ impl Worker<'_> {
     }
 
     /// An attribute that a node may have: some are small enough for the inode, some are the same for several nodes,
-    /// which share a block then, some are lists.
+    /// which share a block then, or an inode with the value where the volume has such, some are lists.
     fn any_extended(&mut self, node: NodeId, kind: &Kind) -> (&'static str, Vec<u8>) {
         let seq = self.ops.len() as Seq + 1;
         let is_link = matches!(kind, Kind::Symlink(_));
         let own = |len| content::bytes(node, seq, 0, len);
-        match self.rng.u8(..8) {
+        match self.rng.u8(..10) {
+            8 => ("trusted.long", own(self.rng.usize(900..12000))),
+            9 => {
+                let which = self.rng.u32(1..3);
+                ("trusted.long", content::bytes(which, 1, 0, 9000))
+            }
             0 if *kind == Kind::Dir => ("system.posix_acl_default", self.any_list()),
             0 | 1 if !is_link => ("system.posix_acl_access", self.any_list()),
             2 | 3 if !is_link => ("user.small", own(self.rng.usize(..30))),

@@ -601,7 +601,11 @@ impl<'v, 'u, 'd> Visit<'v, 'u, 'd> {
         let done = fs::chownat(fs::CWD, &path, owner, None, flags);
         self.did("chown", &path, done);
         let name = ["user.fuzz", "user.large", "trusted.a", "security.b"][self.number(3) as usize];
-        let value = vec![self.number(2) as u8; self.number(900) as usize];
+        let len = match self.number(3) {
+            0 => self.number(9000),
+            _ => self.number(900),
+        };
+        let value = vec![self.number(2) as u8; len as usize];
         let set = fs::lsetxattr(&path, name, &value, fs::XattrFlags::empty());
         self.did("setxattr", &path, set);
         if self.number(2) == 0 {

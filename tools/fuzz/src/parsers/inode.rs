@@ -75,7 +75,10 @@ pub(super) fn orphan(data: &[u8]) -> Result<()> {
 /// A block of extended attributes.
 pub(super) fn xattr(data: &[u8]) -> Result<()> {
     let u = &mut Unstructured::new(data);
-    let format = XattrFormat { seed: seed(u)? };
+    let format = XattrFormat {
+        seed: seed(u)?,
+        values: u.arbitrary()?,
+    };
     let mut bytes = whole_or_short(u)?;
     let _ = format.verify(NR, &bytes);
     format.seal(NR, &mut bytes);

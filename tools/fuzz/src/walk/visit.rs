@@ -175,7 +175,11 @@ impl<'d> Visit<'d> {
             prefix: prefixes[self.number(2) as usize],
             rest: [&b"a"[..], b"b", b"long-name", b""][self.number(3) as usize],
         };
-        let value = vec![self.number(2) as u8; self.number(700) as usize];
+        let len = match self.number(3) {
+            0 => 4000 + self.number(5000),
+            _ => self.number(700),
+        };
+        let value = vec![self.number(2) as u8; len as usize];
         let value = (self.number(3) != 0).then_some(&*value);
         let how = [How::Any, How::Create, How::Replace][self.number(2) as usize];
         match set(&*node, name, value, how, None) {

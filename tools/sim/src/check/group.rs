@@ -2,6 +2,7 @@
 
 //! Groups: descriptors, and bitmaps of what is used.
 
+use super::inode::is_value;
 use super::{get16, get32, Check, Tree};
 use crate::model::Kind;
 use iomapfs_core::disk::{Group, Ino};
@@ -173,7 +174,10 @@ impl Check<'_> {
                 true
             } else if let Some(found) = self.check_inode(ino, bytes) {
                 dirs += u32::from(found.kind == Kind::Dir);
-                tree.insert(ino, found);
+                match is_value(bytes) {
+                    true => self.note_value(ino, bytes, found),
+                    false => drop(tree.insert(ino, found)),
+                }
                 true
             } else {
                 false

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 const INDEX: u32 = 0x1000;
 const EXTENTS: u32 = 0x8_0000;
+const EA_INODE: u32 = 0x20_0000;
 /// Blocks in an extent, above which it is unwritten.
 const UNWRITTEN: u32 = 32768;
 const MAGIC: u32 = 0xf30a;
@@ -34,6 +35,11 @@ struct Spot {
     from: Option<u32>,
     /// The key behind that.
     to: u64,
+}
+
+/// Whether an inode holds the value of an attribute.
+pub(super) fn is_value(bytes: &[u8]) -> bool {
+    get32(bytes, 32) & EA_INODE != 0
 }
 
 impl Check<'_> {
@@ -95,7 +101,8 @@ impl Check<'_> {
         }
         let block = u64::from(get32(bytes, 104)) | u64::from(get16(bytes, 118)) << 32;
         mapped.count += u64::from(block != 0);
-        let attributes = self.check_attributes(ino, bytes, block);
+        let (attributes, elsewhere) = self.check_attributes(ino, bytes, block);
+        mapped.count += elsewhere;
         let expected = mapped.count * (block_size / 512);
         self.expect(sectors == expected, || {
             format!("inode {ino}: i_blocks is {sectors}, should be {expected}")

@@ -92,6 +92,10 @@ struct Check<'a> {
     unwritten: Vec<u64>,
     /// Blocks of extended attributes, with how many inodes use each.
     attributes: BTreeMap<u64, u32>,
+    /// Inodes with values of attributes.
+    values: BTreeMap<u32, xattr::ValueInode>,
+    /// What leads to them.
+    elsewhere: Vec<xattr::Elsewhere>,
     flaws: Vec<String>,
 }
 
@@ -186,6 +190,8 @@ impl<'a> Check<'a> {
             occupied: BTreeSet::new(),
             unwritten: Vec::new(),
             attributes: BTreeMap::new(),
+            values: BTreeMap::new(),
+            elsewhere: Vec::new(),
             flaws: Vec::new(),
         }
     }
@@ -270,6 +276,7 @@ impl<'a> Check<'a> {
             self.check_inodes(group, &mut tree);
         }
         self.check_attribute_blocks();
+        self.check_values(&mut tree);
         for group in 0..layout.groups() {
             self.check_group(group);
         }
