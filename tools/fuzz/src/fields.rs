@@ -217,8 +217,8 @@ const DIR_NODE: Table = &[
 
 const DIR_ENTRY: Table = &[(0, 4, "dx_entry.hash"), (4, 4, "dx_entry.block")];
 
-// The first block: what is said of all records. In the others, references of the tree, or the head of a block of records
-// and the first of them.
+// The first block: what is said of all records. In the others, references of the tree, or the head of a block of
+// records and the first of them.
 const QUOTA: Table = &[
     (0x0, 4, "word[0]"),
     (0x4, 4, "word[1]"),
