@@ -391,7 +391,6 @@ fn unsupported_features_are_refused_by_name() {
         (0x8, "journal_dev"),
         (0x10, "meta_bg"),
         (0x100, "mmp"),
-        (0x400, "ea_inode"),
         (0x1000, "dirdata"),
         (0x8000, "inline_data"),
         (0x10000, "encrypt"),
@@ -436,7 +435,6 @@ fn real_unsupported_images() {
         ("meta_bg,^resize_inode", "meta_bg"),
         ("inline_data", "inline_data"),
         ("mmp", "mmp"),
-        ("ea_inode", "ea_inode"),
         ("encrypt", "encrypt"),
     ] {
         let image = Mkfs::new(20 << 20, 1024).features(features).make();
@@ -445,7 +443,7 @@ fn real_unsupported_images() {
     }
     let image = Mkfs::new(20 << 20, 1024).features("^extent,^64bit").make();
     assert!(image.layout(true).is_err());
-    for features in ["bigalloc", "verity"] {
+    for features in ["bigalloc", "verity", "quota,ea_inode"] {
         let image = Mkfs::new(20 << 20, 1024).features(features).make();
         assert!(image.layout(true).is_ok(), "{features}");
         assert!(image.layout(false).is_err(), "{features}");

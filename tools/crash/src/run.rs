@@ -117,7 +117,7 @@ fn join_all<T>(running: Vec<ScopedJoinHandle<'_, Result<T>>>) -> Result<Vec<T>> 
 fn any_recovery(rng: &mut Rng, config: &Config) -> Recovery {
     match rng.u8(..16) {
         0 | 1 => Recovery::Ext4,
-        2 if !config.has_values() => Recovery::Fsck,
+        2 if config.e2fsck_can_recover() => Recovery::Fsck,
         _ => Recovery::Own,
     }
 }

@@ -114,6 +114,10 @@ pub fn judge(seed: u64, first: u64, count: u64, scratch: &Path) -> Result<Sample
         let Ok(case) = made else {
             continue;
         };
+        // The records of what owners have are written by the kernel's quota code, which is not here.
+        if corpus.surveys()[case.nr].layout.has_quota() {
+            continue;
+        }
         case.edit.save(&before)?;
         let (verdict, words) = fsck(&before)?;
         ensure!(

@@ -282,12 +282,14 @@ impl Op {
                 _ => Self::Commit,
             };
         }
-        match random.below(40) {
+        match random.below(46) {
             36.. => Self::SetAttribute {
                 which,
                 name: random.below(3) as u16,
-                len: random.chance(3, 4).then(|| match random.below(3) {
+                len: random.chance(3, 4).then(|| match random.below(4) {
                     0 => random.below(30) as u16,
+                    // A value that is not written in one step.
+                    1 => 640,
                     _ => 60 + 40 * random.below(3) as u16,
                 }),
             },

@@ -60,7 +60,7 @@ impl Sim {
     /// Blocks that a value may need.
     fn value_blocks(&self) -> u64 {
         match self.has_values() {
-            true => 7,
+            true => 28,
             false => 0,
         }
     }
