@@ -6,8 +6,8 @@
 //!
 //! # Locks
 //!
-//! None is held where an inode is looked for; `i_rwsem` of a directory, exclusively, where its parent is; that of an inode
-//! may be where it is made durable.
+//! None is held where an inode is looked for; `i_rwsem` of a directory, exclusively, where its parent is; that of an
+//! inode may be where it is made durable.
 //!
 //! # Examples
 //!
@@ -151,7 +151,8 @@ impl<T: Handles> Table<T> {
     ///
     /// # Safety
     ///
-    /// For whoever serves files to others (`commit_inode_metadata()` of nfsd), with an inode of `T` that is ready and stays.
+    /// For whoever serves files to others (`commit_inode_metadata()` of nfsd), with an inode of `T` that is ready and
+    /// stays.
     unsafe extern "C" fn commit_metadata(inode: *mut bindings::inode) -> c_int {
         // SAFETY: By the function's requirements.
         let inode = unsafe { INode::<T>::from_raw(inode) };

@@ -27,7 +27,7 @@ serve() {
 	echo 2 >/proc/fs/nfsd/threads
 	echo "nfsd 127.0.0.1 $until all" >/proc/net/rpc/auth.unix.ip/channel
 	echo "all $MNT $until $((0x2402)) 65534 65534 0" >/proc/net/rpc/nfsd.export/channel
-	echo "all 1 \\x00000000 $until $MNT" >/proc/net/rpc/nfsd.fh/channel
+	printf 'all 1 \\x00000000 %s %s\n' "$until" "$MNT" >/proc/net/rpc/nfsd.fh/channel
 }
 
 # stop: after the test, whatever it says.
