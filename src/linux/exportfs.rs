@@ -6,7 +6,8 @@
 //!
 //! # Locks
 //!
-//! None is held where an inode is looked for; `i_rwsem` of a directory, exclusively, where its parent is.
+//! None is held where an inode is looked for; `i_rwsem` of a directory, exclusively, where its parent is; that of an
+//! inode may be where it is made durable.
 //!
 //! # Examples
 //!
@@ -19,6 +20,7 @@
 //!             _ => Ok(inode),
 //!         }
 //!     }
+//!     // ...
 //! }
 //! ```
 
@@ -35,7 +37,10 @@ use core::{
     ffi::c_int,
     marker::PhantomData, //
 };
-use kernel::prelude::*;
+use kernel::{
+    error::from_result,
+    prelude::*, //
+};
 
 /// A filesystem whose files can be found by handles.
 pub(crate) trait Handles: FileSystem {
@@ -52,6 +57,10 @@ pub(crate) trait Handles: FileSystem {
 
     /// Finds the directory that a directory is in.
     fn parent(dir: &INode<Self>) -> Result<InodeRef<'_, Self>>;
+
+    /// Makes the last change of an inode durable, of a directory that of its names, too. A server asks for it before it
+    /// tells a client that something was done.
+    fn commit(inode: &INode<Self>) -> Result;
 }
 
 /// The table of a [`Handles`].
@@ -63,6 +72,8 @@ impl<T: Handles> Table<T> {
         fh_to_dentry: Some(Self::fh_to_dentry),
         fh_to_parent: Some(Self::fh_to_parent),
         get_parent: Some(Self::get_parent),
+        // Without it only what the VFS knows to be dirty would be written.
+        commit_metadata: Some(Self::commit_metadata),
         ..pin_init::zeroed()
     };
 
@@ -134,5 +145,20 @@ impl<T: Handles> Table<T> {
         };
         // SAFETY: An inode, whose reference passes on, or an error.
         unsafe { bindings::d_obtain_alias(parent) }
+    }
+
+    /// `commit_metadata`.
+    ///
+    /// # Safety
+    ///
+    /// For whoever serves files to others (`commit_inode_metadata()` of nfsd), with an inode of `T` that is ready and
+    /// stays.
+    unsafe extern "C" fn commit_metadata(inode: *mut bindings::inode) -> c_int {
+        // SAFETY: By the function's requirements.
+        let inode = unsafe { INode::<T>::from_raw(inode) };
+        from_result(|| {
+            T::commit(inode)?;
+            Ok(0)
+        })
     }
 }

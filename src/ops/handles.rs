@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How files are found by handles.
+//! How files are found by handles, and what was done by them made durable.
 
 use super::inode::read;
-use super::{Fs, Node, SuperBlock};
+use super::{durable, Fs, Node, SuperBlock};
 use crate::change::Dir;
 use crate::disk::Ino;
 use crate::linux::exportfs::Handles;
@@ -36,5 +36,9 @@ impl Handles for Fs {
     fn parent(dir: &Node) -> Result<InodeRef<'_, Fs>> {
         let found = names::lookup(&Dir::new(dir), b"..")?.ok_or(ENOENT)?;
         read::get(dir.super_block(), found.ino)
+    }
+
+    fn commit(node: &Node) -> Result {
+        durable::inode(node)
     }
 }
