@@ -116,7 +116,8 @@ pub(super) fn write(file: &Node, pos: u64, from: &[u8]) -> Result {
     let store = &file.volume().store;
     let done = store.with_lent(|mut tx| quota::write_bytes(file, &mut tx, pos, from));
     done.unwrap_or(Err(EROFS)).map_err(|error| {
-        if error == ENOSPC {
+        // The device is full, or nothing can be changed any more, which was told.
+        if error == ENOSPC || store.check_writable().is_err() {
             return error;
         }
         let what = fmt!("a record of what an owner has could not be written");
