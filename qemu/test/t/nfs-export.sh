@@ -15,7 +15,8 @@ mount -t rpc_pipefs rpc_pipefs $pipes
 python3 "${like%/*}/nfs.py" $pipes/nfsd/cld &
 memory=$!
 trap stop EXIT
-ip link set lo up
+# The interface "lo" is up (SIOCSIFFLAGS, IFF_UP).
+python3 -c 'import fcntl, socket, struct; fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sH14x", b"lo", 1))'
 mountpoint -q /proc/fs/nfsd || mount -t nfsd nfsd /proc/fs/nfsd
 mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
 
