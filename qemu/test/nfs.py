@@ -266,4 +266,5 @@ def remember(path):
 
 
 if __name__ == "__main__":
+    print("ready", flush=True)
     remember(sys.argv[1])

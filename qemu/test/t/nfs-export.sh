@@ -12,9 +12,11 @@ like=$(dirname "${BASH_SOURCE[0]}")/../nfs-like.py
 pipes=/run/mnt/pipes
 mkdir -p $pipes
 mount -t rpc_pipefs rpc_pipefs $pipes
-python3 "${like%/*}/nfs.py" $pipes/nfsd/cld &
+# The server looks for it for a second, and else has no memory of its clients.
+exec 8< <(exec python3 "${like%/*}/nfs.py" $pipes/nfsd/cld)
 memory=$!
 trap stop EXIT
+read -r _ <&8
 # The interface "lo" is up (SIOCSIFFLAGS, IFF_UP).
 python3 -c 'import fcntl, socket, struct; fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sH14x", b"lo", 1))'
 mountpoint -q /proc/fs/nfsd || mount -t nfsd nfsd /proc/fs/nfsd
