@@ -92,7 +92,9 @@ pub fn aside<S: Store, L: Live<S>>(
         return target::direct(live, inode, (at, len), end);
     }
     let goal = live.goal(false);
-    if target::promise_hole(live, inode, at, len)? < inode.map.find(volume, at, len)?.len {
+    // All of it or nothing.
+    let promised = target::promise_hole(live, inode, at, len, true)?;
+    if promised < len && promised < inode.map.find(volume, at, len)?.len {
         return Err(EDQUOT);
     }
     volume.with_reserves(|share| inode.map.choose_aside(volume, at, len, goal, share))

@@ -120,7 +120,7 @@ fn choose<S: Store, L: Live<S>>(
     }
     let len = found.len.min(MOST_ZEROED);
     let goal = live.goal(found.end().first_byte(volume.layout.block_size()) >= live.size());
-    let len = promise_hole(live, &mut inode, at, len)?;
+    let len = promise_hole(live, &mut inode, at, len, true)?;
     let chosen = volume.with_reserves(|share| inode.map.choose(volume, at, len, goal, share))?;
     prepare(chosen).inspect_err(|_| inode.map.cancel(volume, at, chosen.end()))?;
     Ok((chosen, found.state))

@@ -39,12 +39,9 @@ pub fn reserve<S: Store, L: Live<S>>(
     let volume = live.volume();
     if !wait {
         // What is in memory, it finds without reading.
-        let found = inode.map.lookup_cached(at, len).ok_or(EAGAIN)?;
-        if volume.layout.has_quota() && found.state == State::Hole {
-            return Err(EAGAIN);
-        }
+        inode.map.lookup_cached(at, len).ok_or(EAGAIN)?;
     }
-    let len = promise_hole(live, inode, at, len)?;
+    let len = promise_hole(live, inode, at, len, wait)?;
     let reserved = volume.with_reserves(|share| inode.map.reserve(volume, at, len, share));
     let reserved = reserved.map_err(|error| no_space(error, wait))?;
     if reserved.mapping.state != State::Unwritten {
@@ -60,19 +57,30 @@ pub fn reserve<S: Store, L: Live<S>>(
 }
 
 /// Where there is a hole at `at`: how many of its blocks the owner may have, up to `len`. Elsewhere `len`.
+///
+/// # Errors
+///
+/// `EDQUOT`; `EAGAIN` where somebody would have to be asked, or something read, and `wait` is unset; those of
+/// [`FileMap::find`](crate::map::FileMap::find).
 #[inline(always)]
 pub(super) fn promise_hole<S: Store, L: Live<S>>(
     live: &L,
     inode: &mut Inode,
     at: LogicalBlock,
     len: u32,
+    wait: bool,
 ) -> Result<u32> {
     let volume = live.volume();
     if !volume.layout.has_quota() {
         return Ok(len);
     }
-    match inode.map.find(volume, at, len)? {
-        found if found.state == State::Hole => live.promise(found.len),
+    let found = match wait {
+        true => inode.map.find(volume, at, len)?,
+        false => inode.map.lookup_cached(at, len).ok_or(EAGAIN)?,
+    };
+    match found.state {
+        State::Hole if wait => live.promise(found.len),
+        State::Hole => Err(EAGAIN),
         _ => Ok(len),
     }
 }
@@ -124,7 +132,7 @@ pub fn direct<S: Store, L: Live<S>>(
 ) -> Result<Mapping> {
     let volume = live.volume();
     let goal = live.goal(end >= live.size());
-    let len = promise_hole(live, inode, at, len)?;
+    let len = promise_hole(live, inode, at, len, true)?;
     volume.with_reserves(|share| inode.map.choose(volume, at, len, goal, share))
 }
 
@@ -142,12 +150,7 @@ pub fn direct_now<S: Store, L: Live<S>>(
 ) -> Result<Mapping> {
     let volume = live.volume();
     let goal = live.goal(end >= live.size());
-    // To ask whether the owner may have blocks may mean to wait.
-    let counts = volume.layout.has_quota();
-    let is_hole = |found: Mapping| found.state == State::Hole;
-    if counts && inode.map.lookup_cached(at, len).is_none_or(is_hole) {
-        return Err(EAGAIN);
-    }
+    promise_hole(live, inode, at, len, false)?;
     let chosen = inode.map.choose_now(volume, at, len, goal, Share::Common);
     match chosen.map_err(|error| no_space(error, false))? {
         run if run.len < len => Err(EAGAIN),

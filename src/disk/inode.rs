@@ -16,7 +16,7 @@ pub use fields::{DiskTime, InodeFlags};
 use super::bytes::{copy, get16, get32, set16, set32};
 use super::xattr::{Area, XATTR_MAGIC};
 use super::{CsumSeed, FileType, Flaw, Ino, Layout, PhysBlock};
-use crate::disk::{BlockKind, Format};
+use crate::disk::{Bare, BlockKind};
 use core::mem::{offset_of, size_of};
 use zerocopy::byteorder::little_endian::{U16, U32};
 use zerocopy::FromBytes;
@@ -447,12 +447,6 @@ pub fn encode_rdev(rdev: u32) -> [u8; I_BLOCK_SIZE] {
 #[derive(Clone, Copy, Debug)]
 pub struct InodeTableFormat;
 
-impl Format for InodeTableFormat {
+impl Bare for InodeTableFormat {
     const KIND: BlockKind = BlockKind::InodeTable;
-
-    fn verify(&self, _nr: PhysBlock, _bytes: &[u8]) -> Result<(), Flaw> {
-        Ok(())
-    }
-
-    fn seal(&self, _nr: PhysBlock, _bytes: &mut [u8]) {}
 }

@@ -31,6 +31,6 @@ pub mod xattr;
 pub use checksum::CsumSeed;
 pub use file_type::FileType;
 pub use flaw::Flaw;
-pub use format::{BlockKind, Format};
+pub use format::{Bare, BlockKind, Format};
 pub use layout::Layout;
 pub use types::{BlockSize, Group, Ino, LogicalBlock, PhysBlock};

@@ -5,19 +5,12 @@
 //! What is in them is that code's business (`fs/quota/quota_v2.c`, `quota_tree.c`). Their blocks are metadata without a
 //! checksum (Documentation/filesystems/ext4/super.rst: `s_usr_quota_inum`).
 
-use super::{Flaw, PhysBlock};
-use crate::disk::{BlockKind, Format};
+use crate::disk::{Bare, BlockKind};
 
 /// A block of a quota file.
 #[derive(Clone, Copy)]
 pub struct QuotaFormat;
 
-impl Format for QuotaFormat {
+impl Bare for QuotaFormat {
     const KIND: BlockKind = BlockKind::Quota;
-
-    fn verify(&self, _nr: PhysBlock, _bytes: &[u8]) -> Result<(), Flaw> {
-        Ok(())
-    }
-
-    fn seal(&self, _nr: PhysBlock, _bytes: &mut [u8]) {}
 }

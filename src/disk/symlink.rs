@@ -4,8 +4,8 @@
 //!
 //! The block has no checksum (Documentation/filesystems/ext4/ifork.rst).
 
-use super::{Flaw, PhysBlock};
-use crate::disk::{BlockKind, Format};
+use super::Flaw;
+use crate::disk::{Bare, BlockKind};
 
 /// A block with the target of a link.
 #[derive(Clone, Copy)]
@@ -19,12 +19,6 @@ pub fn target(bytes: &[u8], size: u64) -> Result<&[u8], Flaw> {
         .ok_or(Flaw::SymlinkTarget { size })
 }
 
-impl Format for TargetFormat {
+impl Bare for TargetFormat {
     const KIND: BlockKind = BlockKind::Symlink;
-
-    fn verify(&self, _nr: PhysBlock, _bytes: &[u8]) -> Result<(), Flaw> {
-        Ok(())
-    }
-
-    fn seal(&self, _nr: PhysBlock, _bytes: &mut [u8]) {}
 }

@@ -8,7 +8,7 @@ mod area;
 pub use area::{Area, Name, Prefix, Value, ValueRef, NAME_MAX, VALUE_MAX};
 
 use super::{CsumSeed, Flaw, Layout, PhysBlock};
-use crate::disk::{BlockKind, Format};
+use crate::disk::{Bare, BlockKind, Format};
 use core::mem::{offset_of, size_of};
 use zerocopy::byteorder::little_endian::U32;
 use zerocopy::FromBytes;
@@ -120,12 +120,6 @@ impl Format for XattrFormat {
 #[derive(Clone, Copy)]
 pub struct ValueFormat;
 
-impl Format for ValueFormat {
+impl Bare for ValueFormat {
     const KIND: BlockKind = BlockKind::XattrValue;
-
-    fn verify(&self, _nr: PhysBlock, _bytes: &[u8]) -> Result<(), Flaw> {
-        Ok(())
-    }
-
-    fn seal(&self, _nr: PhysBlock, _bytes: &mut [u8]) {}
 }

@@ -13,7 +13,7 @@
 use crate::disk::extent::{Extent, ExtentNode, ExtentNodeFormat, Index};
 use crate::disk::group_desc::GroupDesc;
 use crate::disk::inode::{DiskInode, InodeFlags};
-use crate::disk::{BlockKind, FileType, Flaw, Format, Ino, Layout, LogicalBlock, PhysBlock};
+use crate::disk::{Bare, BlockKind, FileType, Flaw, Ino, Layout, LogicalBlock, PhysBlock};
 use crate::store::Store;
 use kernel::error::{code::*, Error, Result};
 use kernel::prelude::*;
@@ -123,14 +123,8 @@ impl JournalMap {
 #[derive(Clone, Copy)]
 struct UncheckedFormat;
 
-impl Format for UncheckedFormat {
+impl Bare for UncheckedFormat {
     const KIND: BlockKind = BlockKind::Unchecked;
-
-    fn verify(&self, _nr: PhysBlock, _bytes: &[u8]) -> Result<(), Flaw> {
-        Ok(())
-    }
-
-    fn seal(&self, _nr: PhysBlock, _bytes: &mut [u8]) {}
 }
 
 /// Looks for the journal in a file system of which nothing is in memory yet.

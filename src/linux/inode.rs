@@ -408,6 +408,12 @@ impl Common {
     }
 
     /// The space that it takes, in units of 512 bytes.
+    pub(crate) fn blocks(&self) -> u64 {
+        // SAFETY: Valid by the type's invariants; a word is read at once.
+        unsafe { ptr::read_volatile(&raw const (*self.as_raw()).i_blocks) as u64 }
+    }
+
+    /// Sets it.
     pub(crate) fn set_blocks(&self, sectors: u64) {
         // SAFETY: Valid by the type's invariants; a word is stored at once, with `WRITE_ONCE()`.
         unsafe { bindings::inode_set_sectors(self.as_raw(), sectors as _) };

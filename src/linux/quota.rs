@@ -161,7 +161,8 @@ impl Common {
         flags != 0 && inode & bindings::S_NOQUOTA == 0 && unsafe { is_active(self.sb()) }
     }
 
-    /// Sees to it that the inode has its dquots. It may have to read them, and begin a transaction, unless one is lent.
+    /// Sees to it that the inode has its dquots, if it is counted. It may have to read them, and begin a transaction,
+    /// unless one is lent.
     ///
     /// # Errors
     ///
@@ -219,9 +220,6 @@ impl Common {
         let bytes = i64::try_from(sectors.saturating_mul(512)).unwrap_or(i64::MAX);
         // SAFETY: Valid by the type's invariants.
         let more = bytes.saturating_sub(unsafe { bindings::inode_get_bytes(self.as_raw()) });
-        if more == 0 {
-            return;
-        }
         if self.initialize_quota().is_err() {
             // It was reported by those who failed; e2fsck counts anew.
             self.set_blocks(sectors);

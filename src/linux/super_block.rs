@@ -289,32 +289,24 @@ impl<'a, T: FileSystem> Locked<'a, T> {
 
     /// Whether access control lists decide who may do what, from now on.
     pub(crate) fn set_acls(&self, acls: bool) {
-        // SAFETY: Valid by the invariants of the super block.
-        let flags = unsafe { &raw mut (*self.as_raw()).s_flags };
-        // SAFETY: As above; who changes flags holds its `s_umount`.
-        let old = unsafe { flags.read_volatile() } & !bindings::SB_POSIXACL;
-        let new = if acls {
-            old | bindings::SB_POSIXACL
-        } else {
-            old
-        };
-        // SAFETY: As above.
-        unsafe { flags.write_volatile(new) };
+        self.set_flag(bindings::SB_POSIXACL, acls);
     }
 
     /// Whether the VFS takes it for read-only, from now on; what it was.
     pub(super) fn set_read_only(&self, read_only: bool) -> bool {
+        self.set_flag(bindings::SB_RDONLY, read_only)
+    }
+
+    /// Sets a flag, or takes it away; whether it was set.
+    fn set_flag(&self, flag: kernel::ffi::c_ulong, on: bool) -> bool {
         // SAFETY: Valid by the invariants of the super block.
         let flags = unsafe { &raw mut (*self.as_raw()).s_flags };
         // SAFETY: As above; who changes flags holds its `s_umount`.
         let old = unsafe { flags.read_volatile() };
-        let new = match read_only {
-            true => old | bindings::SB_RDONLY,
-            false => old & !bindings::SB_RDONLY,
-        };
+        let new = if on { old | flag } else { old & !flag };
         // SAFETY: As above.
         unsafe { flags.write_volatile(new) };
-        old & bindings::SB_RDONLY != 0
+        old & flag != 0
     }
 
     /// Writes out and waits for all that is dirty, as `sync(2)` does.

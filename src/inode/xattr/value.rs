@@ -20,7 +20,7 @@
 
 use super::Inode;
 use crate::disk::bytes::copy;
-use crate::disk::inode::{DiskInode, InodeFlags};
+use crate::disk::inode::{DiskInode, DiskTime, InodeFlags};
 use crate::disk::xattr::{Name, ValueFormat, ValueRef};
 use crate::disk::{Flaw, Ino, LogicalBlock, PhysBlock};
 use crate::inode::place::InodePlace;
@@ -100,11 +100,13 @@ impl ValueInode {
     }
 }
 
-/// Whether an inode with such a modification time and generation is one of the old form, of `owner`.
-fn is_old(value: ValueRef, owner: Owner, raw: &DiskInode) -> bool {
-    value.hash != raw.atime.sec as u32
-        && raw.mtime.sec as u32 == owner.0.get()
-        && raw.generation == owner.1
+/// Whether an inode with such an access time, modification time and generation is one of the old form, of `owner`.
+fn is_old(
+    value: ValueRef,
+    owner: Owner,
+    (atime, mtime, generation): (DiskTime, DiskTime, u32),
+) -> bool {
+    value.hash != atime.sec as u32 && mtime.sec as u32 == owner.0.get() && generation == owner.1
 }
 
 impl Inode {
@@ -130,12 +132,8 @@ impl Inode {
             return Err(bad(Flaw::ValueSelf));
         }
         let mut found = ValueInode::read(vol, value.ino)?;
-        let old = InodePlace::of(vol, value.ino)?
-            .with(vol, |bytes| {
-                let raw = DiskInode::decode(&vol.layout, value.ino, bytes)?;
-                Ok(is_old(value, self.owner(), &raw))
-            })
-            .map_err(bad)?;
+        let Attrs { atime, mtime, .. } = found.attrs;
+        let old = is_old(value, self.owner(), (atime, mtime, found.inode.generation));
         let (links, users) = found.users();
         if links != 1 || users == 0 && !old {
             return Err(bad(Flaw::ValueUsers { links, users }));
@@ -317,7 +315,7 @@ impl<'a, S: Store> ValueCounts<'a, S> {
         let (users, hash) = place
             .with(vol, |bytes| {
                 let raw = DiskInode::decode(&vol.layout, ino, bytes)?;
-                let users = match is_old(value, owner, &raw) {
+                let users = match is_old(value, owner, (raw.atime, raw.mtime, raw.generation)) {
                     true => 1,
                     false => raw.users(),
                 };
@@ -352,7 +350,7 @@ impl<'a, S: Store> ValueCounts<'a, S> {
         let old = InodePlace::of(self.vol, value.ino).is_ok_and(|place| {
             let old = place.with(self.vol, |bytes| {
                 let raw = DiskInode::decode(&self.vol.layout, value.ino, bytes)?;
-                Ok(is_old(value, owner, &raw))
+                Ok(is_old(value, owner, (raw.atime, raw.mtime, raw.generation)))
             });
             old.unwrap_or(false)
         });

@@ -20,7 +20,6 @@ use crate::names;
 use crate::ops::file::{iomap_ops, replace};
 use crate::ops::inode::live::NewNode;
 use crate::ops::inode::read;
-use crate::ops::mount::quota;
 use crate::ops::reclaim::{with_space, Effort};
 use crate::ops::{durable, Fs, Node};
 use crate::store::Store;
@@ -106,7 +105,7 @@ impl DirectoryOperations for Directory {
     }
 
     fn link(node: &Node, dir: &Node, name: &[u8]) -> Result {
-        quota::prepare(dir)?;
+        dir.initialize_quota()?;
         with_space(dir, Effort::Blocks, || link::link(node, dir, name))?;
         durable::names(dir)
     }
@@ -144,7 +143,7 @@ fn make<'a>(
     device: u32,
     what: What<'_>,
 ) -> Result<Ready<'a, Fs>> {
-    quota::prepare(dir)?;
+    dir.initialize_quota()?;
     let node = with_space(dir, Effort::Blocks, || {
         let newborn = NewNode::new(idmap, dir, mode, links, device, what.target(), Some(name))?;
         create::create(dir, name, newborn, what)
@@ -175,7 +174,7 @@ fn rename(idmap: &Idmap, how: &Rename<'_, Fs>) -> Result {
     if let (Some(node), Some(_)) = (old.inode, new.inode) {
         replace::write_before_replacing(node)?;
     }
-    quota::prepare(how.new_dir)?;
+    how.new_dir.initialize_quota()?;
     let left = with_space(how.new_dir, Effort::Blocks, || {
         let whiteout = match how.flags & flags::WHITEOUT {
             0 => None,

@@ -13,7 +13,7 @@ use crate::linux::file::{
 };
 use crate::linux::inode_ops::RegularOperations;
 use crate::linux::mmap::Mmap;
-use crate::ops::mount::{mount_point, quota};
+use crate::ops::mount::mount_point;
 use crate::ops::reclaim::{self, Effort};
 use crate::ops::{durable, trace, Fs, Node};
 use crate::store::Store;
@@ -80,7 +80,7 @@ impl FileOperations for Regular {
     fn open(file: File<'_, Fs>) -> Result {
         mount_point::note(&file);
         if file.is_writable() {
-            quota::prepare(file.inode())?;
+            file.inode().initialize_quota()?;
             with_core(file.inode(), |_, core| core.map.add_writer());
         }
         Ok(())

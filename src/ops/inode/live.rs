@@ -110,16 +110,14 @@ impl Live<JournalStore> for Node {
     }
 
     fn account(&self, tx: &mut Tx<'_>, sectors: u64) {
-        match self.data().volume().layout.has_quota() {
-            true => tx.lend(|| self.set_counted_blocks(sectors)),
-            false => self.set_blocks(sectors),
+        // Most changes of an inode are not about blocks.
+        if self.blocks() != sectors {
+            tx.lend(|| self.set_counted_blocks(sectors));
         }
     }
 
     fn account_gone(&self, tx: &mut Tx<'_>) {
-        if self.data().volume().layout.has_quota() {
-            tx.lend(|| self.uncount_inode());
-        }
+        tx.lend(|| self.uncount_inode());
     }
 
     #[inline]

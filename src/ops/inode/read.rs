@@ -10,7 +10,7 @@ use crate::inode::Checked;
 use crate::linux::inode::{InodeRef, New, Ready, Time};
 use crate::linux::kinds::Body;
 use crate::ops::mount::Dax;
-use crate::ops::{Fs, Node, SuperBlock};
+use crate::ops::{Fs, Node, SuperBlock, Volume};
 use kernel::prelude::*;
 
 /// Finds an inode, in memory or else on the device.
@@ -28,18 +28,22 @@ pub(crate) fn get(sb: &SuperBlock, ino: Ino) -> Result<InodeRef<'_, Fs>> {
 
 /// Finds an inode that is an orphan: it may be without links.
 pub(crate) fn get_orphan(sb: &SuperBlock, ino: Ino) -> Result<InodeRef<'_, Fs>> {
-    let volume = &sb.data().mounted.volume;
-    Node::find(sb, ino.get(), |new| {
-        set_up(sb, new, &Checked::read_orphan(volume, ino)?)
-    })
+    get_by(sb, ino, Checked::read_orphan)
 }
 
 /// Finds an inode of the file system's own.
 pub(crate) fn get_system(sb: &SuperBlock, ino: Ino) -> Result<InodeRef<'_, Fs>> {
+    get_by(sb, ino, Checked::read_system)
+}
+
+/// Finds an inode, in memory or else by `read`.
+fn get_by(
+    sb: &SuperBlock,
+    ino: Ino,
+    read: impl FnOnce(&Volume, Ino) -> Result<Checked>,
+) -> Result<InodeRef<'_, Fs>> {
     let volume = &sb.data().mounted.volume;
-    Node::find(sb, ino.get(), |new| {
-        set_up(sb, new, &Checked::read_system(volume, ino)?)
-    })
+    Node::find(sb, ino.get(), |new| set_up(sb, new, &read(volume, ino)?))
 }
 
 /// Gives an inode that was read what it needs.

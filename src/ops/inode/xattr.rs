@@ -13,7 +13,6 @@ use crate::inode::{How, NewAttribute};
 use crate::linux::acl::{self, AccessLists, Acl, Inherited};
 use crate::linux::task;
 use crate::linux::xattr::{Before, ExtendedAttributes, Kind, NameList};
-use crate::ops::mount::quota;
 use crate::ops::reclaim::{with_space, Effort};
 use crate::ops::{durable, Fs, Node};
 use crate::store::Store;
@@ -24,7 +23,7 @@ fn set(node: &Node, name: Name<'_>, value: Option<&[u8]>, how: How, mode: Option
     let store = &node.data().volume().store;
     // Before anything is changed in memory.
     store.check_writable()?;
-    quota::prepare(node)?;
+    node.initialize_quota()?;
     with_space(node, Effort::Blocks, || {
         change::xattr::set(node, name, value, how, mode)
     })?;

@@ -28,7 +28,7 @@ pub(crate) mod fsmap;
 pub(crate) mod journal;
 pub(crate) mod mount_point;
 pub(crate) mod options;
-pub(crate) mod quota;
+mod quota;
 pub(crate) mod state;
 pub(crate) mod store;
 pub(crate) mod superblock;

@@ -15,7 +15,7 @@ use crate::linux::quota::{Change, Kind};
 use crate::linux::super_block::Locked;
 use crate::ops::inode::read;
 use crate::ops::{Fs, Node, SuperBlock};
-use crate::store::{Credits, Store};
+use crate::store::{About, Credits, Store};
 use kernel::prelude::*;
 
 /// The inodes that the files of users and groups are, always (`EXT4_USR_QUOTA_INO`, `EXT4_GRP_QUOTA_INO`).
@@ -31,7 +31,7 @@ pub(super) fn begin(sb: &Locked<'_, Fs>, options: &Options) -> Result {
     if !volume.layout.has_quota() {
         return Ok(());
     }
-    volume.store.set_counting(true);
+    volume.store.begin_counting();
     let files = volume.layout.quota_inodes();
     let done = if sb.has_quota() {
         sb.resume_quota()
@@ -51,7 +51,7 @@ pub(super) fn begin(sb: &Locked<'_, Fs>, options: &Options) -> Result {
     .map_err(|error| {
         let number = error.to_errno();
         let what = fmt!("what owners have cannot be counted: error {number}");
-        volume.store.fail(error, crate::store::About::NONE, what)
+        volume.store.fail(error, About::NONE, what)
     })
 }
 
@@ -70,27 +70,6 @@ fn enable(sb: &Locked<'_, Fs>, kind: Kind, ino: Ino, limits: bool) -> Result {
         return Err(volume.store.flawed(ino, Flaw::QuotaFile));
     }
     sb.enable_quota(kind, &file, limits)
-}
-
-/// Stops to count, as the mount becomes read-only: everything is written.
-pub(super) fn end(sb: &Locked<'_, Fs>) -> Result {
-    match sb.has_quota() {
-        true => sb.suspend_quota(),
-        false => Ok(()),
-    }
-}
-
-/// What inodes have more from now on may be promised: their owners' records are in memory. No transaction may be open,
-/// nor a map lock be held.
-///
-/// # Errors
-///
-/// Those of reading the records, and of making one.
-pub(crate) fn prepare(node: &Node) -> Result {
-    match node.data().volume().layout.has_quota() {
-        true => node.initialize_quota(),
-        false => Ok(()),
-    }
 }
 
 /// See [`FileSystem::quota_change`](crate::linux::fs::FileSystem::quota_change).

@@ -102,9 +102,12 @@ pub(crate) struct Tx<'a> {
 }
 
 impl Tx<'_> {
-    /// Runs `f`, in which [`JournalStore::with_lent`] is this.
+    /// Runs `f`, in which [`JournalStore::with_lent`] is this. While nothing is counted nobody asks for it.
     pub(crate) fn lend<R>(&mut self, f: impl FnOnce() -> R) -> R {
-        self.handle.lend(f)
+        match self.for_quota {
+            0 => f(),
+            _ => self.handle.lend(f),
+        }
     }
 }
 
@@ -189,10 +192,9 @@ impl JournalStore {
         self.frozen.store(frozen, Relaxed);
     }
 
-    /// What owners have is counted from now on, or not any more.
-    pub(crate) fn set_counting(&self, counting: bool) {
-        let blocks = if counting { QUOTA_BLOCKS } else { 0 };
-        self.for_quota.store(blocks, Relaxed);
+    /// What owners have is counted from now on.
+    pub(crate) fn begin_counting(&self) {
+        self.for_quota.store(QUOTA_BLOCKS, Relaxed);
     }
 
     /// Whether this task has lent a handle ([`Tx::lend`]).

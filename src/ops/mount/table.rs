@@ -253,7 +253,7 @@ impl FileSystem for Fs {
             }
         }
         if options.read_only {
-            quota::end(sb)?;
+            sb.suspend_quota()?;
             data.mounted.make_read_only().inspect_err(|_| {
                 // What fails here is reported.
                 let _ = quota::begin(sb, &options);
@@ -264,7 +264,7 @@ impl FileSystem for Fs {
                 .and_then(|()| finish_orphans(sb))
                 .inspect_err(|_| {
                     // To the VFS it still is. What fails here is reported, and left for a replay.
-                    let _ = quota::end(sb);
+                    let _ = sb.suspend_quota();
                     let _ = data.mounted.make_read_only();
                 })?;
         } else {
