@@ -267,9 +267,12 @@ has_line() {
 	lines=$(grep -a -E -- "$1")
 }
 
-# log_mark, log_lines: the kernel's log since log_mark.
+# log_mark, log_lines: the kernel's log since log_mark. A message without its end of line is read when the next one is there.
 log_mark() { echo "iomapfs-test mark $BASHPID $RANDOM" | tee .mark >/dev/kmsg; }
-log_lines() { dmesg | awk -v mark="$(cat .mark)" 'seen { print } index($0, mark) { seen = 1 }'; }
+log_lines() {
+	echo "iomapfs-test read" >/dev/kmsg
+	dmesg | awk -v mark="$(cat .mark)" 'seen && !/iomapfs-test read/ { print } index($0, mark) { seen = 1 }'
+}
 # log_since RE: does that have a line that matches the extended expression RE?
 log_since() {
 	log_lines | has_line "$1" ||

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: a byte or a size that is wrong after some random sequence of writes and reads in every way, with all modes of
+# blocks: one
 # fallocate in between
 
 # N operations in each way; 100,000 by hand.

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: a request of ioctl that comes to something else than on ext4, is not durable, or that not all copies of the super block have
+# blocks: one
 # parallel: some change the name of the volume at the same time
 
 only_iomapfs

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: a link too many or too few where the count ends, of files and directories, also where two names change places
+# blocks: one
 
 # at_edge IMAGE: /file, /plain (one block) and /hashed get a count just below the most.
 at_edge() {

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: a hole, zeros or blocks ahead that take bytes of a neighbour with them, or that bring old ones back, while others
+# blocks: one
 # write, map, read ahead and write back the same pages and extents
 # parallel: four workers and one that disturbs them
 

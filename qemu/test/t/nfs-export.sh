@@ -50,7 +50,7 @@ silence() {
 
 mkdir -p "$nfs"
 for type in ext4 "$FS"; do
-	mkimg -s 128M "$type.img"
+	mkimg -s 64M "$type.img"
 	mount_as "$type" "$type.img" commit=300
 	serve
 	echo Y >/proc/fs/nfsd/v4_end_grace || :

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: names that are lost, or an operation that is half done, in a directory that is damaged or of another maker
+# blocks: one
 
 only_iomapfs
 . "$TOP/qemu/test/faults.sh"

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: files that are appended to at the same time and get each other's blocks in between
+# blocks: one
 # parallel: four writers
 
 only_iomapfs

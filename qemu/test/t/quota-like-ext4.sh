@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # catches: what users, groups and projects have or may have comes to something else than on ext4, or e2fsck counts something else
+# blocks: one
 # seconds: 600
 
 only_iomapfs
