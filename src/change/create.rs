@@ -100,9 +100,10 @@ where
     }
     let _pinned = pin(dir)?;
     let lists = newborn.lists()?;
-    let stored = value::store(dir, &lists)?;
+    let stored = value::store(dir, lists.as_deref())?;
+    let stored = stored.as_deref().unwrap_or(&[]);
     let mut tx = volume.store.begin(reservation::create(dir))?;
-    let node = make(dir, &mut tx, newborn, what, &stored)?;
+    let node = make(dir, &mut tx, newborn, what, stored)?;
     let named =
         add_content(&*node, dir, &mut tx, what).and_then(|()| insert(dir, &mut tx, name, &*node));
     if named.is_ok() && is_dir {
@@ -134,10 +135,11 @@ where
 {
     let volume = dir.volume();
     let lists = newborn.lists()?;
-    let stored = value::store(dir, &lists)?;
+    let stored = value::store(dir, lists.as_deref())?;
+    let stored = stored.as_deref().unwrap_or(&[]);
     let mut tx = volume.store.begin(reservation::tmpfile(volume))?;
     // It is born with a link, as an inode without one cannot be told from a free one.
-    let node = make(dir, &mut tx, newborn, What::Plain, &stored)?;
+    let node = make(dir, &mut tx, newborn, What::Plain, stored)?;
     node.set_links(0);
     let done = mark_orphan(&*node, &mut tx)
         .and_then(|_| write_now(&*node, &mut tx, InodePart::Attributes));
@@ -174,29 +176,52 @@ where
     let flags = inherited(dir.flags(), file_type);
     let generation = newborn.generation();
     let content = what.content();
+    let made = Inode::create(volume, tx, ino, &attrs, flags, generation, content);
     // On an error the newborn has gone before somebody else gets its number, who must not meet it.
-    Inode::create(volume, tx, ino, &attrs, flags, generation, content)
-        .and_then(|mut inode| {
-            let labelled = label(dir, tx, &mut inode, &newborn, stored);
-            let (owner, attributes) = (inode.owner(), inode.file_acl);
-            let finished = labelled.and_then(|()| newborn.finish(tx, inode));
-            finished.inspect_err(|_| {
-                let budget = stored.len() as u32;
-                let mut counts = ValueCounts::lock(volume, dir.orphans(), &[], budget);
-                // What this fails with is reported.
-                let _ = release_new_attributes(volume, tx, attributes, owner, &mut counts);
-            })
-        })
-        // Nobody has to look at its map before the first write.
-        .inspect(|node| {
+    let ready = match made {
+        Ok(inode) => finish(dir, tx, newborn, inode, stored),
+        Err(error) => Err(error),
+    };
+    match ready {
+        Ok(node) => {
+            // Nobody has to look at its map before the first write.
             node.note_clean_end(true);
             node.account(tx, node.map_lock().map.sectors());
-        })
-        .inspect_err(|_| {
+            Ok(node)
+        }
+        Err(error) => {
             // What this fails with is reported; the error that led here tells more.
             let _ = wipe(volume, tx, ino)
                 .and_then(|()| volume.space.free_inode(&volume.store, tx, ino, is_dir));
-        })
+            Err(error)
+        }
+    }
+}
+
+/// The last steps of [`make`]: `inode` gets its attributes, and is the newborn's. It is large, and goes through few hands.
+#[inline(always)]
+fn finish<S, L, N>(
+    dir: &L,
+    tx: &mut S::Tx<'_>,
+    newborn: N,
+    mut inode: Inode,
+    stored: &[Stored<'_, S, L>],
+) -> Result<N::Ready>
+where
+    S: Store,
+    L: Live<S>,
+    N: Newborn<S, Live = L>,
+{
+    let volume = dir.volume();
+    let labelled = label(dir, tx, &mut inode, &newborn, stored);
+    let (owner, attributes) = (inode.owner(), inode.file_acl);
+    let finished = labelled.and_then(|()| newborn.finish(tx, inode));
+    finished.inspect_err(|_| {
+        let budget = stored.len() as u32;
+        let mut counts = ValueCounts::lock(volume, dir.orphans(), &[], budget);
+        // What this fails with is reported.
+        let _ = release_new_attributes(volume, tx, attributes, owner, &mut counts);
+    })
 }
 
 /// Gives a new inode the attributes that it is born with.
@@ -208,10 +233,9 @@ fn label<S: Store, L: Live<S>, N: Newborn<S>>(
     stored: &[Stored<'_, S, L>],
 ) -> Result {
     let volume = dir.volume();
-    let attributes = newborn.attributes()?;
-    if attributes.is_empty() {
+    let Some(attributes) = newborn.attributes()? else {
         return Ok(());
-    }
+    };
     let mut made = KVec::new();
     for value in stored {
         made.extend_from_slice(value.made(), GFP_KERNEL)?;

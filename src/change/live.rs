@@ -234,19 +234,20 @@ pub trait Newborn<S: Store>: Sized {
     /// `EBUSY` where there is an inode with this number in memory already.
     fn insert(&self, ino: Ino) -> Result;
 
-    /// Those of the extended attributes that it is born with which are known before it has its number.
+    /// Those of the extended attributes that it is born with which are known before it has its number, if
+    /// there are such.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    fn lists(&self) -> Result<KVec<NewAttribute>>;
+    fn lists(&self) -> Result<Option<KVec<NewAttribute>>>;
 
-    /// The extended attributes that it is born with. It has its number.
+    /// The extended attributes that it is born with, if there are such. It has its number.
     ///
     /// # Errors
     ///
     /// `ENOMEM`; what somebody says who has to label it.
-    fn attributes(&self) -> Result<KVec<NewAttribute>>;
+    fn attributes(&self) -> Result<Option<KVec<NewAttribute>>>;
 
     /// It is on its way to the disk as `inode`, by transaction `tx`, in which whoever counts what its owners have
     /// counts one inode more.

@@ -79,12 +79,16 @@ where
     } else if node.is_dir() && names.crosses && new.inode.is_none() {
         check_dir_links(new.dir)?;
     }
-    let lists = whiteout.as_ref().map(N::lists).transpose()?;
-    let stored = value::store(old.dir, lists.as_deref().unwrap_or_default())?;
+    let lists = match &whiteout {
+        Some(newborn) => newborn.lists()?,
+        None => None,
+    };
+    let stored = value::store(old.dir, lists.as_deref())?;
+    let stored = stored.as_deref().unwrap_or(&[]);
     let credits = reservation::rename(new.dir, whiteout.is_some());
     let mut tx = old.dir.volume().store.begin(credits)?;
     let left = whiteout
-        .map(|newborn| make(old.dir, &mut tx, newborn, What::Special, &stored))
+        .map(|newborn| make(old.dir, &mut tx, newborn, What::Special, stored))
         .transpose()?;
     let done = change_names(&names, node, left.as_deref(), &mut tx);
     if let (Err(_), Some(left)) = (&done, &left) {

@@ -106,22 +106,26 @@ impl<S: Store, L: Live<S>> Drop for Stored<'_, S, L> {
     }
 }
 
-/// Inodes for those values of `attributes` that need one in any case, of an inode that is to be made in `dir`.
+/// Inodes for those values of `attributes` that need one in any case, of an inode that is to be made in `dir`. Where
+/// there is nothing, as most often, there is no vector either: an empty one costs its end.
 ///
 /// # Errors
 ///
 /// Those of [`Stored::new`].
 pub(super) fn store<'v, S: Store, L: Live<S>>(
     dir: &'v L,
-    attributes: &'v [NewAttribute],
-) -> Result<KVec<Stored<'v, S, L>>> {
+    attributes: Option<&'v [NewAttribute]>,
+) -> Result<Option<KVec<Stored<'v, S, L>>>> {
+    let Some(attributes) = attributes else {
+        return Ok(None);
+    };
     let mut all = KVec::new();
     for new in attributes {
         if needs_inode(dir.volume(), new.value.len()) {
             all.push(Stored::new(dir, &new.value)?, GFP_KERNEL)?;
         }
     }
-    Ok(all)
+    Ok(Some(all))
 }
 
 /// Makes an inode with the value, as an orphan.

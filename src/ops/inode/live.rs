@@ -300,14 +300,15 @@ impl<'a> Newborn<JournalStore> for NewNode<'a, '_> {
         self.new.insert(ino.get())
     }
 
-    fn lists(&self) -> Result<KVec<NewAttribute>> {
+    fn lists(&self) -> Result<Option<KVec<NewAttribute>>> {
         xattr::inherited(&self.acls)
     }
 
-    fn attributes(&self) -> Result<KVec<NewAttribute>> {
+    fn attributes(&self) -> Result<Option<KVec<NewAttribute>>> {
         let mut attributes = self.lists()?;
         self.new
             .security_labels(self.dir, self.name, |name, value| {
+                let attributes = attributes.get_or_insert_with(KVec::new);
                 Ok(attributes.push(xattr::label(name, value)?, GFP_KERNEL)?)
             })?;
         Ok(attributes)

@@ -167,8 +167,8 @@ impl AccessLists for Fs {
 /// # Errors
 ///
 /// `ENOMEM`.
-pub(super) fn inherited(acls: &Inherited) -> Result<KVec<NewAttribute>> {
-    let mut attributes = KVec::new();
+pub(super) fn inherited(acls: &Inherited) -> Result<Option<KVec<NewAttribute>>> {
+    let mut attributes = None;
     for (kind, acl) in [
         (acl::Kind::Default, &acls.default),
         (acl::Kind::Access, &acls.access),
@@ -179,6 +179,7 @@ pub(super) fn inherited(acls: &Inherited) -> Result<KVec<NewAttribute>> {
             rest: KVec::new(),
             value: stored(acl)?,
         };
+        let attributes = attributes.get_or_insert_with(KVec::new);
         attributes.push(new, GFP_KERNEL)?;
     }
     Ok(attributes)

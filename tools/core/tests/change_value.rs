@@ -284,6 +284,34 @@ fn nothing_is_left_without_space() {
     checked(mounted, &image, "full");
 }
 
+/// Would catch: a symbolic link that e2fsck takes for one with its target in a block, as it occupies the block of a value
+/// and has no block with attributes.
+#[test]
+fn of_a_short_link() {
+    for born_with in [true, false] {
+        let image = mkfs().make();
+        let mounted = mount(&image);
+        let root = Node::get(&mounted, Ino::ROOT).unwrap();
+        let big = value(3, 3000);
+        let mut newborn = NewNode::new(&mounted, new_attrs(0o120_777, 1), 5);
+        if born_with {
+            newborn = newborn.with_attribute(Prefix::USER, b"big", &big);
+        }
+        let target = &[b'm'; 38];
+        let made = create(&*root, b"link", newborn, What::Link { target });
+        let link = made.unwrap().unlock();
+        if !born_with {
+            put(&link, b"big", &big).unwrap();
+        }
+        put(&link, b"small", b"in the inode").unwrap();
+        assert_eq!(get(&link, b"big").unwrap(), big);
+        put(&link, b"big", &value(5, 2000)).unwrap();
+        assert_eq!(get(&link, b"big").unwrap(), value(5, 2000));
+        drop((link, root));
+        checked(mounted, &image, "a link");
+    }
+}
+
 #[test]
 fn born_with_a_long_list() {
     for long in [1000, 9000] {

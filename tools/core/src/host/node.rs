@@ -360,24 +360,24 @@ impl Newborn<HostStore> for NewNode {
         }
     }
 
-    fn lists(&self) -> Result<KVec<NewAttribute>> {
+    fn lists(&self) -> Result<Option<KVec<NewAttribute>>> {
         self.attributes()
     }
 
-    fn attributes(&self) -> Result<KVec<NewAttribute>> {
+    fn attributes(&self) -> Result<Option<KVec<NewAttribute>>> {
         let copy = |from: &[u8]| -> Result<KVec<u8>> {
             let mut to = KVec::new();
             to.extend_from_slice(from, GFP_KERNEL)?;
             Ok(to)
         };
-        let mut all = KVec::new();
+        let mut all = None;
         for (prefix, rest, value) in &self.attributes {
             let new = NewAttribute {
                 prefix: *prefix,
                 rest: copy(rest)?,
                 value: copy(value)?,
             };
-            all.push(new, GFP_KERNEL)?;
+            all.get_or_insert_with(KVec::new).push(new, GFP_KERNEL)?;
         }
         Ok(all)
     }
