@@ -39,8 +39,8 @@ pub use xattr::{
 
 use crate::disk::bytes::copy;
 use crate::disk::inode::{encode_rdev, DiskInode, DiskTime, InodeFlags, I_BLOCK_SIZE};
-use crate::disk::{CsumSeed, FileType, Ino, PhysBlock};
-use crate::map::FileMap;
+use crate::disk::{FileType, Ino, PhysBlock};
+use crate::map::{FileMap, Snapshot};
 use crate::store::{Credits, Store};
 use crate::volume::Volume;
 use kernel::alloc::{flags::GFP_KERNEL, KBox};
@@ -90,8 +90,6 @@ pub struct Inode {
     pub ino: Ino,
     /// Tells inodes apart that had the same number one after the other.
     pub generation: u32,
-    /// What the checksums of the inode's own structures begin with; `None` where metadata has none.
-    pub seed: Option<CsumSeed>,
     /// The flags.
     pub flags: InodeFlags,
     /// The size on disk in bytes: up to here, what is mapped is valid.
@@ -159,18 +157,20 @@ impl Inode {
             }
             Content::Special => (Some([0; I_BLOCK_SIZE]), flags, 0),
         };
+        let plain = match plain {
+            Some(block) => Some(KBox::new(block, GFP_KERNEL)?),
+            None => None,
+        };
+        let snapshot = Snapshot::new()?;
         let inode = Self {
             ino,
             generation,
-            seed,
             flags,
             disk_size: size,
             file_acl: None,
             extra_isize: vol.layout.want_extra_isize(),
-            map: FileMap::empty(vol, ino, seed)?,
-            plain: plain
-                .map(|block| KBox::new(block, GFP_KERNEL))
-                .transpose()?,
+            map: FileMap::of_checked(ino, seed, FileMap::EMPTY_ROOT, 0, snapshot),
+            plain,
         };
         inode.encode(vol, tx, attrs, true)?;
         Ok(inode)

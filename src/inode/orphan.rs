@@ -85,7 +85,9 @@ impl<S: Store> Orphans<S> {
             if blocks > MAX_FILE_BLOCKS {
                 return Err(bad(Flaw::OrphanFileSize { blocks }));
             }
-            let format = OrphanFormat { seed: inode.seed };
+            let format = OrphanFormat {
+                seed: inode.map.seed(),
+            };
 
             for nr in 0..blocks {
                 let at = LogicalBlock::new(nr as u32);

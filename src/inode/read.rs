@@ -274,7 +274,6 @@ impl Checked {
         Inode {
             ino: self.ino,
             generation: raw.generation,
-            seed: self.seed,
             flags: self.flags(),
             disk_size: raw.size,
             file_acl: raw.file_acl,
@@ -283,7 +282,7 @@ impl Checked {
                 0 => vol.layout.defined_extra_isize(),
                 size => size,
             },
-            map: FileMap::of_checked(vol, self.ino, self.seed, root, raw.sectors, snapshot),
+            map: FileMap::of_checked(self.ino, self.seed, root, raw.sectors, snapshot),
             plain,
         }
     }

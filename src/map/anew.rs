@@ -168,7 +168,7 @@ impl<'a, S: Store> Writer<'a, S> {
         }
         Ok(Self {
             vol,
-            format: tree.format,
+            format: tree.format(vol),
             levels,
             blocks,
             under_way: KVec::with_capacity(UNDER_WAY, GFP_KERNEL)?,
@@ -429,7 +429,7 @@ impl FileMap {
             extents = extents.saturating_add(1);
             Ok(())
         })?;
-        let (shape, nodes) = shape_of(extents, tree.format.entries_per_block())?;
+        let (shape, nodes) = shape_of(extents, tree.format(vol).entries_per_block())?;
         let old = tree.nodes(vol)?;
         let chosen = vol.with_reserves(|share| Chosen::new(vol, nodes, goal, share))?;
         // After an error nothing may get to the device.

@@ -16,7 +16,7 @@ use super::plan::TreeChange;
 use super::tree::TreePath;
 use super::{FileMap, Mapping, Piece, PieceKind, State};
 use crate::disk::extent::Extent;
-use crate::disk::LogicalBlock;
+use crate::disk::{LogicalBlock, PhysBlock};
 use crate::space::{Goal, Run, Share};
 use crate::store::{Credits, Store};
 use crate::volume::Volume;
@@ -78,13 +78,19 @@ impl FileMap {
                 near: self.near(vol, at, true)?,
                 ..goal
             };
+            let nothing = Run {
+                start: PhysBlock::new(0),
+                len: 0,
+            };
+            let mut aside = KBox::new(Aside { at, run: nothing }, GFP_KERNEL)?;
             self.reserve_nodes(vol, len, share)?;
             let run = vol.space.choose_aligned(&vol.store, goal, len, share);
-            let run = run.inspect_err(|_| self.release_spare_nodes(vol))?;
-            self.aside = Some(Aside { at, run });
+            aside.run = run.inspect_err(|_| self.release_spare_nodes(vol))?;
+            self.aside = Some(aside);
         }
         let part = self
             .aside
+            .as_ref()
             .map(|aside| aside.extent())
             .filter(|all| all.start <= at && all.end() > at);
         let Some(part) = part.map(|all| all.clip(at, all.end().min(at.saturating_add(len)))) else {
@@ -103,12 +109,13 @@ impl FileMap {
 
     /// How many blocks are chosen aside.
     pub(super) fn aside_len(&self) -> u32 {
-        self.aside.map_or(0, |aside| aside.run.len)
+        self.aside.as_ref().map_or(0, |aside| aside.run.len)
     }
 
     /// Which blocks of the file will get others, if any.
     pub fn aside(&self) -> Option<(LogicalBlock, LogicalBlock)> {
         self.aside
+            .as_ref()
             .map(|aside| (aside.at, aside.at.saturating_add(aside.run.len)))
     }
 
@@ -164,7 +171,7 @@ impl FileMap {
     ///
     /// `ENOMEM`, `EIO`; `EUCLEAN`, reported.
     pub fn replace_credits<S: Store>(&self, vol: &Volume<S>) -> Result<Credits> {
-        let Some(aside) = self.aside else {
+        let Some(aside) = &self.aside else {
             return Ok(Credits::NONE);
         };
         Ok(self.credits_to_replace(vol, &self.old(vol, &aside.extent())?))
@@ -187,7 +194,7 @@ impl FileMap {
         tx: &mut S::Tx<'_>,
         granted: Credits,
     ) -> Result<bool> {
-        let Some(aside) = self.aside else {
+        let Some(aside) = self.aside.as_deref().copied() else {
             return Ok(true);
         };
         let new = aside.extent();

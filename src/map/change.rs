@@ -188,7 +188,7 @@ impl Tree {
     ) -> Result<NewNodes> {
         let mut nodes = NewNodes::none();
         // The larger half of a node. Allocated now: later it is too late to fail.
-        let half = usize::from(self.format.entries_per_block() / 2).saturating_add(1);
+        let half = usize::from(self.format(vol).entries_per_block() / 2).saturating_add(1);
         nodes.moved.reserve(half, GFP_KERNEL)?;
         nodes.pool = *pool;
         let mut goal = goal;
@@ -433,7 +433,7 @@ impl Tree {
                 .store
                 .bug(self.ino, "the root of an extent tree is empty and full"));
         };
-        let (_, made) = tx.create(block, self.format, |bytes| {
+        let (_, made) = tx.create(block, self.format(vol), |bytes| {
             ExtentNodeMut::init(bytes, root.depth())?.splice(0, 0, root.slots())
         })?;
         let index = Index {
@@ -492,7 +492,7 @@ impl Tree {
             Some((keep, node.depth()))
         })?;
         let (keep, depth) = half.ok_or_else(|| self.flawed(vol, Flaw::ExtentChanged))?;
-        let (_, first) = tx.create(block, self.format, |bytes| {
+        let (_, first) = tx.create(block, self.format(vol), |bytes| {
             ExtentNodeMut::init(bytes, depth)?.splice(0, 0, moved)?;
             ExtentNode::parse(bytes).ok()?.first_key()
         })?;

@@ -86,6 +86,7 @@ use crate::store::Store;
 use crate::volume::Volume;
 use aside::Aside;
 use cache::{Cache, CacheHit};
+use kernel::alloc::KBox;
 use kernel::error::{code::*, Result};
 use kernel::sync::Arc;
 use piece::{Piece, PieceKind};
@@ -171,7 +172,7 @@ pub struct FileMap {
     pool: u32,
     window: Window,
     /// Blocks that are chosen to take the place of others.
-    aside: Option<Aside>,
+    aside: Option<KBox<Aside>>,
     /// Whether blocks were lost that were chosen, with a tree that turned out to be bad: see [`Self::publish`].
     lost: bool,
 }
@@ -197,8 +198,7 @@ impl FileMap {
     /// `sectors` is its `i_blocks`, in units of 512 bytes whatever the flag `EXT4_HUGE_FILE_FL` says; `seed` is the
     /// inode's, for the checksums of the nodes; `snapshot` is of no other map.
     #[inline]
-    pub fn of_checked<S: Store>(
-        vol: &Volume<S>,
+    pub fn of_checked(
         ino: Ino,
         seed: Option<CsumSeed>,
         i_block: [u8; ROOT_BYTES],
@@ -207,7 +207,7 @@ impl FileMap {
     ) -> Self {
         let tree = Tree {
             ino,
-            format: ExtentNodeFormat::new(&vol.layout, ino, seed),
+            seed,
             root: i_block,
             sectors,
             root_checked: false,
@@ -228,23 +228,6 @@ impl FileMap {
 
     /// The root of an extent tree without extents.
     pub const EMPTY_ROOT: [u8; ROOT_BYTES] = extent::EMPTY_ROOT;
-
-    /// The map of a new, empty file.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub fn empty<S: Store>(vol: &Volume<S>, ino: Ino, seed: Option<CsumSeed>) -> Result<Self> {
-        let snapshot = Snapshot::new()?;
-        Ok(Self::of_checked(
-            vol,
-            ino,
-            seed,
-            Self::EMPTY_ROOT,
-            0,
-            snapshot,
-        ))
-    }
 
     /// What belongs into `i_block`.
     pub fn root(&self) -> &[u8; ROOT_BYTES] {
@@ -272,6 +255,11 @@ impl FileMap {
         &self.snapshot
     }
 
+    /// What the checksums of the inode's own structures begin with; `None` where metadata has none.
+    pub fn seed(&self) -> Option<CsumSeed> {
+        self.tree.seed
+    }
+
     /// Levels of the extent tree below the root.
     pub fn depth(&self) -> u16 {
         self.tree.depth()
@@ -279,8 +267,7 @@ impl FileMap {
 
     /// Whether the tree has nothing in it.
     pub fn is_empty(&self) -> bool {
-        let shape = self.shape();
-        shape.depth == 0 && shape.root == 0
+        self.tree.depth() == 0 && self.tree.root().is_ok_and(|root| root.len() == 0)
     }
 
     /// Where the last extent ends that begins before `to`, if there is one; `to` at most.

@@ -244,7 +244,7 @@ impl FileMap {
         if cost.nodes == 0 {
             return false;
         }
-        let mut shape = self.shape();
+        let mut shape = self.shape(vol);
         if cost.nodes > u32::from(shape.depth) {
             shape.depth = shape.depth.saturating_add(1);
             shape.root = 1;
@@ -294,7 +294,7 @@ impl FileMap {
             let Some(rest) = left.checked_sub(node) else {
                 break;
             };
-            let mut shape = self.shape();
+            let mut shape = self.shape(vol);
             shape.depth = shape.depth.saturating_sub(1);
             // As full as it may be then.
             shape.root = crate::disk::extent::ROOT_ENTRIES;

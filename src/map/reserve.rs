@@ -250,7 +250,7 @@ impl FileMap {
     }
 
     /// What the tree is like, for [`need::nodes`].
-    pub(super) fn shape(&self) -> Shape {
+    pub(super) fn shape<S: Store>(&self, vol: &Volume<S>) -> Shape {
         let (depth, root) = self
             .tree
             .root()
@@ -258,7 +258,7 @@ impl FileMap {
         Shape {
             depth,
             root,
-            per_node: self.tree.format.entries_per_block(),
+            per_node: self.tree.format(vol).entries_per_block(),
         }
     }
 
@@ -282,7 +282,7 @@ impl FileMap {
         blocks: u32,
         share: Share,
     ) -> Result {
-        let need = need::nodes(self.shape(), self.load().plus(blocks));
+        let need = need::nodes(self.shape(vol), self.load().plus(blocks));
         self.raise(vol, need, share)
     }
 
@@ -311,7 +311,7 @@ impl FileMap {
     /// Gives reserved nodes back that nothing outstanding can need.
     pub(super) fn release_spare_nodes<S: Store>(&mut self, vol: &Volume<S>) {
         let need = if self.pool > 0 {
-            need::nodes(self.shape(), self.load())
+            need::nodes(self.shape(vol), self.load())
         } else {
             0
         };

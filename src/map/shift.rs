@@ -93,7 +93,7 @@ impl FileMap {
             leaves = leaves.saturating_add(1);
             Ok(true)
         })?;
-        let per_node = u32::from(self.tree.format.entries_per_block()).max(2);
+        let per_node = u32::from(self.tree.format(vol).entries_per_block()).max(2);
         let (mut level, mut nodes) = (leaves, leaves);
         for _ in 0..self.depth() {
             // Nodes need not be full.

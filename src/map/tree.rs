@@ -20,7 +20,7 @@
 use crate::disk::extent::{
     depth_of, Extent, ExtentNode, ExtentNodeFormat, Index, MAX_DEPTH, ROOT_BYTES,
 };
-use crate::disk::{Flaw, Ino, LogicalBlock, PhysBlock};
+use crate::disk::{CsumSeed, Flaw, Ino, LogicalBlock, PhysBlock};
 use crate::store::{Block, Store};
 use crate::volume::Volume;
 use kernel::error::{code::*, Error, Result};
@@ -31,7 +31,8 @@ const LEVELS: usize = MAX_DEPTH as usize;
 /// The tree of one file.
 pub(super) struct Tree {
     pub(super) ino: Ino,
-    pub(super) format: ExtentNodeFormat,
+    /// What the checksums of the nodes begin with.
+    pub(super) seed: Option<CsumSeed>,
     pub(super) root: [u8; ROOT_BYTES],
     /// What the file occupies, data and nodes, in units of 512 bytes (`i_blocks`).
     pub(super) sectors: u64,
@@ -229,6 +230,12 @@ impl Tree {
         Ok(())
     }
 
+    /// How the nodes are checked and sealed. It is not kept: there are many trees, of which few are at work.
+    #[inline(always)]
+    pub(super) fn format<S: Store>(&self, vol: &Volume<S>) -> ExtentNodeFormat {
+        ExtentNodeFormat::new(&vol.layout, self.ino, self.seed)
+    }
+
     /// A node in a block, verified. `EAGAIN` where it is not in memory and `wait` is unset.
     pub(super) fn node<S: Store>(
         &self,
@@ -236,7 +243,7 @@ impl Tree {
         nr: PhysBlock,
         wait: bool,
     ) -> Result<Block<S, ExtentNodeFormat>> {
-        if let Some(block) = vol.store.read_cached(nr, self.format) {
+        if let Some(block) = vol.store.read_cached(nr, self.format(vol)) {
             return Ok(block);
         }
         if !wait {
@@ -246,7 +253,7 @@ impl Tree {
             let block = nr.get();
             return Err(self.flawed(vol, Flaw::ExtentNodeInSystem { block }));
         }
-        vol.store.read(nr, self.format)
+        vol.store.read(nr, self.format(vol))
     }
 
     /// Gives `f` node `i` of a path. Under the byte lock, so `f` must be short and may not sleep.

@@ -101,7 +101,7 @@ impl FileMap {
         way: &mut Way<S>,
     ) -> Result {
         let cost = self.tree.cost(vol, change, way)?;
-        let mut shape = self.shape();
+        let mut shape = self.shape(vol);
         match cost.nodes.cmp(&shape.depth.into()) {
             Ordering::Greater => (shape.depth, shape.root) = (shape.depth.saturating_add(1), 1),
             // The root gets an entry more.

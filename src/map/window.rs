@@ -19,7 +19,7 @@
 //! The inode's map lock.
 
 use super::FileMap;
-use crate::disk::LogicalBlock;
+use crate::disk::{LogicalBlock, PhysBlock};
 use crate::space::{Claim, Goal, Run, Share};
 use crate::store::{Store, Wish};
 use crate::volume::Volume;
@@ -32,8 +32,9 @@ const FIRST: u32 = 16;
 
 /// See the top of the file.
 pub(super) struct Window {
-    /// What is left.
-    run: Option<Run>,
+    /// Where what is left begins, and how much it is. Most inodes have nothing: two numbers are less than an option.
+    start: PhysBlock,
+    left: u32,
     /// The file block that continues the last choice.
     next: LogicalBlock,
     /// How much was chosen ahead the last time, in blocks.
@@ -45,25 +46,20 @@ pub(super) struct Window {
 impl Window {
     pub(super) fn new() -> Self {
         Self {
-            run: None,
+            start: PhysBlock::new(0),
+            left: 0,
             next: LogicalBlock::ZERO,
             size: 0,
             writers: 0,
         }
     }
 
-    /// Takes up to `want` blocks from the front.
+    /// Takes up to `want` blocks from the front; `None` where nothing is left.
     fn take_front(&mut self, want: u32) -> Option<Run> {
-        let run = self.run.take()?;
-        let len = run.len.min(want);
-        let rest = run.len.saturating_sub(len);
-        if let Some(start) = run.start.checked_add(len.into()).filter(|_| rest > 0) {
-            self.run = Some(Run { start, len: rest });
-        }
-        Some(Run {
-            start: run.start,
-            len,
-        })
+        let (start, len) = (self.start, self.left.min(want));
+        self.start = start.checked_add(len.into())?;
+        self.left = self.left.saturating_sub(len);
+        (len > 0).then_some(Run { start, len })
     }
 }
 
@@ -109,7 +105,7 @@ impl FileMap {
         claim: Claim,
         wait: bool,
     ) -> Result<Run> {
-        if self.window.run.is_none() {
+        if self.window.left == 0 {
             let most = MAX_BYTES >> vol.layout.block_size().bits();
             self.window.size = self
                 .window
@@ -124,7 +120,7 @@ impl FileMap {
                 ..goal
             };
             match search(vol, goal, all, Claim::Free(Share::Common), wait) {
-                Ok(run) => self.window.run = Some(run),
+                Ok(run) => (self.window.start, self.window.left) = (run.start, run.len),
                 // What is reserved can be had nevertheless.
                 Err(error) if error == ENOSPC => return search(vol, goal, want, claim, wait),
                 Err(error) => return Err(error),
@@ -156,13 +152,13 @@ impl FileMap {
 
     /// How many blocks are chosen ahead.
     pub fn chosen_ahead(&self) -> u32 {
-        self.window.run.map_or(0, |run| run.len)
+        self.window.left
     }
 
     /// Gives the blocks back that were chosen ahead: when the file is cut off or leaves memory, or when space is
     /// short. Never sleeps.
     pub fn release_window<S: Store>(&mut self, vol: &Volume<S>) {
-        if let Some(run) = self.window.run.take() {
+        if let Some(run) = self.window.take_front(u32::MAX) {
             vol.space.unchoose(run);
         }
         self.window.size = 0;

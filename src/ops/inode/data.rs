@@ -127,7 +127,7 @@ impl Data {
         let origin = Origin {
             ino: core.ino,
             file_type,
-            seed: core.seed,
+            seed: core.map.seed(),
             size: core.disk_size,
             flags: core.flags,
             snapshot: core.map.snapshot().clone(),

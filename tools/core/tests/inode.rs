@@ -78,7 +78,7 @@ fn new_inodes_are_read_by_others() {
             assert_eq!(read.disk_size, made.disk_size, "{name}");
             assert_eq!(read.plain.as_deref(), made.plain.as_deref(), "{name}");
             assert_eq!(read.map.root(), made.map.root(), "{name}");
-            assert_eq!(read.seed, made.seed, "{name}");
+            assert_eq!(read.map.seed(), made.map.seed(), "{name}");
             inodes.push(ino);
         }
         link_and_check(&vol, &image, name, &inodes);

@@ -70,7 +70,7 @@ impl Case {
         let mut bytes = self.vol.store.read_data(nr).to_vec();
         f(&mut bytes);
         let tail = BLOCK - 4;
-        let sum = self.file.inode.seed.unwrap().checksum(&bytes[..tail]);
+        let sum = self.file.inode.map.seed().unwrap().checksum(&bytes[..tail]);
         bytes[tail..].copy_from_slice(&sum.to_le_bytes());
         self.vol.store.write_data(nr, &bytes);
     }

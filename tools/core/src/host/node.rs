@@ -81,7 +81,7 @@ impl Node {
         let node = Rc::new(Self {
             mounted: mounted.clone(),
             ino: inode.ino,
-            seed: inode.seed,
+            seed: inode.map.seed(),
             group: slot.expect("an inode has a place").group,
             snapshot: inode.map.snapshot().clone(),
             attrs: Cell::new(attrs),

@@ -296,7 +296,7 @@ impl File {
             if depth > 0 {
                 let child = u64::from(u32_at(slot, 4)) | u64::from(u16_at(slot, 8)) << 32;
                 let ino = self.inode.ino;
-                let format = ExtentNodeFormat::new(&vol.layout, ino, self.inode.seed);
+                let format = ExtentNodeFormat::new(&vol.layout, ino, self.inode.map.seed());
                 let child = vol.store.read(PhysBlock::new(child), format).unwrap();
                 let child = child.with(|bytes| bytes.to_vec());
                 *blocks += 1;
