@@ -253,8 +253,9 @@ impl Sim {
             }
         }
         self.world.inode(dir).names.remove(name);
-        self.lost_name(ino);
+        // Before the inode is freed, which may take other transactions.
         self.note_links(dir);
+        self.lost_name(ino);
     }
 
     fn lost_name(&mut self, ino: u32) {

@@ -163,7 +163,10 @@ fn compare(
         return fail("is something else");
     }
     if inode.links != found.links {
-        return fail("number of links");
+        return fail(&format!(
+            "{} links, should be {}",
+            found.links, inode.links
+        ));
     }
     let version = inode.version(moment.now);
     if found.version < version {
