@@ -258,7 +258,7 @@ impl Inode {
             values = values.saturating_add(1);
         }
         let nr = self.file_acl.take();
-        self.map.add_sectors(-sectors);
+        self.map.add_sectors(sectors.saturating_neg());
         let done = release(vol, tx, &block, owner, counts)?;
         if !done {
             self.file_acl = nr;

@@ -331,8 +331,8 @@ impl<S: Store> Draft<S> {
         Ok(left)
     }
 
-    /// What the owners of the inode must be allowed before [`Self::write`]: blocks, and inodes that hold values. What the
-    /// inode gives up is not set off against that, as on ext4.
+    /// What the owners of the inode must be allowed before [`Self::write`]: blocks, and inodes that hold values. What
+    /// the inode gives up is not set off against that, as on ext4.
     pub fn wants(&self, vol: &Volume<S>) -> (u32, u32) {
         let size = vol.layout.block_size();
         let blocks = |sum: u64, (_, value): &(Place, ValueRef)| {
