@@ -179,8 +179,8 @@ where
         .and_then(|mut inode| {
             let labelled = label(dir, tx, &mut inode, &newborn, stored);
             let (owner, attributes) = (inode.owner(), inode.file_acl);
-            let finished = labelled
-                .and_then(|values| newborn.finish(tx, inode, values.saturating_add(1)));
+            let finished =
+                labelled.and_then(|values| newborn.finish(tx, inode, values.saturating_add(1)));
             finished.inspect_err(|_| {
                 let budget = stored.len() as u32;
                 let mut counts = ValueCounts::lock(volume, dir.orphans(), &[], budget);

@@ -47,7 +47,10 @@ fn scanned(mounted: &Mounted) -> (i64, i64) {
             // One that was never used has no checksum.
             if let Ok((inode, _)) = Inode::read(&mounted.vol, ino) {
                 let inodes = 1 + inode.values(&mounted.vol).unwrap();
-                all = (all.0 + inode.map.sectors() as i64, all.1 + i64::from(inodes));
+                all = (
+                    all.0 + inode.map.sectors() as i64,
+                    all.1 + i64::from(inodes),
+                );
             }
         }
     }
@@ -244,7 +247,10 @@ fn values_that_owners_may_not_have() {
     let state = || {
         let counts = mounted.vol.space.counts();
         let mut value = [0; 5000];
-        let value = match file.map_lock().attribute(&mounted.vol, ATTRIBUTE, &mut value) {
+        let value = match file
+            .map_lock()
+            .attribute(&mounted.vol, ATTRIBUTE, &mut value)
+        {
             Ok(len) => Some((len, value[0])),
             Err(_) => None,
         };
