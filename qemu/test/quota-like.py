@@ -1,21 +1,23 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 #
-# quota-like.py FOLDER DEVICE: what users, groups and projects have and may have on the mount FOLDER of DEVICE, as quotactl(2) tells it
-# after each kind of change, and what comes of going beyond a limit: a line for each, to be compared with what another file
-# system prints.
+# quota-like.py FOLDER DEVICE IMAGE [values]: what users, groups and projects have and may have on the mount FOLDER of DEVICE, as
+# quotactl(2) tells it after each kind of change, what e2fsck says of that, and what comes of going beyond a limit: a line for each, to
+# be compared with what another file system prints. "values": of attributes whose values are in inodes of their own, on a volume that has such.
 
 import ctypes
 import fcntl
 import mmap
 import os
 import struct
+import subprocess
 import sys
 import time
 
 from calls import USER, as_user, said, say, syscall
 
 top, device = sys.argv[1], sys.argv[2].encode()
+image, values = sys.argv[3], sys.argv[4:] == ["values"]
 os.chdir(top)
 os.chmod(".", 0o777)
 block = os.statvfs(".").f_bsize
@@ -61,12 +63,20 @@ def listed(kind):
 
 
 def tell(what):
-    """What everybody has, after all of it has blocks."""
+    """What everybody has, after all of it has blocks. Whoever has nothing, and no limits, is released a moment later."""
     os.sync()
     print(f"{what}:")
     for kind in KINDS:
         for number in listed(kind):
-            print(f"  {kind} {number}: {said(lambda: record(kind, number))}", flush=True)
+            found = said(lambda: record(kind, number))
+            if not found.startswith("0/0/0 0/0/0"):
+                print(f"  {kind} {number}: {found}", flush=True)
+    # The image is as it would be without the mount.
+    subprocess.run(["fsfreeze", "-f", top], check=True)
+    found = subprocess.run(["e2fsck", "-fn", image], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+    subprocess.run(["fsfreeze", "-u", top], check=True)
+    assert "Pass 5" in found, found
+    print("".join(f"  e2fsck: {line}\n" for line in found.splitlines() if "QUOTA" in line), end="", flush=True)
 
 
 def write(path, length, flags=0, at=0):
@@ -135,7 +145,149 @@ def project(path, number=None, inherit=None):
         os.close(fd)
 
 
+def access_list(users):
+    """One of so many users, as an attribute."""
+    entries = [(1, 7, 0xFFFFFFFF), *((2, 4, 20000 + n) for n in range(users)), (4, 5, 0xFFFFFFFF), (16, 5, 0xFFFFFFFF), (32, 0, 0xFFFFFFFF)]
+    return struct.pack("I", 2) + b"".join(struct.pack("HHI", *entry) for entry in entries)
+
+
+def with_values():
+    """Each entry that leads to a value counts as an inode, and as much space as the value needs."""
+    os.mkdir("v")
+    os.chmod("v", 0o777)
+    big, other, short = b"b" * 3 * block, b"o" * (2 * block + 1), b"s" * 10
+    names = ["user." + letter * 60 for letter in "mno"]
+    own = lambda path: os.stat(path, follow_symlinks=False).st_blocks * 512 // block
+    put = lambda path, name, value: as_user(lambda: os.setxattr(path, name, value))
+    take = lambda path, name: as_user(lambda: os.removexattr(path, name))
+    for path in ["v/one", "v/two", "v/three"]:
+        as_user(lambda: touch(path))
+    for what, path, name, value in [
+        ("a value", "v/one", "user.a", big),
+        ("the same elsewhere", "v/two", "user.a", big),
+        ("the same once more", "v/one", "user.b", big),
+        ("another one", "v/one", "user.a", other),
+        ("no bytes but some", "v/two", "user.a", short),
+        ("a value again", "v/two", "user.a", other),
+        ("one that was there", "v/two", "user.a", other),
+    ]:
+        say(what, lambda: put(path, name, value))
+        say("blocks", lambda: own(path))
+        tell(what)
+    say("taken away", lambda: take("v/one", "user.b"))
+    tell("taken away")
+    # Those do not fit into an inode: they share a block.
+    for path in ["v/one", "v/two", "v/three"]:
+        say(f"names of {path}", lambda: [put(path, name, big) for name in names])
+        say("blocks", lambda: own(path))
+        tell(f"names of {path}")
+    say("one of a shared block changes", lambda: put("v/one", names[1], other))
+    tell("one of a shared block changes")
+    say("one of a shared block goes", lambda: take("v/two", names[0]))
+    tell("one of a shared block goes")
+    say("a short one beside", lambda: put("v/three", "user.c", b"c" * 100))
+    tell("a short one beside")
+    os.mkfifo("v/pipe")
+    os.symlink("short", "v/short")
+    os.symlink("l" * 200, "v/long")
+    for path in ["v/pipe", "v/short", "v/long", "v"]:
+        say(f"of {path}", lambda: [os.setxattr(path, "trusted." + name[5:], big, follow_symlinks=False) for name in names[:2]])
+        say("blocks", lambda: own(path))
+    tell("of other types of file")
+    for path in ["v/pipe", "v/short", "v/long"]:
+        say(f"{path} goes elsewhere", lambda: os.chown(path, USER, USER, follow_symlinks=False))
+    tell("other types of file go elsewhere")
+
+    # To others.
+    for path, user, group in [("v/one", 7, -1), ("v/one", -1, 8), ("v/two", 7, 8), ("v/three", USER, 9), ("v", 7, 7)]:
+        say(f"{path} to {user}, {group}", lambda: os.chown(path, user, group))
+        tell(f"{path} to {user}, {group}")
+    os.chown("v", 0, 0)
+    say("a project", lambda: project("v/one", 44))
+    say("a project", lambda: project("v/three", 44))
+    tell("a project")
+    say("another project", lambda: project("v/one", 45))
+    say("none", lambda: project("v/three", 0))
+    tell("another project")
+
+    # Away.
+    say("replaced", lambda: os.replace("v/one", "v/two"))
+    tell("replaced")
+    fd = os.open("v/two", os.O_RDONLY)
+    os.unlink("v/two")
+    tell("without a name")
+    os.close(fd)
+    tell("gone")
+    for path in ["v/pipe", "v/short", "v/long", "v/three"]:
+        os.unlink(path)
+        tell(f"{path} is gone")
+
+    # Born with a list.
+    say("a list", lambda: os.setxattr("v", "system.posix_acl_default", access_list(block // 8 + 20)))
+    tell("a list")
+    say("a file", lambda: as_user(lambda: touch("v/born")))
+    say("blocks", lambda: own("v/born"))
+    say("a folder", lambda: as_user(lambda: os.mkdir("v/folder")))
+    tell("born")
+    say("no list", lambda: as_user(lambda: os.removexattr("v/born", "system.posix_acl_access")))
+    tell("no list")
+
+    # Limits of inodes.
+    as_user(lambda: touch("v/file"))
+    say("a value", lambda: put("v/file", "user.a", big))
+    used = int(record("user", USER).split()[1].split("/")[0])
+    say("limit", lambda: limit("user", USER, ihard=used + 1))
+    for what, call in [
+        ("a file with a list", lambda: as_user(lambda: touch("v/none"))),
+        ("one more", lambda: put("v/file", "user.b", big)),
+        ("too many", lambda: put("v/file", "user.c", big)),
+        ("too many by another", lambda: put("v/file", "user.c", other)),
+        ("in place of one", lambda: put("v/file", "user.b", other)),
+        ("a short one", lambda: put("v/file", "user.d", short)),
+        ("a short one in place of one", lambda: put("v/file", "user.b", short)),
+        ("given by root", lambda: os.chown("v/folder", 0, 0)),
+        ("a value again", lambda: put("v/file", "user.b", other)),
+        ("root gives a file", lambda: os.chown("v/folder", USER, USER)),
+        ("less", lambda: take("v/file", "user.a")),
+        ("root gives a file after that", lambda: os.chown("v/folder", USER, USER)),
+        ("root sets one", lambda: os.setxattr("v/file", "user.e", big)),
+    ]:
+        say(f"at the limit: {what}", call)
+        say("names", lambda: sorted(os.listxattr("v/file")))
+        tell(what)
+    say("no limit", lambda: limit("user", USER))
+
+    # Limits of space.
+    say("a value", lambda: put("v/file", "user.a", big))
+    used = int(record("user", USER).split("/")[0])
+    say("limit", lambda: limit("user", USER, hard=(used + 4 * block) // 1024))
+    for what, call in [
+        ("a file with a list", lambda: as_user(lambda: touch("v/some"))),
+        ("one more", lambda: put("v/file", "user.f", big)),
+        ("too much", lambda: put("v/file", "user.g", big)),
+        ("in place of one", lambda: put("v/file", "user.a", other)),
+        ("a short one in place of one", lambda: put("v/file", "user.a", short)),
+        ("less", lambda: take("v/file", "user.f")),
+        ("another one", lambda: put("v/file", "user.a", other)),
+        ("a file with a list again", lambda: as_user(lambda: touch("v/more"))),
+    ]:
+        say(f"at the limit: {what}", call)
+        say("names", lambda: sorted(os.listxattr("v/file")))
+        tell(what)
+    used = int(record("user", USER).split("/")[0])
+    say("a block of room", lambda: limit("user", USER, hard=(used + block) // 1024))
+    say("a file with a list", lambda: as_user(lambda: touch("v/no-room")))
+    say("a file", lambda: as_user(lambda: touch("free")))
+    tell("a block of room")
+    say("no limit", lambda: limit("user", USER))
+    say("a value stays", lambda: [os.setxattr(path, name, big) for path in ["v/file", "v/folder"] for name in names])
+    tell("values")
+
+
 tell("empty")
+if values:
+    with_values()
+    sys.exit()
 os.mkdir("d")
 os.chmod("d", 0o777)
 for length in [1, block, block + 1, 20 * block]:

@@ -215,7 +215,7 @@ where
     let volume = dir.volume();
     let labelled = label(dir, tx, &mut inode, &newborn, stored);
     let (owner, attributes) = (inode.owner(), inode.file_acl);
-    let finished = labelled.and_then(|()| newborn.finish(tx, inode));
+    let finished = labelled.and_then(|values| newborn.finish(tx, inode, values.saturating_add(1)));
     finished.inspect_err(|_| {
         let budget = stored.len() as u32;
         let mut counts = ValueCounts::lock(volume, dir.orphans(), &[], budget);
@@ -224,17 +224,17 @@ where
     })
 }
 
-/// Gives a new inode the attributes that it is born with.
+/// Gives a new inode the attributes that it is born with, and returns how many inodes hold values of them.
 fn label<S: Store, L: Live<S>, N: Newborn<S>>(
     dir: &L,
     tx: &mut S::Tx<'_>,
     inode: &mut Inode,
     newborn: &N,
     stored: &[Stored<'_, S, L>],
-) -> Result {
+) -> Result<u32> {
     let volume = dir.volume();
     let Some(attributes) = newborn.attributes()? else {
-        return Ok(());
+        return Ok(0);
     };
     let mut made = KVec::new();
     for value in stored {
@@ -251,13 +251,15 @@ fn label<S: Store, L: Live<S>, N: Newborn<S>>(
             draft.set_elsewhere(volume, name, found.ok_or(ENOSPC)?.entry(name))?;
         }
     }
+    let (_, values) = draft.wants(volume);
     note_feature(volume, tx)?;
     draft.write(volume, tx, inode, &mut counts)?;
     for value in stored {
         value.note(&mut counts);
     }
     drop(counts);
-    inode.write(volume, tx, &newborn.attrs())
+    inode.write(volume, tx, &newborn.attrs())?;
+    Ok(values)
 }
 
 /// The inode gets no name after all: it becomes an orphan in this transaction, and is freed when the caller has ended

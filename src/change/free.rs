@@ -4,7 +4,7 @@
 //! an orphan, so that a recovery would do the rest.
 
 use super::live::{InodePart, Live};
-use super::{reservation, resize, unmark_orphan, value, write};
+use super::{is_counted, reservation, resize, unmark_orphan, value, write};
 use crate::disk::inode::InodeFlags;
 use crate::disk::{FileType, LogicalBlock};
 use crate::inode::{release_attributes, set_dtime, Draft, ValueCounts};
@@ -28,12 +28,16 @@ pub fn free<S: Store, L: Live<S>>(live: &L, now: u32) -> Result {
         let mut inode = live.map_lock();
         let mut counts = ValueCounts::lock(volume, live.orphans(), &[], 0);
         // Not if somebody has given up the same block meanwhile, and this inode is the last.
-        let done = volume.store.breaks(Rule::Attributes)
-            || inode.release_attributes(volume, &mut tx, &mut counts)?;
+        let released = match volume.store.breaks(Rule::Attributes) {
+            true => Some(0),
+            false => inode.release_attributes(volume, &mut tx, &mut counts)?,
+        };
         drop(counts);
-        if done {
+        if let Some(values) = released {
             write(live, &inode, &mut tx, InodePart::Data)?;
-            live.account_gone(&mut tx);
+            if is_counted(&inode) {
+                live.uncount_inodes(&mut tx, values.saturating_add(1));
+            }
             drop(inode);
             break tx;
         }
@@ -58,11 +62,13 @@ fn release_values<S: Store, L: Live<S>>(live: &L, now: u32) -> Result {
             return Ok(());
         }
         let values = draft.values();
+        let gone = draft.gives_up();
         let mut tx = volume.store.begin(reservation::attribute(volume, values))?;
         let mut inode = live.map_lock();
         let mut counts = ValueCounts::lock(volume, live.orphans(), &[], values);
         let left = draft.write(volume, &mut tx, &mut inode, &mut counts)?;
         write(live, &inode, &mut tx, InodePart::Attributes)?;
+        live.uncount_inodes(&mut tx, gone);
         if let Some(block) = left {
             release_attributes(volume, &mut tx, &block, inode.owner(), &mut counts)?;
         }

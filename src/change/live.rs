@@ -124,8 +124,16 @@ pub trait Live<S: Store> {
     /// with the map lock held.
     fn account(&self, tx: &mut S::Tx<'_>, sectors: u64);
 
-    /// The inode goes, and counts for its owners no more.
-    fn account_gone(&self, _tx: &mut S::Tx<'_>) {}
+    /// Whoever counts what the inode's owners have counts so many inodes more, in transaction `tx`: those that hold
+    /// values of its attributes ([`Inode::values`]). Nobody else counts these.
+    ///
+    /// # Errors
+    ///
+    /// `EDQUOT`; nothing is counted then.
+    fn count_inodes(&self, tx: &mut S::Tx<'_>, inodes: u32) -> Result;
+
+    /// So many inodes less: such, or the inode itself, which goes.
+    fn uncount_inodes(&self, tx: &mut S::Tx<'_>, inodes: u32);
 
     /// Asks whoever counts what the inode's owners have for up to `blocks` more, with the map lock held. So many as are
     /// returned, one at least, may become outstanding in the map, or be counted by [`Self::account`]. What does neither
@@ -250,10 +258,10 @@ pub trait Newborn<S: Store>: Sized {
     fn attributes(&self) -> Result<Option<KVec<NewAttribute>>>;
 
     /// It is on its way to the disk as `inode`, by transaction `tx`, in which whoever counts what its owners have
-    /// counts one inode more.
+    /// counts `inodes` more: this one, and those that hold values of its attributes.
     ///
     /// # Errors
     ///
     /// `EDQUOT`, `ENOMEM`; nothing is counted then.
-    fn finish(self, tx: &mut S::Tx<'_>, inode: Inode) -> Result<Self::Ready>;
+    fn finish(self, tx: &mut S::Tx<'_>, inode: Inode, inodes: u32) -> Result<Self::Ready>;
 }

@@ -79,6 +79,7 @@ pub mod xattr;
 pub use dir::Dir;
 pub use live::{InodePart, Live, Newborn};
 
+use crate::disk::inode::InodeFlags;
 use crate::inode::Inode;
 use crate::store::{Rule, Store, Transaction};
 use kernel::error::{Error, Result};
@@ -103,8 +104,16 @@ pub fn write<S: Store, L: Live<S>>(
 /// [`write`](fn@write), of an inode that was told of the transaction.
 fn write_noted<S: Store, L: Live<S>>(live: &L, inode: &Inode, tx: &mut S::Tx<'_>) -> Result {
     live.note_new_times(false);
-    live.account(tx, inode.map.sectors());
+    if is_counted(inode) {
+        live.account(tx, inode.map.sectors());
+    }
     inode.write(live.volume(), tx, &live.attrs())
+}
+
+/// Whether an inode counts for its owners. One with the value of an attribute counts for those whose entries lead to it
+/// ([`Live::count_inodes`]); it is known as an inode only when a recovery frees it.
+fn is_counted(inode: &Inode) -> bool {
+    !inode.flags.has(InodeFlags::EA_INODE)
 }
 
 /// [`write`](fn@write), for callers without the map lock.

@@ -14,7 +14,7 @@ use crate::disk::xattr::Name;
 use crate::inode::{release_attributes, Changed, Draft, How, Unused, ValueCounts};
 use crate::store::{Rule, Store};
 use crate::volume::Volume;
-use kernel::error::Result;
+use kernel::error::{code::*, Result};
 
 /// Gives an attribute the value `value`, or removes it. With it the inode gets the mode `mode`, where an access control
 /// list says so. Where neither changes anything, nothing is written, and no time changes.
@@ -67,11 +67,15 @@ fn write_draft<S: Store, L: Live<S>>(
     }
     let mut left = None;
     if draft.is_changed() {
-        if draft.needs_block(&inode) {
-            live.promise(1)?;
-        }
-        note_feature(volume, &mut tx)?;
-        left = draft.write(volume, &mut tx, &mut inode, &mut counts)?;
+        let (blocks, inodes) = draft.wants(volume);
+        let gone = draft.gives_up();
+        // Before anything changes.
+        live.count_inodes(&mut tx, inodes)?;
+        left = promise_all(live, blocks)
+            .and_then(|()| note_feature(volume, &mut tx))
+            .and_then(|()| draft.write(volume, &mut tx, &mut inode, &mut counts))
+            .inspect_err(|_| live.uncount_inodes(&mut tx, inodes))?;
+        live.uncount_inodes(&mut tx, gone);
     }
     if let Some(stored) = stored {
         stored.note(&mut counts);
@@ -87,6 +91,14 @@ fn write_draft<S: Store, L: Live<S>>(
     let _ =
         left.map(|block| release_attributes(volume, &mut tx, &block, inode.owner(), &mut counts));
     Ok(Some(counts.into_unused()))
+}
+
+/// [`Live::promise`], of all or nothing.
+fn promise_all<S: Store, L: Live<S>>(live: &L, blocks: u32) -> Result {
+    match blocks == 0 || live.promise(blocks)? >= blocks {
+        true => Ok(()),
+        false => Err(EDQUOT),
+    }
 }
 
 /// The super block says that there are attributes.

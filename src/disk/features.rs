@@ -204,11 +204,7 @@ impl Features {
 
     /// The features for which the file system cannot be mounted for writing.
     pub fn unsupported_for_writing(&self) -> Option<FeatureSet> {
-        let mut bits = self.ro_compat & !ro_compat::SUPPORTED;
-        // ext4 counts an entry of a value in an inode as an inode of the owner.
-        if self.has_incompat(incompat::EA_INODE) && self.has_ro_compat(ro_compat::QUOTA) {
-            bits |= ro_compat::QUOTA;
-        }
+        let bits = self.ro_compat & !ro_compat::SUPPORTED;
         (bits != 0).then(|| FeatureSet::ro_compat(bits))
     }
 }

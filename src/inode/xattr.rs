@@ -214,8 +214,28 @@ impl Inode {
     /// Credits for [`Inode::release_attributes`] beside those of the inode and of a freed block.
     pub const RELEASE_CREDITS: Credits = Credits::new(1, 1);
 
-    /// The inode does not use its attribute block any more, which is freed if it was the last. The caller writes the
-    /// inode. Costs [`Inode::RELEASE_CREDITS`] and the credits for a freed block; as [`release`].
+    /// How many of its entries lead to values in inodes of their own. Each counts as an inode of this one's owners,
+    /// whoever else leads to the value, and whoever shares the block with the entry.
+    ///
+    /// # Errors
+    ///
+    /// `EUCLEAN`, reported; `EIO`, `ENOMEM`.
+    pub fn values<S: Store>(&self, vol: &Volume<S>) -> Result<u32> {
+        if vol.layout.value_seed().is_none() {
+            return Ok(0);
+        }
+        let own = self.with_own(vol, |area| area.count_elsewhere())?;
+        let block = self.attribute_block(vol)?;
+        let in_block = block.map_or(0, |block| {
+            block.with(|bytes| Area::in_block(bytes).count_elsewhere())
+        });
+        let own = own.unwrap_or(0);
+        Ok(u32::try_from(own.saturating_add(in_block)).unwrap_or(u32::MAX))
+    }
+
+    /// The inode does not use its attribute block any more, which is freed if it was the last. Returns how many values
+    /// the block leads to ([`Self::values`]), or `None` as [`release`]. The caller writes the inode. Costs
+    /// [`Inode::RELEASE_CREDITS`] and the credits for a freed block.
     ///
     /// # Errors
     ///
@@ -225,19 +245,26 @@ impl Inode {
         vol: &Volume<S>,
         tx: &mut S::Tx<'_>,
         counts: &mut ValueCounts<'_, S>,
-    ) -> Result<bool> {
+    ) -> Result<Option<u32>> {
         let Some(block) = self.attribute_block(vol)? else {
-            return Ok(true);
+            return Ok(Some(0));
         };
-        let sectors = vol.layout.block_size().sectors() as i64;
+        let owner = self.owner();
+        let value = |n| block.with(|bytes| Area::in_block(bytes).elsewhere().nth(n));
+        let mut sectors = vol.layout.block_size().sectors() as i64;
+        let mut values = 0u32;
+        while let Some(value) = value(values as usize) {
+            sectors = sectors.saturating_add(counts.sectors(value, owner));
+            values = values.saturating_add(1);
+        }
         let nr = self.file_acl.take();
-        self.map.add_sectors(-sectors);
-        let done = release(vol, tx, &block, self.owner(), counts)?;
+        self.map.add_sectors(sectors.saturating_neg());
+        let done = release(vol, tx, &block, owner, counts)?;
         if !done {
             self.file_acl = nr;
             self.map.add_sectors(sectors);
         }
-        Ok(done)
+        Ok(done.then_some(values))
     }
 }
 

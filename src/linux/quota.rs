@@ -132,6 +132,8 @@ pub(super) struct Counted {
     /// Bytes; guarded by the inode's `i_lock`.
     reserved: UnsafeCell<bindings::qsize_t>,
     project: Atomic<u32>,
+    /// Inodes, for a transfer ([`Transfer::carry_out`]).
+    inodes: Atomic<u32>,
 }
 
 impl Counted {
@@ -141,6 +143,7 @@ impl Counted {
             dquots: UnsafeCell::new([ptr::null_mut(); KINDS]),
             reserved: UnsafeCell::new(0),
             project: Atomic::new(0),
+            inodes: Atomic::new(1),
         }
     }
 }
@@ -242,24 +245,30 @@ impl Common {
         }
     }
 
-    /// Counts one inode more, in the transaction that is lent. Its dquots must be there.
+    /// Counts so many inodes more, in the transaction that is lent: this one, or others that nobody else counts. Its
+    /// dquots must be there.
     ///
     /// # Errors
     ///
-    /// `EDQUOT`.
-    pub(crate) fn count_inode(&self) -> Result {
-        match self.is_counted() {
-            // SAFETY: As for `reserve_quota`.
-            true => to_result(unsafe { bindings::dquot_alloc_inode(self.as_raw()) }),
-            false => Ok(()),
+    /// `EDQUOT`; none is counted then.
+    pub(crate) fn count_inodes(&self, inodes: u32) -> Result {
+        if !self.is_counted() {
+            return Ok(());
         }
+        (0..inodes).try_for_each(|done| {
+            // SAFETY: As for `reserve_quota`.
+            to_result(unsafe { bindings::dquot_alloc_inode(self.as_raw()) })
+                .inspect_err(|_| self.uncount_inodes(done))
+        })
     }
 
-    /// Counts one inode less, in the transaction that is lent.
-    pub(crate) fn uncount_inode(&self) {
+    /// Counts so many inodes less, in the transaction that is lent.
+    pub(crate) fn uncount_inodes(&self, inodes: u32) {
         if self.is_counted() && self.initialize_quota().is_ok() {
-            // SAFETY: As for `reserve_quota`.
-            unsafe { bindings::dquot_free_inode(self.as_raw()) };
+            for _ in 0..inodes {
+                // SAFETY: As for `reserve_quota`.
+                unsafe { bindings::dquot_free_inode(self.as_raw()) };
+            }
         }
     }
 }
@@ -385,15 +394,20 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// Moves what the inode has to them, in the transaction that is lent. The caller then changes the owner.
+    /// Moves what the inode has to them, in the transaction that is lent. It has `inodes` inodes, as was counted
+    /// ([`Common::count_inodes`]). The caller then changes the owner, and sees to it that nobody else counts meanwhile.
     ///
     /// # Errors
     ///
     /// `EDQUOT`, and nothing has changed.
-    pub(crate) fn carry_out(&mut self) -> Result {
+    pub(crate) fn carry_out(&mut self, inodes: u32) -> Result {
         if !self.inode.is_counted() {
             return Ok(());
         }
+        // SAFETY: Every inode is the beginning of an `INode`.
+        unsafe { counted(self.inode.as_raw()) }
+            .inodes
+            .store(inodes, Relaxed);
         // SAFETY: Valid; the array has references of ours, for which the callee gives others.
         to_result(unsafe { bindings::__dquot_transfer(self.inode.as_raw(), self.to.as_mut_ptr()) })
     }
@@ -546,6 +560,7 @@ impl<T: FileSystem> Table<T> {
         write_info: Some(Self::write_info),
         get_reserved_space: Some(reserved_callback),
         get_projid: Some(Self::get_projid),
+        get_inode_usage: Some(Self::get_inode_usage),
         get_next_id: Some(bindings::dquot_get_next_id),
         ..pin_init::zeroed()
     };
@@ -668,6 +683,23 @@ impl<T: FileSystem> Table<T> {
         let project = unsafe { counted(inode) }.project.load(Relaxed);
         // SAFETY: By the function's requirements.
         unsafe { (*to).val = project };
+        0
+    }
+
+    /// `get_inode_usage`: how many inodes are transferred.
+    ///
+    /// # Safety
+    ///
+    /// For the quota code, with an inode of a super block of `T`, in [`Transfer::carry_out`], and a place for the
+    /// answer.
+    unsafe extern "C" fn get_inode_usage(
+        inode: *mut bindings::inode,
+        to: *mut bindings::qsize_t,
+    ) -> c_int {
+        // SAFETY: By the function's requirements.
+        let inodes = unsafe { counted(inode) }.inodes.load(Relaxed);
+        // SAFETY: By the function's requirements.
+        unsafe { *to = inodes.into() };
         0
     }
 

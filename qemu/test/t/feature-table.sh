@@ -50,7 +50,6 @@ cut -d ' ' -f 3- .rows | LC_ALL=C sort | diff - <(
 		bigalloc
 		quota
 		project
-		quota together with ea_inode
 		verity
 		each other feature that ext4 may read without knowing it (ro_compat)
 		inline_data
@@ -72,7 +71,6 @@ image() {
 	sparse_super2) with=^sparse_super,sparse_super2,^resize_inode ;;
 	uninit_bg) with=^metadata_csum,uninit_bg ;;
 	project) with=quota,project ;;
-	'quota together with ea_inode') with=quota,ea_inode named=quota ;;
 	meta_bg) with=meta_bg,^resize_inode ;;
 	'no journal') with=^has_journal ;;
 	'or one on another device')

@@ -336,9 +336,28 @@ impl<S: Store> Draft<S> {
         Ok(left)
     }
 
-    /// Whether [`Self::write`] gives a block to `inode`, which has none.
-    pub fn needs_block(&self, inode: &Inode) -> bool {
-        inode.file_acl.is_none() && !Area::in_block(&self.block).is_empty()
+    /// What the owners of the inode must be allowed before [`Self::write`]: blocks, and inodes that hold values. What
+    /// the inode gives up is not set off against that, as on ext4.
+    pub fn wants(&self, vol: &Volume<S>) -> (u32, u32) {
+        let size = vol.layout.block_size();
+        let blocks = |sum: u64, (_, value): &(Place, ValueRef)| {
+            sum.saturating_add(size.blocks_for(value.size.into()))
+        };
+        let is_shared = |old: &AttributeBlock<S>| old.with(users) > 1;
+        let block = self.block_changed
+            && !Area::in_block(&self.block).is_empty()
+            && self.old.as_ref().is_none_or(is_shared);
+        let blocks = self.came.iter().fold(u64::from(block), blocks);
+        let most = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        (
+            u32::try_from(blocks).unwrap_or(u32::MAX),
+            most(self.came.len()),
+        )
+    }
+
+    /// How many inodes that hold values [`Self::write`] gives up.
+    pub fn gives_up(&self) -> u32 {
+        u32::try_from(self.gone.len()).unwrap_or(u32::MAX)
     }
 
     /// Returns the block that the inode does not use any more. `kept` is set where the inode's own was changed.

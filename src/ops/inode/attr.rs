@@ -71,8 +71,12 @@ fn set_attributes(idmap: &Idmap, node: &Node, attr: &mut Attr<'_, Fs>) -> Result
     }
     let (user, group) = attr.new_owner(idmap);
     let mut transfer = Transfer::to_owner(node, user, group)?;
+    let inodes = match user.or(group) {
+        Some(_) => inodes(node)?,
+        None => 0,
+    };
     let mut tx = node.volume().store.begin(reservation::ATTRIBUTES)?;
-    tx.lend(|| transfer.carry_out())?;
+    tx.lend(|| transfer.carry_out(inodes))?;
     attr.apply(idmap);
     node.raise_version();
     change::write_now(node, &mut tx, InodePart::Attributes)?;
@@ -80,6 +84,13 @@ fn set_attributes(idmap: &Idmap, node: &Node, attr: &mut Attr<'_, Fs>) -> Result
     drop(transfer);
     attr.apply_to_acl(idmap)?;
     durable::attributes(node)
+}
+
+/// How many inodes count for the owners of this one: itself, and those that hold values of its attributes. It stays as
+/// it is while `i_rwsem` is held.
+fn inodes(node: &Node) -> Result<u32> {
+    let values = node.map_lock().values(node.volume())?;
+    Ok(values.saturating_add(1))
 }
 
 /// `getattr`.
@@ -151,9 +162,10 @@ fn set_flags(node: &Node, wanted: &FileAttr) -> Result {
         return Err(EOPNOTSUPP);
     }
     let mut transfer = Transfer::to_project(node, project)?;
+    let inodes = if moves { inodes(node)? } else { 0 };
     let mut tx = data.volume().store.begin(reservation::ATTRIBUTES)?;
     if moves {
-        tx.lend(|| transfer.carry_out())?;
+        tx.lend(|| transfer.carry_out(inodes))?;
         node.set_project(project);
     }
     let mut core = node.map_lock();

@@ -116,8 +116,17 @@ impl Live<JournalStore> for Node {
         }
     }
 
-    fn account_gone(&self, tx: &mut Tx<'_>) {
-        tx.lend(|| self.uncount_inode());
+    fn count_inodes(&self, tx: &mut Tx<'_>, inodes: u32) -> Result {
+        match inodes {
+            0 => Ok(()),
+            _ => tx.lend(|| Common::count_inodes(self, inodes)),
+        }
+    }
+
+    fn uncount_inodes(&self, tx: &mut Tx<'_>, inodes: u32) {
+        if inodes != 0 {
+            tx.lend(|| Common::uncount_inodes(self, inodes));
+        }
     }
 
     #[inline]
@@ -314,9 +323,12 @@ impl<'a> Newborn<JournalStore> for NewNode<'a, '_> {
         Ok(attributes)
     }
 
-    fn finish(self, tx: &mut Tx<'_>, inode: Core) -> Result<Ready<'a, Fs>> {
+    fn finish(self, tx: &mut Tx<'_>, inode: Core, inodes: u32) -> Result<Ready<'a, Fs>> {
         let new = self.new;
-        tx.lend(|| new.count_inode())?;
+        // What its attributes take, which is counted when it is there.
+        new.reserve_quota(inode.map.sectors().saturating_mul(512))?;
+        tx.lend(|| new.count_inodes(inodes))
+            .inspect_err(|_| new.shrink_reserved_quota(0))?;
         new.set_flags(vfs_flags(inode.flags));
         new.set_size(inode.disk_size);
         let target = inode.fast_target().and(Some(self.target));
@@ -325,7 +337,8 @@ impl<'a> Newborn<JournalStore> for NewNode<'a, '_> {
         let volume = self.dir.data().volume_arc();
         let data = Data::new(volume, inode, self.file_type, self.created);
         new.init(body, data).map_err(|(error, new)| {
-            tx.lend(|| new.uncount_inode());
+            new.shrink_reserved_quota(0);
+            tx.lend(|| new.uncount_inodes(inodes));
             error
         })
     }

@@ -16,7 +16,7 @@ use iomapfs_core::disk::inode::InodeFlags;
 use iomapfs_core::disk::xattr::{Name, Prefix};
 use iomapfs_core::disk::{Ino, LogicalBlock};
 use iomapfs_core::host::{new_attrs, Image, Mkfs, Mounted, NewNode, Node};
-use iomapfs_core::inode::{Attrs, Checked, How};
+use iomapfs_core::inode::{Attrs, How, Inode};
 use iomapfs_core::store::Store;
 use kernel::error::{code::*, Result};
 use std::rc::Rc;
@@ -37,15 +37,20 @@ fn image(block_size: u32) -> Image {
         .make()
 }
 
-/// What all inodes have that users can reach: sectors, and how many there are.
+/// What all inodes have that users can reach: sectors, and how many there are, with those that hold values of their
+/// attributes.
 fn scanned(mounted: &Mounted) -> (i64, i64) {
     let mut all = (0, 0);
     for number in 1..=mounted.vol.layout.inodes_count() {
         let ino = Ino::new(number).unwrap();
         if mounted.vol.layout.is_user_ino(ino) {
             // One that was never used has no checksum.
-            if let Ok(checked) = Checked::read(&mounted.vol, ino) {
-                all = (all.0 + checked.sectors() as i64, all.1 + 1);
+            if let Ok((inode, _)) = Inode::read(&mounted.vol, ino) {
+                let inodes = 1 + inode.values(&mounted.vol).unwrap();
+                all = (
+                    all.0 + inode.map.sectors() as i64,
+                    all.1 + i64::from(inodes),
+                );
             }
         }
     }
@@ -151,6 +156,172 @@ fn everything_is_counted() {
     }
 }
 
+/// An entry that leads to a value and is not counted as it comes, changes or goes, or one that is counted for the inode
+/// that holds the value, or once where several inodes share a block.
+#[test]
+fn values_count_as_inodes() {
+    for (block_size, inode_size) in [(1024, 128), (1024, 256), (4096, 256)] {
+        let image = Mkfs::new(20 << 20, block_size)
+            .features("ea_inode")
+            .inode_size(inode_size)
+            .make();
+        let mounted = mount(&image);
+        let before = scanned(&mounted);
+        // In units of blocks.
+        let sectors = mounted.vol.layout.block_size().sectors() as i64;
+        let check = |blocks: i64, inodes: i64, what: &str| {
+            bury(&mounted);
+            let (now, counted) = (scanned(&mounted), mounted.counted());
+            let more = (now.0 - before.0, now.1 - before.1);
+            assert_eq!(more, counted, "{block_size}, {inode_size}: {what}");
+            let expected = (blocks * sectors, inodes);
+            assert_eq!(counted, expected, "{block_size}, {inode_size}: {what}");
+        };
+        let put = |node: &Node, name: &[u8], value: Option<&[u8]>| {
+            let name = Name {
+                prefix: Prefix::USER,
+                rest: name,
+            };
+            set(node, name, value, How::Any, None).unwrap();
+        };
+        let root = Node::get(&mounted, Ino::ROOT).unwrap();
+        let (one, two) = (file(&mounted, b"one"), file(&mounted, b"two"));
+        check(0, 2, "files");
+        let long = vec![7; 3 * block_size as usize];
+        // Where inodes are small the entry is in a block, which both share.
+        let block = i64::from(inode_size == 128);
+        put(&one, b"a", Some(&long));
+        check(3 + block, 3, "a value");
+        put(&two, b"a", Some(&long));
+        check(2 * (3 + block), 4, "it is led to from elsewhere, too");
+        put(&one, b"a", Some(&long[1..]));
+        check(2 * (3 + block), 4, "another one");
+        put(&one, b"a", Some(&long[..2 * block_size as usize]));
+        check(5 + 2 * block, 4, "a shorter one");
+        put(&one, b"a", Some(b"short"));
+        check(3 + 2 * block, 3, "none");
+        put(&one, b"a", Some(&long));
+        check(2 * (3 + block), 4, "a value again");
+        // More than there is room for in an inode.
+        let names = [[b'm'; 60], [b'n'; 60]];
+        for node in [&one, &two] {
+            for name in &names {
+                put(node, name, Some(&long));
+            }
+        }
+        check(2 * (9 + 1), 8, "a block of entries");
+        assert_eq!(one.map_lock().file_acl, two.map_lock().file_acl);
+        put(&one, &names[0], None);
+        check(9 + 6 + 2, 7, "an entry less of a shared block");
+        put(&one, &names[0], Some(&long));
+        check(2 * (9 + 1), 8, "and again");
+        for (name, node, blocks, inodes) in [(b"one", &one, 10, 4), (b"two", &two, 0, 0)] {
+            link::unlink(&*root, name, &**node).unwrap();
+            free(&**node, NOW).unwrap();
+            node.evict();
+            check(blocks, inodes, "gone");
+        }
+        let newborn = |value: &[u8]| {
+            newborn(&mounted, 0o100_644, 1).with_attribute(Prefix::USER, b"a", value)
+        };
+        create(&*root, b"born", newborn(&long), What::Plain)
+            .unwrap()
+            .unlock();
+        check(3 + block, 2, "born with one");
+        drop((root, one, two));
+        mounted.unmount().unwrap();
+        mounted.vol.store.save(image.path()).unwrap();
+        assert_eq!(image.fsck(), Ok(()));
+    }
+}
+
+/// A value that is there though an owner may have no further inode or no further blocks, something that is left of it,
+/// or the old value that is gone.
+#[test]
+fn values_that_owners_may_not_have() {
+    let image = Mkfs::new(20 << 20, 1024).features("ea_inode").make();
+    let mounted = mount(&image);
+    let root = Node::get(&mounted, Ino::ROOT).unwrap();
+    let file = file(&mounted, b"file");
+    let put = |value: Option<&[u8]>| set(&*file, ATTRIBUTE, value, How::Any, None);
+    let state = || {
+        let counts = mounted.vol.space.counts();
+        let mut value = [0; 5000];
+        let value = match file
+            .map_lock()
+            .attribute(&mounted.vol, ATTRIBUTE, &mut value)
+        {
+            Ok(len) => Some((len, value[0])),
+            Err(_) => None,
+        };
+        let counts = (counts.free_blocks_on_disk, counts.free_inodes);
+        (counts, mounted.counted(), value)
+    };
+    let long = |of: u8| [of; 4000];
+    for old in [None, Some(&long(1)[..])] {
+        mounted.quota.set(None);
+        mounted.inode_quota.set(None);
+        put(old).unwrap();
+        let before = state();
+        for (blocks, inodes) in [(None, Some(0)), (Some(0), None), (Some(3), Some(1))] {
+            mounted.quota.set(blocks);
+            mounted.inode_quota.set(inodes);
+            assert_eq!(put(Some(&long(2))), Err(EDQUOT));
+            assert_eq!(state(), before);
+            let left = mounted.inode_quota.get();
+            assert_eq!(left, inodes, "what was counted is given back");
+        }
+        let newborn =
+            || newborn(&mounted, 0o100_644, 1).with_attribute(Prefix::USER, b"a", &long(3));
+        for (blocks, inodes) in [(None, Some(1)), (Some(3), None)] {
+            mounted.quota.set(blocks);
+            mounted.inode_quota.set(inodes);
+            let made = create(&*root, b"born", newborn(), What::Plain);
+            assert_eq!(made.map(|_| ()), Err(EDQUOT));
+            assert_eq!(state(), before);
+        }
+    }
+    // As much as there may be.
+    mounted.quota.set(Some(4));
+    mounted.inode_quota.set(Some(1));
+    put(Some(&long(2))).unwrap();
+    // The old one has gone.
+    assert_eq!(mounted.inode_quota.get(), Some(1));
+    mounted.quota.set(Some(0));
+    mounted.inode_quota.set(Some(0));
+    put(None).unwrap();
+    assert_eq!(state().2, None);
+    assert!(mounted.vol.store.reports().is_empty());
+}
+
+/// A value that a power cut has left without an entry, and that is counted as it goes.
+#[test]
+fn orphans_with_values_are_not_counted() {
+    let image = Mkfs::new(20 << 20, 1024)
+        .features("ea_inode,^metadata_csum,^orphan_file")
+        .make();
+    image.debugfs(&[
+        "write /dev/null file".into(),
+        format!("ea_set file user.big {}", "x".repeat(3000)),
+    ]);
+    let ino = image.debugfs(&["inode_dump -x file"]);
+    let (_, ino) = ino.split_once("value_inum = ").unwrap();
+    let ino: String = ino.chars().take_while(char::is_ascii_digit).collect();
+    image.debugfs(&[
+        format!("ssv last_orphan {ino}"),
+        format!("sif <{ino}> links_count 0"),
+    ]);
+    let mounted = mount(&image);
+    let raw = image.read_super();
+    let left = mounted.orphans.left_over(&mounted.vol, &raw).unwrap();
+    assert_eq!(left.len(), 1);
+    let node = Node::get_orphan(&mounted, left[0]).unwrap();
+    assert_ne!(node.map_lock().map.sectors(), 0);
+    free(&*node, NOW).unwrap();
+    node.evict();
+    assert_eq!(mounted.counted(), (0, 0));
+}
+
 /// Something is left of what an owner may not have, or is had all the same.
 #[test]
 fn what_owners_may_not_have() {
@@ -165,6 +336,7 @@ fn what_owners_may_not_have() {
     };
     let before = (counts(), mounted.counted());
     mounted.quota.set(Some(0));
+    mounted.inode_quota.set(Some(0));
     let what = What::Link {
         target: &[b'x'; 200],
     };
@@ -212,6 +384,7 @@ fn what_owners_may_not_have() {
 
     // As much as there may be of it.
     mounted.quota.set(Some(2));
+    mounted.inode_quota.set(None);
     let mut inode = file.map_lock();
     let reserved = target::reserve(&*file, &mut inode, place, true).unwrap();
     assert_eq!((reserved.new, reserved.mapping.len), (true, 2));

@@ -443,7 +443,7 @@ fn real_unsupported_images() {
     }
     let image = Mkfs::new(20 << 20, 1024).features("^extent,^64bit").make();
     assert!(image.layout(true).is_err());
-    for features in ["bigalloc", "verity", "quota,ea_inode"] {
+    for features in ["bigalloc", "verity"] {
         let image = Mkfs::new(20 << 20, 1024).features(features).make();
         assert!(image.layout(true).is_ok(), "{features}");
         assert!(image.layout(false).is_err(), "{features}");

@@ -81,8 +81,7 @@ impl Config {
         features.push(if values { "ea_inode" } else { "^ea_inode" }.to_owned());
         let inode = ["128", "256", "256"][rng.usize(..3)];
         // What the owners have must be counted right after any cut: e2fsck sees to that.
-        // Not on volumes with values in inodes, which are read only then.
-        let counts = !values && rng.bool();
+        let counts = rng.bool();
         features.push(if counts { "quota" } else { "^quota" }.to_owned());
         if counts && inode != "128" {
             features.push("project".to_owned());

@@ -91,7 +91,10 @@ fn kinds() -> Vec<Kind> {
                 .inode_size(128),
         ),
         kind("1k-quota", groups(mkfs(1024)).features("quota,project")),
-        kind("1k-values", groups(mkfs(1024)).features("ea_inode")),
+        kind(
+            "1k-values",
+            groups(mkfs(1024)).features("ea_inode,quota,project"),
+        ),
         kind(
             "4k-values-no-sums",
             mkfs(4096).features("ea_inode,orphan_file,^metadata_csum"),

@@ -163,10 +163,7 @@ fn compare(
         return fail("is something else");
     }
     if inode.links != found.links {
-        return fail(&format!(
-            "{} links, should be {}",
-            found.links, inode.links
-        ));
+        return fail(&format!("{} links, should be {}", found.links, inode.links));
     }
     let version = inode.version(moment.now);
     if found.version < version {

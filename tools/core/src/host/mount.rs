@@ -69,8 +69,10 @@ pub struct Mounted {
     pub(super) dropped: RefCell<Vec<Rc<Node>>>,
     pub(super) shown: RefCell<Vec<ShownChange>>,
     pub(super) counted: Cell<(i64, i64)>,
-    /// How many blocks, or whether any inode, may be had at a time; any number where it is `None`.
+    /// How many blocks may be had at a time; any number where it is `None`.
     pub quota: Cell<Option<u32>>,
+    /// How many inodes more there may be, so too.
+    pub inode_quota: Cell<Option<u32>>,
 }
 
 /// The volume on a store of which nothing is in memory. The journal, if it is used, is empty.
@@ -150,6 +152,7 @@ impl Mounted {
             shown: RefCell::default(),
             counted: Cell::default(),
             quota: Cell::default(),
+            inode_quota: Cell::default(),
         });
         if !read_only {
             mount::begin_writing(&this.vol, |_| ())
@@ -197,9 +200,20 @@ impl Mounted {
         self.counted.get()
     }
 
+    pub(super) fn count_inodes(&self, inodes: u32) -> Result {
+        if self.inode_quota.get().is_some_and(|left| inodes > left) {
+            return Err(EDQUOT);
+        }
+        self.count(0, inodes.into());
+        Ok(())
+    }
+
     pub(super) fn count(&self, sectors: i64, inodes: i64) {
         let (had, were) = self.counted.get();
         self.counted.set((had + sectors, were + inodes));
+        let left = self.inode_quota.get();
+        self.inode_quota
+            .set(left.map(|left| (i64::from(left) - inodes) as u32));
     }
 
     /// What was shown since this was asked last, in order.

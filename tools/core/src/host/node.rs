@@ -225,8 +225,12 @@ impl Live<HostStore> for Node {
         self.mounted.count(more, 0);
     }
 
-    fn account_gone(&self, _tx: &mut Tx<'_>) {
-        self.mounted.count(0, -1);
+    fn count_inodes(&self, _tx: &mut Tx<'_>, inodes: u32) -> Result {
+        self.mounted.count_inodes(inodes)
+    }
+
+    fn uncount_inodes(&self, _tx: &mut Tx<'_>, inodes: u32) {
+        self.mounted.count(0, -i64::from(inodes));
     }
 
     fn promise(&self, blocks: u32) -> Result<u32> {
@@ -382,11 +386,14 @@ impl Newborn<HostStore> for NewNode {
         Ok(all)
     }
 
-    fn finish(self, _tx: &mut Tx<'_>, inode: Inode) -> Result<Ready> {
-        if self.mounted.quota.get() == Some(0) {
+    fn finish(self, _tx: &mut Tx<'_>, inode: Inode, inodes: u32) -> Result<Ready> {
+        if self.mounted.quota.get().is_some_and(|left| {
+            let blocks = inode.map.sectors() / self.mounted.vol.layout.block_size().sectors();
+            blocks > left.into()
+        }) {
             return Err(EDQUOT);
         }
-        self.mounted.count(0, 1);
+        self.mounted.count_inodes(inodes)?;
         let node = Node::new(&self.mounted, inode, self.attrs, 0);
         Ok(Ready(Some(node)))
     }
