@@ -49,9 +49,9 @@ pub struct Draft<S: Store> {
     /// What is in the inode: as long as there is room.
     own: KVec<u8>,
     own_changed: bool,
-    /// Whether it must not lead to values in inodes of their own. e2fsck (1.47) takes a symbolic link that occupies
+    /// Then that must not lead to values in inodes of their own. e2fsck (1.47) takes a symbolic link that occupies
     /// blocks and has no block with attributes for one whose target is in a block, and clears it.
-    own_is_plain: bool,
+    is_short_link: bool,
     /// The block that the inode has.
     old: Option<AttributeBlock<S>>,
     /// What is to be in the block, as long as a block; empty where that was not looked at, as there is none.
@@ -92,7 +92,7 @@ impl<S: Store> Draft<S> {
         Ok(Self {
             own,
             own_changed: false,
-            own_is_plain: inode.plain.is_some(),
+            is_short_link: inode.fast_target().is_some_and(|target| !target.is_empty()),
             old,
             block,
             block_changed: false,
@@ -228,7 +228,7 @@ impl<S: Store> Draft<S> {
         let has = |area: Area<'_>| area.find(name).is_some();
         let in_own = has(self.own_area());
         let in_block = !in_own && self.block_area().is_some_and(has);
-        let may_own = !self.own_is_plain || matches!(value, Value::Here(_));
+        let may_own = !self.is_short_link || matches!(value, Value::Here(_));
         if may_own && self.put(vol, Place::Own, name, Some(value))? {
             if in_block {
                 self.put(vol, Place::Block, name, None)?;
