@@ -32,6 +32,8 @@ pub(super) struct Cost {
     pub(super) nodes: u32,
     /// Blocks of nodes that are changed or made.
     pub(super) edits: u32,
+    /// Whether the tree gets a node, or its root an entry: outstanding writes may need more nodes then.
+    pub(super) reshapes: bool,
 }
 
 /// Where a change takes place and what it does there: [`Tree::seek`] finds the one, [`Tree::cost`] both, and
@@ -105,10 +107,16 @@ impl Tree {
     ) -> Result<Cost> {
         self.plan(vol, change, way)?;
         let depth = way.path.depth() as u32;
-        let nodes = self.new_nodes(&way.path, way.plan.growth())?;
+        let growth = way.plan.growth();
+        let nodes = self.new_nodes(&way.path, growth)?;
         // The nodes on the way are changed by a split below them, or by a new first key.
         let edits = depth.saturating_add(nodes);
-        Ok(Cost { nodes, edits })
+        let reshapes = nodes > 0 || (depth == 0 && growth > 0);
+        Ok(Cost {
+            nodes,
+            edits,
+            reshapes,
+        })
     }
 
     /// Finds the way to `at`, for a change that starts there. Returns the last extent that starts there or before.

@@ -16,7 +16,7 @@ use super::tree::TreePath;
 use super::{FileMap, Progress};
 use crate::disk::extent::{Extent, MAX_WRITTEN};
 use crate::disk::{Group, LogicalBlock};
-use crate::space::{Run, Share};
+use crate::space::Run;
 use crate::store::{Credits, Store};
 use crate::volume::Volume;
 use core::ops::Range;
@@ -157,11 +157,7 @@ impl FileMap {
         let Some(rest) = left.checked_sub(need) else {
             return Ok(None);
         };
-        if cost.nodes > 0 {
-            // An entry more, which the outstanding writes did not count on. One that needs no node leaves the shape of
-            // the tree as it is, and so what they need: a truncate works on a device without a free block.
-            self.reserve_nodes(vol, 1, Share::All)?;
-        }
+        self.reserve_entry(vol, &cost)?;
         self.cache.prepare(part.start)?;
         let mut nodes = self.alloc_nodes(vol, tx, &cost, part.phys)?;
         if let Err(error) = self

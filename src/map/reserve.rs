@@ -8,6 +8,7 @@
 //!
 //! The inode's map lock, exclusively.
 
+use super::change::Cost;
 use super::need::{self, Load, Shape};
 use super::piece::{Piece, PieceKind};
 use super::tree::TreePath;
@@ -283,6 +284,19 @@ impl FileMap {
     ) -> Result {
         let need = need::nodes(self.shape(), self.load().plus(blocks));
         self.raise(vol, need, share)
+    }
+
+    /// Reserves nodes for a change that makes an entry more, which the outstanding writes did not count on. One that
+    /// leaves the shape of the tree as it is leaves what they need: a truncate works on a device without a free block.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC`: nothing is reserved then.
+    pub(super) fn reserve_entry<S: Store>(&mut self, vol: &Volume<S>, cost: &Cost) -> Result {
+        match cost.reshapes {
+            true => self.reserve_nodes(vol, 1, Share::All),
+            false => Ok(()),
+        }
     }
 
     /// Reserves nodes until there are `need`.

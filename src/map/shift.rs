@@ -19,7 +19,6 @@ use super::tree::TreePath;
 use super::FileMap;
 use crate::disk::extent::Extent;
 use crate::disk::{LogicalBlock, PhysBlock};
-use crate::space::Share;
 use crate::store::{Credits, Store};
 use crate::volume::Volume;
 use core::ops::Range;
@@ -265,10 +264,7 @@ impl FileMap {
         }
         let change = TreeChange::Split(at);
         let cost = self.tree.cost(vol, &change, &mut way)?;
-        if cost.nodes > 0 {
-            // An entry more, which the outstanding writes did not count on.
-            self.reserve_nodes(vol, 1, Share::All)?;
-        }
+        self.reserve_entry(vol, &cost)?;
         let near = here.map_or(PhysBlock::new(0), |here| here.phys);
         let done = self
             .alloc_nodes(vol, tx, &cost, near)

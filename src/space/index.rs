@@ -187,6 +187,16 @@ impl FreeIndex {
         None
     }
 
+    /// All free runs, in order.
+    pub(super) fn runs(&self) -> impl Iterator<Item = Span> + '_ {
+        let mut at = 0;
+        core::iter::from_fn(move || {
+            let run = self.next_run(at..self.blocks, 1)?;
+            at = run.start.saturating_add(run.len);
+            Some(run)
+        })
+    }
+
     /// The first free run of `len` blocks, a power of two, from block `from` on, of which the first is a multiple of
     /// `len` when `base` is added.
     pub(super) fn find_aligned(&self, from: u32, len: u32, base: u64) -> Option<Span> {

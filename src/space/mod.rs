@@ -14,6 +14,7 @@
 //! | `mark` | bitmaps and descriptors on the device |
 //! | `deferred` | freed blocks that wait for a commit |
 //! | `trim` | the device is told of free blocks |
+//! | `state` | what there is in each group |
 //! | `usage` | what the blocks of the device are for |
 //! | `inodes`, `spread` | allocation of inodes, and the choice of a group for them |
 //!
@@ -39,6 +40,7 @@ mod index;
 mod inodes;
 mod mark;
 mod spread;
+mod state;
 mod trim;
 mod usage;
 mod zone;
@@ -58,6 +60,7 @@ use kernel::sync::MutexGuard;
 use trim::Trimming;
 use zone::{BlockRange, Zone};
 
+pub use state::{GroupState, RUN_CLASSES};
 pub use trim::Trimmer;
 pub use usage::{Purpose, Usage};
 

@@ -5,7 +5,7 @@
 
 # N operations of each kind; 100,000 by hand.
 : "${N:=3000}"
-[ -x "${FSX:-}" ] || fail "FSX= is not the program that tools/setup/fsx builds"
+[ -x "${FSX:-}" ] || fail "FSX= is not the program that tools/setup/suite builds"
 mkimg img
 mount_fs img
 

@@ -134,6 +134,13 @@ rm "$MNT/cached"
 sync
 within 5 is_figure pending 0
 is_figure retries 0 || fail "space was made for nobody"
+# The groups: as many as there are, all that is free, and runs for what has been looked at.
+figure groups >.groups
+groups=$(dumpe2fs img 2>/dev/null | grep -c '^Group [0-9]')
+told=$(awk 'NR > 1 { n++; free += $2; inodes += $3; if (NF > 5) { runs = 0; for (i = 8; i < NF; i++) runs += $i
+		if (runs == $5 && $6 <= $2 && $6 > 0) read++; else read = "wrong" } }
+	END { print n, free, inodes, (read > 0) }' .groups)
+[ "$told" = "$groups $(figure free) $(stat -f -c %d "$MNT") 1" ] || fail "of the groups: $told; $(head -n 3 .groups)"
 
 # No space.
 watch full

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What debugfs has of each mount, in `iomapfs/DEVICE`: one number in each file.
+//! What debugfs has of each mount, in `iomapfs/DEVICE`: one number in each file, and a table of the groups.
 //!
 //! | file | what it has |
 //! |---|---|
@@ -11,21 +11,22 @@
 //! | `windows` | files for which blocks are chosen ahead, but for those that somebody is at work on |
 //! | `window_blocks` | how many blocks that are |
 //! | `retries` | how often space was made for somebody who found none |
+//! | `groups` | a line for each group: blocks that can be chosen, free inodes, directories; where its bitmap is in memory, how many free runs that is, the longest, and how many there are of each length, by powers of two; else `-`, or `bad` where it cannot be trusted |
 //!
 //! # Locks
 //!
 //! The index locks of the groups, one after the other; the list of inodes, where a map lock is only tried.
 
 use crate::linux::debugfs::Figure;
-use crate::ops::{Fs, SuperBlock};
-use crate::space::FreeBlocks;
+use crate::ops::{Fs, SuperBlock, Volume};
+use crate::space::{FreeBlocks, GroupState, RUN_CLASSES};
 use core::ops::ControlFlow;
 use kernel::seq_file::SeqFile;
 use kernel::seq_print;
 use kernel::sync::atomic::Relaxed;
 
 /// See the top of the file.
-pub(super) const FIGURES: [Figure<Fs>; 7] = [
+pub(super) const FIGURES: [Figure<Fs>; 8] = [
     Figure::new(c"free", |sb, to| print(to, blocks(sb).free)),
     Figure::new(c"reserved", |sb, to| print(to, blocks(sb).reserved)),
     Figure::new(c"chosen", |sb, to| print(to, blocks(sb).chosen)),
@@ -35,7 +36,43 @@ pub(super) const FIGURES: [Figure<Fs>; 7] = [
     Figure::new(c"retries", |sb, to| {
         print(to, sb.data().retries.load(Relaxed));
     }),
+    Figure::new(c"groups", |sb, to| {
+        print_groups(&sb.data().mounted.volume, to)
+    }),
 ];
+
+/// The table of the groups.
+fn print_groups(volume: &Volume, to: &SeqFile) {
+    seq_print!(to, "group free inodes dirs runs longest [");
+    for class in 0..RUN_CLASSES {
+        seq_print!(to, " 2^{class}");
+    }
+    seq_print!(to, " ]\n");
+    for group in volume.layout.all_groups() {
+        let Some(state) = volume.space.group_state(group) else {
+            continue;
+        };
+        let GroupState {
+            free,
+            free_inodes,
+            dirs,
+            ..
+        } = state;
+        seq_print!(to, "{} {free} {free_inodes} {dirs}", group.get());
+        match state.runs {
+            _ if state.is_bad => seq_print!(to, " bad\n"),
+            None => seq_print!(to, " -\n"),
+            Some((classes, longest)) => {
+                let runs: u32 = classes.iter().sum();
+                seq_print!(to, " {runs} {longest} [");
+                for count in classes {
+                    seq_print!(to, " {count}");
+                }
+                seq_print!(to, " ]\n");
+            }
+        }
+    }
+}
 
 fn print(to: &SeqFile, number: u64) {
     seq_print!(to, "{number}\n");

@@ -95,6 +95,46 @@ fn many_in_one_place() {
     finish(&image, &vol, file, taken);
 }
 
+/// A file with three extents in the root of its tree, a block between them that is chosen, and no node for that.
+fn three_in_root() -> (Image, Vol, File) {
+    let image = Mkfs::new(8 << 20, 1024).arg("-N").arg("32").make();
+    let ino = make_files(&image, &["a"])[0];
+    let vol = mount(&image);
+    let mut file = File::open(&vol, ino);
+    for at in [0, 10, 20] {
+        file.allocate(&vol, at, 5).unwrap();
+    }
+    let map = file.map();
+    map.release_window(&vol);
+    map.choose(&vol, block(7), 1, goal(), Share::All).unwrap();
+    assert_eq!(map.reserved(), (0, 0));
+    (image, vol, file)
+}
+
+/// Would catch: a hole inside an extent takes the root's last entry, which a write that is on its way counts on.
+#[test]
+fn hole_takes_the_last_entry_of_the_root() {
+    let (image, vol, mut file) = three_in_root();
+    file.remove(&vol, 12, 13).unwrap();
+    assert_eq!(file.map().reserved(), (0, 1));
+    let taken = exhaust(&vol);
+    file.inode.disk_size = 30 << 10;
+    file.commit(&vol, 7, 1).unwrap();
+    finish(&image, &vol, file, taken);
+}
+
+/// Would catch: what is inserted in the middle of an extent takes the root's last entry.
+#[test]
+fn split_takes_the_last_entry_of_the_root() {
+    let (image, vol, mut file) = three_in_root();
+    file.insert(&vol, 12, 4).unwrap();
+    assert_eq!(file.map().reserved(), (0, 1));
+    let taken = exhaust(&vol);
+    file.inode.disk_size = 30 << 10;
+    file.commit(&vol, 7, 1).unwrap();
+    finish(&image, &vol, file, taken);
+}
+
 /// Would catch: a bound that counts one new extent for each block of an unwritten extent that is written: it makes two.
 #[test]
 fn written_inside_unwritten() {

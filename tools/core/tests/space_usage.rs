@@ -6,7 +6,7 @@ mod space_common;
 
 use iomapfs_core::disk::{Group, PhysBlock};
 use iomapfs_core::host::Mkfs;
-use iomapfs_core::space::{Claim, Goal, Purpose, Share, Usage};
+use iomapfs_core::space::{Claim, Goal, Purpose, Share, Usage, RUN_CLASSES};
 use kernel::error::code::*;
 use kernel::host::fail_allocation;
 use space_common::*;
@@ -128,4 +128,45 @@ fn while_something_changes() {
         Err(ENOMEM)
     );
     fail_allocation(None);
+}
+
+/// A run that is counted twice, in the wrong class or not at all, or a group that is told of before its bitmap is read.
+#[test]
+fn runs_of_a_group() {
+    let image = Mkfs::new(8 << 20, 1024).make();
+    let vol = mount(&image);
+    let group = Group::new(0);
+    let state = || vol.space.group_state(group).unwrap();
+    assert_eq!(state().runs, None);
+    let told = usage(&vol, 0..u64::MAX);
+    let free: Vec<u64> = told
+        .iter()
+        .filter(|piece| piece.purpose == Purpose::Free)
+        .map(|piece| piece.len)
+        .collect();
+    let mut classes = [0; RUN_CLASSES];
+    for len in &free {
+        classes[len.ilog2() as usize] += 1;
+    }
+    let longest = *free.iter().max().unwrap() as u32;
+    assert_eq!(state().runs, Some((classes, longest)));
+    assert_eq!(u64::from(state().free), free.iter().sum());
+    assert_eq!((state().dirs, state().is_bad), (2, false));
+    // From the middle of the longest, which is two after that.
+    let run = told.iter().max_by_key(|piece| match piece.purpose {
+        Purpose::Free => piece.len,
+        _ => 0,
+    });
+    let middle = run.unwrap().start.get() + u64::from(longest) / 2;
+    let goal = Goal {
+        near: Some(PhysBlock::new(middle)),
+        ..Goal::in_group(group)
+    };
+    let claim = Claim::Free(Share::Common);
+    let run = vol.space.choose(&vol.store, goal, 1, claim).unwrap();
+    assert_eq!(run.start.get(), middle);
+    let (after, longest_now) = state().runs.unwrap();
+    assert_eq!(after.iter().sum::<u32>(), free.len() as u32 + 1);
+    assert!(longest_now < longest && longest_now >= longest / 2 - 1);
+    assert_eq!(vol.space.group_state(Group::new(1)), None);
 }
