@@ -233,7 +233,7 @@ fn label<S: Store, L: Live<S>, N: Newborn<S>>(
         value.note(&mut counts);
     }
     drop(counts);
-    inode.write(volume, tx, &newborn.attrs())
+    inode.write_with(volume, tx, &newborn.attrs(), &draft)
 }
 
 /// The inode gets no name after all: it becomes an orphan in this transaction, and is freed when the caller has ended

@@ -79,7 +79,7 @@ pub mod xattr;
 pub use dir::Dir;
 pub use live::{InodePart, Live, Newborn};
 
-use crate::inode::Inode;
+use crate::inode::{Draft, Inode};
 use crate::store::{Rule, Store, Transaction};
 use kernel::error::{Error, Result};
 use kernel::prelude::*;
@@ -98,6 +98,19 @@ pub fn write<S: Store, L: Live<S>>(
 ) -> Result {
     live.note_transaction(tx.tid(), part);
     write_noted(live, inode, tx)
+}
+
+/// [`write`](fn@write), with the attributes of `draft`.
+pub fn write_with<S: Store, L: Live<S>>(
+    live: &L,
+    inode: &Inode,
+    tx: &mut S::Tx<'_>,
+    draft: &Draft<S>,
+) -> Result {
+    live.note_transaction(tx.tid(), InodePart::Attributes);
+    live.note_new_times(false);
+    live.account(tx, inode.map.sectors());
+    inode.write_with(live.volume(), tx, &live.attrs(), draft)
 }
 
 /// [`write`](fn@write), of an inode that was told of the transaction.
