@@ -52,6 +52,14 @@ enum Work {
     SetAttribute,
     /// Reads that attribute of each file, 20 times, from memory.
     GetAttribute,
+    /// One folder with very many files (`qemu/bench/directory`).
+    Large {
+        /// What is done.
+        step: files::LargeStep,
+        /// Bytes of each name.
+        #[arg(long)]
+        length: usize,
+    },
     /// Makes a tree of small files as tar does: write, times, owner, mode.
     Untar,
     /// Reads the tree, and checks every byte.
@@ -122,6 +130,7 @@ pub fn main(arguments: Arguments) -> Result<()> {
         Work::Unlink => files::unlink(&clock, &at, count, dirs),
         Work::SetAttribute => files::set_attribute(&clock, &at, count, dirs),
         Work::GetAttribute => files::get_attribute(&clock, &at, count, dirs),
+        Work::Large { step, length } => files::large(&at, count, length, step),
         Work::Untar => tree::untar(&clock, &at),
         Work::ReadTree => tree::read(&clock, &at),
         Work::RemoveTree => tree::remove(&clock, &at),

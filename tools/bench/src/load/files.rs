@@ -17,15 +17,71 @@ fn folders(at: &Path, dirs: u32) -> Vec<PathBuf> {
     (0..dirs).map(|i| at.join(format!("dir-{i:03}"))).collect()
 }
 
-/// The files' names, one after another in one folder and then the next.
-pub(super) fn names(at: &Path, count: u32, dirs: u32) -> Vec<PathBuf> {
+/// The files' names, one after another in one folder and then the next, each with zeros until it has `length` bytes.
+fn long_names(at: &Path, count: u32, dirs: u32, length: usize) -> Vec<PathBuf> {
     let each = count.div_ceil(dirs.max(1));
-    let file = |i: u32| format!("file-{i}");
+    let width = length.saturating_sub("file-".len());
+    let file = |i: u32| format!("file-{i:0>width$}");
     folders(at, dirs)
         .iter()
         .flat_map(|dir| (0..each).map(|i| dir.join(file(i))))
         .take(count as usize)
         .collect()
+}
+
+pub(super) fn names(at: &Path, count: u32, dirs: u32) -> Vec<PathBuf> {
+    long_names(at, count, dirs, 0)
+}
+
+/// What is done in one very large folder, each with a time of its own: `LINE OPERATIONS NANOSECONDS`.
+pub(super) fn large(at: &Path, count: u32, length: usize, step: LargeStep) -> Result<()> {
+    let names = long_names(at, count, 1, length);
+    let timed = |what: &str, work: &dyn Fn() -> Result<usize>| -> Result<()> {
+        let start = Instant::now();
+        let done = work()?;
+        println!("{what} {done} {}", start.elapsed().as_nanos());
+        Ok(())
+    };
+    match step {
+        LargeStep::Make => timed("create", &|| {
+            folders(at, 1).iter().try_for_each(fs::create_dir)?;
+            for name in &names {
+                OpenOptions::new().write(true).create_new(true).open(name)?;
+            }
+            sync(at)?;
+            Ok(names.len())
+        }),
+        LargeStep::Use => {
+            // Names that are far from each other, in no order that the file system could gain from.
+            let some = names.iter().step_by(names.len().div_ceil(5000).max(1));
+            timed("stat-cold", &|| {
+                some.clone().try_for_each(|name| fs::symlink_metadata(name).map(drop))?;
+                Ok(some.len())
+            })?;
+            timed("list", &|| {
+                let mut found = 0;
+                for dir in folders(at, 1) {
+                    found += fs::read_dir(dir)?.count();
+                }
+                ensure!(found == names.len(), "{found} entries were read");
+                Ok(found)
+            })?;
+            timed("unlink", &|| {
+                names.iter().try_for_each(fs::remove_file)?;
+                sync(at)?;
+                Ok(names.len())
+            })
+        }
+    }
+}
+
+/// A part of [`large`]; between the two the file system is mounted anew.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub enum LargeStep {
+    /// Makes the files.
+    Make,
+    /// Looks some up, lists all, removes all.
+    Use,
 }
 
 /// All that was changed, on the device: it is part of what a change costs.
