@@ -11,7 +11,7 @@ only_iomapfs
 program() { python3 "$TOP/qemu/test/many-attributes.py" "$MNT" "$@" "$count"; }
 # made MAKER READER
 made() {
-	mkimg -s $((64 + count / 800))M -N $((count + count / 500 + 100)) img
+	mkimg -s $((64 + count / 400))M -N $((count + count / 500 + 100)) img
 	mount_as "$1" img
 	program make
 	program list >"$1.said"
