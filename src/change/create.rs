@@ -258,7 +258,7 @@ fn label<S: Store, L: Live<S>, N: Newborn<S>>(
         value.note(&mut counts);
     }
     drop(counts);
-    inode.write(volume, tx, &newborn.attrs())?;
+    inode.write_with(volume, tx, &newborn.attrs(), &draft)?;
     Ok(values)
 }
 

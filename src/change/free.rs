@@ -4,7 +4,7 @@
 //! an orphan, so that a recovery would do the rest.
 
 use super::live::{InodePart, Live};
-use super::{is_counted, reservation, resize, unmark_orphan, value, write};
+use super::{is_counted, reservation, resize, unmark_orphan, value, write, write_with};
 use crate::disk::inode::InodeFlags;
 use crate::disk::{FileType, LogicalBlock};
 use crate::inode::{release_attributes, set_dtime, Draft, ValueCounts};
@@ -67,7 +67,7 @@ fn release_values<S: Store, L: Live<S>>(live: &L, now: u32) -> Result {
         let mut inode = live.map_lock();
         let mut counts = ValueCounts::lock(volume, live.orphans(), &[], values);
         let left = draft.write(volume, &mut tx, &mut inode, &mut counts)?;
-        write(live, &inode, &mut tx, InodePart::Attributes)?;
+        write_with(live, &inode, &mut tx, &draft)?;
         live.uncount_inodes(&mut tx, gone);
         if let Some(block) = left {
             release_attributes(volume, &mut tx, &block, inode.owner(), &mut counts)?;

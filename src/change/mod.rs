@@ -80,7 +80,7 @@ pub use dir::Dir;
 pub use live::{InodePart, Live, Newborn};
 
 use crate::disk::inode::InodeFlags;
-use crate::inode::Inode;
+use crate::inode::{Draft, Inode};
 use crate::store::{Rule, Store, Transaction};
 use kernel::error::{Error, Result};
 use kernel::prelude::*;
@@ -101,13 +101,30 @@ pub fn write<S: Store, L: Live<S>>(
     write_noted(live, inode, tx)
 }
 
+/// [`write`](fn@write), with the attributes of `draft`.
+pub fn write_with<S: Store, L: Live<S>>(
+    live: &L,
+    inode: &Inode,
+    tx: &mut S::Tx<'_>,
+    draft: &Draft<S>,
+) -> Result {
+    live.note_transaction(tx.tid(), InodePart::Attributes);
+    note_write(live, inode, tx);
+    inode.write_with(live.volume(), tx, &live.attrs(), draft)
+}
+
 /// [`write`](fn@write), of an inode that was told of the transaction.
 fn write_noted<S: Store, L: Live<S>>(live: &L, inode: &Inode, tx: &mut S::Tx<'_>) -> Result {
+    note_write(live, inode, tx);
+    inode.write(live.volume(), tx, &live.attrs())
+}
+
+/// What goes with every writing of an inode.
+fn note_write<S: Store, L: Live<S>>(live: &L, inode: &Inode, tx: &mut S::Tx<'_>) {
     live.note_new_times(false);
     if is_counted(inode) {
         live.account(tx, inode.map.sectors());
     }
-    inode.write(live.volume(), tx, &live.attrs())
 }
 
 /// Whether an inode counts for its owners. One with the value of an attribute counts for those whose entries lead to it

@@ -7,9 +7,9 @@
 //!
 //! The caller holds `i_rwsem` exclusively. The map lock is taken inside the handle, and guards the attributes.
 
-use super::live::{InodePart, Live};
+use super::live::Live;
 use super::value::{self, Stored};
-use super::{pin, reservation, write};
+use super::{reservation, write_with};
 use crate::disk::xattr::Name;
 use crate::inode::{release_attributes, Changed, Draft, How, Unused, ValueCounts};
 use crate::store::{Rule, Store};
@@ -40,7 +40,7 @@ pub fn set<S: Store, L: Live<S>>(
             }
             _ => None,
         };
-        if let Some(unused) = write_draft(live, draft, stored.as_ref(), mode)? {
+        if let Some(unused) = write_draft(live, &mut draft, stored.as_ref(), mode)? {
             value::free_all(live, unused, live.attrs().ctime.sec as u32);
             return Ok(());
         }
@@ -51,14 +51,13 @@ pub fn set<S: Store, L: Live<S>>(
 /// changed, as `stored` has gone since it was found.
 fn write_draft<S: Store, L: Live<S>>(
     live: &L,
-    draft: Draft<S>,
+    draft: &mut Draft<S>,
     stored: Option<&Stored<'_, S, L>>,
     mode: Option<u16>,
 ) -> Result<Option<Unused>> {
     let volume = live.volume();
     let values = draft.values();
     let mut tx = volume.store.begin(reservation::attribute(volume, values))?;
-    let _pinned = pin(live)?;
     let mut inode = live.map_lock();
     let made = stored.map(Stored::made).unwrap_or_default();
     let mut counts = ValueCounts::lock(volume, live.orphans(), made, values);
@@ -85,7 +84,7 @@ fn write_draft<S: Store, L: Live<S>>(
     }
     live.changed();
     if !volume.store.breaks(Rule::AttributesWritten) {
-        write(live, &inode, &mut tx, InodePart::Attributes)?;
+        write_with(live, &inode, &mut tx, draft)?;
     }
     // What this fails with is reported: the block is nobody's then, but the attribute is set.
     let _ =

@@ -172,7 +172,8 @@ impl Inode {
             map: FileMap::of_checked(ino, seed, FileMap::EMPTY_ROOT, 0, snapshot),
             plain,
         };
-        inode.encode(vol, tx, attrs, true)?;
+        let place = InodePlace::of(vol, ino)?;
+        inode.encode(vol, tx, attrs, &place, |bytes| bytes.fill(0))?;
         Ok(inode)
     }
 
@@ -183,7 +184,25 @@ impl Inode {
     ///
     /// `EMLINK` and `EUCLEAN` for values that the format cannot hold; `EIO`, `ENOMEM`; what the journal says.
     pub fn write<S: Store>(&self, vol: &Volume<S>, tx: &mut S::Tx<'_>, attrs: &Attrs) -> Result {
-        self.encode(vol, tx, attrs, false)
+        let place = InodePlace::of(vol, self.ino)?;
+        self.encode(vol, tx, attrs, &place, |_| ())
+    }
+
+    /// The same, with the attributes of `draft` that are in the inode itself.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn write_with<S: Store>(
+        &self,
+        vol: &Volume<S>,
+        tx: &mut S::Tx<'_>,
+        attrs: &Attrs,
+        draft: &Draft<S>,
+    ) -> Result {
+        self.encode(vol, tx, attrs, draft.inode_place(), |bytes| {
+            draft.fill_own(bytes)
+        })
     }
 
     fn encode<S: Store>(
@@ -191,7 +210,8 @@ impl Inode {
         vol: &Volume<S>,
         tx: &mut S::Tx<'_>,
         attrs: &Attrs,
-        fresh: bool,
+        place: &InodePlace<S>,
+        before: impl FnOnce(&mut [u8]),
     ) -> Result {
         let raw = DiskInode {
             mode: attrs.mode,
@@ -215,10 +235,8 @@ impl Inode {
         if self.disk_size > SMALL_FILE_MAX && !vol.layout.has_large_file() {
             vol.change_super(tx, |raw| raw.set_large_file())?;
         }
-        InodePlace::of(vol, self.ino)?.edit(vol, tx, self.ino, |bytes| {
-            if fresh {
-                bytes.fill(0);
-            }
+        place.edit(vol, tx, self.ino, |bytes| {
+            before(bytes);
             raw.encode(&vol.layout, self.ino, bytes)
         })
     }

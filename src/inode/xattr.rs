@@ -135,7 +135,17 @@ impl Inode {
         vol: &Volume<S>,
         f: impl FnOnce(Area<'_>) -> R,
     ) -> Result<Option<R>> {
-        InodePlace::of(vol, self.ino)?
+        self.with_own_at(vol, &InodePlace::of(vol, self.ino)?, f)
+    }
+
+    /// The same, of an inode that is at `place`.
+    fn with_own_at<S: Store, R>(
+        &self,
+        vol: &Volume<S>,
+        place: &InodePlace<S>,
+        f: impl FnOnce(Area<'_>) -> R,
+    ) -> Result<Option<R>> {
+        place
             .with(vol, |bytes| Ok(inode::attributes(bytes).map(f)))
             .map_err(|flaw| vol.store.flawed(self.ino, flaw))
     }

@@ -12,6 +12,7 @@ use crate::disk::bytes::copy;
 use crate::disk::{Flaw, Ino};
 use core::cmp::Ordering;
 use core::mem::size_of;
+use core::ops::Range;
 use zerocopy::byteorder::little_endian::{U16, U32};
 use zerocopy::{FromBytes, IntoBytes};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -331,6 +332,15 @@ impl<'a> Area<'a> {
         let at = usize::from(entry.offset);
         let value = self.bytes.get(at..at.checked_add(entry.size as usize)?)?;
         Some(Value::Here(value))
+    }
+
+    /// Where the value of an attribute is that is `len` bytes long, not none, and has no hash: another value of that
+    /// length can take its place, and nothing else changes.
+    pub fn same_room(self, name: Name<'_>, len: usize) -> Option<Range<usize>> {
+        let entry = self.find(name)?;
+        let same = entry.inode == 0 && entry.hash == 0 && entry.size as usize == len && len > 0;
+        let at = usize::from(entry.offset);
+        same.then_some(at..at.checked_add(len)?)
     }
 
     /// The values that are in inodes of their own.

@@ -46,6 +46,8 @@ pub enum Changed {
 
 /// The attributes that an inode is to have. See the top of the file.
 pub struct Draft<S: Store> {
+    /// Where the inode is. As long as there is the draft it can be written without being read.
+    place: InodePlace<S>,
     /// What is in the inode: as long as there is room.
     own: KVec<u8>,
     own_changed: bool,
@@ -80,9 +82,10 @@ impl<S: Store> Draft<S> {
     ///
     /// `EUCLEAN`, reported; `EIO`, `ENOMEM`.
     pub fn of(vol: &Volume<S>, inode: &Inode) -> Result<Self> {
+        let place = InodePlace::of(vol, inode.ino)?;
         let room = attributes_room(&vol.layout, inode.extra_isize);
         let mut own = KVec::from_elem(0, room, GFP_KERNEL)?;
-        inode.with_own(vol, |area| copy(&mut own, area.bytes()))?;
+        inode.with_own_at(vol, &place, |area| copy(&mut own, area.bytes()))?;
         let old = inode.attribute_block(vol)?;
         let mut block = KVec::new();
         if let Some(old) = &old {
@@ -90,6 +93,7 @@ impl<S: Store> Draft<S> {
             old.with(|bytes| copy(&mut block, bytes));
         }
         Ok(Self {
+            place,
             own,
             own_changed: false,
             is_short_link: inode.fast_target().is_some_and(|target| !target.is_empty()),
@@ -226,15 +230,13 @@ impl<S: Store> Draft<S> {
     /// either; nothing has changed then.
     fn place(&mut self, vol: &Volume<S>, name: Name<'_>, value: Value<'_>) -> Result<bool> {
         let has = |area: Area<'_>| area.find(name).is_some();
-        let in_own = has(self.own_area());
-        let in_block = !in_own && self.block_area().is_some_and(has);
         let may_own = !self.is_short_link || matches!(value, Value::Here(_));
         if may_own && self.put(vol, Place::Own, name, Some(value))? {
-            if in_block {
+            if self.block_area().is_some_and(has) {
                 self.put(vol, Place::Block, name, None)?;
             }
         } else if self.put(vol, Place::Block, name, Some(value))? {
-            if in_own {
+            if has(self.own_area()) {
                 self.put(vol, Place::Own, name, None)?;
             }
         } else {
@@ -259,6 +261,14 @@ impl<S: Store> Draft<S> {
             Place::Own => (&mut self.own, &mut self.own_changed),
             Place::Block => (&mut self.block, &mut self.block_changed),
         };
+        if let (Place::Own, Some(Value::Here(value))) = (place, value) {
+            let old = Area::in_inode(bytes).same_room(name, value.len());
+            if let Some(old) = old.and_then(|old| bytes.get_mut(old)) {
+                copy(old, value);
+                *changed = true;
+                return Ok(true);
+            }
+        }
         let mut new = KVec::from_elem(0, bytes.len(), GFP_KERNEL)?;
         let area = match place {
             Place::Own => Area::in_inode(bytes),
@@ -287,22 +297,32 @@ impl<S: Store> Draft<S> {
         Ok(true)
     }
 
-    /// Makes the inode have these attributes. The caller writes the inode, and then gives up the block that this
-    /// returns ([`release`](super::release)): the inode does not use it any more. Costs [`Self::credits`], and
-    /// [`ValueCounts::CREDITS`] for each of [`Self::values`].
+    /// Where the inode is.
+    pub(in crate::inode) fn inode_place(&self) -> &InodePlace<S> {
+        &self.place
+    }
+
+    /// Puts the attributes that are to be in the inode there. `bytes` are the whole inode.
+    pub(in crate::inode) fn fill_own(&self, bytes: &mut [u8]) {
+        if self.own_changed {
+            set_attributes(bytes, self.own_area());
+        }
+    }
+
+    /// Makes the inode have these attributes. The caller writes the inode with them ([`Inode::write_with`]), and then
+    /// gives up the block that this returns ([`release`](super::release)): the inode does not use it any more. Costs
+    /// [`Self::credits`], and [`ValueCounts::CREDITS`] for each of [`Self::values`].
     ///
     /// # Errors
     ///
     /// `ENOSPC`, `ENOMEM`, `EIO`, `EUCLEAN` reported, those of the journal: nothing has changed but for the latter.
     pub fn write(
-        mut self,
+        &mut self,
         vol: &Volume<S>,
         tx: &mut S::Tx<'_>,
         inode: &mut Inode,
         counts: &mut ValueCounts<'_, S>,
     ) -> Result<Option<AttributeBlock<S>>> {
-        // Before anything changes.
-        let place = InodePlace::of(vol, inode.ino)?;
         let owner = inode.owner();
         counts.up_all(tx, at(&self.came, Place::Own), owner)?;
         let mut kept = false;
@@ -316,12 +336,6 @@ impl<S: Store> Draft<S> {
             },
             false => None,
         };
-        if self.own_changed {
-            place.edit(vol, tx, inode.ino, |bytes| {
-                set_attributes(bytes, Area::in_inode(&self.own));
-                Ok(())
-            })?;
-        }
         // Before the last entry goes, and with it what it says.
         for (values, sign) in [(&self.came, 1), (&self.gone, -1)] {
             for (_, value) in values {

@@ -37,13 +37,29 @@ pub struct Arguments {
 #[derive(Subcommand)]
 enum Work {
     /// Makes empty files.
-    Create,
+    Create {
+        /// In directories with a default ACL.
+        #[arg(long)]
+        acl: bool,
+    },
     /// Looks each file up and reads its attributes.
     Stat,
     /// Reads the directories, 20 times.
     Readdir,
     /// Removes the files.
     Unlink,
+    /// Gives each file an attribute of 40 bytes, and another value of it twice.
+    SetAttribute,
+    /// Reads that attribute of each file, 20 times, from memory.
+    GetAttribute,
+    /// One folder with very many files (`qemu/bench/directory`).
+    Large {
+        /// What is done.
+        step: files::LargeStep,
+        /// Bytes of each name.
+        #[arg(long)]
+        length: usize,
+    },
     /// Makes a tree of small files as tar does: write, times, owner, mode.
     Untar,
     /// Reads the tree, and checks every byte.
@@ -108,10 +124,13 @@ pub fn main(arguments: Arguments) -> Result<()> {
     } = arguments;
     let clock = Clock { mark };
     match work {
-        Work::Create => files::create(&clock, &at, count, dirs),
+        Work::Create { acl } => files::create(&clock, &at, count, dirs, acl),
         Work::Stat => files::stat(&clock, &at, count, dirs),
         Work::Readdir => files::readdir(&clock, &at, count, dirs),
         Work::Unlink => files::unlink(&clock, &at, count, dirs),
+        Work::SetAttribute => files::set_attribute(&clock, &at, count, dirs),
+        Work::GetAttribute => files::get_attribute(&clock, &at, count, dirs),
+        Work::Large { step, length } => files::large(&at, count, length, step),
         Work::Untar => tree::untar(&clock, &at),
         Work::ReadTree => tree::read(&clock, &at),
         Work::RemoveTree => tree::remove(&clock, &at),

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# catches: a name that stays and is listed twice or not at all where a listing is resumed while names come and go
+# blocks: one
+
+# More by hand: N=
+mkimg img
+mount_fs img
+python3 "$TOP/qemu/test/positions.py" "$MNT" "${N:-1500}" "$SEED"
+mkdir "$MNT/few"
+python3 "$TOP/qemu/test/positions.py" "$MNT/few" 12 "$SEED"
+crosscheck img
