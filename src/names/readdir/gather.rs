@@ -7,7 +7,7 @@ use crate::disk::dirent::DirLeafFormat;
 use crate::disk::hash::{NameHash, NameHasher};
 use crate::disk::{FileType, Ino};
 use crate::names::access::{bad_leaf, Directory};
-use crate::sort::sort_by;
+use crate::sort::sort_spread;
 use crate::store::{Block, Store};
 use kernel::alloc::flags::GFP_KERNEL;
 use kernel::alloc::KVec;
@@ -122,10 +122,11 @@ impl Chosen<'_> {
     }
 
     fn sort(&mut self, bytes: &[u8]) -> Result {
-        sort_by(&mut self.items, |a, b| {
+        let less = |a: &GatheredName, b: &GatheredName| {
             let (x, y) = (a.hash.order(), b.hash.order());
             x < y || x == y && a.name(bytes) < b.name(bytes)
-        })
+        };
+        sort_spread(&mut self.items, |item| item.hash.major, less)
     }
 }
 

@@ -63,7 +63,7 @@ fn print_groups(volume: &Volume, to: &SeqFile) {
             _ if state.is_bad => seq_print!(to, " bad\n"),
             None => seq_print!(to, " -\n"),
             Some((classes, longest)) => {
-                let runs: u32 = classes.iter().sum();
+                let runs = classes.iter().fold(0_u32, |sum, n| sum.saturating_add(*n));
                 seq_print!(to, " {runs} {longest} [");
                 for count in classes {
                     seq_print!(to, " {count}");
