@@ -198,7 +198,7 @@ where
     }
 }
 
-/// The last steps of [`make`]: `inode` gets its attributes, and is the newborn's. It is large, and goes through few hands.
+/// The last steps of [`make`]: `inode` gets its attributes, and is the newborn's. It is large, so few hands pass it on.
 #[inline(always)]
 fn finish<S, L, N>(
     dir: &L,

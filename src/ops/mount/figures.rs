@@ -11,7 +11,11 @@
 //! | `windows` | files for which blocks are chosen ahead, but for those that somebody is at work on |
 //! | `window_blocks` | how many blocks that are |
 //! | `retries` | how often space was made for somebody who found none |
-//! | `groups` | a line for each group: blocks that can be chosen, free inodes, directories; where its bitmap is in memory, how many free runs that is, the longest, and how many there are of each length, by powers of two; else `-`, or `bad` where it cannot be trusted |
+//! | `groups` | a line for each group |
+//!
+//! A line of `groups` has the blocks that can be chosen, free inodes, and directories. Where the bitmap of blocks is in
+//! memory there follow how many free runs that is, the longest, and how many there are of each length, by powers of
+//! two; else `-`, or `bad` where it cannot be trusted.
 //!
 //! # Locks
 //!

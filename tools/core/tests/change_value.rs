@@ -284,8 +284,8 @@ fn nothing_is_left_without_space() {
     checked(mounted, &image, "full");
 }
 
-/// Would catch: a symbolic link that e2fsck takes for one with its target in a block, as it occupies the block of a value
-/// and has no block with attributes.
+/// Would catch: a symbolic link that e2fsck takes for one with its target in a block, as it occupies the block of a
+/// value and has no block with attributes.
 #[test]
 fn of_a_short_link() {
     for born_with in [true, false] {
