@@ -200,7 +200,9 @@ impl Inode {
         attrs: &Attrs,
         draft: &Draft<S>,
     ) -> Result {
-        self.encode(vol, tx, attrs, draft.inode_place(), |bytes| draft.fill_own(bytes))
+        self.encode(vol, tx, attrs, draft.inode_place(), |bytes| {
+            draft.fill_own(bytes)
+        })
     }
 
     fn encode<S: Store>(

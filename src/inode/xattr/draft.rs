@@ -304,9 +304,9 @@ impl<S: Store> Draft<S> {
         }
     }
 
-    /// Makes the inode have these attributes. The caller writes the inode with them ([`Inode::write_with`]), and then gives up the block that this
-    /// returns ([`release`](super::release)): the inode does not use it any more. Costs [`Self::credits`], and
-    /// [`ValueCounts::CREDITS`] for each of [`Self::values`].
+    /// Makes the inode have these attributes. The caller writes the inode with them ([`Inode::write_with`]), and then
+    /// gives up the block that this returns ([`release`](super::release)): the inode does not use it any more. Costs
+    /// [`Self::credits`], and [`ValueCounts::CREDITS`] for each of [`Self::values`].
     ///
     /// # Errors
     ///

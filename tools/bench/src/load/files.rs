@@ -55,7 +55,8 @@ pub(super) fn large(at: &Path, count: u32, length: usize, step: LargeStep) -> Re
             // Names that are far from each other, in no order that the file system could gain from.
             let some = names.iter().step_by(names.len().div_ceil(5000).max(1));
             timed("stat-cold", &|| {
-                some.clone().try_for_each(|name| fs::symlink_metadata(name).map(drop))?;
+                some.clone()
+                    .try_for_each(|name| fs::symlink_metadata(name).map(drop))?;
                 Ok(some.len())
             })?;
             timed("list", &|| {
