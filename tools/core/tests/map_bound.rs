@@ -10,7 +10,7 @@ use iomapfs_core::host::{Image, Mkfs};
 use iomapfs_core::map::State;
 use iomapfs_core::space::{Claim, Goal, Run, Share};
 use iomapfs_core::store::{Credits, Store};
-use kernel::error::code::*;
+use kernel::error::{code::*, Result};
 use map_common::*;
 
 /// Entries of a node in a block of 1 KiB.
@@ -95,8 +95,9 @@ fn many_in_one_place() {
     finish(&image, &vol, file, taken);
 }
 
-/// A file with three extents in the root of its tree, a block between them that is chosen, and no node for that.
-fn three_in_root() -> (Image, Vol, File) {
+/// A file has three extents in the root of its tree, and a block between them is chosen, for which there is room there.
+/// `change` takes that room: the block needs a node then, on a device where nothing is free.
+fn last_entry_of_the_root(change: impl FnOnce(&mut File, &Vol) -> Result) {
     let image = Mkfs::new(8 << 20, 1024).arg("-N").arg("32").make();
     let ino = make_files(&image, &["a"])[0];
     let vol = mount(&image);
@@ -108,31 +109,24 @@ fn three_in_root() -> (Image, Vol, File) {
     map.release_window(&vol);
     map.choose(&vol, block(7), 1, goal(), Share::All).unwrap();
     assert_eq!(map.reserved(), (0, 0));
-    (image, vol, file)
+    change(&mut file, &vol).unwrap();
+    assert_eq!(file.map().reserved(), (0, 1));
+    let taken = exhaust(&vol);
+    file.inode.disk_size = 30 << 10;
+    file.commit(&vol, 7, 1).unwrap();
+    finish(&image, &vol, file, taken);
 }
 
 /// Would catch: a hole inside an extent takes the root's last entry, which a write that is on its way counts on.
 #[test]
 fn hole_takes_the_last_entry_of_the_root() {
-    let (image, vol, mut file) = three_in_root();
-    file.remove(&vol, 12, 13).unwrap();
-    assert_eq!(file.map().reserved(), (0, 1));
-    let taken = exhaust(&vol);
-    file.inode.disk_size = 30 << 10;
-    file.commit(&vol, 7, 1).unwrap();
-    finish(&image, &vol, file, taken);
+    last_entry_of_the_root(|file, vol| file.remove(vol, 12, 13));
 }
 
 /// Would catch: what is inserted in the middle of an extent takes the root's last entry.
 #[test]
 fn split_takes_the_last_entry_of_the_root() {
-    let (image, vol, mut file) = three_in_root();
-    file.insert(&vol, 12, 4).unwrap();
-    assert_eq!(file.map().reserved(), (0, 1));
-    let taken = exhaust(&vol);
-    file.inode.disk_size = 30 << 10;
-    file.commit(&vol, 7, 1).unwrap();
-    finish(&image, &vol, file, taken);
+    last_entry_of_the_root(|file, vol| file.insert(vol, 12, 4));
 }
 
 /// Would catch: a bound that counts one new extent for each block of an unwritten extent that is written: it makes two.
