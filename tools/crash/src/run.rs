@@ -112,11 +112,10 @@ fn join_all<T>(running: Vec<ScopedJoinHandle<'_, Result<T>>>) -> Result<Vec<T>> 
     running.into_iter().map(join).collect()
 }
 
-/// Who recovers. e2fsck 1.47 frees an orphan and leaves the inodes with values of its attributes as they are, and says
-/// that they are nobody's.
+/// Who recovers.
 fn any_recovery(rng: &mut Rng, config: &Config) -> Recovery {
     match rng.u8(..16) {
-        0 | 1 => Recovery::Ext4,
+        0 | 1 if config.ext4_can_recover() => Recovery::Ext4,
         2 if config.e2fsck_can_recover() => Recovery::Fsck,
         _ => Recovery::Own,
     }
