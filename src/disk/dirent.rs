@@ -284,6 +284,69 @@ impl Dots {
     }
 }
 
+/// A name that is looked for.
+struct Name<'a> {
+    bytes: &'a [u8],
+    /// Its last four bytes, if it has so many: names of one directory differ there more often than where they begin.
+    last: u32,
+    /// Those of them that count: all or none.
+    mask: u32,
+}
+
+impl<'a> Name<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        let (last, mask) = match bytes.last_chunk() {
+            Some(last) => (u32::from_le_bytes(*last), u32::MAX),
+            None => (0, 0),
+        };
+        Self { bytes, last, mask }
+    }
+}
+
+/// A record as it is in a block, whatever it is worth ([`DirLeafFormat::first`]).
+struct Passed<'a> {
+    rec_len: usize,
+    /// The fields before the name.
+    header: u64,
+    /// The records from here on.
+    bytes: &'a [u8],
+}
+
+impl Passed<'_> {
+    #[inline(always)]
+    fn is_used(&self) -> bool {
+        self.header as u32 != 0
+    }
+
+    #[inline(always)]
+    fn name_len(&self) -> usize {
+        (self.header >> 48) as usize & 0xff
+    }
+
+    /// Bytes that the record cannot do without.
+    #[inline(always)]
+    fn needs(&self) -> usize {
+        match self.is_used() {
+            true => rec_len_for(self.name_len()),
+            false => 0,
+        }
+    }
+
+    #[inline(always)]
+    fn has(&self, name: &Name<'_>) -> bool {
+        let len = self.name_len();
+        // The four bytes before the end of the name, which are some before the name if it is shorter.
+        let last = || {
+            let last = self.bytes.get(len.saturating_add(HEADER_LEN - 4)..)?;
+            Some(u32::from_le_bytes(*last.first_chunk()?))
+        };
+        len == name.bytes.len()
+            && last().is_some_and(|last| last & name.mask == name.last)
+            && self.is_used()
+            && self.bytes.get(HEADER_LEN..len.saturating_add(HEADER_LEN)) == Some(name.bytes)
+    }
+}
+
 /// How a block of records is checked and sealed. Belongs to one directory.
 #[derive(Clone, Copy, Debug)]
 pub struct DirLeafFormat {
@@ -322,31 +385,39 @@ impl DirLeafFormat {
         self.entries_from(block, 0)
     }
 
-    /// Finds the record in use with this name.
+    /// Looks for the first record for which `f` is true, in a block that was checked.
     ///
-    /// For a block that was checked: only what is found is checked again, and that the chain ends where it has to.
-    pub fn find<'a>(&self, block: &'a [u8], name: &[u8]) -> Result<Option<DirEntry<'a>>, Flaw> {
+    /// What is passed is not checked again, but that the chain goes on and ends where it has to; what is found is.
+    #[inline(always)]
+    fn first<'a>(
+        &self,
+        block: &'a [u8],
+        mut f: impl FnMut(Passed<'a>) -> bool,
+    ) -> Result<Option<DirEntry<'a>>, Flaw> {
         let end = self.end(block);
-        let records = block.get(..end).unwrap_or(&[]);
-        let mut at = 0;
-        while let Some((header, rest)) = records
-            .get(at..)
-            .and_then(|record| record.split_first_chunk::<HEADER_LEN>())
-        {
-            let &[i0, i1, i2, i3, r0, r1, name_len, _] = header;
-            let rec_len = rec_len_from_disk(u16::from_le_bytes([r0, r1]), block.len());
-            if rec_len < LEAST_REC_LEN {
-                break;
-            }
-            if name_len as usize == name.len()
-                && rest.get(..name.len()) == Some(name)
-                && [i0, i1, i2, i3] != [0; 4]
-            {
+        let mut bytes = block.get(..end).unwrap_or(&[]);
+        while let Some(header) = bytes.first_chunk() {
+            let header = u64::from_le_bytes(*header);
+            let raw = (header >> 32) as u16;
+            let rec_len = match raw as usize {
+                len @ LEAST_REC_LEN..=0xfffc => len,
+                _ => rec_len_from_disk(raw, block.len()),
+            };
+            let record = Passed {
+                rec_len,
+                header,
+                bytes,
+            };
+            if f(record) {
+                let at = end.saturating_sub(bytes.len());
                 return self.entries_from(block, at).next().transpose();
             }
-            at = at.saturating_add(rec_len);
+            match bytes.get(rec_len..) {
+                Some(behind) if rec_len >= LEAST_REC_LEN => bytes = behind,
+                _ => break,
+            }
         }
-        match at == end {
+        match bytes.is_empty() {
             true => Ok(None),
             // Says what is wrong there.
             false => self
@@ -354,6 +425,47 @@ impl DirLeafFormat {
                 .find_map(Result::err)
                 .map_or(Ok(None), Err),
         }
+    }
+
+    /// Finds the record in use with this name, in a block that was checked.
+    pub fn find<'a>(&self, block: &'a [u8], name: &[u8]) -> Result<Option<DirEntry<'a>>, Flaw> {
+        let name = Name::new(name);
+        self.first(block, |record| record.has(&name))
+    }
+
+    /// Finds the first record that can do without `wanted` bytes, or is in use with this name, in a block that was
+    /// checked.
+    pub fn find_room<'a>(
+        &self,
+        block: &'a [u8],
+        name: &[u8],
+        wanted: usize,
+    ) -> Result<Option<DirEntry<'a>>, Flaw> {
+        let name = Name::new(name);
+        self.first(block, |record| {
+            record.rec_len >= record.needs().saturating_add(wanted) || record.has(&name)
+        })
+    }
+
+    /// Finds the record at byte `at` of a block that was checked, and where the one before it starts.
+    pub fn find_at<'a>(
+        &self,
+        block: &'a [u8],
+        at: usize,
+    ) -> Result<Option<(Option<usize>, DirEntry<'a>)>, Flaw> {
+        let behind = self.end(block).saturating_sub(at);
+        let mut before = None;
+        let found = self.first(block, |record| {
+            let is_it = record.bytes.len() <= behind;
+            if !is_it {
+                before = Some(record.bytes.len());
+            }
+            is_it
+        })?;
+        let before = before.map(|len| self.end(block).saturating_sub(len));
+        Ok(found
+            .filter(|entry| entry.at == at)
+            .map(|entry| (before, entry)))
     }
 
     /// Makes `block` one free record, with a tail if blocks have one.

@@ -92,22 +92,17 @@ pub(super) enum RoomSearch {
 
 /// Looks for the first room for `name`.
 pub(super) fn room(format: &DirLeafFormat, block: &[u8], name: &[u8]) -> Result<RoomSearch, Flaw> {
-    let wanted = rec_len_for(name.len());
-    for entry in format.entries(block) {
-        let entry = entry?;
-        if entry.ino.is_some() && entry.name == name {
-            return Ok(RoomSearch::Exists);
-        }
-        let needs = entry.needs();
-        if entry.rec_len.saturating_sub(needs) >= wanted {
-            return Ok(RoomSearch::At(Gap {
-                at: entry.at,
-                rec_len: entry.rec_len,
-                needs,
-            }));
-        }
+    let Some(entry) = format.find_room(block, name, rec_len_for(name.len()))? else {
+        return Ok(RoomSearch::Full);
+    };
+    if entry.ino.is_some() && entry.name == name {
+        return Ok(RoomSearch::Exists);
     }
-    Ok(RoomSearch::Full)
+    Ok(RoomSearch::At(Gap {
+        at: entry.at,
+        rec_len: entry.rec_len,
+        needs: entry.needs(),
+    }))
 }
 
 /// Puts a record where [`room`] found that it fits.
@@ -125,24 +120,19 @@ pub(super) fn insert_at(block: &mut [u8], slot: Gap, new: &NewEntry<'_>) -> Opti
 ///
 /// Gives `false` where no record starts there.
 pub(super) fn remove(format: &DirLeafFormat, block: &mut [u8], at: usize) -> Result<bool, Flaw> {
-    let mut before = None;
-    let mut target = None;
-    for entry in format.entries(block) {
-        let entry = entry?;
-        if entry.at >= at {
-            target = Some((entry.at, entry.rec_len)).filter(|&(start, _)| start == at);
-            break;
-        }
-        before = Some((entry.at, entry.rec_len));
-    }
-    let Some((at, rec_len)) = target else {
+    let Some((before, entry)) = format.find_at(block, at)? else {
         return Ok(false);
     };
+    let rec_len = entry.rec_len;
     if let Some(record) = block.get_mut(at..at.saturating_add(rec_len)) {
         record.fill(0);
     }
     let done = match before {
-        Some((before, len)) => set_rec_len(block, before, len.saturating_add(rec_len)),
+        Some(before) => set_rec_len(
+            block,
+            before,
+            at.saturating_sub(before).saturating_add(rec_len),
+        ),
         None => set_rec_len(block, at, rec_len),
     };
     Ok(done.is_some())
