@@ -132,8 +132,12 @@ fn each_chunk<const N: usize>(
         let shift = |word: u32, &byte: &u8| (word << 8).wrapping_add(widen(byte));
         f(core::array::from_fn(|_| match parts.next() {
             None => pad,
-            // The same as below, without a loop.
-            Some([a, b, c, d]) => [b, c, d].into_iter().fold(widen(*a), shift),
+            Some(&[a, b, c, d]) => match u32::from_be_bytes([a, b, c, d]) {
+                // Bytes that are widened to themselves: ASCII.
+                word if word & 0x8080_8080 == 0 => word,
+                // The same as below, without a loop.
+                _ => [b, c, d].iter().fold(widen(a), shift),
+            },
             Some(part) => part.iter().fold(pad, shift),
         }));
         left = left.saturating_sub(4 * N as u32);
