@@ -16,6 +16,9 @@ use iomapfs_core::disk::Ino;
 /// Every how many images one is changed in this way, beginning with the first.
 const EVERY: u64 = 20;
 
+/// `EXT4_EA_INODE_FL`.
+const EA_INODE: u64 = 0x0020_0000;
+
 /// Fields of an inode that may be anything.
 const ANY: [&str; 7] = [
     "i_atime",
@@ -63,6 +66,13 @@ fn suits(survey: &Survey<'_>) -> bool {
         && word(0xe8) == 0
 }
 
+/// Whether an inode has the value of an attribute: its times and its version are a hash and counts.
+fn is_value(edit: &Edit<'_>, place: &Place) -> bool {
+    fields(edit, place)
+        .iter()
+        .any(|field| field.name == "i_flags" && field.get(edit) & EA_INODE != 0)
+}
+
 /// Changes an image, one of those that are [`suitable`]. Gives a line for each change.
 ///
 /// # Errors
@@ -85,6 +95,7 @@ pub fn change(
         .filter(user)
         .filter(|place| survey.inodes.contains(&place.ino))
         .copied()
+        .filter(|place| !is_value(edit, place))
         .collect();
     for _ in 0..u.int_in_range(1..=12)? {
         let place = *u.choose(&inodes)?;
