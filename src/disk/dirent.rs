@@ -400,7 +400,8 @@ impl DirLeafFormat {
             let header = u64::from_le_bytes(*header);
             let raw = (header >> 32) as u16;
             let rec_len = match raw as usize {
-                len @ LEAST_REC_LEN..=0xfffc => len,
+                // All but the length of a block of 64 KiB, which is looked at apart with what is no length.
+                len @ LEAST_REC_LEN..=0xfffc if len % 4 == 0 => len,
                 _ => rec_len_from_disk(raw, block.len()),
             };
             let record = Passed {
@@ -453,16 +454,15 @@ impl DirLeafFormat {
         block: &'a [u8],
         at: usize,
     ) -> Result<Option<(Option<usize>, DirEntry<'a>)>, Flaw> {
-        let behind = self.end(block).saturating_sub(at);
+        let end = self.end(block);
         let mut before = None;
         let found = self.first(block, |record| {
-            let is_it = record.bytes.len() <= behind;
-            if !is_it {
-                before = Some(record.bytes.len());
+            let start = end.saturating_sub(record.bytes.len());
+            if start < at {
+                before = Some(start);
             }
-            is_it
+            start >= at
         })?;
-        let before = before.map(|len| self.end(block).saturating_sub(len));
         Ok(found
             .filter(|entry| entry.at == at)
             .map(|entry| (before, entry)))

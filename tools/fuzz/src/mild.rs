@@ -11,13 +11,11 @@ use crate::image::Edit;
 use crate::seal::seal;
 use crate::survey::{Kind, Place, Survey};
 use arbitrary::{Result, Unstructured};
+use iomapfs_core::disk::inode::InodeFlags;
 use iomapfs_core::disk::Ino;
 
 /// Every how many images one is changed in this way, beginning with the first.
 const EVERY: u64 = 20;
-
-/// `EXT4_EA_INODE_FL`.
-const EA_INODE: u64 = 0x0020_0000;
 
 /// Fields of an inode that may be anything.
 const ANY: [&str; 7] = [
@@ -68,9 +66,10 @@ fn suits(survey: &Survey<'_>) -> bool {
 
 /// Whether an inode has the value of an attribute: its times and its version are a hash and counts.
 fn is_value(edit: &Edit<'_>, place: &Place) -> bool {
+    let flag = u64::from(InodeFlags::EA_INODE.bits());
     fields(edit, place)
         .iter()
-        .any(|field| field.name == "i_flags" && field.get(edit) & EA_INODE != 0)
+        .any(|field| field.name == "i_flags" && field.get(edit) & flag != 0)
 }
 
 /// Changes an image, one of those that are [`suitable`]. Gives a line for each change.
